@@ -1,0 +1,1 @@
+"""Open-set recognition with class anchors: data, methods, training, scores and metrics. No Streamlit in here."""

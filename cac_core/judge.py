@@ -1,0 +1,63 @@
+"""From a run's outputs to verdicts, a threshold and a report. Numpy only: nothing here imports torch."""
+
+import math
+from typing import Any
+
+from cac_core import metrics
+from cac_core.runs import Run
+from cac_core.scorers import SCORERS, Outputs, Verdict, default_for, judge_of
+
+KEPT = 0.95  # the share of validation knowns that the default theta keeps
+
+
+def verdicts(run: Run, scorer: str, *splits: str, **options: Any) -> list[tuple[Verdict, Outputs]]:
+    """What a scorer, fitted on the run's training outputs, says of each split, and the outputs it said it of."""
+    judge = judge_of(scorer, run.outputs("train"), **options)
+    return [(judge(outputs), outputs) for outputs in (run.outputs(split) for split in splits)]
+
+
+def report(run: Run, scorer: str | None = None, theta: float | None = None, **options: Any) -> dict[str, Any]:
+    """All numbers of a run on its test images; theta is by default the one that keeps 95 % of the validation knowns."""
+    scorer = scorer or default_for(run.recipe.method)
+    (validation, _), (verdict, test) = verdicts(run, scorer, "validation", "test", **options)
+    if theta is not None and not math.isfinite(theta):
+        raise ValueError(f"theta must be a finite number, not {theta}.")
+    rule = f"keeps {KEPT:.0%} of the validation knowns" if theta is None else "given"
+    theta = metrics.theta_at(KEPT, validation.score) if theta is None else theta
+    classes = len(run.trial.known)
+    unknowns = bool((test.labels < 0).any())
+    return {
+        "run": run.id,
+        "scorer": scorer,
+        "options": options,
+        "knowns": int((test.labels >= 0).sum()),
+        "unknowns": int((test.labels < 0).sum()),
+        **metrics.report(verdict, test.labels),
+        "theta": theta,
+        "theta_rule": rule,
+        "at_theta": metrics.at(theta, verdict, test.labels, classes),
+        "intervals": metrics.intervals(verdict, test.labels, theta),
+        "oracle_thetas": {
+            "youden": metrics.theta_youden(verdict, test.labels),
+            "accepts_at_most_5_percent_of_unknowns": metrics.theta_at_fpr(0.05, verdict, test.labels),
+        }
+        if unknowns
+        else {},
+        "confusion": metrics.confusion(theta, verdict, test.labels, classes).tolist(),
+    }
+
+
+def report_all(run: Run) -> dict[str, Any]:
+    """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by."""
+    return {"default": default_for(run.recipe.method), "scorers": {name: report(run, name) for name in SCORERS}}
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: numbers that do not exist become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value

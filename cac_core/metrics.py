@@ -1,0 +1,226 @@
+"""Metrics of open-set recognition, from a Verdict and the labels. Numpy only.
+
+N images, C known classes. Labels are 0 to C - 1, or -1 for unknown; unknown is the positive class. A score is higher
+the more unknown an image looks, and an image is rejected when score > theta. Shares lie between 0 and 1. A number that
+the images cannot give (no unknowns, no knowns) is nan.
+"""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from cac_core.scorers import Verdict
+
+NAN = float("nan")
+
+
+def report(verdict: Verdict, labels: np.ndarray) -> dict[str, float]:
+    """The numbers that need no threshold.
+
+    accuracy: share of known images whose nearest class is theirs, rejected or not. auroc; aupr_known and aupr_unknown:
+    average precision with that side as the positive one. fpr_at_95_knowns_kept: unknowns accepted at the theta that
+    keeps 95 % of the knowns; fpr_at_95_unknowns_caught: knowns rejected at the theta that catches 95 % of the
+    unknowns (the two conventions in the literature). oscr: area under correct classification against unknowns accepted.
+    """
+    known = labels >= 0
+    right = verdict.label[known] == labels[known]
+    k, u = verdict.score[known], verdict.score[~known]
+    numbers = {"accuracy": float(right.mean()) if len(k) else NAN}
+    curve = Curve(k, u, right)
+    return numbers | {
+        "auroc": curve.auroc(),
+        "aupr_known": curve.aupr_known(),
+        "aupr_unknown": curve.aupr_unknown(),
+        "fpr_at_95_knowns_kept": curve.unknowns_accepted_at(0.95),
+        "fpr_at_95_unknowns_caught": curve.knowns_rejected_at(0.95),
+        "oscr": curve.oscr(),
+    }
+
+
+class Curve:
+    """Every threshold at once: what is accepted at each distinct score, from the lowest up.
+
+    known [K], unknown [U] scores; right [K] whether each known is classified right. kept, right and accepted hold the
+    numbers of knowns, right knowns and unknowns with score <= theta, for each theta in thetas, ascending.
+    """
+
+    def __init__(self, known: np.ndarray, unknown: np.ndarray, right: np.ndarray | None = None):
+        self.n_known, self.n_unknown = len(known), len(unknown)
+        scores = np.concatenate([known, unknown])
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite numbers.")
+        order = np.argsort(scores, kind="stable")
+        scores = scores[order]
+        last = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True]) if len(scores) else np.zeros(0, int)
+        is_known = order < self.n_known
+        counted = np.cumsum(is_known)
+        self.thetas = scores[last]
+        self.kept = counted[last]
+        self.accepted = last + 1 - self.kept
+        if right is None:
+            right = np.ones(self.n_known, bool)
+        self.right = np.cumsum(np.r_[right, np.zeros(self.n_unknown, bool)][order])[last]
+
+    def auroc(self) -> float:
+        if not self.n_known or not self.n_unknown:
+            return NAN
+        # pairs in which the unknown scores higher; ties count half
+        accepted = np.diff(self.accepted, prepend=0)
+        kept_before = np.r_[0, self.kept[:-1]]
+        pairs = (accepted * (kept_before + np.diff(self.kept, prepend=0) / 2)).sum()
+        return float(pairs / (self.n_known * self.n_unknown))
+
+    def aupr_known(self) -> float:
+        """Average precision, knowns positive: the accepted images, theta going up."""
+        return _average_precision(self.kept, self.kept + self.accepted)
+
+    def aupr_unknown(self) -> float:
+        """Average precision, unknowns positive: the rejected images, theta going down."""
+        # scores at or above each distinct value, the highest first
+        caught = self.n_unknown - np.r_[0, self.accepted[:-1]]
+        rejected = caught + self.n_known - np.r_[0, self.kept[:-1]]
+        return _average_precision(caught[::-1], rejected[::-1])
+
+    def unknowns_accepted_at(self, kept: float) -> float:
+        """Share of unknowns with score <= the lowest theta that keeps this share of the knowns."""
+        if not self.n_known or not self.n_unknown:
+            return NAN
+        return float(self.accepted[np.searchsorted(self.kept, kept * self.n_known - 1e-9)] / self.n_unknown)
+
+    def knowns_rejected_at(self, caught: float) -> float:
+        """Share of knowns with score >= the highest score at or above which this share of the unknowns lies."""
+        if not self.n_known or not self.n_unknown:
+            return NAN
+        reach = self.n_unknown - np.r_[0, self.accepted[:-1]]  # unknowns at or above each value, falling
+        place = np.flatnonzero(reach >= caught * self.n_unknown - 1e-9)[-1]
+        return float((self.n_known - (self.kept[place - 1] if place else 0)) / self.n_known)
+
+    def oscr(self) -> float:
+        """Area under the share of knowns accepted and right against the share of unknowns accepted (trapezoids).
+
+        Dhamija et al., NeurIPS 2018; the area as in Chen et al., TPAMI 2021.
+        """
+        if not self.n_known or not self.n_unknown:
+            return NAN
+        x, y = np.r_[0, self.accepted] / self.n_unknown, np.r_[0, self.right] / self.n_known
+        return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum())
+
+
+def _average_precision(hits: np.ndarray, taken: np.ndarray) -> float:
+    """Sum of precision times the gain in recall, hits positives among taken, growing."""
+    if not len(hits) or hits[-1] == 0 or hits[-1] == taken[-1]:
+        return NAN
+    return float((np.diff(hits, prepend=0) / hits[-1] * hits / taken).sum())
+
+
+def roc(verdict: Verdict, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The ROC curve: thetas [M] falling, rejected_knowns [M] and caught_unknowns [M] shares, from (0, 0) to (1, 1)."""
+    known = labels >= 0
+    curve = Curve(verdict.score[known], verdict.score[~known])
+    kept, accepted = np.r_[0, curve.kept][::-1], np.r_[0, curve.accepted][::-1]
+    return {
+        "thetas": np.r_[-np.inf, curve.thetas][::-1],
+        "rejected_knowns": 1 - kept / max(curve.n_known, 1),
+        "caught_unknowns": 1 - accepted / max(curve.n_unknown, 1),
+    }
+
+
+# --- at one theta ----------------------------------------------------------------------------------------------------
+
+
+def at(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> dict[str, float]:
+    """What theta does: shares of knowns kept, of knowns kept and right, of unknowns caught, and macro-F1.
+
+    macro-F1 is over the C known classes and "unknown" as one more.
+    """
+    table = confusion(theta, verdict, labels, classes)
+    n_known, n_unknown = table[:-1].sum(), table[-1].sum()
+    hits, named, true = np.diag(table), table.sum(0), table.sum(1)
+    with np.errstate(invalid="ignore"):
+        f1 = np.where(named + true > 0, 2 * hits / np.maximum(named + true, 1), NAN)
+    return {
+        "knowns_kept": float(table[:-1, :-1].sum() / n_known) if n_known else NAN,
+        "knowns_kept_and_right": float(hits[:-1].sum() / n_known) if n_known else NAN,
+        "unknowns_caught": float(table[-1, -1] / n_unknown) if n_unknown else NAN,
+        "macro_f1": float(np.nanmean(f1)) if n_known + n_unknown else NAN,
+    }
+
+
+def confusion(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Counts [C + 1, C + 1]: rows the truth, columns the decision, the last of each "unknown"."""
+    decision = np.where(verdict.score > theta, classes, verdict.label)
+    truth = np.where(labels < 0, classes, labels)
+    return np.bincount(truth * (classes + 1) + decision, minlength=(classes + 1) ** 2).reshape(classes + 1, -1)
+
+
+def theta_at(kept: float, scores: np.ndarray) -> float:
+    """The lowest theta that keeps this share of the images whose scores [N] these are.
+
+    Meant for validation knowns: it needs no unknown image. Raises ValueError for a share outside (0, 1] or no scores.
+    """
+    if not 0 < kept <= 1:
+        raise ValueError(f"The share of knowns to keep lies above 0 and at most at 1, not {kept}.")
+    if not len(scores):
+        raise ValueError("A threshold needs at least one known image to keep.")
+    return float(np.sort(scores)[math.ceil(kept * len(scores) - 1e-9) - 1])
+
+
+def theta_youden(verdict: Verdict, labels: np.ndarray) -> float:
+    """ORACLE, it looks at unknowns: the theta with the largest share of unknowns caught minus knowns rejected."""
+    curve = roc(verdict, labels)
+    return float(curve["thetas"][np.argmax(curve["caught_unknowns"] - curve["rejected_knowns"])])
+
+
+def theta_at_fpr(accepted: float, verdict: Verdict, labels: np.ndarray) -> float:
+    """ORACLE, it looks at unknowns: the highest theta that accepts at most this share of the unknowns."""
+    if not 0 <= accepted <= 1:
+        raise ValueError(f"The share of unknowns to accept lies between 0 and 1, not {accepted}.")
+    curve = roc(verdict, labels)
+    return float(curve["thetas"][np.argmax(1 - curve["caught_unknowns"] <= accepted + 1e-9)])
+
+
+# --- how sure --------------------------------------------------------------------------------------------------------
+
+
+def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a share. Wilson, JASA 1927."""
+    if not of:
+        return NAN, NAN
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = hits / of, z * z / of
+    middle, half = share + spread / 2, z * math.sqrt(share * (1 - share) / of + spread / (4 * of))
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+
+
+def delong(verdict: Verdict, labels: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of the AUROC. DeLong et al., Biometrics 1988, by ranks as Sun and Xu, IEEE SPL 2014."""
+    known = labels >= 0
+    k, u = verdict.score[known], verdict.score[~known]
+    if len(k) < 2 or len(u) < 2:
+        return NAN, NAN
+    of_unknown = _share_below(u, k)  # for each unknown, the share of knowns that score lower
+    of_known = 1 - _share_below(k, u)  # for each known, the share of unknowns that score higher
+    sd = math.sqrt(of_unknown.var(ddof=1) / len(u) + of_known.var(ddof=1) / len(k))
+    area, z = float(of_unknown.mean()), NormalDist().inv_cdf((1 + level) / 2)
+    return max(0.0, area - z * sd), min(1.0, area + z * sd)
+
+
+def _share_below(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each of x, the share of others below it; equal ones count half."""
+    others = np.sort(others)
+    return (np.searchsorted(others, x, "left") + np.searchsorted(others, x, "right")) / (2 * len(others))
+
+
+def intervals(verdict: Verdict, labels: np.ndarray, theta: float) -> dict[str, tuple[float, float]]:
+    """95 % confidence intervals of the AUROC (DeLong) and of the shares of images (Wilson)."""
+    known = labels >= 0
+    kept, right = verdict.score[known] <= theta, verdict.label[known] == labels[known]
+    caught = verdict.score[~known] > theta
+    return {
+        "auroc": delong(verdict, labels),
+        "accuracy": wilson(int(right.sum()), len(right)),
+        "knowns_kept": wilson(int(kept.sum()), len(kept)),
+        "knowns_kept_and_right": wilson(int((kept & right).sum()), len(kept)),
+        "unknowns_caught": wilson(int(caught.sum()), len(caught)),
+    }

@@ -1,0 +1,237 @@
+"""Recipe: every choice that makes a run, and nothing else. Standard library only.
+
+Two equal recipes are the same run. A recipe's id is made of its names and a digest of what differs
+from the defaults below, so an option added later renames no old run.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEDULES = ("onecycle", "constant")  # train.rate_at gives the learning rate of each
+PRECISIONS = ("auto", "float32", "bfloat16")
+HERE = Path(__file__).parent
+
+
+def known_name(name: str, names, kind: str, hint: str = "") -> str:
+    """The name itself, if it is one of names; otherwise an error that lists them."""
+    if name not in names:
+        raise ValueError(f"There is no {kind} {name!r}; there are: {', '.join(names)}.{' ' if hint else ''}{hint}")
+    return name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and how.
+
+    lr is the peak rate of "onecycle" and the rate of "constant"; fine_epochs more epochs at lr / 10 start again from
+    the best checkpoint (the paper's second stage). decay is SGD's weight decay. hyper holds the options of the method,
+    trunk those of the backbone. known and unknown are class numbers, given only where the trial is a user's own
+    (family "custom"): a published trial is named, not copied. size is the image side in pixels, 0 for the data set's.
+    """
+
+    dataset: str = "digits"
+    family: str = "osrci"
+    trial: str = "0"
+    method: str = "cac"
+    backbone: str = "small"
+    epochs: int = 20
+    fine_epochs: int = 0
+    schedule: str = "onecycle"
+    batch: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    decay: float = 5e-4
+    seed: int = 0
+    precision: str = "auto"
+    size: int = 0
+    hyper: dict[str, Any] = field(default_factory=dict)
+    trunk: dict[str, Any] = field(default_factory=dict)
+    known: tuple[int, ...] = ()
+    unknown: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "known", tuple(self.known))
+        object.__setattr__(self, "unknown", tuple(self.unknown))
+        object.__setattr__(self, "trial", str(self.trial))
+        known_name(self.schedule, SCHEDULES, "schedule")
+        known_name(self.precision, PRECISIONS, "precision")
+        for name, least in {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}.items():
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, not {getattr(self, name)!r}.")
+        for name in ("lr", "decay", "momentum"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
+                raise ValueError(
+                    f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {value}."
+                )
+
+    @property
+    def id(self) -> str:
+        """Letters, digits and dashes, at most 64 of them: dataset-family-trial-method-backbone-seed-digest."""
+        names = [
+            self.dataset,
+            *([] if self.family == "custom" else [self.family]),
+            self.trial,
+            self.method,
+            self.backbone,
+        ]
+        slugs = [slug(name) for name in names]
+        rest = {
+            k: v
+            for k, v in self.differences().items()
+            if k not in {"dataset", "family", "trial", "method", "backbone", "seed"}
+        }
+        if slugs != names or len("-".join(slugs)) > 48:  # what a slug forgets, the digest keeps
+            rest["names"] = names
+        digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+        return "-".join(["-".join(slugs)[:48].strip("-"), f"s{self.seed}"[:6], *([digest] if rest else [])])
+
+    def differences(self) -> dict[str, Any]:
+        """The fields that are not at their defaults."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v != getattr(DEFAULT, k)}
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Recipe":
+        """Raises ValueError where the record is no recipe; a field that a newer version wrote is named."""
+        if not isinstance(record, dict):
+            raise ValueError(f"A recipe is a JSON object, not {type(record).__name__}.")
+        names = [f.name for f in dataclasses.fields(cls)]
+        if wrong := sorted(set(record) - set(names)):
+            raise ValueError(f"This version knows no recipe field {', '.join(wrong)}; it knows {', '.join(names)}.")
+        try:
+            return cls(**record)
+        except TypeError as error:
+            raise ValueError(f"The recipe cannot be read: {error}") from error
+
+
+DEFAULT = Recipe()
+
+# Miller et al., WACV 2021, as released: SGD, momentum 0.9, batch 128, lr 0.01, then a second stage at 0.001 from the
+# best checkpoint. (epochs, fine_epochs, decay, dropout)
+PAPER = {
+    "MNIST": (35, 35, 5e-6, 0.2),
+    "SVHN": (50, 25, 5e-6, 0.2),
+    "CIFAR10": (150, 50, 5e-6, 0.2),
+    "CIFAR+10": (150, 50, 5e-4, 0.2),
+    "CIFAR+50": (150, 50, 5e-4, 0.2),
+    "TinyImageNet": (500, 300, 1e-3, 0.3),
+}
+
+
+def quick(dataset: str) -> dict[str, Any]:
+    """One cycle of the learning rate, few epochs: most of the result in a small part of the time."""
+    if dataset == "digits":
+        return {}
+    return {"backbone": "plain", "epochs": 8 if dataset == "MNIST" else 30, "batch": 128, "trunk": {}}
+
+
+def paper(dataset: str) -> dict[str, Any]:
+    """The schedule published with CAC, with the paper's network; data sets it does not cover train as its CIFAR10."""
+    epochs, fine_epochs, decay, dropout = PAPER.get(dataset, PAPER["MNIST" if dataset == "digits" else "CIFAR10"])
+    return {
+        "backbone": "small" if dataset == "digits" else "plain",
+        "epochs": epochs,
+        "fine_epochs": fine_epochs,
+        "schedule": "constant",
+        "batch": 128,
+        "lr": 0.01,
+        "decay": decay,
+        "trunk": {"dropout": dropout},
+    }
+
+
+PRESETS = {"quick": quick, "paper": paper}
+
+# Where each method and backbone is: named here, so that nobody imports torch to know what there is.
+METHODS = {"cac": "methods.cac.CAC", "cross_entropy": "methods.cross_entropy.CrossEntropy"}
+BACKBONES = {
+    "small": "backbones.small",
+    "plain": "backbones.plain",
+    **{f"efficientnet-b{i}": "backbones.efficientnet" for i in range(8)},
+}
+
+
+def method_options(name: str) -> dict[str, Any]:
+    return options_in(*METHODS[known_name(name, METHODS, "method")].rsplit(".", 1))
+
+
+def backbone_options(name: str) -> dict[str, Any]:
+    return options_in(*BACKBONES[known_name(name, BACKBONES, "backbone")].rsplit(".", 1))
+
+
+def find(table: dict[str, str], name: str):
+    """The class or function that a row of METHODS or BACKBONES names; this imports torch."""
+    module, attribute = table[name].rsplit(".", 1)
+    return getattr(importlib.import_module(f"cac_core.{module}"), attribute)
+
+
+def compose(preset: str = "quick", options: dict[str, Any] | None = None, **given: Any) -> Recipe:
+    """A recipe from a preset and what the user said; None means not said.
+
+    options are those of the method and the backbone together, by name. Values at their defaults are left out, so
+    that saying a default makes no other run. Raises ValueError with the right names where one is wrong.
+    """
+    given = {k: v for k, v in given.items() if v is not None}
+    dataset = given.get("dataset", DEFAULT.dataset)
+    chosen = {**PRESETS[known_name(preset, PRESETS, "preset")](dataset), **given}
+    method, backbone = chosen.get("method", DEFAULT.method), chosen.get("backbone", DEFAULT.backbone)
+    for_method, for_backbone = method_options(method), backbone_options(backbone)
+    values = {k: v for k, v in chosen.pop("trunk", {}).items() if k in for_backbone} | (options or {})
+    values = checked_options(f"{method} on {backbone}", for_method | for_backbone, values)
+    return Recipe(
+        **chosen,
+        hyper={k: v for k, v in values.items() if k in for_method and v != for_method[k]},
+        trunk={k: v for k, v in values.items() if k in for_backbone and v != for_backbone[k]},
+    )
+
+
+def slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
+
+
+def options_in(module: str, name: str) -> dict[str, Any]:
+    """The keyword-only arguments and defaults of a function, or of a class's __init__, read without importing it.
+
+    module is a dotted name below cac_core. The signature is the schema: the command line, the app's forms and the
+    errors read it here, and none of them has to import torch for it.
+    """
+    body = ast.parse((HERE / f"{module.replace('.', '/')}.py").read_text("utf-8")).body
+    found = next(node for node in body if getattr(node, "name", None) == name)
+    if isinstance(found, ast.ClassDef):
+        found = next(node for node in found.body if getattr(node, "name", None) == "__init__")
+    pairs = zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
+    return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
+
+
+def checked_options(owner: str, allowed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """given, each value brought to the type of its default; an option that owner does not have is an error."""
+    if wrong := sorted(set(given) - set(allowed)):
+        takes = ", ".join(allowed) or "none"
+        raise ValueError(f"{owner} has no option {', '.join(wrong)}; it takes {takes}.")
+    return {name: _as_type_of(allowed[name], value, f"{owner}'s {name}") for name, value in given.items()}
+
+
+def _as_type_of(default: Any, value: Any, what: str) -> Any:
+    if isinstance(default, bool):
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if str(value).lower() not in words:
+            raise ValueError(f"{what} is yes or no, not {value!r}.")
+        return words[str(value).lower()]
+    try:
+        return type(default)(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be {_WORDS[type(default)]}, not {value!r}.") from error
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a word"}

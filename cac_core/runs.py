@@ -1,0 +1,265 @@
+"""Runs: directories that hold everything about one training, and the only truth about it. Numpy and disk.
+
+<store>/<id>/
+    recipe.json       the recipe, the classes, how images are prepared, versions, commit, data digest; written first
+    status.json       {state, started, device, ...}; states: starting running finished stopped failed
+    events.jsonl      one object a line, append-only; a torn last line is passed over
+    log.txt           what the training process said
+    last.pt  best.safetensors     the newest state to go on from; the weights that are evaluated
+    snapshots.npz     validation logits [E, N, C] of a fixed sample, every few epochs
+    outputs/{train,validation,test}.npz  report.json
+    stop              its presence asks the run to stop after the batch
+
+Every file is written beside itself and moved into place, so a reader sees the old one or the new one.
+"""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cac_core.data import DATASETS, FOLDER, Dataset, Trial
+from cac_core.recipe import Recipe
+from cac_core.scorers import Outputs
+
+SPLITS = ("train", "validation", "test")
+ID = re.compile(r"[a-z0-9-]{1,64}")
+ALIVE = ("starting", "running")
+
+
+class Broken(ValueError):
+    """A run directory that cannot be read; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. Everything is read when asked for; nothing is kept."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """recipe.json, whole. Raises Broken where it is missing, torn or not ours."""
+        try:
+            record = json.loads((self.path / "recipe.json").read_text("utf-8"))
+            if not isinstance(record, dict) or not {"recipe", "classes", "prepare"} <= set(record):
+                raise ValueError("it is not the record of a run")
+            return record
+        except FileNotFoundError as error:
+            raise Broken(f"{self.path} holds no recipe.json: it is no run, or was never finished writing.") from error
+        except (OSError, ValueError) as error:
+            raise Broken(
+                f"{self.path / 'recipe.json'} cannot be read ({error}). Delete the run or train it again."
+            ) from error
+
+    @property
+    def recipe(self) -> Recipe:
+        try:
+            return Recipe.from_json(self.record["recipe"])
+        except Broken:
+            raise
+        except ValueError as error:
+            raise Broken(f"{self.path / 'recipe.json'}: {error}") from error
+
+    @property
+    def trial(self) -> Trial:
+        """The classes that this run was trained on, as written when it began."""
+        recipe, classes = self.recipe, self.record["classes"]
+        try:
+            return Trial(
+                recipe.dataset, recipe.family, recipe.trial, tuple(classes["known"]), tuple(classes["unknown"])
+            )
+        except (KeyError, TypeError) as error:
+            raise Broken(f"{self.path / 'recipe.json'} names no classes.") from error
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of all classes of the data set, by class number."""
+        return [str(name) for name in self.record["classes"]["names"]]
+
+    @property
+    def known_names(self) -> list[str]:
+        """Of the known classes, by network label."""
+        return [self.class_names[c] for c in self.trial.known]
+
+    @property
+    def row(self) -> Dataset:
+        """How images are prepared for this run's network, from the record alone: the data set need not be here."""
+        return replace(
+            DATASETS.get(self.recipe.dataset, FOLDER), classes=tuple(self.class_names), **self.record["prepare"]
+        )
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json, with the state "lost" where the process that should be at work is gone."""
+        try:
+            status = json.loads((self.path / "status.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return {"state": "lost", "reason": "It was never started, or its status is gone. Train it again to go on."}
+        except (OSError, ValueError) as error:
+            return {"state": "lost", "reason": f"status.json cannot be read ({error}). Train it again to go on."}
+        if status.get("state") in ALIVE and status.get("host") == socket.gethostname() and not _alive(status):
+            why = "Its process ended without a word: killed, or the machine went down. Train it again to go on."
+            return {**status, "state": "lost", "reason": why}
+        return status
+
+    @property
+    def state(self) -> str:
+        return self.status["state"]
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events in order. Where a run went on from an older epoch, what it did again counts, once."""
+        try:
+            lines = (self.path / "events.jsonl").read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return []
+        events, epochs = [], {}
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # torn by a kill
+            if isinstance(event, dict) and event.get("kind") == "epoch":
+                epochs[event["epoch"]] = event
+            elif isinstance(event, dict):
+                events.append(event)
+        return events + [epochs[e] for e in sorted(epochs)]
+
+    def epochs(self) -> list[dict[str, Any]]:
+        return [event for event in self.events() if event["kind"] == "epoch"]
+
+    def snapshots(self) -> dict[str, np.ndarray] | None:
+        """epochs [E], logits [E, N, C], labels [N], index [N]; None where there are none."""
+        try:
+            with np.load(self.path / "snapshots.npz") as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def outputs(self, split: str) -> Outputs:
+        """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
+        file = self.path / "outputs" / f"{split}.npz"
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{self.id} has no outputs on {split!r} yet. Write them with:\n    python -m cac_core eval {self.path}"
+            )
+        try:
+            with np.load(file) as stored:
+                arrays = {name: stored[name] for name in stored.files if name != "weights"}
+            arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
+            arrays["features"] = arrays["features"].astype(np.float32, copy=False)
+            return Outputs(**arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise Broken(
+                f"{file} is damaged ({error}). Write it again with:\n    python -m cac_core eval {self.path} --again"
+            ) from error
+
+    @property
+    def written(self) -> str:
+        """Changes whenever the outputs do; what is computed from them is kept under it. Empty without outputs."""
+        stamps = []
+        for split in SPLITS:
+            with contextlib.suppress(OSError):
+                stat = (self.path / "outputs" / f"{split}.npz").stat()
+                stamps.append(f"{stat.st_mtime_ns}-{stat.st_size}")
+        return "/".join(stamps) if len(stamps) == len(SPLITS) else ""
+
+    def report(self) -> dict[str, Any]:
+        """report.json: the numbers of each scorer, as evaluation left them; empty where there are none."""
+        try:
+            return json.loads((self.path / "report.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def problem(self) -> str:
+        """What keeps this run from being shown, in a sentence; empty where nothing does."""
+        try:
+            trial, names = self.trial, self.class_names
+            if max((*trial.known, *trial.unknown)) >= len(names):
+                return f"{self.id}: recipe.json names {len(names)} classes, its trial more."
+            _ = self.row
+            return ""
+        except (ValueError, KeyError, TypeError) as error:
+            return str(error) or f"{self.id}: recipe.json is incomplete."
+
+
+def store_of(given: str | Path | None = None) -> Path:
+    return Path(given or os.environ.get("ANCHORSCOPE_RUNS") or "checkpoints").expanduser()
+
+
+def find(name: str | Path, store: Path) -> Run:
+    """A run by path, or by id below the store. Raises FileNotFoundError that lists the ids there are."""
+    path = Path(name)
+    if (path / "recipe.json").is_file():
+        return Run(path)
+    if ID.fullmatch(str(name)) and (store / name).is_dir():
+        return Run(store / name)
+    ids = ", ".join(run.id for run in every(store)) or "none yet"
+    raise FileNotFoundError(f"There is no run {str(name)!r} in {store}; there are: {ids}.")
+
+
+def every(store: Path) -> list[Run]:
+    """All runs of a store, broken ones too, by id."""
+    if not store.is_dir():
+        return []
+    return [Run(p) for p in sorted(store.iterdir()) if p.is_dir() and ID.fullmatch(p.name)]
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Put content into place in one step: a reader, or a crash, finds the old file or the new one."""
+    _in_one_step(path, lambda file: file.write(content.encode() if isinstance(content, str) else content))
+
+
+def write_json(path: Path, record: Any) -> None:
+    write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    _in_one_step(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def _in_one_step(path: Path, fill) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(fresh, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"time": round(time.time(), 3), **record}) + "\n")
+
+
+def process_now() -> dict[str, Any]:
+    """Who is at work: pid, when that process began, and the host; a pid alone is soon somebody else's."""
+    import psutil
+
+    return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["process_started"])) < 2
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
