@@ -3,10 +3,23 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from cac_core import metrics
 from cac_core.runs import Run
-from cac_core.scorers import SCORERS, Outputs, Verdict, default_for, judge_of
+from cac_core.scorers import (
+    SCORERS,
+    Outputs,
+    Verdict,
+    centres_of,
+    default_for,
+    distances,
+    judge_of,
+    rejection,
+    softmax,
+)
 
+UNKNOWN = "unknown"  # the decision that is no class
 KEPT = 0.95  # the share of validation knowns that the default theta keeps
 
 
@@ -50,6 +63,48 @@ def report(run: Run, scorer: str | None = None, theta: float | None = None, **op
 def report_all(run: Run) -> dict[str, Any]:
     """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by."""
     return {"default": default_for(run.recipe.method), "scorers": {name: report(run, name) for name in SCORERS}}
+
+
+def said_of(
+    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float | None = None, **options: Any
+) -> list[dict[str, Any]]:
+    """For each image whose logits [N, C] and features these are: the decision, and every number it rests on.
+
+    gamma and distances are by known class, to the class means or, with centres="anchors", to the anchors.
+    """
+    train = run.outputs("train")
+    judge = judge_of(scorer, train, **options)
+    theta = metrics.theta_at(KEPT, judge(run.outputs("validation")).score) if theta is None else theta
+    verdict, names = judge(Outputs.of_images(logits, features)), run.known_names
+    d = distances(logits, centres_of(train, options.get("centres", "means")))
+    g, p = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0), softmax(logits.astype(float))
+    return [
+        {
+            "decision": UNKNOWN if verdict.score[i] > theta else names[verdict.label[i]],
+            "label": names[verdict.label[i]],
+            "score": float(verdict.score[i]),
+            "theta": float(theta),
+            "gamma": dict(zip(names, g[i].tolist(), strict=True)),
+            "distances": dict(zip(names, d[i].tolist(), strict=True)),
+            "softmax": dict(zip(names, p[i].tolist(), strict=True)),
+        }
+        for i in range(len(logits))
+    ]
+
+
+def check_split(run: Run, family: str | None = None, trial: str | None = None, dataset: str | None = None) -> None:
+    """Refuse to evaluate a run on another split than its own, and say why."""
+    mine = run.trial
+    asked = {"data set": (dataset, mine.dataset), "family": (family, mine.family), "trial": (trial, mine.index)}
+    if wrong := [
+        f"{what} {said!r} (its own: {own!r})" for what, (said, own) in asked.items() if said not in (None, own)
+    ]:
+        known = ", ".join(run.known_names)
+        raise ValueError(
+            f"{run.id} cannot be evaluated on {' and '.join(wrong)}: it was trained with {known} as known classes, so "
+            "on another split some classes called unknown would be ones that it has seen, and its outputs would stand "
+            "for other classes. Train a run for that split instead."
+        )
 
 
 def plain(value: Any) -> Any:

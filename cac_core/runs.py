@@ -94,6 +94,12 @@ class Run:
         return [self.class_names[c] for c in self.trial.known]
 
     @property
+    def stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the channels, on the scale 0 to 1, that the network's images are scaled by."""
+        record = self.record
+        return tuple(record["mean"]), tuple(record["std"])
+
+    @property
     def row(self) -> Dataset:
         """How images are prepared for this run's network, from the record alone: the data set need not be here."""
         return replace(

@@ -1,0 +1,371 @@
+"""The command line.
+
+python -m cac_core train --dataset digits --trial 0 --method cac --backbone small --epochs 20 --seed 0
+python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
+python -m cac_core predict RUN IMAGE...
+python -m cac_core runs
+python -m cac_core fetch MNIST
+
+Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported before it is needed.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from cac_core import recipe as recipes
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    takes_options = arguments.command in {"train", "eval", "predict"}
+    try:
+        options = _options(rest) if takes_options else {}
+        if rest and not takes_options:
+            parser.error(f"{arguments.command} does not take {' '.join(rest)}")
+        result, lines = COMMANDS[arguments.command](arguments, options)
+    except (ValueError, OSError, RuntimeError) as error:
+        message = _said(error)
+        if arguments.json:
+            print(json.dumps({"error": message}, ensure_ascii=False))
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+    try:
+        if arguments.json:
+            print(json.dumps(result, ensure_ascii=False))
+        elif lines:
+            print("\n".join(lines))
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--runs", metavar="DIR", help="where runs are kept (ANCHORSCOPE_RUNS, or checkpoints/)")
+    common.add_argument("--data", metavar="DIR", help="where data sets are (ANCHORSCOPE_DATA, or data/)")
+    common.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser = argparse.ArgumentParser(
+        prog="python -m cac_core",
+        description="Open-set recognition with class anchors: train, evaluate, judge an image.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, **more: Any) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=help, description=help, parents=[common], allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter, **more,
+        )  # fmt: skip
+
+    options = "\n".join(f"  {m:16} {_listed(recipes.method_options(m))}" for m in recipes.METHODS)
+    trunks = "\n".join(
+        f"  {b:16} {_listed(recipes.backbone_options(b))}" for b in ("small", "plain", "efficientnet-b0")
+    )
+    train = command(
+        "train", "train a recipe, or go on with it where its run was left",
+        epilog=f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}",
+    )  # fmt: skip
+    train.add_argument("--resume", metavar="RUN", help="go on with this run, whatever its recipe")
+    train.add_argument("--dataset", help="a data set, or the name of an image folder under the data root")
+    train.add_argument("--family", help="whose class lists: osrci or cac-2020")
+    train.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
+    train.add_argument("--method", help=", ".join(recipes.METHODS))
+    train.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
+    train.add_argument("--preset", default="quick", help="quick (default): short, one cycle; paper: as published")
+    train.add_argument("--epochs", type=int)
+    train.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
+    train.add_argument("--schedule", help="onecycle or constant")
+    train.add_argument("--batch", type=int)
+    train.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
+    train.add_argument("--momentum", type=float)
+    train.add_argument("--decay", type=float, help="weight decay")
+    train.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
+    train.add_argument("--seed", type=int)
+    train.add_argument("--precision", help="auto, float32 or bfloat16")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
+    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
+
+    scorers = "options of the scorers, as --NAME VALUE: --centres means|anchors (gamma, distance), --temperature T"
+    evaluate = command("eval", "all numbers of a run on its test images", epilog=scorers)
+    evaluate.add_argument("run", metavar="RUN", help="a path or an id")
+    evaluate.add_argument("--scorer", help="gamma, distance, msp, max_logit or energy")
+    evaluate.add_argument("--theta", type=float, help="reject above this score, instead of the default")
+    for name in ("dataset", "family", "trial"):
+        evaluate.add_argument(f"--{name}", help=argparse.SUPPRESS)  # only to say why not
+    evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument("--again", action="store_true", help="write the outputs anew")
+
+    predict = command("predict", "what a run says of images", epilog=scorers)
+    predict.add_argument("run", metavar="RUN", help="a path or an id")
+    predict.add_argument("images", metavar="IMAGE", nargs="+")
+    predict.add_argument("--scorer", help="gamma, distance, msp, max_logit or energy")
+    predict.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
+    predict.add_argument(
+        "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
+    )
+    predict.add_argument("--odin-temperature", type=float, default=1.0, help="ODIN: the temperature of its gradient")
+    predict.add_argument("--device", default="auto")
+
+    command("runs", "the runs there are")
+    fetch = command("fetch", "download a data set")
+    fetch.add_argument("dataset")
+    return parser
+
+
+def _train(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, runs
+
+    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    if a.resume:
+        recipe = (run := runs.find(a.resume, store)).recipe
+        store = run.path.parent
+    else:
+        recipe = _recipe(a, options, root)
+    from cac_core import train
+
+    shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
+    run = train.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
+    shown.close()
+    status, report = run.status, run.report()
+    result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
+    lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
+    if status["state"] == "finished":
+        numbers = report["scorers"][report["default"]]
+        result["report"] = numbers
+        lines += _report_lines(numbers)
+    return result, lines
+
+
+def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
+    fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
+              "momentum", "decay", "size", "seed", "precision")  # fmt: skip
+    given = {name: getattr(a, name) for name in fields}
+    if a.trial and a.trial.endswith(".json"):
+        from cac_core import data
+
+        dataset = a.dataset or recipes.DEFAULT.dataset
+        trial = data.trial_from_file(Path(a.trial), dataset, data.row_of(dataset, root, a.size or 0))
+        given |= {"family": "custom", "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
+    return recipes.compose(a.preset, options, **given)
+
+
+class _Progress:
+    """Events as a progress bar on a terminal, as lines in a file; always as lines in the run's log.txt."""
+
+    def __init__(self, path: Path, name: str, quiet: bool):
+        self.log, self.name, self.quiet = path / "log.txt", name, quiet
+        self.bar, self.done = None, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "epoch":
+            line = (
+                f"epoch {event['epoch']}/{event['epochs']}  loss {event['train']['total']:.4f}  "
+                f"validation {event['validation']['total']:.4f}  accuracy {event['validation']['accuracy']:.4f}  "
+                f"{event['images_per_second']:.0f} images/s  {_span(event['seconds_left'])} left"
+            )
+        elif event["kind"] == "progress":
+            part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
+            line = f"{part}  {event['images_per_second']:.0f} images/s  {_span(event['seconds_left'])} left"
+        else:
+            return
+        with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self.quiet:
+            return
+        if not sys.stderr.isatty():
+            print(line, file=sys.stderr, flush=True)
+            return
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=event["epochs"], desc=self.name, unit="epoch")
+        self.bar.set_postfix_str(line.split("  ", 1)[1])
+        if event["kind"] == "epoch":
+            self.bar.n = event["epoch"]
+            self.bar.refresh()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _eval(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, judge, runs
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
+    scorer = _scorer(run, a, options)
+    if a.again or not run.written:
+        from cac_core import evaluate
+
+        evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else _bar())
+    numbers = judge.plain(judge.report(run, scorer, a.theta, **options))
+    return numbers, _report_lines(numbers)
+
+
+def _predict(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, judge, runs
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    scorer = _scorer(run, a, options)
+    row, names = run.row, run.known_names
+    prepared, broken = [], {}
+    for image in a.images:
+        try:
+            prepared.append((image, data.prepare(image, row)))
+        except ValueError as error:
+            broken[image] = str(error)
+        except OSError as error:
+            broken[image] = error.strerror or str(error)
+    judged = {}
+    if prepared:
+        from cac_core import evaluate
+
+        network = evaluate.load(run, a.device)
+        if not run.written:
+            evaluate.evaluate(run, root, device=a.device)
+        logits, features = evaluate.stacked(
+            network, [p.pixels for _, p in prepared], magnitude=a.magnitude, temperature=a.odin_temperature
+        )
+        verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
+        judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
+    results = [
+        {"image": image, **(judged[image] if image in judged else {"error": broken[image]})} for image in a.images
+    ]
+    if not judged:
+        raise ValueError("; ".join(f"{r['image']}: {r['error']}" for r in results))
+    lines = [
+        f"{r['image']}: {r['error']}" if "error" in r
+        else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.3f}, theta {r['theta']:.3f})"
+        for r in results
+    ]  # fmt: skip
+    return {"run": run.id, "scorer": scorer, "classes": names, "images": judge.plain(results)}, lines
+
+
+def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:
+    """The scorer's name; names and options are checked before anything long begins."""
+    from cac_core import scorers
+
+    name = a.scorer or scorers.default_for(run.recipe.method)
+    options |= recipes.checked_options(name, scorers.scorer_options(name), options)
+    return name
+
+
+def _runs(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+
+    rows = []
+    for run in runs.every(runs.store_of(a.runs)):
+        if problem := run.problem():
+            rows.append({"run": run.id, "state": "broken", "reason": problem})
+            continue
+        recipe, report = run.recipe, run.report()
+        numbers = report.get("scorers", {}).get(report.get("default"), {})
+        rows.append({
+            "run": run.id, "state": run.state, "dataset": recipe.dataset, "family": recipe.family,
+            "trial": recipe.trial, "method": recipe.method, "backbone": recipe.backbone, "seed": recipe.seed,
+            "epochs": len(run.epochs()), "of": recipe.epochs + recipe.fine_epochs,
+            "accuracy": numbers.get("accuracy"), "auroc": numbers.get("auroc"),
+        })  # fmt: skip
+    lines = [f"{'run':44} {'state':9} {'epochs':>8} {'accuracy':>9} {'AUROC':>7}"] if rows else []
+    for r in rows:
+        if r["state"] == "broken":
+            lines.append(f"{r['run']:44} broken: {r['reason']}")
+        else:
+            share = [f"{r[k]:.4f}" if r[k] is not None else "" for k in ("accuracy", "auroc")]
+            epochs = f"{r['epochs']}/{r['of']}"
+            lines.append(f"{r['run']:44} {r['state']:9} {epochs:>8} {share[0]:>9} {share[1]:>7}")
+    none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    python -m cac_core train --dataset digits"
+    return {"runs": rows}, lines or [none]
+
+
+def _fetch(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data
+
+    root = data.root_of(a.data)
+    data.fetch(a.dataset, root)
+    sizes = {part: len(images) for part, images in data.load(a.dataset, root).items()}
+    return {"dataset": a.dataset, "data": str(root), "images": sizes}, [f"{a.dataset} is here: {sizes}"]
+
+
+COMMANDS = {"train": _train, "eval": _eval, "predict": _predict, "runs": _runs, "fetch": _fetch}
+
+
+def _report_lines(numbers: dict[str, Any]) -> list[str]:
+    def share(value: float | None, interval=None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" + (f"   95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else "")
+
+    sure = numbers["intervals"]
+    said = [("scorer", numbers["scorer"]), ("test images", f"{numbers['knowns']} known, {numbers['unknowns']} unknown")]
+    plain = ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept", "fpr_at_95_unknowns_caught",
+             "oscr")  # fmt: skip
+    said += [(name, share(numbers[name], sure.get(name))) for name in plain]
+    said += [("theta", f"{numbers['theta']:.4f}   {numbers['theta_rule']}")]
+    said += [(name, share(value, sure.get(name))) for name, value in numbers["at_theta"].items()]
+    return [f"{name:26} {value}" for name, value in said]
+
+
+def _options(rest: list[str]) -> dict[str, str]:
+    """--name value pairs that no command knows by itself: options of a method, a backbone or a scorer."""
+    options = {}
+    while rest:
+        name, rest = rest[0], rest[1:]
+        if not name.startswith("--") or len(name) < 3:
+            raise ValueError(f"{name!r} was not expected here. An option is written --name value.")
+        name, equals, value = name[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise ValueError(f"--{name} needs a value.")
+            value, rest = rest[0], rest[1:]
+        options[name.replace("-", "_")] = value
+    return options
+
+
+def _bar():
+    bars = {}
+
+    def progress(split: str, done: int, of: int) -> None:
+        from tqdm import tqdm
+
+        if not sys.stderr.isatty():
+            return
+        if split not in bars:
+            bars[split] = tqdm(total=of, desc=split, unit="image")
+        bars[split].n = done
+        bars[split].refresh()
+        if done == of:
+            bars[split].close()
+
+    return progress
+
+
+def _listed(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename}. Is there a disk that can be written, and space on it?"
+    return str(error)
+
+
+def _span(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {seconds} s"
+        if minutes
+        else f"{seconds} s"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Evaluation: a run's network on its images, written once as Outputs; everything after that is numpy."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from cac_core import data, judge, runs
+from cac_core.batches import device_of, normalised, on_device, scale_of
+from cac_core.methods import Method
+from cac_core.recipe import BACKBONES, METHODS, Recipe, find
+from cac_core.runs import Broken, Run
+from cac_core.scorers import Outputs
+
+BATCH = 256
+FORMAT = "anchorscope 1"
+
+
+def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
+    """The untrained network of a recipe, with the loss that trains it."""
+    backbone = find(BACKBONES, recipe.backbone)(recipe.backbone, channels, size, **recipe.trunk)
+    return find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)
+
+
+class Network:
+    """A trained network with what it needs to judge images: its scale of pixel values and its device."""
+
+    def __init__(self, method: Method, stats: tuple, device: torch.device):
+        self.method, self.device = method.to(device, memory_format=torch.channels_last).eval(), device
+        self.method.requires_grad_(False)
+        self.scale = scale_of(stats, device)
+
+    def __call__(self, x: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
+        """Logits and features of images on the scale 0 to 1."""
+        return self.method(normalised(x, self.scale))
+
+    def outputs(
+        self,
+        pixels: np.ndarray,
+        *,
+        mirror: bool = False,
+        magnitude: float = 0.0,
+        temperature: float = 1.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [N, C] and pooled features [N, P], float32, of images [N, H, W, C] uint8.
+
+        mirror turns every image left to right first. A magnitude above 0 perturbs them first, as `perturbed` does.
+        """
+        logits, features = [], []
+        for start in range(0, len(pixels), BATCH):
+            x = on_device(pixels[start : start + BATCH], self.device).float() / 255
+            x = perturbed(self, x.flip(3) if mirror else x, magnitude=magnitude, temperature=temperature)
+            with torch.no_grad():
+                z, f = self(x)
+                logits.append(z.cpu().numpy())
+                features.append(self.method.backbone.pooled(f).cpu().numpy())
+            if progress:
+                progress(min(start + BATCH, len(pixels)), len(pixels))
+        if not logits:
+            raise ValueError("There is no image to judge.")
+        return np.concatenate(logits), np.concatenate(features)
+
+
+def stacked(network: Network, images: list[np.ndarray], **options) -> tuple[np.ndarray, np.ndarray]:
+    """Network.outputs of prepared images [H, W, C], one by one in a list."""
+    return network.outputs(np.stack(images), **options)
+
+
+def perturbed(
+    network: Network, x: Float[Tensor, "N C H W"], *, magnitude: float, temperature: float = 1.0
+) -> Float[Tensor, "N C H W"]:
+    """ODIN's input perturbation: every pixel a step of magnitude towards the predicted class.
+
+    x - magnitude * sign(gradient of cross-entropy(affinity / T, predicted class)), images and magnitude on the scale 0
+    to 1. Liang et al., ICLR 2018, with CAC's -distance in the place of the logits. The gradient is taken before the
+    normalisation, which is the paper's division by each channel's standard deviation. Magnitude 0 gives x itself.
+    """
+    if not (np.isfinite(magnitude) and magnitude >= 0):
+        raise ValueError(f"The magnitude of a perturbation is a number of at least 0, not {magnitude}.")
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"The temperature must be a positive number, not {temperature}.")
+    if magnitude == 0:
+        return x
+    x = x.detach().requires_grad_()
+    affinity = network.method.affinity(network(x)[0])
+    loss = F.cross_entropy(affinity / temperature, affinity.argmax(1), reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, x)
+    return (x - magnitude * gradient.sign()).detach()
+
+
+def weights_metadata(recipe: Recipe, trial: data.Trial, epoch: int) -> dict[str, str]:
+    """What a weights file says of itself, so that it cannot be taken for another run's."""
+    split = {"family": trial.family, "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
+    return {"format": FORMAT, "recipe": recipe.id, "split": json.dumps(split), "epoch": str(epoch)}
+
+
+def load(run: Run, device: str = "auto") -> Network:
+    """A run's best network. Raises FileNotFoundError where it has no weights yet, Broken where they do not fit."""
+    file, recipe, trial = run.path / "best.safetensors", run.recipe, run.trial
+    if not file.is_file():
+        raise FileNotFoundError(f"{run.id} has no weights yet. Train it with:\n    {train_command(run)}")
+    try:
+        with safe_open(file, framework="pt") as stored:
+            said = stored.metadata() or {}
+            weights = {key: stored.get_tensor(key) for key in list(stored.keys())}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Broken(f"{file} is damaged ({error}). Train the run again with:\n    {train_command(run)}") from error
+    want = weights_metadata(recipe, trial, 0)
+    for key, name in {"recipe": "recipe", "split": "known and unknown classes"}.items():
+        if said.get(key) != want[key]:
+            raise Broken(
+                f"The weights and the recipe of {run.id} disagree about the {name}: {said.get(key)} against "
+                f"{want[key]}. They do not belong together; put the right file back, or train the run again."
+            )
+    row = run.row
+    method = build(recipe, len(trial.known), row.channels, row.size)
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise Broken(f"The weights of {run.id} do not fit its recipe: {error}") from error
+    return Network(method, run.stats, device_of(device))
+
+
+def train_command(run: Run) -> str:
+    return f"python -m cac_core train --resume {run.path}"
+
+
+def evaluate(
+    run: Run,
+    root: Path,
+    *,
+    device: str = "auto",
+    again: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
+
+    Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others.
+    Outputs of other weights than the newest are written again.
+    """
+    weights = _digest(run.path / "best.safetensors")
+    folder = run.path / "outputs"
+    stale = [split for split in runs.SPLITS if again or _written_by(folder / f"{split}.npz") != weights]
+    if stale:
+        network, recipe, trial, row = load(run, device), run.recipe, run.trial, run.row
+        images = data.load(recipe.dataset, root, recipe.size)
+        if data.digest(images) != run.record["data"]:
+            raise ValueError(
+                f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
+                "has changed since. Put the old images back, or train a new run."
+            )
+        parts = data.parts_of(images, trial, recipe.seed)
+        for split in stale:
+            outputs = _outputs(network, parts[split], split == "train" and row.flip, _told(progress, split))
+            _write(folder / f"{split}.npz", outputs, weights)
+    if stale or not run.report():
+        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+
+
+def _outputs(network: Network, part: data.Part, mirror: bool, progress) -> Outputs:
+    logits, features = network.outputs(part.pixels, progress=progress)
+    labels, classes, index = part.labels, part.classes, part.index
+    mirrored = np.zeros(len(part), bool)
+    if mirror:
+        more = network.outputs(part.pixels, mirror=True, progress=progress)
+        logits, features = np.concatenate([logits, more[0]]), np.concatenate([features, more[1]])
+        labels, classes, index = np.tile(labels, 2), np.tile(classes, 2), np.tile(index, 2)
+        mirrored = np.repeat([False, True], len(part))
+    anchors = getattr(network.method, "anchors", None)
+    return Outputs(
+        logits, features, labels, classes, index, mirrored, None if anchors is None else anchors.cpu().numpy()
+    )
+
+
+def _write(file: Path, out: Outputs, weights: str) -> None:
+    arrays = {
+        "logits": out.logits.astype(np.float32),
+        "features": out.features.astype(np.float16),
+        "labels": out.labels.astype(np.int16),
+        "classes": out.classes.astype(np.int16),
+        "index": out.index.astype(np.int32),
+        "mirrored": out.mirrored,
+        "weights": np.array(weights),
+    }
+    runs.write_npz(file, **arrays, **({} if out.anchors is None else {"anchors": out.anchors}))
+
+
+def _told(progress, split: str):
+    return (lambda done, of: progress(split, done, of)) if progress else None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else "none"
+
+
+def _written_by(file: Path) -> str:
+    try:
+        with np.load(file) as stored:
+            return str(stored["weights"])
+    except (OSError, ValueError, KeyError, EOFError):
+        return ""

@@ -1,0 +1,28 @@
+"""Class Anchor Clustering. Miller, Suenderhauf, Milford, Dayoub, WACV 2021."""
+
+from cac_core import losses
+from cac_core.backbones import Backbone
+from cac_core.methods import Method
+from cac_core.scorers import positive
+
+
+class CAC(Method):
+    """Logits gather around alpha times the unit vectors. lam weighs the pull to the own anchor (the paper's lambda).
+
+    The best epoch is the one of the smallest anchor loss on validation images, as the paper's.
+    """
+
+    criterion = "anchor"
+
+    def __init__(self, backbone: Backbone, classes: int, *, alpha: float = 10.0, lam: float = 0.1):
+        super().__init__(backbone, classes)
+        if not lam >= 0 or lam == float("inf"):
+            raise ValueError(f"lam must be a number of at least 0, not {lam}.")
+        self.lam = lam
+        self.register_buffer("anchors", losses.anchors(classes, positive(alpha, "alpha")))
+
+    def terms(self, logits, y):
+        return losses.cac(logits, y, self.anchors, lam=self.lam)
+
+    def affinity(self, logits):
+        return -losses.distances(logits, self.anchors)

@@ -1,0 +1,413 @@
+"""Training: one loop for every method. It starts a run or goes on with it, and only ever writes the run's directory."""
+
+import contextlib
+import math
+import os
+import platform
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from cac_core import data, evaluate, runs
+from cac_core.batches import Batches, device_of, half_of
+from cac_core.recipe import Recipe
+from cac_core.runs import Run
+
+SNAPSHOTS = 60  # so many at most, of so many validation images:
+SNAPSHOT_IMAGES = 400
+BEAT = 5.0  # seconds between two signs of life within an epoch
+
+
+class TrainingFailed(RuntimeError):
+    """The run ended as failed; the message says the cause and what to try. What was saved before stays."""
+
+
+def train(
+    recipe: Recipe,
+    store: Path,
+    root: Path,
+    *,
+    device: str = "auto",
+    compiled: bool = False,
+    tensorboard: bool = False,
+    say: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Run:
+    """Train a recipe to its end, evaluate it, and return its run; a run that exists goes on where it was saved.
+
+    say receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
+    run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
+    """
+    row = data.row_of(recipe.dataset, root, recipe.size)
+    trial = data.trial_of(recipe, row)
+    chosen = device_of(device)
+    run = Run(store / recipe.id)
+    fresh = not run.path.exists()
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(run.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        pid = run.status.get("pid", "unknown")
+        raise ValueError(f"{run.id} is being trained by another process ({pid}). Wait for it, or stop it.") from error
+    try:
+        if run.state == "finished" and run.written:
+            return run
+        (run.path / "stop").unlink(missing_ok=True)
+        _set_status(run, "starting", device=str(chosen), **runs.process_now())
+        try:
+            _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, say).work()
+        except Exception as error:
+            if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
+                shutil.rmtree(run.path, ignore_errors=True)
+                raise
+            cause = _cause(error, recipe)
+            _try_status(run, "failed", reason=cause)
+            if isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, FloatingPointError):
+                raise
+            raise TrainingFailed(cause) from error
+        return run
+    finally:
+        lock.release()
+
+
+class _Stop(Exception):
+    pass
+
+
+class _Training:
+    def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
+        self.run, self.recipe, self.root, self.device, self.told = run, recipe, root, device, say
+        images = data.load(recipe.dataset, root, recipe.size)
+        parts = data.parts_of(images, trial, recipe.seed)
+        self.trial, self.validation = trial, parts["validation"]
+        digest, stats = data.digest(images), data.statistics(parts["train"].pixels)
+        _check_or_write_record(run, recipe, trial, row, stats, digest)
+        self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
+
+        torch.manual_seed(recipe.seed)
+        torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
+        self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
+        self.method.half = half_of(device, recipe.precision, recipe.backbone)
+        self.method.to(device, memory_format=torch.channels_last)
+        if compiled:
+            self.method.backbone.compile()
+        self.batches = Batches(parts["train"], row, stats, batch=recipe.batch, seed=recipe.seed, device=device)
+        self.stats = stats
+        self.total = recipe.epochs + recipe.fine_epochs
+        self.writer = _tensorboard(run.path) if tensorboard else None
+        sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
+        self.sample = np.unique(sample)
+        self.every = math.ceil(self.total / (SNAPSHOTS - 1))
+
+        # the state, all of it: what _save writes and _load reads
+        self.epoch, self.step, self.sums, self.counted = 0, 0, {}, 0
+        self.best, self.best_epoch = math.inf, -1
+        self._new_optimizers()
+        self.snapshots: dict[int, np.ndarray] = {}
+
+    def _new_optimizers(self) -> None:
+        r = self.recipe
+        self.optimizers = {
+            part: torch.optim.SGD(parameters, lr=r.lr, momentum=r.momentum, weight_decay=r.decay)
+            for part, parameters in self.method.parts().items()
+        }
+
+    def work(self) -> None:
+        run, stop = self.run, threading.Event()
+        self._load()
+        if self.epoch == 0 and self.step == 0 and not self.snapshots:
+            self._snapshot(self._validate()[1], 0)
+            self._save()
+        _set_status(run, "running", device=str(self.device))
+        with _signals(stop):
+            self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
+            try:
+                while self.epoch < self.total:
+                    self._one_epoch(lambda: stop.is_set() or (run.path / "stop").exists())
+            except _Stop:
+                self._save()
+                (run.path / "stop").unlink(missing_ok=True)
+                _set_status(run, "stopped", reason="Stopped when asked to; train it again to go on.")
+                return
+        if self.writer:
+            self.writer.close()
+        evaluate.evaluate(
+            run, self.root, device=str(self.device), progress=lambda *p: self.told({"kind": "evaluation", "at": p})
+        )
+        _set_status(run, "finished", final=True)
+
+    def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
+        self.method.train()
+        began, first = time.monotonic(), self.step
+        for x, y in self.batches.epoch(self.epoch, self.step):
+            rate = rate_at(self.recipe, self.epoch + self.step / self.batches.steps)
+            for part, terms in self.method.losses(x, y):
+                optimizer = self.optimizers[part]
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.zero_grad(set_to_none=True)
+                terms["total"].backward()
+                optimizer.step()
+                for name, value in terms.items():
+                    name = name if part == "net" else f"{part}_{name}"
+                    self.sums[name] = self.sums.get(name, 0) + value.detach()
+            self.step += 1
+            self.counted += 1
+            self.seen += len(y)
+            if time.monotonic() - self.beat > BEAT:
+                self._beat()
+            if asked_to_stop():
+                raise _Stop
+        took = time.monotonic() - began
+        means = {name: float(value) / self.counted for name, value in self.sums.items()}
+        _finite(means, "training", self.epoch + 1, self.recipe)
+        measured, logits = self._validate()
+        _finite(measured, "validation", self.epoch + 1, self.recipe)
+        number = self.epoch + 1
+        if measured[self.method.criterion] < self.best:
+            self.best, self.best_epoch = measured[self.method.criterion], number
+            self._write_best()
+        if number % self.every == 0 or number == self.total:
+            self._snapshot(logits, number)
+        speed = self.batches.batch * (self.batches.steps - first) / max(took, 1e-9)
+        self._event(
+            kind="epoch", epoch=number, epochs=self.total, train=means, validation=measured, lr=rate,
+            best_epoch=self.best_epoch, images_per_second=round(speed, 1), seconds_left=self._left(),
+        )  # fmt: skip
+        self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
+        if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch
+            self.method.load_state_dict(load_file(self.run.path / "best.safetensors", device=str(self.device)))
+            self._new_optimizers()
+        self._save()
+
+    def _validate(self) -> tuple[dict[str, float], np.ndarray]:
+        """The loss terms and the accuracy on the validation images, and their logits [N, C]."""
+        self.method.eval()
+        scale = self.batches.scale
+        logits = []
+        with torch.no_grad():
+            for start in range(0, len(self.validation), evaluate.BATCH):
+                x = (
+                    evaluate.on_device(self.validation.pixels[start : start + evaluate.BATCH], self.device).float()
+                    / 255
+                )
+                logits.append(self.method(evaluate.normalised(x, scale))[0])
+            logits = torch.cat(logits)
+            y = torch.as_tensor(self.validation.labels, device=self.device)
+            terms = {name: float(value) for name, value in self.method.terms(logits, y).items()}
+            terms["accuracy"] = float((self.method.affinity(logits).argmax(1) == y).float().mean())
+        return terms, logits.cpu().numpy()
+
+    def _beat(self) -> None:
+        """A sign of life, and a look at the losses: a run that has gone wrong should not go on for an hour."""
+        _finite({name: float(v) for name, v in self.sums.items()}, "training", self.epoch + 1, self.recipe)
+        speed = self.seen / (time.monotonic() - self.began)
+        self._event(
+            kind="progress", epoch=self.epoch + 1, epochs=self.total, step=self.step, steps=self.batches.steps,
+            images_per_second=round(speed, 1), seconds_left=self._left(),
+        )  # fmt: skip
+        self.beat = time.monotonic()
+
+    def _left(self) -> float:
+        """Seconds to the end of training, by the images seen since this process began."""
+        done = self.epoch * self.batches.steps + self.step
+        steps = self.total * self.batches.steps - done
+        rate = (time.monotonic() - self.began) / max(self.seen, 1) * self.batches.batch
+        return round(steps * rate, 1)
+
+    def _event(self, **event: Any) -> None:
+        runs.append(self.run.path / "events.jsonl", event)
+        self.told(event)
+        if self.writer and event["kind"] == "epoch":
+            for split in ("train", "validation"):
+                for name, value in event[split].items():
+                    self.writer.add_scalar(f"{name}/{split}", value, event["epoch"])
+            self.writer.add_scalar("lr", event["lr"], event["epoch"])
+            self.writer.add_scalar("images_per_second", event["images_per_second"], event["epoch"])
+
+    def _snapshot(self, logits: np.ndarray, epoch: int) -> None:
+        self.snapshots[epoch] = logits[self.sample].astype(np.float16)
+        epochs = sorted(self.snapshots)
+        runs.write_npz(
+            self.run.path / "snapshots.npz",
+            epochs=np.array(epochs, np.int32),
+            logits=np.stack([self.snapshots[e] for e in epochs]),
+            labels=self.validation.labels[self.sample].astype(np.int16),
+            index=self.validation.index[self.sample].astype(np.int32),
+        )
+
+    def _write_best(self) -> None:
+        weights = {name: value.detach().contiguous().cpu() for name, value in self.method.state_dict().items()}
+        fresh = self.run.path / ".best.safetensors.tmp"
+        save_file(weights, fresh, self.metadata(self.best_epoch))
+        os.replace(fresh, self.run.path / "best.safetensors")
+
+    def _save(self) -> None:
+        """The whole state, in one step: training from it is training that was never interrupted."""
+        state = {
+            "recipe": self.recipe.id,
+            "epoch": self.epoch,
+            "step": self.step,
+            "counted": self.counted,
+            "sums": {name: torch.as_tensor(value) for name, value in self.sums.items()},
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "method": self.method.state_dict(),
+            "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
+            "generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        fresh = self.run.path / ".last.pt.tmp"
+        with open(fresh, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.run.path / "last.pt")
+
+    def _load(self) -> None:
+        file = self.run.path / "last.pt"
+        if not file.exists():
+            return
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+            if state["recipe"] != self.recipe.id:
+                raise ValueError(f"it belongs to {state['recipe']}")
+            self.method.load_state_dict(state["method"])
+            for part, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][part])
+            self.epoch, self.step, self.counted = state["epoch"], state["step"], state["counted"]
+            self.sums, self.best, self.best_epoch = state["sums"], state["best"], state["best_epoch"]
+            torch.set_rng_state(state["generator"].cpu())
+            if state["cuda_generator"] is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_generator"].cpu(), self.device)
+        except Exception as error:  # whatever a damaged file makes torch.load say
+            raise runs.Broken(
+                f"{file} cannot be gone on from ({error}). Delete it to train the run again from the start."
+            ) from error
+        if stored := self.run.snapshots():
+            pairs = zip(stored["epochs"].tolist(), stored["logits"], strict=True)
+            self.snapshots = {epoch: logits for epoch, logits in pairs if epoch <= self.epoch}
+
+
+def rate_at(recipe: Recipe, epoch: float) -> float:
+    """The learning rate after so many epochs, fractions included.
+
+    "onecycle": up from a tenth over the first fifth of the epochs, then down to a thousandth along a cosine (Smith and
+    Topin, 2019). "constant": lr. Either way the second stage, fine_epochs, is at lr / 10.
+    """
+    if epoch >= recipe.epochs:
+        return recipe.lr / 10
+    if recipe.schedule == "constant":
+        return recipe.lr
+    way, rise = epoch / recipe.epochs, 0.2
+    if way < rise:
+        return recipe.lr * (0.1 + 0.9 * way / rise)
+    return recipe.lr * (0.001 + 0.999 * (1 + math.cos(math.pi * (way - rise) / (1 - rise))) / 2)
+
+
+def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
+    """recipe.json is written once; a run whose images or recipe have changed since does not go on."""
+    if (run.path / "recipe.json").exists():
+        record = run.record
+        if run.recipe != recipe or run.trial != trial:
+            raise runs.Broken(f"{run.path} holds another recipe under this id. Move it away, or give another --runs.")
+        if record.get("data") != digest:
+            raise ValueError(
+                f"The images of {recipe.dataset} have changed since {run.id} began, so it cannot go on. Put the old "
+                f"images back, or delete {run.path} and train it again."
+            )
+        return
+    runs.write_json(
+        run.path / "recipe.json",
+        {
+            "recipe": recipe.to_json(),
+            "classes": {"known": trial.known, "unknown": trial.unknown, "names": row.classes},
+            "prepare": {
+                "size": row.size,
+                "grain": row.grain,
+                "channels": row.channels,
+                "flip": row.flip,
+                "ink": row.ink,
+            },
+            "mean": stats[0],
+            "std": stats[1],
+            "data": digest,
+            "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in ("torch", "numpy")}},
+            "commit": _commit(),
+        },
+    )
+
+
+def _commit() -> str | None:
+    """The commit that the code is at, where it is a git checkout."""
+    git = Path(__file__).parent.parent / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        return (git / head.removeprefix("ref: ")).read_text().strip()[:12] if head.startswith("ref: ") else head[:12]
+    except OSError:
+        return None
+
+
+def _set_status(run: Run, state: str, final: bool = False, **more: Any) -> None:
+    """A finished run forgets which process made it."""
+    old = {k: v for k, v in run.status.items() if k not in {"state", "reason"}}
+    if final:
+        old = {k: v for k, v in old.items() if k in {"started", "device"}}
+    now = round(time.time(), 3)
+    runs.write_json(run.path / "status.json", {"started": now, **old, **more, "state": state, "changed": now})
+
+
+def _try_status(run: Run, state: str, **more: Any) -> None:
+    # the disk that made training fail may be too full for this too; the error itself still reaches the user
+    with contextlib.suppress(OSError):
+        _set_status(run, state, **more)
+
+
+def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) -> None:
+    if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise FloatingPointError(
+            f"The {where} loss ({', '.join(wrong)}) was no longer a finite number in epoch {epoch}. Try a smaller "
+            f"learning rate (--lr {recipe.lr / 10:g}) or --precision float32. The best epoch before is kept."
+        )
+
+
+def _cause(error: Exception, recipe: Recipe) -> str:
+    """What went wrong and what to try, for people."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return f"Out of memory: {text.splitlines()[0]} Try a smaller batch (--batch {max(recipe.batch // 2, 2)})."
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"Cannot write: {error.strerror} ({error.filename}). Free some space, or give another --runs."
+    return text or type(error).__name__
+
+
+def _tensorboard(path: Path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(path / "tensorboard"))
+
+
+class _signals:
+    """While open, SIGTERM and SIGINT ask to stop after the batch instead of ending the process."""
+
+    def __init__(self, stop: threading.Event):
+        self.stop, self.old = stop, {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for name in (signal.SIGTERM, signal.SIGINT):
+                self.old[name] = signal.signal(name, lambda *_: self.stop.set())
+
+    def __exit__(self, *_):
+        for name, handler in self.old.items():
+            signal.signal(name, handler)
