@@ -91,12 +91,12 @@ class _Training:
         parts = data.parts_of(images, trial, recipe.seed)
         self.trial, self.validation = trial, parts["validation"]
         digest, stats = data.digest(images), data.statistics(parts["train"].pixels)
-        _check_or_write_record(run, recipe, trial, row, stats, digest)
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
 
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
+        _check_or_write_record(run, recipe, trial, row, stats, digest)
         self.method.half = half_of(device, recipe.precision, recipe.backbone)
         self.method.to(device, memory_format=torch.channels_last)
         if compiled:
@@ -149,12 +149,12 @@ class _Training:
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
         self.method.train()
         began, first = time.monotonic(), self.step
+        rates = [rate_at(self.recipe, self.epoch + step / self.batches.steps) for step in range(self.batches.steps)]
         for x, y in self.batches.epoch(self.epoch, self.step):
-            rate = rate_at(self.recipe, self.epoch + self.step / self.batches.steps)
             for part, terms in self.method.losses(x, y):
                 optimizer = self.optimizers[part]
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rates[self.step]
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 optimizer.step()
@@ -181,7 +181,7 @@ class _Training:
             self._snapshot(logits, number)
         speed = self.batches.batch * (self.batches.steps - first) / max(took, 1e-9)
         self._event(
-            kind="epoch", epoch=number, epochs=self.total, train=means, validation=measured, lr=rate,
+            kind="epoch", epoch=number, epochs=self.total, train=means, validation=measured, lr=rates[-1],
             best_epoch=self.best_epoch, images_per_second=round(speed, 1), seconds_left=self._left(),
         )  # fmt: skip
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0

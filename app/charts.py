@@ -1,0 +1,405 @@
+"""Chart builders: arrays in, an Apache ECharts option out; nothing here calls Streamlit.
+
+ECharts because a chart with a key keeps its place while theta moves, where Plotly would start anew. N images, C known
+classes. The looks are fixed: a class is a colour and a shape, filled where accepted and hollow where rejected; UNKNOWN
+is vermilion and a cross, ringed where it was accepted; an ANCHOR is a star in the colour of the text; theta is dashed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DRAWN = 3000  # points on the wheel; more would only lie on top of one another
+CROSS = "M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z"
+RING = "M5,-4A9,9,0,1,1,4.99,-4ZM5,-2A7,7,0,1,0,5.01,-2Z"
+STAR = "M5,0L6.5,3.4L10,3.8L7.3,6.3L8.1,10L5,8.1L1.9,10L2.7,6.3L0,3.8L3.5,3.4Z"
+EXACT = {"containLabel": False, "outerBoundsMode": "none"}  # margins are as said
+SHAPES = ("circle", "triangle", "rect", "diamond")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme: the known classes in turn, unknown, text, and what stays in the background."""
+
+    known: tuple[str, ...]
+    unknown: str
+    text: str
+    faint: str
+    surface: str
+    strong: str
+
+    def of(self, label: int) -> str:
+        return self.known[label % len(self.known)]
+
+
+LIGHT = Palette(
+    ("#0072B2", "#B97700", "#00875F", "#B8558F", "#2B93CC", "#7A6C00", "#6A51A3", "#5B6770"),
+    "#D55E00", "#1B2430", "#D5DBE3", "#FFFFFF", "#0B63A5",
+)  # fmt: skip
+DARK = Palette(
+    ("#4DA3E0", "#E69F00", "#2CC295", "#E08BBF", "#9AD4F5", "#F0E442", "#B39DE3", "#AAB4BD"),
+    "#FF7B42", "#E8EDF3", "#38424F", "#10151C", "#5FB0EA",
+)  # fmt: skip
+
+
+# --- numbers in words ------------------------------------------------------------------------------------------------
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return "–" if math.isnan(share) else f"{share * 100:.{digits}f} %"
+
+
+def between(interval: tuple[float, float], digits: int = 1) -> str:
+    low, high = interval
+    return "–" if math.isnan(low) else f"{low * 100:.{digits}f}–{high * 100:.{digits}f} %"
+
+
+def number(x: float) -> str:
+    """Three significant digits, without an exponent where one can do without."""
+    if not x or not math.isfinite(x):
+        return f"{x:g}"
+    size = math.floor(math.log10(abs(x)))
+    return f"{x:.{min(max(2 - size, 0), 6)}f}" if -6 <= size <= 6 else f"{x:.0e}"
+
+
+# --- the scale of a score --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where scores lie: from low to high, on a logarithmic axis where most of them crowd together near zero."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def of(cls, *scores: np.ndarray) -> "Scale":
+        pooled = np.concatenate(scores)
+        high = float(pooled.max())
+        positive = pooled[pooled > 0]
+        if pooled.min() >= 0 and len(positive) and high > 30 * np.median(scores[0]):
+            low = max(float(np.quantile(positive, 0.002)), high * 1e-6)
+            return cls(_rounded(low, math.floor), _rounded(high, math.ceil), True)
+        low = float(pooled.min())
+        edge = 0.02 * (high - low) or 1.0
+        return cls(low - edge, high + edge, False)
+
+    def steps(self, count: int) -> np.ndarray:
+        """So many values from low to high, evenly spread on the axis."""
+        return np.geomspace(self.low, self.high, count) if self.log else np.linspace(self.low, self.high, count)
+
+    def choices(self, count: int = 181) -> list[float]:
+        """What a slider offers: the steps, rounded to what a person would say."""
+        digits = 3 if self.log else 4
+        steps = [float(f"{x:.{digits}g}") for x in self.steps(count)]
+        return sorted({*steps[:-1], self.high})
+
+    def clip(self, scores: np.ndarray) -> np.ndarray:
+        return np.clip(scores, self.low, self.high)
+
+    def axis(self, name: str) -> dict[str, Any]:
+        axis = {"name": name, "nameLocation": "middle", "nameGap": 28, "min": self.low, "max": self.high}
+        if self.log:
+            return axis | {"type": "log", "splitLine": {"show": False}, "axisLabel": {"hideOverlap": True}}
+        return axis | {
+            "type": "value",
+            "splitLine": {"show": False},
+            "axisLabel": {"showMinLabel": False, "showMaxLabel": False},
+        }
+
+
+def _rounded(x: float, way) -> float:
+    unit = 10 ** (math.floor(math.log10(x)) - 1)
+    return float(f"{way(x / unit) * unit:.6g}")
+
+
+# --- the anchor wheel ------------------------------------------------------------------------------------------------
+
+
+def on_wheel(logits: np.ndarray, reach: float) -> np.ndarray:
+    """Star coordinates [N, 2] of logits [N, C]: p = sum over i of z_i / reach * (cos 2 pi i / C, sin 2 pi i / C).
+
+    With reach = alpha the anchors alpha e_i lie on the unit circle. What is the same in all logits cancels out.
+    """
+    turn = 2 * np.pi * np.arange(logits.shape[1]) / logits.shape[1]
+    return logits @ np.stack([np.cos(turn), np.sin(turn)], 1) / reach
+
+
+def reach_of(means: np.ndarray, anchors: np.ndarray | None) -> float:
+    """The logit that reaches the unit circle: alpha, or, without anchors, what the class means reach on average."""
+    if anchors is not None:
+        return float(anchors[0, 0])
+    own, count = np.diag(means), len(means)
+    others = (means.sum(1) - own) / max(count - 1, 1)
+    return float(max((own - others).mean(), 1e-6))
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What the wheel shows: places xy [N, 2], labels [N] (-1 unknown), rejected [N], and what to say of each image."""
+
+    xy: np.ndarray
+    labels: np.ndarray
+    rejected: np.ndarray
+    said: list[str]
+
+    def drawn(self) -> np.ndarray:
+        """Which images are drawn: all, or an even sample of DRAWN of them."""
+        if len(self.labels) <= DRAWN:
+            return np.arange(len(self.labels))
+        return np.sort(np.random.default_rng(0).choice(len(self.labels), DRAWN, replace=False))
+
+
+def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, palette: Palette) -> dict[str, Any]:
+    """The anchor wheel: known classes around the rim, what resembles none of them in the middle."""
+    rim = max(1.15, float(np.quantile(np.hypot(*cloud.xy.T), 0.995)) * 1.05 if len(cloud.xy) else 1.15)
+    drawn = cloud.drawn()
+    labels, rejected = cloud.labels[drawn], cloud.rejected[drawn]
+    places, said = _polar(cloud.xy[drawn], rim), [cloud.said[i] for i in drawn]
+    count = len(names)
+    size = 9 if len(drawn) < 800 else 6
+
+    def points(which: np.ndarray) -> list[dict[str, Any]]:
+        return [{"value": places[i], "name": said[i]} for i in np.flatnonzero(which)]
+
+    def series(
+        name: str, which: np.ndarray, symbol: str, colour: str, hollow: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        look = {"opacity": 0.85, "borderColor": colour, **more.pop("itemStyle", {})}
+        look |= {"color": "transparent", "borderWidth": 2} if hollow else {"color": colour, "borderWidth": 0}
+        return {
+            "type": "scatter", "coordinateSystem": "polar", "name": name, "symbol": symbol, "symbolSize": size,
+            "itemStyle": look, "data": points(which), **more,
+        }  # fmt: skip
+
+    every = []
+    for c, name in enumerate(names):
+        shape, mine = SHAPES[c // len(palette.known) % len(SHAPES)], labels == c
+        legend = f"{_legend_name(name)} ({(cloud.labels == c).sum()})"
+        every.append(series(legend, mine & ~rejected, shape, palette.of(c), z=3))
+        every.append(series(legend, mine & rejected, shape, palette.of(c), hollow=True, z=3))
+    legend = [s["name"] for s in every[::2]]
+    unknown = labels < 0
+    if (cloud.labels < 0).any():
+        crossed = f"path://{CROSS}"
+        every.append(series(REJECTED, unknown & rejected, crossed, palette.unknown, z=2, itemStyle={"opacity": 0.7}))
+        every.append(series(ACCEPTED, unknown & ~rejected, f"{crossed}{RING}", palette.unknown, z=4,
+                            symbolSize=size + 6, itemStyle={"opacity": 1}))  # fmt: skip
+    centre = {
+        "type": "scatter", "coordinateSystem": "polar", "name": MEANS, "symbol": "circle", "symbolSize": 18,
+        "itemStyle": {"color": "transparent", "borderColor": palette.text, "borderWidth": 2}, "z": 5,
+        "data": [{"value": p, "name": f"mean of {n}"} for p, n in zip(_polar(means, rim), names, strict=True)],
+    }  # fmt: skip
+    turn = 360 / count
+    marks = {
+        "type": "scatter", "coordinateSystem": "polar", "name": ANCHORS, "z": 6, "silent": False,
+        "symbol": f"path://{STAR}" if anchors else "none", "symbolSize": 18,
+        "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 1.5},
+        "data": [{"value": [1, turn * c], "name": f"anchor of {n}"} for c, n in enumerate(names)],
+    }  # fmt: skip
+    labels_outside = {
+        "type": "scatter", "coordinateSystem": "polar", "symbol": "circle", "symbolSize": 1, "silent": True, "z": 7,
+        "itemStyle": {"color": "transparent"}, "tooltip": {"show": False},
+        "data": [
+            {"value": [rim, turn * c], "name": n,
+             "label": {"show": True, "formatter": "{b}", "position": _outward(turn * c), "distance": 6,
+                       "fontSize": 15 if count <= 12 else 12, "fontWeight": "bold", "color": palette.text,
+                       "width": 90, "overflow": "truncate"}}
+            for c, n in enumerate(names)
+        ],
+    }  # fmt: skip
+    legend += [s["name"] for s in every[2 * count :]]
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "item", "formatter": "{b}", "confine": True},
+        "legend": {"type": "plain" if count <= 10 else "scroll", "bottom": 0, "itemHeight": 11, "itemWidth": 14,
+                   "data": [*legend, MEANS, *([ANCHORS] if anchors else [])]},
+        "polar": {"center": ["50%", "45%"], "radius": "78%"},
+        "angleAxis": {"type": "value", "min": 0, "max": 360, "interval": turn, "startAngle": 90, "clockwise": True,
+                      "axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False},
+                      "splitLine": {"show": True, "lineStyle": {"color": palette.faint}}},
+        "radiusAxis": {"min": 0, "max": rim, "interval": 1, "axisLabel": {"show": False}, "axisLine": {"show": False},
+                       "axisTick": {"show": False},
+                       "splitLine": {"showMaxLine": False, "lineStyle": {"color": palette.faint, "width": 1.5}}},
+        "series": [*every, centre, marks, labels_outside],
+    }  # fmt: skip
+
+
+REJECTED, ACCEPTED = "never seen, rejected", "never seen, yet accepted"
+MEANS, ANCHORS = "class mean", "anchor"
+
+
+def _legend_name(name: str) -> str:
+    return name if len(name) <= 18 else name[:17] + "…"
+
+
+def _polar(xy: np.ndarray, rim: float) -> list[list[float]]:
+    radius, angle = np.minimum(np.hypot(xy[:, 0], xy[:, 1]), rim), np.degrees(np.arctan2(xy[:, 1], xy[:, 0])) % 360
+    return [[round(float(r), 3), round(float(a), 2)] for r, a in zip(radius, angle, strict=True)]
+
+
+def _outward(angle: float) -> str:
+    """On which side of its place a label of the rim lies; 0 is the top and angles go clockwise."""
+    if angle % 180 == 0:
+        return "top" if angle % 360 == 0 else "bottom"
+    return "right" if angle % 360 < 180 else "left"
+
+
+# --- theta -----------------------------------------------------------------------------------------------------------
+
+
+def _theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
+    return {
+        "symbol": "none", "silent": True, "animation": False,
+        "lineStyle": {"color": palette.text, "type": "dashed", "width": 2},
+        "label": {"show": label, "formatter": f"θ = {number(theta)}", "color": palette.text, "fontWeight": "bold",
+                  "position": "end"},
+        "data": [{"xAxis": float(scale.clip(np.array(theta)))}],
+    }  # fmt: skip
+
+
+def histogram(
+    score: np.ndarray, labels: np.ndarray, right: np.ndarray, theta: float, scale: Scale, palette: Palette, name: str
+) -> dict[str, Any]:
+    """Scores of the knowns above, of the unknowns below, as steps over the same axis, and theta through both."""
+    edges, score = scale.steps(49), scale.clip(score)
+    unknowns = bool((labels < 0).any())
+
+    def steps(title: str, which: np.ndarray, colour: str, grid: int, **more: Any) -> dict[str, Any]:
+        counts = np.histogram(score[which], edges)[0]
+        return {
+            "type": "line", "name": title, "step": "end", "symbol": "none", "xAxisIndex": grid, "yAxisIndex": grid,
+            "lineStyle": {"width": 1, "color": colour}, "itemStyle": {"color": colour},
+            "areaStyle": {"color": colour, "opacity": 0.75},
+            "data": [[float(x), int(n)] for x, n in zip(edges, [*counts, counts[-1]], strict=True)], **more,
+        }  # fmt: skip
+
+    known = labels >= 0
+    every = [steps(RIGHT, known & right, palette.known[0], 0, stack="known")]
+    if (known & ~right).any():
+        every.append(steps(WRONG, known & ~right, palette.known[1], 0, stack="known"))
+    every[0]["markLine"] = _theta_line(theta, scale, palette)
+    grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 58, "right": 20, **EXACT}]
+    axes = [
+        scale.axis(name) | ({"axisLabel": {"show": False}, "name": "", "axisTick": {"show": False}} if unknowns else {})
+    ]
+    heights = [{"type": "value", "name": "known images", "nameLocation": "middle", "nameGap": 38, "minInterval": 1}]
+    if unknowns:
+        every.append(steps(NEVER, ~known, palette.unknown, 1, markLine=_theta_line(theta, scale, palette, False)))
+        grids.append({"top": "50%", "bottom": 52, "left": 58, "right": 20, **EXACT})
+        axes.append(scale.axis(name) | {"gridIndex": 1, "position": "bottom", "axisLine": {"onZero": False}})
+        heights.append(
+            {"type": "value", "name": "unknown images", "nameLocation": "middle", "nameGap": 38, "minInterval": 1,
+             "inverse": True, "gridIndex": 1}
+        )  # fmt: skip
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "axis", "confine": True},
+        "legend": {"top": 0, "left": 50, "data": [s["name"] for s in every], "icon": "rect", "itemHeight": 10},
+        "axisPointer": {"link": [{"xAxisIndex": "all"}]},
+        "grid": grids, "xAxis": axes, "yAxis": heights, "series": every,
+    }  # fmt: skip
+
+
+RIGHT, WRONG, NEVER = "known, nearest class right", "known, nearest class wrong", "never seen"
+
+
+def roc(curve: dict[str, np.ndarray], here: tuple[float, float], palette: Palette) -> dict[str, Any]:
+    """Unknowns caught against knowns rejected, for every theta, and where this one is."""
+    places = np.stack([curve["rejected_knowns"], curve["caught_unknowns"]], 1)
+    if len(places) > 1000:
+        places = places[np.unique(np.linspace(0, len(places) - 1, 1000).astype(int))]
+    shares = {"type": "value", "min": 0, "max": 100, "nameLocation": "middle", "axisLabel": {"formatter": "{value} %"}}
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
+        "grid": {"top": 20, "bottom": 52, "left": 66, "right": 20, **EXACT},
+        "xAxis": shares | {"name": "knowns rejected", "nameGap": 30},
+        "yAxis": shares | {"name": "unknowns caught", "nameGap": 48},
+        "series": [
+            {"type": "line", "symbol": "none", "silent": True, "lineStyle": {"color": palette.faint, "type": "dashed"},
+             "data": [[0, 0], [100, 100]]},
+            {"type": "line", "symbol": "none", "silent": True, "lineStyle": {"color": palette.known[0], "width": 2.5},
+             "areaStyle": {"color": palette.known[0], "opacity": 0.1},
+             "data": [[round(float(x) * 100, 2), round(float(y) * 100, 2)] for x, y in places]},
+            {"type": "scatter", "symbol": "circle", "symbolSize": 15, "z": 5,
+             "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 2},
+             "label": {"show": True, "formatter": "this θ", "position": "right", "color": palette.text,
+                       "fontWeight": "bold", "distance": 8},
+             "data": [{"value": [here[0] * 100, here[1] * 100],
+                       "name": f"{percent(here[0])} of the knowns rejected, {percent(here[1])} of the unknowns caught"}]},
+        ],
+    }  # fmt: skip
+
+
+def confusion(table: np.ndarray, names: list[str], palette: Palette) -> dict[str, Any]:
+    """Counts [C + 1, C + 1]: truth down, decision across; the shade is the share of the row."""
+    titles = [*(_legend_name(n) for n in names), "unknown"]
+    rows = [c for c in range(len(titles)) if table[c].sum()]
+    cells = []
+    for row in rows:
+        share = table[row] / table[row].sum()
+        for column in range(len(titles)):
+            dark = share[column] > 0.55
+            cells.append(
+                {"value": [column, rows.index(row), round(float(share[column]) * 100, 1)],
+                 "name": f"{table[row, column]} of {table[row].sum()} of {titles[row]} are called {titles[column]}",
+                 "label": {"show": bool(table[row, column]), "formatter": str(table[row, column]),
+                           "color": palette.surface if dark else palette.text}}
+            )  # fmt: skip
+    axis = {"type": "category", "axisTick": {"show": False}, "axisLine": {"show": False}, "splitArea": {"show": False},
+            "nameLocation": "middle"}  # fmt: skip
+    small = {"fontSize": 12 if len(titles) <= 12 else 10}
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
+        "grid": {"top": 52, "bottom": 12, "left": 92, "right": 12, **EXACT},
+        "xAxis": axis | {"data": titles, "position": "top", "name": "decision", "nameGap": 30,
+                         "axisLabel": {**small, "interval": 0, "rotate": 0 if len(titles) <= 12 else 60}},
+        "yAxis": axis | {"data": [titles[r] for r in rows], "inverse": True, "name": "truth", "nameGap": 74,
+                         "axisLabel": {**small, "interval": 0}},
+        "visualMap": {"show": False, "min": 0, "max": 100, "dimension": 2,
+                      "inRange": {"color": [palette.surface, palette.strong]}},
+        "series": [{"type": "heatmap", "data": cells, "itemStyle": {"borderColor": palette.faint, "borderWidth": 1}}],
+    }  # fmt: skip
+
+
+def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Palette, name: str, log: bool):
+    """One bar a class, the smallest first, against theta where it is on the same scale."""
+    ordered = sorted(values.items(), key=lambda item: item[1])[:10]
+    top = max(v for _, v in values.items())
+    floor = 10.0 ** math.floor(
+        math.log10(max(min([v for _, v in ordered] + ([theta] if theta else [])), top * 1e-6, 1e-12))
+    )
+    axis = {"name": name, "nameLocation": "middle", "nameGap": 26, "splitLine": {"show": False}}
+    axis |= (
+        {"type": "log", "min": floor, "startValue": floor, "axisLabel": {"hideOverlap": True}}
+        if log
+        else {"type": "value", "min": 0}
+    )
+    line = {
+        "symbol": "none", "silent": True, "lineStyle": {"color": palette.text, "type": "dashed", "width": 2},
+        "label": {"formatter": "θ", "color": palette.text, "fontWeight": "bold"},
+        "data": [{"xAxis": max(theta, floor)}] if theta is not None else [],
+    }  # fmt: skip
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
+        "grid": {"top": 24, "bottom": 44, "left": 70, "right": 64, **EXACT},
+        "xAxis": axis,
+        "yAxis": {"type": "category", "inverse": True, "data": [_legend_name(n) for n, _ in ordered],
+                  "axisTick": {"show": False}},
+        "series": [
+            {"type": "bar", "barMaxWidth": 18, "markLine": line,
+             "data": [
+                {"value": max(v, floor) if log else v, "name": f"{n}: {number(v)}",
+                 "itemStyle": {"color": palette.strong if n == chosen else palette.known[-1],
+                               "opacity": 1 if n == chosen else 0.55},
+                 "label": {"show": True, "position": "right", "formatter": number(v), "color": palette.text}}
+                for n, v in ordered
+             ]}
+        ],
+    }  # fmt: skip

@@ -1,0 +1,153 @@
+"""Home: what a network knows and what it has never seen, on one wheel, and what theta does about it."""
+
+import numpy as np
+import streamlit as st
+
+from app import charts, shared
+from cac_core import metrics
+
+run = shared.chosen_run()
+names, classes, trial = run.known_names, run.class_names, run.trial
+purpose = f"This network learned **{len(names)} {shared.kinds(run, len(names))}**: {shared.listed(names)}."
+if trial.unknown:
+    never = [classes[c] for c in trial.unknown]
+    purpose += f" The **×** marks are {shared.kinds(run, len(never))} it never saw: {shared.listed(never)}."
+st.markdown(f"{purpose} Move θ and watch.")
+
+
+@st.fragment
+def wheel_and_examples():
+    with shared.explained():
+        picture, side = st.columns([3, 2], gap="large")
+        with side:
+            controls, foot = st.container(), st.container(horizontal=True)
+            with foot.popover("Score", icon=":material/straighten:"):
+                scorer = shared.choose_scorer(run)
+                said = shared.judged(run, scorer)
+                options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
+                said = shared.judged(run, scorer, **options)
+            with foot.popover("How to read this", icon=":material/help:"):
+                how_to_read(said.outputs.anchors is not None)
+            with controls:
+                theta = shared.choose_theta(said, wide=False)
+                shared.numbers_at(theta, said, wide=False)
+        with picture:
+            wheel(said, theta)
+        examples(said, theta)
+
+
+def how_to_read(anchors: bool):
+    rim = "the **stars** on the rim are the anchors that training pulled each class towards"
+    if not anchors:
+        rim = "this method has no anchors, so the logits are scaled until the **class means** reach the rim"
+    st.markdown(
+        f"Each mark is an image, placed by the network's {len(names)} logits: a logit pulls towards its class, and "
+        f"{rim}. An image that resembles no class ends up in the middle.\n\n"
+        "- **filled** marks are accepted as their nearest class, **hollow** ones are rejected as unknown\n"
+        "- **×** are images of classes that the network never saw; a **ring** around one says that it was accepted "
+        "all the same, which is a mistake\n"
+        "- large **circles** are the means of the classes\n\n"
+        f"{len(names)} numbers do not fit on a plane without loss: θ goes by the score, not by this picture."
+    )
+
+
+def wheel(said: shared.Judged, theta: float):
+    outputs = [said.known, said.outputs]
+    score = np.concatenate([said.validation.score, said.test.score])
+    nearest = np.concatenate([said.validation.label, said.test.label])
+    labels = np.concatenate([o.labels for o in outputs])
+    truth = np.concatenate([o.classes for o in outputs])
+    anchors = said.outputs.anchors
+    reach = charts.reach_of(said.means, anchors)
+    cloud = charts.Cloud(
+        charts.on_wheel(np.concatenate([o.logits for o in outputs]), reach),
+        labels,
+        score > theta,
+        [
+            f"{classes[t]}{'' if l >= 0 else ', never seen'}: nearest {names[n]}, score {charts.number(s)}"
+            for t, l, n, s in zip(truth, labels, nearest, score, strict=True)
+        ],
+    )
+    known = labels >= 0
+    st.echarts_chart(
+        charts.wheel(cloud, names, charts.on_wheel(said.means, reach), anchors is not None, shared.palette()),
+        key="wheel",
+        height=600,
+        alt=f"The anchor wheel: {known.sum()} images of known classes, of which {(known & ~cloud.rejected).sum()} are "
+        f"accepted at theta {charts.number(theta)}, and {(~known).sum()} images of classes never seen, of which "
+        f"{(~known & cloud.rejected).sum()} are rejected.",
+    )
+    drawn = len(cloud.drawn())
+    every = f"{len(labels)} validation and test images"
+    st.caption(f"{drawn} of {every} are drawn; counts go over all." if drawn < len(labels) else f"All {every}.")
+    table = st.expander("The numbers as a table", on_change="rerun", key="wheel_table")
+    if table.open:
+        groups = [(name, labels == c) for c, name in enumerate(names)]
+        groups += [(f"never seen: {classes[c]}", ~known & (truth == c)) for c in trial.unknown]
+        table.dataframe(
+            {
+                "class": [name for name, _ in groups],
+                "images": [int(which.sum()) for _, which in groups],
+                "accepted": [int((which & ~cloud.rejected).sum()) for _, which in groups],
+                "rejected": [int((which & cloud.rejected).sum()) for _, which in groups],
+                "median score": [float(np.median(score[which])) if which.any() else None for _, which in groups],
+            },
+            hide_index=True,
+        )
+
+
+def examples(said: shared.Judged, theta: float):
+    images = shared.pixels(run)
+    st.subheader("Six images of the test set")
+    if isinstance(images, str):
+        st.info(f"The images cannot be shown here: {shared.plain(images)}", icon=":material/hide_image:")
+        return
+    rule = metrics.theta_at(0.95, said.validation.score)
+    chosen = telling(said, rule)
+    row = st.container(horizontal=True)
+    for i in chosen:
+        rejected = said.test.score[i] > theta
+        known = said.labels[i] >= 0
+        nearest, truth = names[said.test.label[i]], classes[said.outputs.classes[i]]
+        good = rejected != known if rejected or not known else bool(said.right[i])
+        with row.container(border=True, width=150):
+            st.image(shared.enlarged(images[said.outputs.index[i]]), width=104, alt=f"A test image, in truth {truth}")
+            st.markdown(f"**{'Unknown' if rejected else shared.plain(nearest)}**")
+            sign = ">" if rejected else "≤"
+            st.caption(f"score {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
+            st.caption(f"truth: {shared.plain(truth)}{'' if known else ' (never seen)'}")
+            if good:
+                st.badge("right", icon=":material/check:", color="green")
+            else:
+                st.badge("mistake", icon=":material/close:", color="orange")
+
+
+def telling(said: shared.Judged, theta: float) -> list[int]:
+    """Three known and three unknown test images: a typical one, a borderline one, and a mistake where there is one.
+
+    The same ones whatever theta is moved to, and of different classes where there are enough.
+    """
+    chosen, rejected = [], said.test.score > theta
+    for side, mistake in ((said.labels >= 0, rejected | ~said.right), (said.labels < 0, ~rejected)):
+        order = np.flatnonzero(side)[np.argsort(said.test.score[side], kind="stable")]
+        good, wrong = order[~mistake[order]], order[mistake[order]]
+        edge = good[::-1] if said.labels[order[:1]] >= 0 else good
+        middle = good[np.argsort(np.abs(np.arange(len(good)) - len(good) // 2), kind="stable")]
+        used = set()
+        for wanted in (middle, edge, wrong[::-1], order):
+            fresh = [i for i in wanted if said.outputs.classes[i] not in used] or list(wanted)
+            fresh = [i for i in fresh if i not in chosen]
+            if fresh and len(used) < 3:
+                chosen.append(int(fresh[0]))
+                used.add(int(said.outputs.classes[fresh[0]]))
+    return chosen
+
+
+wheel_and_examples()
+with st.container(horizontal=True, gap="medium"):
+    with st.container(border=True, width=420):
+        st.page_link("app/thresholds.py", label="**Choose a threshold**", icon=":material/tune:")
+        st.caption("Where to put θ, what it keeps, what it rejects, and how the scores compare.")
+    with st.container(border=True, width=420):
+        st.page_link("app/upload.py", label="**Try an image of your own**", icon=":material/image_search:")
+        st.caption("Drop a picture and see what the network takes it for, and why.")

@@ -1,0 +1,172 @@
+"""Try an image: what the network takes a picture for, and every number that this rests on."""
+
+import csv
+import io
+
+import numpy as np
+import streamlit as st
+
+from app import charts, shared
+
+MOST = 64  # images at a time
+ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+
+run = shared.chosen_run()
+names, classes = run.known_names, run.class_names
+
+files = st.file_uploader(
+    f"Drop pictures here: the network says which of {len(names)} {shared.kinds(run, len(names))} each one shows, or "
+    "that it has never seen such a thing.",
+    ENDINGS, accept_multiple_files=True, key="files", max_upload_size=20,
+)  # fmt: skip
+
+
+@st.fragment
+def desk():
+    with shared.explained():
+        left, right = st.columns([3, 2], gap="large")
+        with right, st.expander("Score and threshold", icon=":material/straighten:"):
+            scorer = shared.choose_scorer(run)
+            said = shared.judged(run, scorer)
+            options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
+            said = shared.judged(run, scorer, **options)
+            theta = shared.choose_theta(said, wide=False)
+        with left:
+            example = examples(said)
+        if files:
+            uploads(scorer, theta, options)
+        elif example is not None:
+            stored(said, example, scorer, theta, options)
+
+
+def examples(said: shared.Judged) -> int | None:
+    """Test images to try at a click; the chosen one's place among the test images."""
+    images = shared.pixels(run)
+    if isinstance(images, str) or files:
+        return None
+    picks = []
+    for known in (True, False):
+        side = np.flatnonzero((said.labels >= 0) == known)
+        _, first = np.unique(said.outputs.classes[side], return_index=True)
+        picks += [int(i) for i in side[first][:4]]
+    st.markdown("No picture at hand? Take one of the test set:")
+    with st.container(horizontal=True, gap="small"):
+        for i in picks:
+            truth = classes[said.outputs.classes[i]]
+            kind = "known" if said.labels[i] >= 0 else "never seen"
+            with st.container(width=76, horizontal_alignment="center", gap="xsmall"):
+                st.image(
+                    shared.enlarged(images[said.outputs.index[i]], 64), width=64, alt=f"A test image: {truth}, {kind}"
+                )
+                st.button(
+                    shared.plain(truth), key=f"example_{i}", help=kind, on_click=choose, args=(i,), width="stretch"
+                )
+    return st.session_state.get("example") if st.session_state.get("example_of") == run.id else None
+
+
+def choose(i: int):
+    st.session_state.example, st.session_state.example_of = i, run.id
+
+
+def stored(said: shared.Judged, i: int, scorer: str, theta: float, options: dict):
+    """A test image: what the network put out for it is in the run, so no network is needed."""
+    logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
+    (verdict,) = shared.said_of(run, logits, features, scorer, theta, **options)
+    image = shared.pixels(run)[said.outputs.index[i]]
+    truth = classes[said.outputs.classes[i]]
+    kind = "a known class" if said.labels[i] >= 0 else "never seen in training"
+    card(f"test image {said.outputs.index[i]}, in truth {truth} ({kind})", verdict, None, image, (), scorer, 0)
+
+
+def uploads(scorer: str, theta: float, options: dict):
+    if len(files) > MOST:
+        st.warning(f"{len(files)} files are too many at a time; these are the first {MOST}.", icon=":material/info:")
+    rows = []
+    report = st.container(horizontal=True, vertical_alignment="center")
+    for n, file in enumerate(files[:MOST]):
+        try:
+            looked = shared.looked_at(run, file.getvalue())
+        except ValueError as error:
+            with st.container(border=True):
+                st.text(file.name)
+                st.error(shared.plain(f"This file cannot be judged: {error}"), icon=":material/broken_image:")
+            rows.append({"file": file.name, "decision": "", "error": str(error)})
+            continue
+        (verdict,) = shared.said_of(run, looked.logits, looked.features, scorer, theta, **options)
+        card(file.name, verdict, looked.original, looked.pixels, looked.notes, scorer, n)
+        rows.append(
+            {"file": file.name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
+             "theta": verdict["theta"], "error": ""}
+            | {f"gamma {name}": value for name, value in verdict["gamma"].items()}
+        )  # fmt: skip
+    judged = [row for row in rows if not row["error"]]
+    unknown = sum(row["score"] > row["theta"] for row in judged)
+    with report:
+        st.markdown(f"**{len(judged)}** of {len(rows)} judged, **{unknown}** of them unknown.")
+        st.download_button(
+            "All as CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        )
+
+
+def table(rows: list[dict]) -> str:
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    # a spreadsheet would take a name that begins with one of these for a formula
+    writer.writerows(
+        {k: f"'{v}" if isinstance(v, str) and v[:1] in tuple("=+-@\t\r") else v for k, v in row.items()} for row in rows
+    )
+    return text.getvalue()
+
+
+def card(name: str, verdict: dict, original, pixels: np.ndarray, notes: tuple[str, ...], scorer: str, n: int):
+    score, theta, label = verdict["score"], verdict["theta"], verdict["label"]
+    unknown = score > theta
+    with st.container(border=True):
+        pictures, words, chart = st.columns([6, 6, 9], gap="medium")
+        with pictures, st.container(horizontal=True, gap="small"):
+            if original is not None:
+                st.image(original, "your picture", width=92, alt="The picture as uploaded")
+            st.image(shared.enlarged(pixels), "as the network saw it", width=92, alt="What the network saw")
+        with words:
+            st.subheader("Unknown" if unknown else f"Known: {shared.plain(label)}", anchor=False)
+            st.markdown(
+                f"Score **{charts.number(score)}** is {'above' if unknown else 'not above'} "
+                f"θ **{charts.number(theta)}**; the margin is {charts.number(abs(score - theta))}."
+                + (f" The nearest class is {shared.plain(label)}." if unknown else "")
+            )
+            best = max(verdict["softmax"], key=verdict["softmax"].get)
+            st.markdown(f"Softmax alone says **{shared.plain(best)}** with {charts.percent(verdict['softmax'][best])}.")
+            if notes:
+                st.caption(shared.plain("; ".join(notes)))
+            st.text(name)
+        with chart:
+            numbers(verdict, scorer, n)
+
+
+def numbers(verdict: dict, scorer: str, n: int):
+    palette, theta = shared.palette(), verdict["theta"]
+    shown, what, log = {
+        "gamma": (verdict["gamma"], "γ by class; below θ it is accepted", True),
+        "distance": (verdict["distances"], "distance by class; below θ it is accepted", False),
+    }.get(scorer, (verdict["gamma"], "γ by class, for comparison: θ is on another scale", True))
+    st.echarts_chart(
+        charts.bars(shown, verdict["label"], theta if scorer in ("gamma", "distance") else None, palette, what, log),
+        key=f"bars_{n}",
+        height=64 + 27 * min(len(shown), 10),
+        alt=f"{what}: " + ", ".join(f"{name} {charts.number(value)}" for name, value in sorted(shown.items())),
+    )
+    with st.popover("All numbers", icon=":material/table:"):
+        st.table(
+            {
+                "class": list(verdict["gamma"]),
+                "γ": [charts.number(v) for v in verdict["gamma"].values()],
+                "distance": [charts.number(v) for v in verdict["distances"].values()],
+                "softmax": [charts.percent(v) for v in verdict["softmax"].values()],
+            },
+            hide_index=True,
+        )
+
+
+desk()

@@ -1,0 +1,100 @@
+"""Fixtures that several test files share: a run store, real data, folders of generated images, toy outputs and runs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cac_core import runs
+from cac_core.recipe import Recipe
+from cac_core.scorers import Outputs
+
+ALPHA = 10.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture(scope="session")
+def data_root():
+    """Where the real data sets lie."""
+    if not os.environ.get("ANCHORSCOPE_DATA"):
+        pytest.skip("ANCHORSCOPE_DATA names no folder of real data")
+    return Path(os.environ["ANCHORSCOPE_DATA"])
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """image_folder("pets", {"cat": 5, "dog": 5}, part="train"): noise PNGs in tmp_path/data, a colour for each class.
+
+    Gives the data root. part="" puts the class folders right below the data set.
+    """
+
+    def make(name: str, counts: dict[str, int], part: str = "", side: int = 12, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        for c, (cls, count) in enumerate(counts.items()):
+            folder = tmp_path / "data" / name / part / cls
+            folder.mkdir(parents=True)
+            colour = np.array([(40 + 70 * c) % 256, (200 - 50 * c) % 256, (90 * c) % 256])
+            for i in range(count):
+                pixels = np.clip(colour + rng.integers(-30, 30, (side, side, 3)), 0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
+        return tmp_path / "data"
+
+    return make
+
+
+@pytest.fixture
+def toy_outputs():
+    """toy_outputs(seed=0, known=60, unknown=30): outputs around the anchors, unknowns near the origin, with ties.
+
+    Logits are rounded to halves and some images come twice, so that scores tie within and across the two sides. A few
+    known images lie at a wrong anchor.
+    """
+
+    def make(seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5) -> Outputs:
+        rng = np.random.default_rng(seed)
+        anchors = ALPHA * np.eye(classes, dtype=np.float32)
+        labels = np.r_[np.arange(known) % classes, np.full(unknown, -1)].astype(np.int64)
+        at = labels.copy()
+        at[rng.random(len(at)) < 0.1] = 0
+        near = np.where(labels[:, None] >= 0, anchors[at], 1.5)
+        logits = (2 * (near + rng.normal(0, spread, near.shape))).round() / 2
+        if known and unknown:
+            logits[-1] = logits[0]  # an unknown that looks exactly like a known
+        n = known + unknown
+        features = rng.normal(size=(n, 6)).astype(np.float32)
+        return Outputs(
+            logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_run(store, toy_outputs):
+    """make_run(unknown=30): a finished run on four known digits, with toy outputs, as training would have left it."""
+
+    def make(name: str = "toy", unknown: int = 30, method: str = "cac", state: str = "finished") -> runs.Run:
+        run = runs.Run(store / name)
+        recipe = Recipe(family="custom", trial="toy", method=method, known=(0, 1, 2, 3), unknown=(4, 5))
+        runs.write_json(
+            run.path / "recipe.json",
+            {
+                "recipe": recipe.to_json(),
+                "classes": {"known": [0, 1, 2, 3], "unknown": [4, 5], "names": list("0123456789")},
+                "prepare": {"size": 16, "grain": 8, "channels": 1, "ink": True},
+            },
+        )
+        runs.write_json(run.path / "status.json", {"state": state})
+        for seed, (split, strangers) in enumerate({"train": 0, "validation": 0, "test": unknown}.items()):
+            out = toy_outputs(seed=seed, known=80, unknown=strangers)
+            arrays = {k: v for k, v in vars(out).items() if method == "cac" or k != "anchors"}
+            runs.write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
+        return run
+
+    return make

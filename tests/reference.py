@@ -1,0 +1,219 @@
+"""Slow oracles: the papers' formulas as plain loops over lists. Standard library only, nothing of cac_core.
+
+Labels are 0 to C - 1, or -1 for unknown. A score is higher the more unknown an image looks; it is rejected when
+score > theta. Logits are lists of rows.
+"""
+
+import math
+
+
+def _distance(a, b):
+    return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))
+
+
+def _argmax(row):
+    return max(range(len(row)), key=lambda i: (row[i], -i))
+
+
+def _softmax(row):
+    top = max(row)
+    e = [math.exp(x - top) for x in row]
+    return [x / sum(e) for x in e]
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def cac_distances(logits, anchors):
+    """d: each image's distances to each anchor. Miller et al., WACV 2021, eq. 2."""
+    return [[_distance(z, anchor) for anchor in anchors] for z in logits]
+
+
+def cac_tuplet(logits, target, anchors):
+    """Mean over the images of log(1 + sum over j != y of exp(d_y - d_j)). Miller et al., WACV 2021, eq. 3."""
+    total = 0.0
+    for d, y in zip(cac_distances(logits, anchors), target, strict=True):
+        total += math.log(1 + sum(math.exp(d[y] - d[j]) for j in range(len(d)) if j != y))
+    return total / len(logits)
+
+
+def cac_anchor(logits, target, anchors):
+    """Mean distance to the own anchor. Miller et al., WACV 2021, eq. 4."""
+    return sum(d[y] for d, y in zip(cac_distances(logits, anchors), target, strict=True)) / len(logits)
+
+
+def cross_entropy_reference(logits, target):
+    """Mean of -log softmax(z)_y."""
+    total = 0.0
+    for z, y in zip(logits, target, strict=True):
+        top = max(z)
+        total += top + math.log(sum(math.exp(x - top) for x in z)) - z[y]
+    return total / len(logits)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def class_means(logits, labels, classes):
+    """Mean logits of each class over its images whose largest logit is the right one. Miller et al., WACV 2021, 3.3."""
+    means = []
+    for c in range(classes):
+        mine = [z for z, y in zip(logits, labels, strict=True) if y == c and _argmax(z) == c]
+        means.append([sum(z[k] for z in mine) / len(mine) for k in range(classes)])
+    return means
+
+
+def cac_gamma(logits, centres):
+    """gamma, per image and class: d (1 - softmin d). Miller et al., WACV 2021, eq. 6 and 7; the score is its minimum."""
+    rows = []
+    for d in cac_distances(logits, centres):
+        softmin = _softmax([-x for x in d])
+        rows.append([x * (1 - p) for x, p in zip(d, softmin, strict=True)])
+    return rows
+
+
+def msp(logits, temperature=1.0):
+    """1 - the largest softmax probability. Hendrycks and Gimpel, ICLR 2017; T: Liang et al., ICLR 2018."""
+    return [1 - max(_softmax([x / temperature for x in z])) for z in logits]
+
+
+def energy(logits, temperature=1.0):
+    """-T log sum exp(z / T). Liu et al., NeurIPS 2020."""
+    return [-temperature * math.log(sum(math.exp(x / temperature) for x in z)) for z in logits]
+
+
+def max_logit(logits):
+    """- the largest logit. Vaze et al., ICLR 2022."""
+    return [-max(z) for z in logits]
+
+
+def odin_step(x, grad, std, eps):
+    """The input moved by eps against the gradient's sign, in pixels. x, grad: a list of values for each channel.
+
+    x~ = x - eps sign(grad) / std. Liang et al., ICLR 2018, eq. 2, for inputs normalised by std.
+    """
+    return [
+        [v - eps * ((g > 0) - (g < 0)) / s for v, g in zip(values, gradient, strict=True)]
+        for values, gradient, s in zip(x, grad, std, strict=True)
+    ]
+
+
+# --- metrics without a threshold -------------------------------------------------------------------------------------
+
+
+def _sides(scores, labels):
+    pairs = list(zip(scores, labels, strict=True))
+    return [s for s, y in pairs if y >= 0], [s for s, y in pairs if y < 0]
+
+
+def _beats(u, k):
+    return 1.0 if u > k else 0.5 if u == k else 0.0
+
+
+def auroc(scores, labels):
+    """Share of (unknown, known) pairs in which the unknown scores higher, ties half. Hanley and McNeil, 1982."""
+    known, unknown = _sides(scores, labels)
+    return sum(_beats(u, k) for u in unknown for k in known) / (len(known) * len(unknown))
+
+
+def average_precision(scores, positive):
+    """Sum over the thresholds of (R_n - R_n-1) P_n, from the highest score down; positive: true or false each."""
+    total, recall_before = 0.0, 0.0
+    for t in sorted(set(scores), reverse=True):
+        taken = [p for s, p in zip(scores, positive, strict=True) if s >= t]
+        recall = sum(taken) / sum(positive)
+        total += (recall - recall_before) * sum(taken) / len(taken)
+        recall_before = recall
+    return total
+
+
+def fpr_at_95_knowns_kept(scores, labels):
+    """Unknowns accepted at the lowest theta that keeps 95 % of the knowns. Hendrycks and Gimpel's successors' FPR95."""
+    known, unknown = _sides(scores, labels)
+    for theta in sorted(set(scores)):
+        if 100 * sum(s <= theta for s in known) >= 95 * len(known):
+            return sum(s <= theta for s in unknown) / len(unknown)
+
+
+def fpr_at_95_unknowns_caught(scores, labels):
+    """Knowns rejected at the highest threshold that catches 95 % of the unknowns, scores at it rejected."""
+    known, unknown = _sides(scores, labels)
+    for threshold in sorted(set(scores), reverse=True):
+        if 100 * sum(s >= threshold for s in unknown) >= 95 * len(unknown):
+            return sum(s >= threshold for s in known) / len(known)
+
+
+def oscr(scores, predicted, labels):
+    """Area under correct classification rate against false positive rate, over all thresholds.
+
+    Dhamija et al., NeurIPS 2018; the area as in Chen et al., TPAMI 2021: trapezoids, images of one score together.
+    """
+    known, unknown = _sides(scores, labels)
+    x, y, area = 0.0, 0.0, 0.0
+    for theta in sorted(set(scores)):
+        images = zip(scores, predicted, labels, strict=True)
+        rate = sum(s <= theta and t >= 0 and p == t for s, p, t in images) / len(known)
+        accepted = sum(s <= theta for s in unknown) / len(unknown)
+        area += (accepted - x) * (rate + y) / 2
+        x, y = accepted, rate
+    return area
+
+
+# --- metrics at one theta --------------------------------------------------------------------------------------------
+
+
+def confusion(theta, scores, predicted, labels, classes):
+    """Counts: rows the truth, columns the decision, the last of each "unknown"."""
+    table = [[0] * (classes + 1) for _ in range(classes + 1)]
+    for s, p, y in zip(scores, predicted, labels, strict=True):
+        table[classes if y < 0 else y][classes if s > theta else p] += 1
+    return table
+
+
+def macro_f1(theta, scores, predicted, labels, classes):
+    """Mean F1 over the C classes and "unknown"; a class that is neither there nor named does not count."""
+    table = confusion(theta, scores, predicted, labels, classes)
+    values = []
+    for c in range(classes + 1):
+        hits, named, true = table[c][c], sum(row[c] for row in table), sum(table[c])
+        if named + true:
+            values.append(2 * hits / (named + true))
+    return sum(values) / len(values)
+
+
+def youden(scores, labels):
+    """The largest share of unknowns caught minus knowns rejected, over all theta. Youden, Cancer 1950."""
+    known, unknown = _sides(scores, labels)
+    return max(
+        sum(s > theta for s in unknown) / len(unknown) - sum(s > theta for s in known) / len(known)
+        for theta in [-math.inf, *scores]
+    )
+
+
+# --- how sure --------------------------------------------------------------------------------------------------------
+
+Z95 = 1.959963984540054
+
+
+def wilson(hits, of):
+    """95 % score interval of a share. Wilson, JASA 1927."""
+    p = hits / of
+    middle = p + Z95**2 / (2 * of)
+    half = Z95 * math.sqrt(p * (1 - p) / of + Z95**2 / (4 * of**2))
+    return (middle - half) / (1 + Z95**2 / of), (middle + half) / (1 + Z95**2 / of)
+
+
+def delong(scores, labels):
+    """AUROC and its variance from the structural components, pair by pair. DeLong et al., Biometrics 1988, eq. 3-5."""
+    known, unknown = _sides(scores, labels)
+    area = auroc(scores, labels)
+    of_unknown = [sum(_beats(u, k) for k in known) / len(known) for u in unknown]
+    of_known = [sum(_beats(u, k) for u in unknown) / len(unknown) for k in known]
+    s_unknown = sum((v - area) ** 2 for v in of_unknown) / (len(unknown) - 1)
+    s_known = sum((v - area) ** 2 for v in of_known) / (len(known) - 1)
+    return area, s_unknown / len(unknown) + s_known / len(known)
+
+
+def openness(known, unknown):
+    """1 - sqrt(2 K / (2 K + U)). Scheirer et al., TPAMI 2013, for K training classes, all of them tested."""
+    return 1 - math.sqrt(2 * known / (2 * known + unknown))

@@ -1,0 +1,226 @@
+"""The command line as people type it, in processes of its own."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cac_core import data, runs
+
+ROOT = Path(__file__).parent.parent
+
+
+def cac(*arguments, check=True):
+    done = subprocess.run(
+        [sys.executable, "-m", "cac_core", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    return {"store": folder / "runs", "data": folder / "data", "folder": folder}
+
+
+@pytest.fixture(scope="module")
+def where(place):
+    return ["--runs", place["store"], "--data", place["data"]]
+
+
+@pytest.fixture(scope="module")
+def trained(where, place):
+    line = "train --dataset digits --trial 0 --method cac --backbone small --epochs 3 --seed 0 --json"
+    result = json.loads(cac(*line.split(), *where).stdout)
+    assert result["state"] == "finished" and result["epochs"] == 3
+    return runs.Run(Path(result["path"]))
+
+
+def image_of(run, place, known: bool) -> Path:
+    """A test image as a file: the one that the run is surest of."""
+    out = run.outputs("test")
+    d = np.linalg.norm(out.logits - out.anchors[0], axis=1)
+    i = np.where(out.labels == 0 if known else out.labels < 0, d if known else -d, np.inf).argmin()
+    pixels = data.load("digits", place["data"])["test"].pixels[out.index[i]]
+    file = place["folder"] / f"{'known' if known else 'unknown'}.png"
+    Image.fromarray(pixels[..., 0]).save(file)
+    return file
+
+
+def test_help_comes_at_once_and_without_torch():
+    times = []
+    for arguments in (["--help"], ["train", "--help"], ["eval", "--help"], ["--help"], ["predict", "--help"]):
+        began = time.perf_counter()
+        assert "usage" in cac(*arguments).stdout
+        times.append(time.perf_counter() - began)
+    assert statistics.median(times) < 0.5
+    listed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cac_core", "train", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "alpha" in listed.stdout
+    assert not {"torch", "numpy", "streamlit"} & {line.split("|")[-1].strip() for line in listed.stderr.splitlines()}
+
+
+def test_eval_gives_every_number(trained, where):
+    result = json.loads(cac("eval", trained.id, *where, "--json").stdout)
+    for name in ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept",
+                 "fpr_at_95_unknowns_caught", "oscr"):  # fmt: skip
+        assert 0 <= result[name] <= 1
+    low, high = result["intervals"]["auroc"]
+    assert low < result["auroc"] < high and result["theta"] > 0
+    assert np.array(result["confusion"]).sum() == result["knowns"] + result["unknowns"]
+
+
+def test_eval_of_trained_runs_needs_no_torch(trained, where):
+    code = f"import sys; from cac_core.__main__ import main; main(['eval', {str(trained.path)!r}]); "
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_eval_takes_scorers_options_and_theta(trained, where):
+    means, anchors, given, distance = (
+        json.loads(cac("eval", trained.path, *where, "--json", *more).stdout)
+        for more in ([], ["--centres", "anchors"], ["--theta", "1.5"], ["--scorer", "distance", "--centres", "anchors"])
+    )
+    assert means["auroc"] != anchors["auroc"] and given["theta"] == 1.5 and distance["scorer"] == "distance"
+    assert given["auroc"] == means["auroc"] and given["at_theta"] != means["at_theta"]
+
+
+def test_a_theta_that_is_right_at_the_boundary_rejects_only_above(trained, where):
+    scores = json.loads(cac("eval", trained.id, *where, "--json").stdout)
+    again = json.loads(cac("eval", trained.id, *where, "--json", "--theta", repr(scores["theta"])).stdout)
+    assert again["at_theta"] == scores["at_theta"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--scorer", "gama"], "no scorer 'gama'; there are: gamma, distance, msp, max_logit, energy"),
+        (["--centres", "middle"], "no kind of centres 'middle'; there are: means, anchors"),
+        (["--scorer", "msp", "--centres", "means"], "msp has no option centres; it takes temperature"),
+        (["--temperature", "0"], "temperature must be a positive number"),
+        (["--temperature", "-1"], "temperature must be a positive number"),
+        (["--theta", "nan"], "theta must be a finite number"),
+        (["--family", "cac-2020"], "cannot be evaluated on"),
+        (["--trial", "1"], "cannot be evaluated on"),
+        (["stray"], "'stray' was not expected here"),
+    ],
+)
+def test_eval_says_what_is_wrong(trained, where, arguments, said):
+    done = cac("eval", trained.id, *where, *arguments, check=False)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--dataset nothing", "There is no data set 'nothing'; there are: digits, MNIST"),
+        ("--dataset MNIST", "python -m cac_core fetch MNIST"),
+        ("--method cack", "no method 'cack'; there are: cac, cross_entropy"),
+        ("--backbone big", "no backbone 'big'; there are: small, plain, efficientnet-b0"),
+        ("--family mine", "no family 'mine'; there are: osrci, cac-2020, custom"),
+        ("--trial 9", "digits has trials 0 to 4"),
+        ("--trial gone.json", "no trial file gone.json"),
+        ("--alpha 0", "alpha must be a positive number"),
+        ("--alpha -3", "alpha must be a positive number"),
+        ("--lam -0.1", "lam must be a number of at least 0"),
+        ("--alpha ten", "alpha must be a number, not 'ten'"),
+        ("--colour red", "has no option colour; it takes alpha, lam, dropout"),
+        ("--method cross_entropy --alpha 3", "has no option alpha"),
+        ("--epochs 0", "epochs must be a whole number of at least 1"),
+        ("--lr 0", "lr must be a positive number"),
+        ("--precision float64", "no precision 'float64'"),
+        ("--preset fast", "no preset 'fast'; there are: quick, paper"),
+        ("--device tpu", "no device 'tpu'"),
+    ],
+)
+def test_train_says_what_is_wrong_and_leaves_nothing(tmp_path, arguments, said):
+    done = cac("train", "--runs", tmp_path / "r", "--data", tmp_path / "d", *arguments.split(), check=False)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "r").exists() or not list((tmp_path / "r").iterdir())
+
+
+def test_predict_judges_images_and_passes_over_broken_ones(trained, where, place):
+    (place["folder"] / "broken.png").write_bytes(b"no image")
+    files = [image_of(trained, place, True), place["folder"] / "broken.png", image_of(trained, place, False),
+             place["folder"] / "gone.png"]  # fmt: skip
+    result = json.loads(cac("predict", trained.id, *files, *where, "--json").stdout)
+    known, broken, unknown, gone = result["images"]
+    assert known["decision"] == known["label"] == "0" and known["score"] <= known["theta"]
+    assert unknown["decision"] == "unknown" and unknown["score"] > unknown["theta"]
+    assert "not an image" in broken["error"] and "No such file" in gone["error"]
+    assert set(known["gamma"]) == set(known["distances"]) == {"0", "1", "2", "4", "5", "9"}
+    assert min(known["gamma"].values()) == pytest.approx(known["score"])
+    out = trained.outputs("test")
+    i = data.load("digits", place["data"])["test"].classes[out.index] == 0
+    means = out.logits[i].mean(0)  # about where the training images have theirs
+    assert min(known["distances"], key=known["distances"].get) == "0" and np.linalg.norm(means) > 3
+
+
+def test_predict_takes_theta_scorer_and_perturbation(trained, where, place):
+    file = image_of(trained, place, True)
+    open_wide, msp, odin = (
+        json.loads(cac("predict", trained.id, file, *where, "--json", *more).stdout)["images"][0]
+        for more in (["--theta", "-1"], ["--scorer", "msp"], ["--magnitude", "0.05"])
+    )
+    assert open_wide["decision"] == "unknown" and 0 <= msp["score"] <= 1 and odin["score"] >= 0
+    done = cac("predict", trained.id, file, *where, "--magnitude", "-1", check=False)
+    assert done.returncode == 1 and "magnitude of a perturbation" in done.stderr
+
+
+def test_predict_with_no_good_image_fails_and_says_why(trained, where, place):
+    (place["folder"] / "text.png").write_text("hello")
+    done = cac("predict", trained.id, place["folder"] / "text.png", *where, "--json", check=False)
+    assert done.returncode == 1 and "not an image" in json.loads(done.stdout)["error"]
+
+
+def test_runs_lists_broken_ones_too(trained, where, place):
+    (place["store"] / "half-written").mkdir(exist_ok=True)
+    result = json.loads(cac("runs", *where, "--json").stdout)
+    by_id = {r["run"]: r for r in result["runs"]}
+    assert by_id[trained.id]["state"] == "finished" and by_id[trained.id]["auroc"] > 0.8
+    assert by_id["half-written"]["state"] == "broken" and "recipe.json" in by_id["half-written"]["reason"]
+    assert trained.id in cac("runs", *where).stdout
+
+
+def test_no_runs_is_no_error(tmp_path):
+    assert "python -m cac_core train" in cac("runs", "--runs", tmp_path).stdout
+
+
+def test_unknown_run_lists_those_there_are(trained, where):
+    done = cac("eval", "nothing", *where, check=False)
+    assert done.returncode == 1 and trained.id in done.stderr
+
+
+def test_progress_in_a_file_is_lines_and_stays_in_the_log(where, place):
+    done = cac("train", "--epochs", 2, "--seed", 5, *where)
+    assert "epoch 2/2" in done.stderr and "images/s" in done.stderr and "finished" in done.stdout
+    path = next(place["store"].glob("*s5*"))
+    assert "epoch 2/2" in (path / "log.txt").read_text()
+
+
+def test_own_trial_from_a_file_and_going_on_by_the_run_itself(where, place):
+    trial = place["folder"] / "mine.json"
+    trial.write_text(json.dumps({"Known": ["7", 1, 0], "Unknown": [8, 9]}))
+    line = ["train", "--dataset", "digits", "--trial", trial, "--epochs", 2, "--json", *where]
+    result = json.loads(cac(*line).stdout)
+    run = runs.Run(Path(result["path"]))
+    assert run.trial.known == (0, 1, 7) and run.trial.unknown == (8, 9) and run.recipe.family == "custom"
+    assert result["report"]["unknowns"] == sum(c in (8, 9) for c in data.load("digits", place["data"])["test"].classes)
+    trial.unlink()  # the run remembers its classes
+    assert json.loads(cac("train", "--resume", run.path, "--json", *where).stdout)["state"] == "finished"
+
+
+def test_fetch_of_the_bundled_digits(where):
+    assert json.loads(cac("fetch", "digits", "--json", *where).stdout)["images"] == {"train": 1438, "test": 359}

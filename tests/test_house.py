@@ -1,0 +1,166 @@
+"""The house rules that can be checked: which way imports point, and what may be imported where."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# A module may import modules of lower floors only; the longest name that fits counts.
+FLOORS = {
+    "cac_core": 0,  # its docstring
+    "cac_core.recipe": 1,
+    "cac_core.weibull": 1,
+    "cac_core.losses": 1,
+    "cac_core.scorers": 2,
+    "cac_core.metrics": 3,
+    "cac_core.backbones": 3,
+    "cac_core.data": 4,
+    "cac_core.runs": 5,
+    "cac_core.judge": 6,
+    "cac_core.methods": 6,  # the contract, in __init__
+    "cac_core.methods.": 7,
+    "cac_core.batches": 7,
+    "cac_core.evaluate": 8,
+    "cac_core.train": 9,
+    "cac_core.project": 9,
+    "cac_core.launch": 10,
+    "cac_core.__main__": 11,
+    "app": 11,  # its docstring, if it has one
+    "app.charts": 12,
+    "app.live": 12,
+    "app.shared": 13,
+    "app.": 14,  # pages
+    "streamlit_app": 15,
+}
+ALLOWED = {  # outside these modules, nowhere
+    "streamlit": ("app", "streamlit_app"),
+    "subprocess": ("cac_core.launch",),
+    "multiprocessing": ("cac_core.launch",),
+    "ray": ("cac_core.launch",),
+    "umap": ("cac_core.project",),
+    "sklearn": ("cac_core.project",),
+    "torch": tuple(f"cac_core.{m}" for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "data")),
+    "torchvision": ("cac_core.backbones", "cac_core.data"),
+    "efficientnet_pytorch": ("cac_core.backbones",),
+}
+INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
+    "torch": ("cac_core.data",),
+    "torchvision": ("cac_core",),
+    "efficientnet_pytorch": ("cac_core",),
+    "umap": ("cac_core",),
+    "sklearn": ("cac_core",),
+}
+INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "yaml": "pyyaml"}
+
+
+def module_of(file):
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = sorted([*ROOT.glob("cac_core/**/*.py"), *ROOT.glob("app/**/*.py"), *ROOT.glob("streamlit_app.py")])
+MODULES = {module_of(file): file for file in FILES}
+
+
+def imports_of(source, module, is_package=False):
+    """(name, inside a function) for each import; of `from a import b`, a.b where that is a module of ours, else a."""
+    found = []
+
+    def walk(node, inside):
+        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = module.split(".")[: -node.level + is_package or None]
+                base = ".".join([*up, *([base] if base else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.append((inner if inner in MODULES else base, inside))
+        for child in ast.iter_child_nodes(node):
+            walk(child, inside)
+
+    walk(ast.parse(source), False)
+    return found
+
+
+def imports_in(module):
+    file = MODULES[module]
+    return imports_of(file.read_text("utf-8"), module, file.name == "__init__.py")
+
+
+def floor(module):
+    fitting = [name for name in FLOORS if module == name or (name.endswith(".") and module.startswith(name))]
+    return FLOORS[max(fitting, key=len)] if fitting else None
+
+
+def within(module, places):
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def test_the_reader_of_imports_reads_every_form():
+    source = (
+        "import a.b, c\nfrom cac_core import recipe, __doc__\ndef f():\n    from . import scorers\n    import torch"
+    )
+    assert imports_of(source, "cac_core.runs") == [
+        ("a.b", False), ("c", False), ("cac_core.recipe", False), ("cac_core", False), ("cac_core.scorers", True),
+        ("torch", True),
+    ]  # fmt: skip
+
+
+def test_there_are_modules_to_check():
+    assert {"cac_core.recipe", "cac_core.data", "cac_core.methods.cac"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down_only(module):
+    assert floor(module) is not None, f"{module} has no floor: give it one in FLOORS"
+    ours = {name for name, _ in imports_in(module) if within(name, ("cac_core", "app", "streamlit_app"))}
+    wrong = [name for name in ours if floor(name) is None or floor(name) >= floor(module)]
+    assert not wrong, f"{module} imports {wrong}, which is not below it"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_heavy_is_imported_only_where_it_belongs(module):
+    for name, inside in imports_in(module):
+        top = name.split(".")[0]
+        assert within(module, ALLOWED.get(top, (module,))), f"{module} imports {name}"
+        if not inside:
+            assert not within(module, INSIDE_FUNCTIONS.get(top, ())), f"{module} imports {name} outside a function"
+
+
+def test_every_package_imported_is_in_the_requirements():
+    listed = {
+        re.split(r"[^\w.-]", line.strip())[0].lower().replace("_", "-")
+        for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    used = {name.split(".")[0] for module in MODULES for name, _ in imports_in(module)}
+    foreign = used - set(sys.stdlib_module_names) - {"cac_core", "app", "streamlit_app"}
+    assert {"numpy", "PIL"} <= foreign
+    assert {INSTALLED_AS.get(name, name).replace("_", "-") for name in foreign} <= listed
+
+
+def test_no_file_names_a_place_of_one_machine():
+    kinds = {".py", ".md", ".toml", ".txt", ".json", ".js", ".css", ".sh", ".yml", ".yaml", ""}
+    folders = ["cac_core", "app", "tests", "benchmarks", ".ci", ".streamlit", "checkpoints"]
+    files = [f for d in folders for f in (ROOT / d).rglob("*")] + list(ROOT.glob("*"))
+    texts = [f for f in files if f.is_file() and f.suffix in kinds and f.name not in {"events.jsonl", "log.txt"}]
+    places = [f"/{'work'}/", f"/{'tmp'}/w/", f"..{'/'}shared"]  # in pieces, so that this file is not found
+    found = [f"{f.relative_to(ROOT)}: {p}" for f in texts for p in places if p in f.read_text("utf-8", "replace")]
+    assert len(texts) > 10
+    assert not found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_except_is_bare(module):
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is None]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if MODULES[m].stat().st_size])
+def test_every_module_says_what_it_is_for(module):
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))

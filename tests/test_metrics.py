@@ -1,0 +1,339 @@
+"""Metrics against the definitions, written as loops, and against scikit-learn."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from cac_core import metrics
+from cac_core.scorers import Verdict
+from tests import reference
+
+SEEDS = range(6)
+AREAS = ("auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept", "fpr_at_95_unknowns_caught", "oscr")
+
+
+def drawn(seed, known=61, unknown=37, classes=4):
+    """A random verdict and labels; two seeds of three have rounded scores, so that many tie."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.r_[rng.integers(0, classes, known), np.full(unknown, -1)])
+    score = (rng.normal(0, 1, len(labels)) + (labels < 0)).round((16, 1, 0)[seed % 3])
+    label = np.where(rng.random(len(labels)) < 0.8, labels % classes, rng.integers(0, classes, len(labels)))
+    return Verdict(score, label), labels
+
+
+def separated(known=20, unknown=10):
+    """Every unknown above every known, every class right."""
+    labels = np.r_[np.arange(known) % 4, np.full(unknown, -1)]
+    return Verdict(np.arange(known + unknown, dtype=float), labels % 4), labels
+
+
+def fields(verdict, labels):
+    return verdict.score.tolist(), verdict.label.tolist(), labels.tolist()
+
+
+def test_the_random_sets_are_with_and_without_ties():
+    distinct = [len(np.unique(drawn(seed)[0].score)) for seed in range(3)]
+    assert distinct[0] == 98
+    assert max(distinct[1:]) < 60
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_report_is_the_definitions(seed):
+    verdict, labels = drawn(seed)
+    score, label, truth = fields(verdict, labels)
+    knowns = [(p, y) for p, y in zip(label, truth, strict=True) if y >= 0]
+    assert metrics.report(verdict, labels) == pytest.approx(
+        {
+            "accuracy": sum(p == y for p, y in knowns) / len(knowns),
+            "auroc": reference.auroc(score, truth),
+            "aupr_known": reference.average_precision([-s for s in score], [y >= 0 for y in truth]),
+            "aupr_unknown": reference.average_precision(score, [y < 0 for y in truth]),
+            "fpr_at_95_knowns_kept": reference.fpr_at_95_knowns_kept(score, truth),
+            "fpr_at_95_unknowns_caught": reference.fpr_at_95_unknowns_caught(score, truth),
+            "oscr": reference.oscr(score, label, truth),
+        },
+        rel=1e-12,
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_report_is_scikit_learns(seed):
+    verdict, labels = drawn(seed)
+    got, unknown = metrics.report(verdict, labels), labels < 0
+    assert got["auroc"] == pytest.approx(sk.roc_auc_score(unknown, verdict.score))
+    assert got["aupr_unknown"] == pytest.approx(sk.average_precision_score(unknown, verdict.score))
+    assert got["aupr_known"] == pytest.approx(sk.average_precision_score(~unknown, -verdict.score))
+    for name, positive, score in (
+        ("fpr_at_95_unknowns_caught", unknown, verdict.score),
+        ("fpr_at_95_knowns_kept", ~unknown, -verdict.score),
+    ):
+        fpr, tpr, _ = sk.roc_curve(positive, score, drop_intermediate=False)
+        assert got[name] == pytest.approx(fpr[tpr >= 0.95][0])
+
+
+@pytest.mark.parametrize("counts", [(20, 20), (100, 40), (19, 21), (1, 1), (1, 30), (30, 1)])
+def test_exactly_95_percent_is_enough(counts):
+    verdict, labels = drawn(7, *counts)
+    score, _, truth = fields(verdict, labels)
+    got = metrics.report(verdict, labels)
+    assert got["fpr_at_95_knowns_kept"] == reference.fpr_at_95_knowns_kept(score, truth)
+    assert got["fpr_at_95_unknowns_caught"] == reference.fpr_at_95_unknowns_caught(score, truth)
+    assert got["auroc"] == pytest.approx(reference.auroc(score, truth))
+
+
+@pytest.mark.parametrize("theta", [-9.0, -0.5, 0.0, 0.37, 1.0, 9.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_theta_does_is_the_definition_and_scikit_learns(seed, theta):
+    verdict, labels = drawn(seed)
+    score, label, truth = fields(verdict, labels)
+    got = metrics.at(theta, verdict, labels, 4)
+    table = metrics.confusion(theta, verdict, labels, 4)
+    assert table.tolist() == reference.confusion(theta, score, label, truth, 4)
+    decision, true = np.where(verdict.score > theta, 4, verdict.label), np.where(labels < 0, 4, labels)
+    np.testing.assert_array_equal(table, sk.confusion_matrix(true, decision, labels=range(5)))
+    assert got["macro_f1"] == pytest.approx(reference.macro_f1(theta, score, label, truth, 4))
+    assert got["macro_f1"] == pytest.approx(sk.f1_score(true, decision, average="macro"))
+    known, kept = labels >= 0, verdict.score <= theta
+    assert got["knowns_kept"] == pytest.approx(kept[known].mean())
+    assert got["knowns_kept_and_right"] == pytest.approx((kept & (verdict.label == labels))[known].mean())
+    assert got["unknowns_caught"] == pytest.approx((~kept)[~known].mean())
+
+
+def test_an_image_at_theta_itself_is_kept():
+    verdict, labels = Verdict(np.array([2.0, 2.0]), np.array([0, 0])), np.array([0, -1])
+    assert metrics.at(2.0, verdict, labels, 1) == {
+        "knowns_kept": 1, "knowns_kept_and_right": 1, "unknowns_caught": 0, "macro_f1": pytest.approx(1 / 3)
+    }  # fmt: skip
+    assert metrics.at(1.999, verdict, labels, 1)["unknowns_caught"] == 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "change", [lambda s: 7 * s - 3, np.exp, lambda s: s**3, np.arctan, lambda s: np.unique(s, return_inverse=True)[1]]
+)
+def test_only_the_order_of_the_scores_counts(seed, change):
+    verdict, labels = drawn(seed)
+    changed = Verdict(change(verdict.score).astype(float), verdict.label)
+    assert metrics.report(changed, labels) == pytest.approx(metrics.report(verdict, labels), rel=1e-12)
+    assert metrics.delong(changed, labels) == pytest.approx(metrics.delong(verdict, labels), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_the_images_does_not_count(seed):
+    verdict, labels = drawn(seed)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = Verdict(verdict.score[order], verdict.label[order])
+    assert metrics.report(shuffled, labels[order]) == pytest.approx(metrics.report(verdict, labels), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_opposite_score_has_the_opposite_auroc(seed):
+    verdict, labels = drawn(seed)
+    opposite = Verdict(-verdict.score, verdict.label)
+    assert metrics.report(opposite, labels)["auroc"] == pytest.approx(1 - metrics.report(verdict, labels)["auroc"])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_oscr_is_at_most_the_auroc_and_equals_it_where_every_class_is_right(seed):
+    verdict, labels = drawn(seed)
+    got = metrics.report(verdict, labels)
+    assert got["oscr"] < got["auroc"]
+    assert got["oscr"] <= got["accuracy"]
+    right = metrics.report(Verdict(verdict.score, labels % 4 * (labels >= 0)), labels)
+    assert right["oscr"] == pytest.approx(right["auroc"])
+
+
+def test_perfectly_separated_scores_are_perfect():
+    got = metrics.report(*separated())
+    assert got == {
+        "accuracy": 1, "auroc": 1, "aupr_known": pytest.approx(1), "aupr_unknown": pytest.approx(1),
+        "fpr_at_95_knowns_kept": 0, "fpr_at_95_unknowns_caught": 0, "oscr": 1,
+    }  # fmt: skip
+
+
+def test_a_constant_score_tells_nothing():
+    labels = np.r_[np.zeros(30, int), np.full(10, -1)]
+    got = metrics.report(Verdict(np.full(40, 2.5), np.zeros(40, int)), labels)
+    assert got == {
+        "accuracy": 1, "auroc": 0.5, "aupr_known": 0.75, "aupr_unknown": 0.25,
+        "fpr_at_95_knowns_kept": 1, "fpr_at_95_unknowns_caught": 1, "oscr": 0.5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", [(12, 0), (0, 12), (1, 0), (0, 1), (0, 0)])
+def test_without_one_side_what_compares_the_two_is_nan(counts):
+    verdict, labels = drawn(3, *counts)
+    got = metrics.report(verdict, labels)
+    assert all(math.isnan(got[name]) for name in AREAS)
+    assert math.isnan(got["accuracy"]) == (counts[0] == 0)
+    at = metrics.at(0.0, verdict, labels, 4)
+    assert math.isnan(at["knowns_kept"]) == math.isnan(at["knowns_kept_and_right"]) == (counts[0] == 0)
+    assert math.isnan(at["unknowns_caught"]) == (counts[1] == 0)
+    assert math.isnan(at["macro_f1"]) == (sum(counts) == 0)
+    intervals = metrics.intervals(verdict, labels, 0.0)
+    assert math.isnan(intervals["auroc"][0])
+    assert math.isnan(intervals["accuracy"][0]) == (counts[0] == 0)
+    assert math.isnan(intervals["unknowns_caught"][1]) == (counts[1] == 0)
+
+
+def test_one_image_of_each_side_is_enough():
+    verdict, labels = Verdict(np.array([1.0, 2.0]), np.array([0, 0])), np.array([0, -1])
+    assert metrics.report(verdict, labels)["auroc"] == 1
+    assert metrics.report(Verdict(-verdict.score, verdict.label), labels)["auroc"] == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("call", [metrics.report, metrics.roc, metrics.theta_youden])
+def test_a_score_that_is_no_number_is_an_error(call, bad):
+    verdict, labels = drawn(0)
+    verdict.score[5] = bad
+    with pytest.raises(ValueError, match="1 of 98 scores are not finite"):
+        call(verdict, labels)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_roc_is_scikit_learns(seed):
+    verdict, labels = drawn(seed)
+    curve = metrics.roc(verdict, labels)
+    fpr, tpr, at_or_above = sk.roc_curve(labels < 0, verdict.score, drop_intermediate=False)
+    np.testing.assert_allclose(curve["rejected_knowns"], fpr, atol=1e-12)
+    np.testing.assert_allclose(curve["caught_unknowns"], tpr, atol=1e-12)
+    # scikit-learn rejects score >= t, we score > theta: its next threshold down is our theta
+    np.testing.assert_array_equal(curve["thetas"][:-1], at_or_above[1:])
+    assert curve["thetas"][-1] == -math.inf
+
+
+# --- theta -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 19, 20, 21, 40, 100, 101, 1000])
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
+def test_theta_keeps_the_share_asked_for_and_no_lower_one_does(n, kept):
+    scores = np.random.default_rng(n).permutation(n).astype(float)
+    theta = metrics.theta_at(kept, scores)
+    assert theta in scores
+    enough = round(100 * kept) * n  # in whole numbers: 0.95 * 20 is not quite 19
+    assert 100 * (scores <= theta).sum() >= enough
+    assert 100 * (scores <= theta - 1).sum() < enough
+
+
+def test_theta_at_95_percent_of_twenty_is_the_nineteenth():
+    assert metrics.theta_at(0.95, np.arange(20, 0, -1.0)) == 19
+
+
+def test_theta_for_a_share_next_to_nothing_is_the_lowest_score():
+    assert metrics.theta_at(1e-10, np.array([3.0, 1.0, 2.0])) == 1
+
+
+def test_theta_among_ties_keeps_them_all():
+    assert metrics.theta_at(0.95, np.r_[np.zeros(10), np.ones(10)]) == 1
+
+
+@pytest.mark.parametrize("kept", [0, -0.1, 1.0001, math.nan])
+def test_theta_refuses_a_share_that_is_none(kept):
+    with pytest.raises(ValueError, match="share of knowns to keep"):
+        metrics.theta_at(kept, np.ones(3))
+
+
+def test_theta_needs_an_image():
+    with pytest.raises(ValueError, match="at least one known"):
+        metrics.theta_at(0.95, np.zeros(0))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_youdens_theta_is_the_best_there_is(seed):
+    verdict, labels = drawn(seed)
+    at = metrics.at(metrics.theta_youden(verdict, labels), verdict, labels, 4)
+    best = reference.youden(verdict.score.tolist(), labels.tolist())
+    assert at["unknowns_caught"] - (1 - at["knowns_kept"]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("accepted", [0.0, 0.05, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_theta_at_fpr_is_the_highest_score_that_accepts_few_enough(seed, accepted):
+    verdict, labels = drawn(seed, unknown=40)
+    theta = metrics.theta_at_fpr(accepted, verdict, labels)
+    unknown = verdict.score[labels < 0]
+    assert (unknown <= theta).mean() <= accepted + 1e-12
+    higher = verdict.score[verdict.score > theta]
+    assert not len(higher) or (unknown <= higher.min()).mean() > accepted
+
+
+@pytest.mark.parametrize("accepted", [-0.1, 1.1, math.nan])
+def test_theta_at_fpr_refuses_a_share_that_is_none(accepted):
+    with pytest.raises(ValueError, match="share of unknowns to accept"):
+        metrics.theta_at_fpr(accepted, *separated())
+
+
+# --- how sure --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"),
+    # Newcombe, Statistics in Medicine 1998, table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_published_intervals(hits, of, low, high):
+    assert metrics.wilson(hits, of) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (9500, 10000)])
+def test_wilson_is_the_formula_and_stays_between_0_and_1(hits, of):
+    low, high = metrics.wilson(hits, of)
+    assert (low, high) == pytest.approx(reference.wilson(hits, of), abs=1e-12)
+    assert 0 <= low <= hits / of <= high <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_delong_is_the_papers_variance(seed):
+    verdict, labels = drawn(seed)
+    area, variance = reference.delong(verdict.score.tolist(), labels.tolist())
+    half = reference.Z95 * math.sqrt(variance)
+    assert area + half < 1  # otherwise the interval is cut at 1, and this would compare little
+    assert metrics.delong(verdict, labels) == pytest.approx((area - half, area + half), rel=1e-9)
+
+
+def test_delong_covers_the_true_area_as_often_as_it_says():
+    rng, covered = np.random.default_rng(0), 0
+    truth = 0.5 * (1 + math.erf(1.0 / 2))  # of two normals one apart: Phi(1 / sqrt 2)
+    labels = np.r_[np.zeros(60, int), np.full(40, -1)]
+    for _ in range(300):
+        verdict = Verdict(rng.normal(size=100) + (labels < 0), np.zeros(100, int))
+        low, high = metrics.delong(verdict, labels)
+        covered += low <= truth <= high
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def test_delong_of_separated_scores_is_a_point_and_of_one_image_is_unknown():
+    assert metrics.delong(*separated()) == (1, 1)
+    assert all(map(math.isnan, metrics.delong(*separated(unknown=1))))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_intervals_hold_their_shares(seed):
+    verdict, labels = drawn(seed)
+    shares = metrics.report(verdict, labels) | metrics.at(0.5, verdict, labels, 4)
+    intervals = metrics.intervals(verdict, labels, 0.5)
+    assert set(intervals) == {"auroc", "accuracy", "knowns_kept", "knowns_kept_and_right", "unknowns_caught"}
+    for name, (low, high) in intervals.items():
+        assert low < shares[name] < high, name
+    n = int((labels >= 0).sum())
+    assert intervals["accuracy"] == pytest.approx(reference.wilson(round(shares["accuracy"] * n), n))
+
+
+# --- how fast --------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_on_ten_thousand_images_takes_milliseconds():
+    verdict, labels = drawn(0, known=6000, unknown=4000)
+    times = []
+    for _ in range(15):
+        start = time.perf_counter()
+        metrics.report(verdict, labels)
+        times.append(time.perf_counter() - start)
+    median = 1e3 * sorted(times)[7]
+    print(f"metrics.report on 10 000 images: {median:.2f} ms")
+    assert median < 30  # it is 10 ms at most on a quiet machine

@@ -1,0 +1,142 @@
+"""The contract of backbones and methods: every one of them, with every other."""
+
+import pytest
+import torch
+
+from cac_core.evaluate import build
+from cac_core.recipe import BACKBONES, METHODS, backbone_options, compose, find, method_options
+
+LIGHT = [name for name in BACKBONES if name not in {f"efficientnet-b{i}" for i in range(2, 8)}]
+SMALL_INPUT = {"input_size": 32}
+
+
+def network(method="cac", backbone="small", channels=1, size=16, classes=4, **options):
+    if "input_size" in backbone_options(backbone):
+        options = SMALL_INPUT | options
+    torch.manual_seed(0)
+    return build(compose(method=method, backbone=backbone, options=options), classes, channels, size)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("backbone", LIGHT)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contract(method, backbone, channels):
+    net = network(method, backbone, channels, 32)
+    x, y = torch.randn(8, channels, 32, 32), torch.arange(8) % 4
+    logits, features = net(x)
+    assert logits.shape == (8, 4) and features.shape == (8, net.backbone.width)
+    assert logits.dtype == features.dtype == torch.float32
+    assert net.backbone.pooled(features).shape[0] == 8
+    for _, terms in net.losses(x, y):
+        terms["total"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters() if p.requires_grad)
+    assert net.criterion in net.terms(logits.detach(), y)
+    owned = [p for part in net.parts().values() for p in part]
+    assert len(owned) == len({id(p) for p in owned}) == len([p for p in net.parameters() if p.requires_grad])
+
+
+@pytest.mark.parametrize("backbone", [f"efficientnet-b{i}" for i in range(2, 8)])
+def test_larger_efficientnets_build_and_put_out_their_width(backbone):
+    with torch.device("meta"):  # shapes without numbers: b7 alone has 64 million
+        net = network("cac", backbone, 3, 32).eval()
+        logits, features = net(torch.randn(1, 3, 32, 32))
+    assert logits.shape == (1, 4) and features.shape == (1, net.backbone.width)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("backbone", ["small", "plain", "efficientnet-b0"])
+def test_half_precision_stays_inside_the_backbone_and_near_float32(method, backbone):
+    net = network(method, backbone, 3, 32).eval()
+    x = torch.randn(4, 3, 32, 32)
+    exact = net(x)[0]
+    net.half = torch.bfloat16
+    logits, features = net(x)
+    assert logits.dtype == features.dtype == torch.float32
+    assert torch.allclose(logits, exact, atol=0.05 + 0.05 * exact.abs().max().item())
+
+
+def test_plain_is_the_published_network():
+    for size, features in {32: 2048, 64: 8192}.items():
+        net = network("cac", "plain", 3, size, classes=6)
+        assert net.backbone.width == features and net.classify.weight.shape == (6, features)
+    shapes = {
+        k: tuple(v.shape) for k, v in net.backbone.state_dict().items() if k.endswith("conv1.weight") or "conv" in k
+    }
+    outs = [64, 64, 128, 128, 128, 128, 128, 128, 128]
+    ins = [3, *outs[:-1]]
+    assert shapes == {f"conv{i + 1}.weight": (outs[i], ins[i], 3, 3) for i in range(9)}  # and no biases
+    count = sum(p.numel() for p in network("cac", "plain", 3, 32, classes=6).parameters())
+    assert count == sum(o * i * 9 + 2 * o for o, i in zip(outs, ins, strict=True)) + 6 * 2048 + 6
+    strides = [m.stride[0] for m in net.backbone.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert strides == [1, 1, 2, 1, 1, 2, 1, 1, 2]
+
+
+def test_dropout_is_honoured_and_only_in_training():
+    x = torch.randn(4, 1, 16, 16)
+    for rate, same in {0.0: True, 0.5: False}.items():
+        net = network(backbone="small", dropout=rate).train()
+        assert torch.equal(net(x)[0], net(x)[0]) is same
+        net.eval()
+        assert torch.equal(net(x)[0], net(x)[0])
+
+
+def test_small_is_small():
+    assert 80_000 < sum(p.numel() for p in network(backbone="small", classes=6).parameters()) < 130_000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"alpha": 0}, "alpha must be a positive number"),
+        ({"alpha": -1}, "alpha must be a positive number"),
+        ({"alpha": "nan"}, "alpha must be a positive number"),
+        ({"lam": -0.1}, "lam must be a number of at least 0"),
+        ({"lam": "nan"}, "lam must be a number of at least 0"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"alpha": "ten"}, "alpha must be a number"),
+        ({"beta": 1}, "has no option beta; it takes alpha, lam, dropout"),
+    ],
+)
+def test_wrong_options_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        network(**options)
+
+
+def test_efficientnet_refuses_an_input_it_cannot_see():
+    with pytest.raises(ValueError, match="input_size lies between"):
+        network(backbone="efficientnet-b0", channels=3, size=32, input_size=8)
+
+
+def test_pretrained_weights_offline_say_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there, whether or not there is internet
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded.*efficientnet-b0.*pth"):
+        network(backbone="efficientnet-b0", channels=3, size=32, pretrained=True)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pretrained_weights_are_loaded_without_unpickling(monkeypatch, tmp_path, channels):
+    """A file of the published format (made here: the real one is 20 MB elsewhere) in torch's download folder."""
+    from efficientnet_pytorch import EfficientNet
+    from efficientnet_pytorch.utils import url_map
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(1)
+    published = EfficientNet.from_name("efficientnet-b0").state_dict()
+    file = tmp_path / "hub" / "checkpoints" / url_map["efficientnet-b0"].rsplit("/", 1)[-1]
+    file.parent.mkdir(parents=True)
+    torch.save(published, file)
+    net = network(backbone="efficientnet-b0", channels=channels, size=32, pretrained=True)
+    stem = net.backbone.trunk._conv_stem.weight
+    want = published["_conv_stem.weight"] if channels == 3 else published["_conv_stem.weight"].sum(1, keepdim=True)
+    assert torch.equal(stem, want)
+    assert torch.equal(net.backbone.trunk._conv_head.weight, published["_conv_head.weight"])
+
+
+def test_signatures_read_without_torch_are_the_real_ones():
+    import inspect
+
+    for table, read in ((METHODS, method_options), (BACKBONES, backbone_options)):
+        for name in table:
+            parameters = inspect.signature(find(table, name)).parameters.values()
+            assert read(name) == {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
