@@ -17,6 +17,7 @@ page = st.navigation(
         st.Page("app/upload.py", title="Try an image", icon=":material/image_search:", url_path="try"),
     ]
 )
+shared.carry_state()
 with st.sidebar:
     run = shared.pick_run()
 st.title(HEADINGS.get(page.title, page.title), anchor=False)

@@ -119,22 +119,25 @@ def _rounded(x: float, way) -> float:
 # --- the anchor wheel ------------------------------------------------------------------------------------------------
 
 
-def on_wheel(logits: np.ndarray, reach: float) -> np.ndarray:
-    """Star coordinates [N, 2] of logits [N, C]: p = sum over i of z_i / reach * (cos 2 pi i / C, sin 2 pi i / C).
+def on_wheel(logits: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray:
+    """Star coordinates [N, 2] of logits [N, C]: p = sum over i of (z - centre)_i / reach * (cos, sin)(2 pi i / C).
 
-    With reach = alpha the anchors alpha e_i lie on the unit circle. What is the same in all logits cancels out.
+    What is the same in all logits cancels out.
     """
     turn = 2 * np.pi * np.arange(logits.shape[1]) / logits.shape[1]
-    return logits @ np.stack([np.cos(turn), np.sin(turn)], 1) / reach
+    return (logits - centre) @ np.stack([np.cos(turn), np.sin(turn)], 1) / reach
 
 
-def reach_of(means: np.ndarray, anchors: np.ndarray | None) -> float:
-    """The logit that reaches the unit circle: alpha, or, without anchors, what the class means reach on average."""
+def wheel_frame(means: np.ndarray, anchors: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """Centre [C] and reach of the wheel: the origin and alpha, so that the anchors alpha e_i lie on the unit circle.
+
+    Without anchors, the middle of the class means and what they reach towards their own class on average.
+    """
     if anchors is not None:
-        return float(anchors[0, 0])
-    own, count = np.diag(means), len(means)
-    others = (means.sum(1) - own) / max(count - 1, 1)
-    return float(max((own - others).mean(), 1e-6))
+        return np.zeros(len(means)), float(anchors[0, 0])
+    centre = means.mean(0)
+    own, others = np.diag(means - centre), (means - centre).sum(1) - np.diag(means - centre)
+    return centre, float(max((own - others / (len(means) - 1)).mean(), 1e-6))
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,10 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "data": [{"value": p, "name": f"mean of {n}"} for p, n in zip(_polar(means, rim), names, strict=True)],
     }  # fmt: skip
     turn = 360 / count
+    unit = {
+        "type": "line", "coordinateSystem": "polar", "symbol": "none", "silent": True, "z": 1,
+        "lineStyle": {"color": palette.faint, "width": 2}, "data": [[1, angle] for angle in range(0, 361, 3)],
+    }  # fmt: skip
     marks = {
         "type": "scatter", "coordinateSystem": "polar", "name": ANCHORS, "z": 6, "silent": False,
         "symbol": f"path://{STAR}" if anchors else "none", "symbolSize": 18,
@@ -221,10 +228,9 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "angleAxis": {"type": "value", "min": 0, "max": 360, "interval": turn, "startAngle": 90, "clockwise": True,
                       "axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False},
                       "splitLine": {"show": True, "lineStyle": {"color": palette.faint}}},
-        "radiusAxis": {"min": 0, "max": rim, "interval": 1, "axisLabel": {"show": False}, "axisLine": {"show": False},
-                       "axisTick": {"show": False},
-                       "splitLine": {"showMaxLine": False, "lineStyle": {"color": palette.faint, "width": 1.5}}},
-        "series": [*every, centre, marks, labels_outside],
+        "radiusAxis": {"min": 0, "max": rim, "axisLabel": {"show": False}, "axisLine": {"show": False},
+                       "axisTick": {"show": False}, "splitLine": {"show": False}},
+        "series": [unit, *every, centre, marks, labels_outside],
     }  # fmt: skip
 
 
@@ -330,7 +336,7 @@ def roc(curve: dict[str, np.ndarray], here: tuple[float, float], palette: Palett
              "label": {"show": True, "formatter": "this θ", "position": "right", "color": palette.text,
                        "fontWeight": "bold", "distance": 8},
              "data": [{"value": [here[0] * 100, here[1] * 100],
-                       "name": f"{percent(here[0])} of the knowns rejected, {percent(here[1])} of the unknowns caught"}]},
+                       "name": f"{percent(here[0])} of knowns rejected, {percent(here[1])} of unknowns caught"}]},
         ],
     }  # fmt: skip
 
@@ -356,9 +362,10 @@ def confusion(table: np.ndarray, names: list[str], palette: Palette) -> dict[str
     return {
         "animation": False,
         "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
-        "grid": {"top": 52, "bottom": 12, "left": 92, "right": 12, **EXACT},
-        "xAxis": axis | {"data": titles, "position": "top", "name": "decision", "nameGap": 30,
-                         "axisLabel": {**small, "interval": 0, "rotate": 0 if len(titles) <= 12 else 60}},
+        "grid": {"top": 52 if len(titles) <= 8 else 76, "bottom": 12, "left": 92, "right": 12, **EXACT},
+        "xAxis": axis | {"data": titles, "position": "top", "name": "decision",
+                         "nameGap": 30 if len(titles) <= 8 else 54,
+                         "axisLabel": {**small, "interval": 0, "rotate": 0 if len(titles) <= 8 else 50}},
         "yAxis": axis | {"data": [titles[r] for r in rows], "inverse": True, "name": "truth", "nameGap": 74,
                          "axisLabel": {**small, "interval": 0}},
         "visualMap": {"show": False, "min": 0, "max": 100, "dimension": 2,

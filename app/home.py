@@ -37,9 +37,9 @@ def wheel_and_examples():
 
 
 def how_to_read(anchors: bool):
-    rim = "the **stars** on the rim are the anchors that training pulled each class towards"
+    rim = "the **stars** on the circle are the anchors that training pulled each class towards"
     if not anchors:
-        rim = "this method has no anchors, so the logits are scaled until the **class means** reach the rim"
+        rim = "this method has no anchors, so the logits are scaled until the **class means** reach the circle"
     st.markdown(
         f"Each mark is an image, placed by the network's {len(names)} logits: a logit pulls towards its class, and "
         f"{rim}. An image that resembles no class ends up in the middle.\n\n"
@@ -58,9 +58,9 @@ def wheel(said: shared.Judged, theta: float):
     labels = np.concatenate([o.labels for o in outputs])
     truth = np.concatenate([o.classes for o in outputs])
     anchors = said.outputs.anchors
-    reach = charts.reach_of(said.means, anchors)
+    frame = charts.wheel_frame(said.means, anchors)
     cloud = charts.Cloud(
-        charts.on_wheel(np.concatenate([o.logits for o in outputs]), reach),
+        charts.on_wheel(np.concatenate([o.logits for o in outputs]), *frame),
         labels,
         score > theta,
         [
@@ -70,7 +70,7 @@ def wheel(said: shared.Judged, theta: float):
     )
     known = labels >= 0
     st.echarts_chart(
-        charts.wheel(cloud, names, charts.on_wheel(said.means, reach), anchors is not None, shared.palette()),
+        charts.wheel(cloud, names, charts.on_wheel(said.means, *frame), anchors is not None, shared.palette()),
         key="wheel",
         height=600,
         alt=f"The anchor wheel: {known.sum()} images of known classes, of which {(known & ~cloud.rejected).sum()} are "
@@ -98,7 +98,7 @@ def wheel(said: shared.Judged, theta: float):
 
 def examples(said: shared.Judged, theta: float):
     images = shared.pixels(run)
-    st.subheader("Six images of the test set")
+    st.subheader("Some images of the test set")
     if isinstance(images, str):
         st.info(f"The images cannot be shown here: {shared.plain(images)}", icon=":material/hide_image:")
         return
@@ -110,12 +110,12 @@ def examples(said: shared.Judged, theta: float):
         known = said.labels[i] >= 0
         nearest, truth = names[said.test.label[i]], classes[said.outputs.classes[i]]
         good = rejected != known if rejected or not known else bool(said.right[i])
-        with row.container(border=True, width=150):
+        with row.container(border=True, width=150, height="stretch"):
             st.image(shared.enlarged(images[said.outputs.index[i]]), width=104, alt=f"A test image, in truth {truth}")
             st.markdown(f"**{'Unknown' if rejected else shared.plain(nearest)}**")
             sign = ">" if rejected else "≤"
             st.caption(f"score {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
-            st.caption(f"truth: {shared.plain(truth)}{'' if known else ' (never seen)'}")
+            st.caption(f"truth: {shared.plain(truth)}{'' if known else ', never seen'}")
             if good:
                 st.badge("right", icon=":material/check:", color="green")
             else:
@@ -127,11 +127,11 @@ def telling(said: shared.Judged, theta: float) -> list[int]:
 
     The same ones whatever theta is moved to, and of different classes where there are enough.
     """
-    chosen, rejected = [], said.test.score > theta
-    for side, mistake in ((said.labels >= 0, rejected | ~said.right), (said.labels < 0, ~rejected)):
+    chosen, rejected, known = [], said.test.score > theta, said.labels >= 0
+    for side, mistake in ((known, rejected | ~said.right), (~known, ~rejected)):
         order = np.flatnonzero(side)[np.argsort(said.test.score[side], kind="stable")]
         good, wrong = order[~mistake[order]], order[mistake[order]]
-        edge = good[::-1] if said.labels[order[:1]] >= 0 else good
+        edge = good[::-1] if side is known else good
         middle = good[np.argsort(np.abs(np.arange(len(good)) - len(good) // 2), kind="stable")]
         used = set()
         for wanted in (middle, edge, wrong[::-1], order):
@@ -151,3 +151,4 @@ with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=420):
         st.page_link("app/upload.py", label="**Try an image of your own**", icon=":material/image_search:")
         st.caption("Drop a picture and see what the network takes it for, and why.")
+st.write("DBG", dict(st.query_params))

@@ -5,12 +5,14 @@ carries lives in bound widgets: run, scorer and its options, kept, theta. Torch 
 """
 
 import contextlib
+import functools
 import hashlib
 import io
+import logging
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
+        logging.getLogger(__name__).warning("A page could not be shown.", exc_info=error)
         explain(error)
 
 
@@ -121,18 +124,25 @@ def pick_run() -> Run | None:
     return run
 
 
+def carry_state() -> None:
+    """Keep what was set on one page for the next one: a value that came by the link is lost there otherwise."""
+    for key in ("scorer", "centres", "temperature", "kept", "theta", "share"):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
 def _another_run() -> None:
+    """What was set for one run means nothing for another."""
     st.session_state.pop("asked", None)
+    with contextlib.suppress(ValueError):
+        st.session_state.scorer = default_for(chosen_run().recipe.method)
     _another_scorer()
-    for key in ("scorer", "kept"):
-        st.session_state.pop(key, None)
 
 
 def _another_scorer() -> None:
     """A threshold belongs to one score of one run."""
-    for key in ("theta", "centres", "temperature"):
-        if key in st.session_state:
-            st.session_state[key] = None if key == "theta" else scorer_options("gamma")[key]
+    _reset_theta()
+    st.session_state.centres, st.session_state.temperature = "means", 1.0
 
 
 def _problem(run: Run) -> str:
@@ -281,10 +291,10 @@ def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _network(path: str, written: str):
+def _network(path: str, written: str) -> Callable[[list[np.ndarray]], tuple[np.ndarray, np.ndarray]]:
     from cac_core import evaluate
 
-    return evaluate.load(Run(Path(path)), "cpu")
+    return functools.partial(evaluate.stacked, evaluate.load(Run(Path(path)), "cpu"))
 
 
 @dataclass(frozen=True)
@@ -309,7 +319,7 @@ def _looked_at(path: str, written: str, digest: str, _image: bytes) -> Looked:
     original = ImageOps.exif_transpose(Image.open(io.BytesIO(_image)))
     original.thumbnail((320, 320))
     with evaluating, st.spinner("Loading the network (first time only)…"):
-        logits, features = _network(path, written).outputs(prepared.pixels[None])
+        logits, features = _network(path, written)([prepared.pixels])
     return Looked(original.convert("RGBA"), prepared.pixels, prepared.notes, logits, features)
 
 
@@ -382,8 +392,10 @@ def choose_theta(said: Judged, *, wide: bool) -> float:
     )  # fmt: skip
     theta = rule if given is None else given
     st.session_state.slide = theta
+    # the slider tells its choices apart by what is written, so what reads like θ gives way to θ itself
+    choices = {charts.number(x): x for x in (*said.scale.choices(), theta)}
     slider.select_slider(
-        "Reject an image when its score is above θ", sorted({*said.scale.choices(), theta}),
+        "Reject an image when its score is above θ", sorted(choices.values()),
         format_func=charts.number, key="slide", on_change=_slid,
         help="To the left stricter, to the right more lenient. The arrow keys move it, too.",
     )  # fmt: skip

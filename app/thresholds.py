@@ -13,7 +13,7 @@ MEANING = {
     "aupr_unknown": ("AUPR, unknowns", "average precision of finding unknowns"),
     "aupr_known": ("AUPR, knowns", "average precision of finding knowns"),
     "fpr_at_95_knowns_kept": ("Unknowns accepted where 95 % of knowns are kept", "FPR@95; lower is better"),
-    "fpr_at_95_unknowns_caught": ("Knowns rejected where 95 % of unknowns are caught", "FPR@95 by another convention; lower is better"),
+    "fpr_at_95_unknowns_caught": ("Knowns rejected where 95 % of unknowns are caught", "FPR@95 the other way round"),
     "oscr": ("OSCR", "knowns kept and named right against unknowns accepted, over every θ"),
 }  # fmt: skip
 
@@ -45,13 +45,15 @@ def controls():
     shared.numbers_at(theta, said, wide=True)
     in_words(said, theta)
     scores(said, theta, scorer)
-    left, right = st.columns(2, gap="large")
-    with left:
-        curve(said, theta)
-    with right:
-        decisions(said, theta)
     if said.unknowns:
+        left, right = st.columns(2, gap="large")
+        with left:
+            curve(said, theta)
+        with right:
+            decisions(said, theta)
         oracles(said)
+    else:
+        decisions(said, theta)
     all_numbers(said, scorer)
 
 
@@ -118,8 +120,6 @@ def scores(said: shared.Judged, theta: float, scorer: str):
 
 
 def curve(said: shared.Judged, theta: float):
-    if not said.unknowns:
-        return
     auroc = metrics.report(said.test, said.labels)["auroc"]
     interval = metrics.delong(said.test, said.labels)
     st.subheader(f"AUROC {charts.percent(auroc)} ({charts.between(interval)})")
@@ -194,7 +194,9 @@ def all_numbers(said: shared.Judged, scorer: str):
     others = shared.report(run).get("scorers", {})
     columns = {"": [title for title, _ in MEANING.values()]}
     columns[f"{shared.SHORT[scorer]}, as set above"] = [
-        charts.percent(here[key]) + (f" ({charts.between(spread[key])})" if key in spread else "") for key in MEANING
+        charts.percent(here[key])
+        + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
+        for key in MEANING
     ]
     for name in SCORERS:
         if name in others:
@@ -204,7 +206,7 @@ def all_numbers(said: shared.Judged, scorer: str):
             ]
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(
-        "In brackets 95 % intervals. The columns on the right are each score at its own defaults, as evaluation left them."
+        "In brackets 95 % intervals. The columns on the right show each score at its own defaults, from report.json."
     )
     with st.popover("What the numbers mean", icon=":material/help:"):
         st.markdown("\n".join(f"- **{title}**: {meaning}" for title, meaning in MEANING.values()))

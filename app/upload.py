@@ -24,65 +24,60 @@ files = st.file_uploader(
 @st.fragment
 def desk():
     with shared.explained():
-        left, right = st.columns([3, 2], gap="large")
-        with right, st.expander("Score and threshold", icon=":material/straighten:"):
+        head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+        said_here = head.container(horizontal=True, vertical_alignment="center", width="content")
+        with head.popover("Score and threshold", icon=":material/straighten:"):
             scorer = shared.choose_scorer(run)
             said = shared.judged(run, scorer)
             options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
             said = shared.judged(run, scorer, **options)
             theta = shared.choose_theta(said, wide=False)
-        with left:
-            example = examples(said)
         if files:
-            uploads(scorer, theta, options)
-        elif example is not None:
-            stored(said, example, scorer, theta, options)
+            uploads(said_here, scorer, theta, options)
+        else:
+            examples(said_here, said, scorer, theta, options)
 
 
-def examples(said: shared.Judged) -> int | None:
-    """Test images to try at a click; the chosen one's place among the test images."""
+def examples(place, said: shared.Judged, scorer: str, theta: float, options: dict):
+    """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
     images = shared.pixels(run)
-    if isinstance(images, str) or files:
-        return None
+    if isinstance(images, str):
+        place.caption(f"There are no example images here: {shared.plain(images)}")
+        return
+    place.markdown("No picture at hand? Take one of the test set:")
     picks = []
     for known in (True, False):
         side = np.flatnonzero((said.labels >= 0) == known)
         _, first = np.unique(said.outputs.classes[side], return_index=True)
-        picks += [int(i) for i in side[first][:4]]
-    st.markdown("No picture at hand? Take one of the test set:")
+        picks += [int(i) for i in side[first][:5]]
     with st.container(horizontal=True, gap="small"):
         for i in picks:
-            truth = classes[said.outputs.classes[i]]
-            kind = "known" if said.labels[i] >= 0 else "never seen"
-            with st.container(width=76, horizontal_alignment="center", gap="xsmall"):
+            truth, kind = classes[said.outputs.classes[i]], "known" if said.labels[i] >= 0 else "never seen"
+            with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
                 st.image(
-                    shared.enlarged(images[said.outputs.index[i]], 64), width=64, alt=f"A test image: {truth}, {kind}"
+                    shared.enlarged(images[said.outputs.index[i]], 72), width=72, alt=f"A test image: {truth}, {kind}"
                 )
-                st.button(
-                    shared.plain(truth), key=f"example_{i}", help=kind, on_click=choose, args=(i,), width="stretch"
-                )
-    return st.session_state.get("example") if st.session_state.get("example_of") == run.id else None
+                st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
+                st.caption(kind, text_alignment="center")
+    chosen_of, i = st.session_state.get("example", ("", 0))
+    if chosen_of != run.id:
+        i = picks[-1]
+    (verdict,) = shared.said_of(
+        run, said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1], scorer, theta, **options
+    )
+    kind = "a known class" if said.labels[i] >= 0 else "never seen in training"
+    name = f"Test image {said.outputs.index[i]}, in truth {classes[said.outputs.classes[i]]}: {kind}"
+    card(name, verdict, None, images[said.outputs.index[i]], (), scorer, 0)
 
 
 def choose(i: int):
-    st.session_state.example, st.session_state.example_of = i, run.id
+    st.session_state.example = run.id, i
 
 
-def stored(said: shared.Judged, i: int, scorer: str, theta: float, options: dict):
-    """A test image: what the network put out for it is in the run, so no network is needed."""
-    logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
-    (verdict,) = shared.said_of(run, logits, features, scorer, theta, **options)
-    image = shared.pixels(run)[said.outputs.index[i]]
-    truth = classes[said.outputs.classes[i]]
-    kind = "a known class" if said.labels[i] >= 0 else "never seen in training"
-    card(f"test image {said.outputs.index[i]}, in truth {truth} ({kind})", verdict, None, image, (), scorer, 0)
-
-
-def uploads(scorer: str, theta: float, options: dict):
+def uploads(place, scorer: str, theta: float, options: dict):
     if len(files) > MOST:
         st.warning(f"{len(files)} files are too many at a time; these are the first {MOST}.", icon=":material/info:")
     rows = []
-    report = st.container(horizontal=True, vertical_alignment="center")
     for n, file in enumerate(files[:MOST]):
         try:
             looked = shared.looked_at(run, file.getvalue())
@@ -101,7 +96,7 @@ def uploads(scorer: str, theta: float, options: dict):
         )  # fmt: skip
     judged = [row for row in rows if not row["error"]]
     unknown = sum(row["score"] > row["theta"] for row in judged)
-    with report:
+    with place:
         st.markdown(f"**{len(judged)}** of {len(rows)} judged, **{unknown}** of them unknown.")
         st.download_button(
             "All as CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"

@@ -117,7 +117,7 @@ if __name__ == "__main__":
             if round:
                 speeds[name].append(count / (time.perf_counter() - began))
     print(machine.described())
-    print(f"{count} images an epoch, {arguments.rounds} rounds, DataLoader workers {WORKERS}, {arguments.backbone}, {device}")
+    print(f"{count} images an epoch, {arguments.rounds} rounds, {WORKERS} workers, {arguments.backbone}, {device}")
     for name, values in speeds.items():
         print(f"{name:6} {statistics.median(values):7.0f} images/s   ({min(values):.0f} to {max(values):.0f})")
     ratios = [b / a for a, b in zip(*speeds.values(), strict=True)]

@@ -126,6 +126,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         store = run.path.parent
     else:
         recipe = _recipe(a, options, root)
+        data.trial_of(recipe, data.row_of(recipe.dataset, root, recipe.size))  # a wrong name is told before torch loads
     from cac_core import train
 
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)

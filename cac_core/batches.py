@@ -77,7 +77,7 @@ def random_affine(count: int, row: Dataset, generator: torch.Generator) -> Float
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
-    area = uniform(row.crop, 1, count, 10)
+    area = uniform(row.crop, 1.0, count, 10)
     ratio = torch.exp(uniform(float(np.log(3 / 4)), float(np.log(4 / 3)), count, 10))
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     fits = (width <= 1) & (height <= 1)
@@ -85,7 +85,7 @@ def random_affine(count: int, row: Dataset, generator: torch.Generator) -> Float
     none = ~fits.any(1)
     width = width.gather(1, first)[:, 0].masked_fill(none, 1)
     height = height.gather(1, first)[:, 0].masked_fill(none, 1)
-    x, y = (1 - width) * uniform(-1, 1, count), (1 - height) * uniform(-1, 1, count)
+    x, y = (1 - width) * uniform(-1.0, 1.0, count), (1 - height) * uniform(-1.0, 1.0, count)
     mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0) if row.flip else torch.ones(count)
     angle = torch.deg2rad(uniform(-row.turn, row.turn, count))
     cos, sin = angle.cos(), angle.sin()

@@ -7,19 +7,23 @@ To add a data set: a function that reads it and a row in DATASETS. A folder <roo
 neither.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import math
 import os
+import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cac_core.recipe import Recipe, known_name
 
@@ -28,6 +32,8 @@ MAX_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is refused before
 MAX_BYTES = 20_000_000
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 UNKNOWN = -1
+# what reading a damaged .npz can raise: numpy, zipfile and zlib have each their own
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,15 @@ def _read_mnist(root: Path, name: str, row: Dataset) -> dict:
     for part in ("train", "test"):
         try:
             raw = datasets.MNIST(str(root), train=part == "train", download=False)
-        except RuntimeError as error:
-            raise FileNotFoundError(f"{root / 'MNIST' / 'raw'} cannot be read as MNIST: {error}") from error
-        pixels = np.stack([_at_size(Image.fromarray(image), row) for image in raw.data.numpy()])
-        parts[part] = pixels, raw.targets.numpy()
+            images, labels = raw.data.numpy(), raw.targets.numpy()
+            if images.shape[1:] != (28, 28) or len(images) != len(labels) or not 0 <= labels.min() <= labels.max() <= 9:
+                raise ValueError(f"{len(labels)} labels do not go with images {images.shape}")
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise ValueError(
+                f"The files in {root / 'MNIST' / 'raw'} are damaged ({error}). Delete them and get them again with:\n"
+                f"    python -m cac_core fetch MNIST --data {root}"
+            ) from error
+        parts[part] = np.stack([_at_size(Image.fromarray(image), row) for image in images]), labels
     return parts
 
 
@@ -170,7 +181,14 @@ def _read_folder(root: Path, name: str, row: Dataset) -> dict:
 def _folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
     """Each part's files with their class numbers; the classes are those of the train part, in alphabetical order."""
     folder = root / name
-    split = (folder / "train").is_dir() and (folder / "test").is_dir()
+    here = [part for part in ("train", "test") if (folder / part).is_dir()]
+    if len(here) == 1:
+        missing = "test" if here == ["train"] else "train"
+        raise ValueError(
+            f"{folder} has a folder {here[0]} but no folder {missing}. Add it, or put the class folders right into "
+            f"{folder}; then a fifth of the images become test images."
+        )
+    split = len(here) == 2
     classes = _folder_classes(folder)
     parts = {}
     for part in ("train", "test") if split else ("all",):
@@ -200,9 +218,9 @@ def _folder_source(root: Path, name: str) -> list[Path]:
 
 SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
 TEN = tuple("0123456789")
-DIGITS = Dataset(_read_digits, _digits_source, TEN, 16, 8, 1, False, 0.7, 10, True, "MNIST")
-MNIST = Dataset(_read_mnist, _mnist_source, TEN, 32, 28, 1, False, 0.7, 0, True, "MNIST")
-FOLDER = Dataset(_read_folder, _folder_source, (), 32, 0, 3, True, 0.8, 10, False)
+DIGITS = Dataset(_read_digits, _digits_source, TEN, 16, 8, 1, False, 0.7, 10.0, True, "MNIST")
+MNIST = Dataset(_read_mnist, _mnist_source, TEN, 32, 28, 1, False, 0.7, 0.0, True, "MNIST")
+FOLDER = Dataset(_read_folder, _folder_source, (), 32, 0, 3, True, 0.8, 10.0, False)
 DATASETS = {"digits": DIGITS, "MNIST": MNIST}
 
 
@@ -216,9 +234,14 @@ def folder_row(root: Path, name: str) -> Dataset:
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
             if wrong := sorted(set(said) - set(kinds)):
                 raise ValueError(f"it has no {', '.join(wrong)}; it takes {', '.join(kinds)}")
+            if "flip" in said and not isinstance(said["flip"], bool):
+                raise ValueError("flip is true or false")
             row = dataclasses.replace(row, **{key: kinds[key](value) for key, value in said.items()})
-            if row.channels not in (1, 3) or not 8 <= row.size <= 1024 or not 0 < row.crop <= 1:
-                raise ValueError("channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1")
+            right = row.channels in (1, 3) and 8 <= row.size <= 1024 and 0 < row.crop <= 1 and 0 <= row.turn <= 180
+            if not right:
+                raise ValueError(
+                    "channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1, turn 0 to 180 degrees"
+                )
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / SETTINGS}: {error}.") from error
     return dataclasses.replace(row, grain=row.size)
@@ -312,7 +335,7 @@ def _cached(name: str, root: Path, row: Dataset) -> dict:
     try:
         with np.load(file) as stored:
             return {part: (stored[f"{part}_pixels"], stored[f"{part}_classes"]) for part in stored["parts"]}
-    except (OSError, ValueError, KeyError, EOFError):
+    except DAMAGED:
         pass  # not there yet, or damaged: read the source again
     parts = row.read(root, name, row)
     arrays = {
@@ -321,8 +344,11 @@ def _cached(name: str, root: Path, row: Dataset) -> dict:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f".{stem}{stamp}.{os.getpid()}.npz"
-        np.savez(fresh, parts=np.array(list(parts)), **arrays)
-        os.replace(fresh, file)
+        try:
+            np.savez(fresh, parts=np.array(list(parts)), **arrays)
+            os.replace(fresh, file)
+        finally:
+            fresh.unlink(missing_ok=True)
         for old in folder.glob(f"{stem}*.npz"):
             if old != file:
                 old.unlink(missing_ok=True)
@@ -342,7 +368,8 @@ def published() -> dict[str, dict[str, list[dict]]]:
 def trial_of(recipe: Recipe, row: Dataset) -> Trial:
     """The trial that a recipe names, with its class numbers. Raises ValueError that lists the right names."""
     if recipe.family == "custom":
-        return checked_trial(Trial(recipe.dataset, "custom", recipe.trial, recipe.known, recipe.unknown), row)
+        known, unknown = tuple(sorted(recipe.known)), tuple(sorted(recipe.unknown))
+        return checked_trial(Trial(recipe.dataset, "custom", recipe.trial, known, unknown), row)
     families = published()
     known_name(recipe.family, [*families, "custom"], "family", "A split of your own: --trial FILE.json.")
     lists = families[recipe.family].get(row.trials or "")
@@ -368,6 +395,8 @@ def trial_from_file(file: Path, dataset: str, row: Dataset) -> Trial:
     try:
         said = json.loads(Path(file).read_text("utf-8"))
         known, unknown = said["Known"], said.get("Unknown", [])
+        if not isinstance(known, list) or not isinstance(unknown, list):
+            raise TypeError("Known and Unknown are lists")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no trial file {file}.") from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -475,6 +504,8 @@ def prepare(source: Path | str | bytes, row: Dataset) -> Prepared:
     image, notes = _decoded(source)
     image = image.convert("RGB" if row.channels == 3 else "L")
     width, height = image.size
+    if max(width, height) ** 2 > MAX_PIXELS and row.ink:
+        raise ValueError(f"it has {width} × {height} pixels, too slim to be padded to a square")
     if row.ink:
         border = _border(image)
         if border > 127:
@@ -506,7 +537,7 @@ def _at_size(image: Image.Image, row: Dataset) -> np.ndarray:
     for side in (row.grain, row.size):
         if image.size != (side, side):
             image = image.resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(row.size, row.size, row.channels)
+    return np.array(image).reshape(row.size, row.size, row.channels)
 
 
 def _border(image: Image.Image) -> int:
@@ -515,6 +546,8 @@ def _border(image: Image.Image) -> int:
 
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# what Pillow raises at damaged files, found by damaging them at random
+_DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
 def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
@@ -537,16 +570,18 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
         if getattr(image, "is_animated", False) and image.format != "MPO":
             notes.append(f"the first of {image.n_frames} frames")
         image.load()
-        upright = ImageOps.exif_transpose(image)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no such file: {source}") from error
     except UnidentifiedImageError as error:
         raise ValueError("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"it has more than {MAX_PIXELS // 1_000_000} million pixels") from error
-    except (OSError, SyntaxError, EOFError, MemoryError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"the image is damaged or cut short ({error})") from error
-    if upright.getexif() is not image.getexif() and upright.size != image.size:
-        notes.append("turned upright, as its camera noted")
-    image = upright
+    with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            notes.append("turned upright, as its camera noted")
     if image.mode.startswith("I"):  # 16 bits a pixel
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
         notes.append("16 bits reduced to 8")

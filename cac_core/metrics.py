@@ -163,7 +163,7 @@ def theta_at(kept: float, scores: np.ndarray) -> float:
         raise ValueError(f"The share of knowns to keep lies above 0 and at most at 1, not {kept}.")
     if not len(scores):
         raise ValueError("A threshold needs at least one known image to keep.")
-    return float(np.sort(scores)[math.ceil(kept * len(scores) - 1e-9) - 1])
+    return float(np.sort(scores)[max(math.ceil(kept * len(scores) - 1e-9), 1) - 1])
 
 
 def theta_youden(verdict: Verdict, labels: np.ndarray) -> float:

@@ -45,8 +45,8 @@ class Recipe:
     epochs: int = 20
     fine_epochs: int = 0
     schedule: str = "onecycle"
-    batch: int = 64
-    lr: float = 0.1
+    batch: int = 32
+    lr: float = 0.02
     momentum: float = 0.9
     decay: float = 5e-4
     seed: int = 0
@@ -58,20 +58,36 @@ class Recipe:
     unknown: tuple[int, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "known", tuple(self.known))
-        object.__setattr__(self, "unknown", tuple(self.unknown))
-        object.__setattr__(self, "trial", str(self.trial))
+        def settle(name, value):
+            object.__setattr__(self, name, value)
+
+        settle("trial", str(self.trial))
+        for name in ("dataset", "family", "method", "backbone"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}.")
+        for name in ("known", "unknown"):
+            settle(name, tuple(getattr(self, name)))
+            if not all(isinstance(c, int) and not isinstance(c, bool) for c in getattr(self, name)):
+                raise ValueError(f"{name} holds class numbers, not {getattr(self, name)!r}.")
+        for name in ("hyper", "trunk"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} holds options by name, not {getattr(self, name)!r}.")
         known_name(self.schedule, SCHEDULES, "schedule")
         known_name(self.precision, PRECISIONS, "precision")
         for name, least in {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}.items():
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, not {getattr(self, name)!r}.")
         for name in ("lr", "decay", "momentum"):
-            value = getattr(self, name)
+            given = getattr(self, name)
+            try:
+                value = float(given) + 0.0  # no negative zero
+            except (TypeError, ValueError):
+                value = math.nan
             if not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
                 raise ValueError(
-                    f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {value}."
+                    f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {given!r}."
                 )
+            settle(name, value)
 
     @property
     def id(self) -> str:
@@ -89,10 +105,13 @@ class Recipe:
             for k, v in self.differences().items()
             if k not in {"dataset", "family", "trial", "method", "backbone", "seed"}
         }
-        if slugs != names or len("-".join(slugs)) > 48:  # what a slug forgets, the digest keeps
+        said = "-".join(slugs)
+        if slugs != names or len(said) > 48 or "-" in slugs[0] + self.trial:  # what a slug forgets, the digest keeps
             rest["names"] = names
-        digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
-        return "-".join(["-".join(slugs)[:48].strip("-"), f"s{self.seed}"[:6], *([digest] if rest else [])])
+        if self.seed >= 10_000:
+            rest["seed"] = self.seed
+        digest = hashlib.sha256(json.dumps(_exact(rest), sort_keys=True).encode()).hexdigest()[:8]
+        return "-".join([said[:48].strip("-"), f"s{self.seed}"[:6], *([digest] if rest else [])])
 
     def differences(self) -> dict[str, Any]:
         """The fields that are not at their defaults."""
@@ -115,6 +134,13 @@ class Recipe:
             raise ValueError(f"The recipe cannot be read: {error}") from error
 
 
+def _exact(value: Any) -> Any:
+    """Numbers that are equal written the same: 1 and 1.0."""
+    if isinstance(value, dict):
+        return {k: _exact(v) for k, v in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 DEFAULT = Recipe()
 
 # Miller et al., WACV 2021, as released: SGD, momentum 0.9, batch 128, lr 0.01, then a second stage at 0.001 from the
@@ -133,7 +159,7 @@ def quick(dataset: str) -> dict[str, Any]:
     """One cycle of the learning rate, few epochs: most of the result in a small part of the time."""
     if dataset == "digits":
         return {}
-    return {"backbone": "plain", "epochs": 8 if dataset == "MNIST" else 30, "batch": 128, "trunk": {}}
+    return {"backbone": "plain", "epochs": 8 if dataset == "MNIST" else 30, "batch": 128, "lr": 0.05}
 
 
 def paper(dataset: str) -> dict[str, Any]:
@@ -229,8 +255,10 @@ def _as_type_of(default: Any, value: Any, what: str) -> Any:
             raise ValueError(f"{what} is yes or no, not {value!r}.")
         return words[str(value).lower()]
     try:
+        if isinstance(default, int) and isinstance(value, float) and not value.is_integer():
+            raise ValueError("a fraction")
         return type(default)(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} must be {_WORDS[type(default)]}, not {value!r}.") from error
 
 

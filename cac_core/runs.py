@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from cac_core.data import DATASETS, FOLDER, Dataset, Trial
+from cac_core.data import DAMAGED, DATASETS, FOLDER, Dataset, Trial
 from cac_core.recipe import Recipe
 from cac_core.scorers import Outputs
 
@@ -55,6 +55,8 @@ class Run:
             record = json.loads((self.path / "recipe.json").read_text("utf-8"))
             if not isinstance(record, dict) or not {"recipe", "classes", "prepare"} <= set(record):
                 raise ValueError("it is not the record of a run")
+            if not all(isinstance(record[part], dict) for part in ("recipe", "classes", "prepare")):
+                raise ValueError("its recipe, classes and prepare must be objects")
             return record
         except FileNotFoundError as error:
             raise Broken(f"{self.path} holds no recipe.json: it is no run, or was never finished writing.") from error
@@ -76,17 +78,23 @@ class Run:
     def trial(self) -> Trial:
         """The classes that this run was trained on, as written when it began."""
         recipe, classes = self.recipe, self.record["classes"]
-        try:
-            return Trial(
-                recipe.dataset, recipe.family, recipe.trial, tuple(classes["known"]), tuple(classes["unknown"])
-            )
-        except (KeyError, TypeError) as error:
-            raise Broken(f"{self.path / 'recipe.json'} names no classes.") from error
+        known, unknown = (self._numbers(classes.get(part)) for part in ("known", "unknown"))
+        if len(known) < 2 or max(known + unknown) >= len(self.class_names):
+            raise Broken(f"{self.path / 'recipe.json'}: its known and unknown classes are not among those it names.")
+        return Trial(recipe.dataset, recipe.family, recipe.trial, known, unknown)
+
+    def _numbers(self, said: Any) -> tuple[int, ...]:
+        if not isinstance(said, list) or not all(isinstance(c, int) and c >= 0 for c in said):
+            raise Broken(f"{self.path / 'recipe.json'}: its known and unknown classes are not lists of class numbers.")
+        return tuple(said)
 
     @property
     def class_names(self) -> list[str]:
         """Of all classes of the data set, by class number."""
-        return [str(name) for name in self.record["classes"]["names"]]
+        names = self.record["classes"].get("names")
+        if not isinstance(names, list):
+            raise Broken(f"{self.path / 'recipe.json'} does not name its classes.")
+        return [str(name) for name in names]
 
     @property
     def known_names(self) -> list[str]:
@@ -97,25 +105,32 @@ class Run:
     def stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the channels, on the scale 0 to 1, that the network's images are scaled by."""
         record = self.record
-        return tuple(record["mean"]), tuple(record["std"])
+        try:
+            return tuple(record["mean"]), tuple(record["std"])
+        except (KeyError, TypeError) as error:
+            raise Broken(f"{self.path / 'recipe.json'} gives no mean and std of the images.") from error
 
     @property
     def row(self) -> Dataset:
         """How images are prepared for this run's network, from the record alone: the data set need not be here."""
-        return replace(
-            DATASETS.get(self.recipe.dataset, FOLDER), classes=tuple(self.class_names), **self.record["prepare"]
-        )
+        row, how = DATASETS.get(self.recipe.dataset, FOLDER), self.record["prepare"]
+        try:
+            return replace(row, classes=tuple(self.class_names), **how)
+        except TypeError as error:
+            raise Broken(f"{self.path / 'recipe.json'} does not say how images are prepared ({error}).") from error
 
     @property
     def status(self) -> dict[str, Any]:
         """status.json, with the state "lost" where the process that should be at work is gone."""
         try:
             status = json.loads((self.path / "status.json").read_text("utf-8"))
+            if not isinstance(status, dict) or not isinstance(status.get("state"), str):
+                raise ValueError("it names no state")
         except FileNotFoundError:
             return {"state": "lost", "reason": "It was never started, or its status is gone. Train it again to go on."}
         except (OSError, ValueError) as error:
             return {"state": "lost", "reason": f"status.json cannot be read ({error}). Train it again to go on."}
-        if status.get("state") in ALIVE and status.get("host") == socket.gethostname() and not _alive(status):
+        if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not _alive(status):
             why = "Its process ended without a word: killed, or the machine went down. Train it again to go on."
             return {**status, "state": "lost", "reason": why}
         return status
@@ -125,7 +140,7 @@ class Run:
         return self.status["state"]
 
     def events(self) -> list[dict[str, Any]]:
-        """The events in order. Where a run went on from an older epoch, what it did again counts, once."""
+        """Signs of life, then the epochs. Where a run went on from an older epoch, what it did again counts, once."""
         try:
             lines = (self.path / "events.jsonl").read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
@@ -136,13 +151,16 @@ class Run:
                 event = json.loads(line)
             except ValueError:
                 continue  # torn by a kill
-            if isinstance(event, dict) and event.get("kind") == "epoch":
-                epochs[event["epoch"]] = event
-            elif isinstance(event, dict):
+            if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+                continue  # not of our making
+            if event["kind"] != "epoch":
                 events.append(event)
+            elif isinstance(event.get("epoch"), int):
+                epochs[event["epoch"]] = event
         return events + [epochs[e] for e in sorted(epochs)]
 
     def epochs(self) -> list[dict[str, Any]]:
+        """The events of the epochs, by epoch."""
         return [event for event in self.events() if event["kind"] == "epoch"]
 
     def snapshots(self) -> dict[str, np.ndarray] | None:
@@ -150,7 +168,7 @@ class Run:
         try:
             with np.load(self.path / "snapshots.npz") as stored:
                 return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError):
+        except DAMAGED:
             return None
 
     def outputs(self, split: str) -> Outputs:
@@ -166,7 +184,7 @@ class Run:
             arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
             return Outputs(**arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except DAMAGED as error:
             raise Broken(
                 f"{file} is damaged ({error}). Write it again with:\n    python -m cac_core eval {self.path} --again"
             ) from error
@@ -191,13 +209,10 @@ class Run:
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
         try:
-            trial, names = self.trial, self.class_names
-            if max((*trial.known, *trial.unknown)) >= len(names):
-                return f"{self.id}: recipe.json names {len(names)} classes, its trial more."
-            _ = self.row
+            _ = self.trial, self.row, self.stats
             return ""
-        except (ValueError, KeyError, TypeError) as error:
-            return str(error) or f"{self.id}: recipe.json is incomplete."
+        except Broken as error:
+            return str(error)
 
 
 def store_of(given: str | Path | None = None) -> Path:
@@ -207,8 +222,9 @@ def store_of(given: str | Path | None = None) -> Path:
 def find(name: str | Path, store: Path) -> Run:
     """A run by path, or by id below the store. Raises FileNotFoundError that lists the ids there are."""
     path = Path(name)
-    if (path / "recipe.json").is_file():
-        return Run(path)
+    with contextlib.suppress(OSError, ValueError):  # a name no file system takes
+        if (path / "recipe.json").is_file():
+            return Run(path)
     if ID.fullmatch(str(name)) and (store / name).is_dir():
         return Run(store / name)
     ids = ", ".join(run.id for run in every(store)) or "none yet"
@@ -249,8 +265,13 @@ def _in_one_step(path: Path, fill) -> None:
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"time": round(time.time(), 3), **record}) + "\n")
+    """Add a line. One that a kill has torn before is ended first, so that it tears nothing else."""
+    with open(path, "a+b") as file:
+        if file.seekable() and file.tell():
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+            file.write(b"\n" * torn)
+        file.write(json.dumps({"time": round(time.time(), 3), **record}).encode() + b"\n")
 
 
 def process_now() -> dict[str, Any]:

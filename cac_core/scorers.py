@@ -83,7 +83,7 @@ def distances(logits: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Euclidean distances [N, C] of logits [N, K] to centres [C, K], by differences: exact next to a centre."""
     d = np.empty((len(logits), len(centres)))
     for j, centre in enumerate(centres):
-        gap = logits - centre
+        gap = logits.astype(np.float64, copy=False) - centre
         d[:, j] = np.sqrt(np.einsum("nk,nk->n", gap, gap))
     return d
 
@@ -118,7 +118,7 @@ def centres_of(train: Outputs, centres: str) -> np.ndarray:
         return class_means(train)
     if train.anchors is None:
         raise ValueError("This run was trained without anchors; take centres=means.")
-    return train.anchors
+    return train.anchors.astype(np.float64)
 
 
 def gamma(train: Outputs, *, centres: str = "means", temperature: float = 1.0) -> Judge:
@@ -193,7 +193,8 @@ def scorer_options(name: str) -> dict[str, Any]:
 
 def judge_of(name: str, train: Outputs, **options: Any) -> Judge:
     """The judge of a scorer by name. Raises ValueError with the right names where one is wrong."""
-    return SCORERS[name](train, **checked_options(name, scorer_options(name), options))
+    options = checked_options(name, scorer_options(name), options)
+    return SCORERS[name](train, **options)
 
 
 def positive(value: float, what: str) -> float:

@@ -1,7 +1,18 @@
 """Fixtures that several test files share: a run store, real data, folders of generated images, toy outputs and runs."""
+# ruff: noqa: E402
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, and so do the processes that they start
+
 from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# every shape in a signature is checked while the tests run
+install_import_hook(
+    ["cac_core.losses", "cac_core.backbones", "cac_core.batches", "cac_core.methods"], "beartype.beartype"
+)
 
 import numpy as np
 import pytest
@@ -88,6 +99,8 @@ def make_run(store, toy_outputs):
                 "recipe": recipe.to_json(),
                 "classes": {"known": [0, 1, 2, 3], "unknown": [4, 5], "names": list("0123456789")},
                 "prepare": {"size": 16, "grain": 8, "channels": 1, "ink": True},
+                "mean": [0.3],
+                "std": [0.4],
             },
         )
         runs.write_json(run.path / "status.json", {"state": state})

@@ -64,7 +64,7 @@ def class_means(logits, labels, classes):
 
 
 def cac_gamma(logits, centres):
-    """gamma, per image and class: d (1 - softmin d). Miller et al., WACV 2021, eq. 6 and 7; the score is its minimum."""
+    """gamma, per image and class: d (1 - softmin d); the score is its minimum. Miller et al., WACV 2021, eq. 6-7."""
     rows = []
     for d in cac_distances(logits, centres):
         softmin = _softmax([-x for x in d])

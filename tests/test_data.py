@@ -52,7 +52,8 @@ def test_published_trials_have_the_published_sizes_and_no_overlap(family, name):
 
 
 def test_there_are_six_data_sets_in_two_families():
-    assert {family: set(lists) for family, lists in data.published().items()} == dict.fromkeys(FAMILIES, set(COUNTS))
+    assert list(data.published()) == list(FAMILIES)
+    assert all(set(lists) == set(COUNTS) for lists in data.published().values())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,9 @@ def test_published_trials_are_the_papers(family, name, index, known, unknown):
     assert data.published()[family][name][index] == {"known": known, "unknown": unknown}
 
 
-@pytest.mark.parametrize(("known", "unknown", "percent"), [(6, 4, 13.40), (4, 10, 33.33), (4, 50, 62.86), (20, 180, 57.36)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("known", "unknown", "percent"), [(6, 4, 13.40), (4, 10, 33.33), (4, 50, 62.86), (20, 180, 57.36)]
+)
 def test_openness_is_the_literatures(known, unknown, percent):
     trial = Trial("x", "custom", "0", tuple(range(known)), tuple(range(known, known + unknown)))
     assert trial.openness == pytest.approx(reference.openness(known, unknown), rel=1e-12)
@@ -327,7 +330,7 @@ def test_a_missing_file_of_mnist_is_named(tiny_mnist):
 def test_damaged_mnist_names_its_folder(tiny_mnist, content):
     file = tiny_mnist / "MNIST/raw/train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-500] if content is None else content)
-    with pytest.raises((FileNotFoundError, ValueError), match=r"MNIST.raw cannot be read as MNIST"):
+    with pytest.raises((FileNotFoundError, ValueError), match=r"MNIST.raw are damaged(?s:.*)fetch MNIST"):
         load("MNIST", tiny_mnist)
 
 
@@ -382,7 +385,7 @@ def test_an_image_folder_with_train_and_test_keeps_them(image_folder):
 
 def test_an_image_folder_with_train_alone_says_that_test_is_missing(image_folder):
     root = image_folder("pets", {"cat": 3, "dog": 2}, "train")
-    with pytest.raises(ValueError, match=r"test"):
+    with pytest.raises(ValueError, match=r"no (folder )?test\b"):
         load("pets", root)
 
 
@@ -459,21 +462,21 @@ def test_dataset_json_sets_how_images_are_prepared(image_folder):
     [
         ('{"sise": 32}', "it has no sise; it takes size, channels, flip, crop, turn"),
         ('{"size": 4}', "size 8 to 1024"),
-        ('{"size": "big"}', "dataset.json: "),
+        ('{"size": "big"}', ""),
         ('{"channels": 4}', "channels is 1 or 3"),
         ('{"crop": 0}', "crop above 0"),
         ('{"crop": NaN}', "crop above 0"),
         ('{"turn": NaN}', "turn"),
         ('{"flip": "no"}', "flip"),
-        ('{"size": null}', "dataset.json: "),
-        ("[1]", "dataset.json: "),
-        ("{", "dataset.json: "),
+        ('{"size": null}', ""),
+        ("[1]", ""),
+        ("{", ""),
     ],
 )
 def test_a_wrong_dataset_json_is_named(image_folder, said, says):
     root = image_folder("pets", {"cat": 1, "dog": 1})
     (root / "pets/dataset.json").write_text(said)
-    with pytest.raises(ValueError, match=rf"dataset\.json(?s:.*){says}|{says}"):
+    with pytest.raises(ValueError, match=rf"dataset\.json: .*{says}"):
         load("pets", root)
 
 
@@ -561,7 +564,7 @@ def test_classes_outside_the_trial_appear_nowhere(digits):
 def test_a_known_class_of_one_image_is_refused(image_folder):
     image_folder("pets", {"cat": 1, "dog": 4}, "train")
     root = image_folder("pets", {"cat": 1, "dog": 1}, "test")
-    with pytest.raises(ValueError, match="pets has no validation image of class 0.*at least two"):
+    with pytest.raises(ValueError, match=r"pets has no validation image of class 0.*at least two"):
         parts_of(load("pets", root), Trial("pets", "custom", "x", (0, 1), ()), 0)
 
 
@@ -706,7 +709,7 @@ def test_a_file_larger_than_20_megabytes_is_refused_before_it_is_read(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path):
-    with pytest.raises((FileNotFoundError, ValueError), match="no such file|No such file|no file|not there") as error:
+    with pytest.raises((FileNotFoundError, ValueError), match=r"[Nn]o (such )?file|not there") as error:
         prepare(tmp_path / "none.png", COLOUR)
     assert "damaged" not in str(error.value)
 

@@ -110,6 +110,13 @@ def test_an_image_at_theta_itself_is_kept():
     assert metrics.at(1.999, verdict, labels, 1)["unknowns_caught"] == 1
 
 
+def test_a_class_that_is_neither_there_nor_named_does_not_lower_the_macro_f1():
+    verdict, labels = drawn(0)
+    few, many = (metrics.at(0.5, verdict, labels, classes)["macro_f1"] for classes in (4, 9))
+    assert few == pytest.approx(many)
+    assert many == pytest.approx(reference.macro_f1(0.5, *fields(verdict, labels), 9))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "change", [lambda s: 7 * s - 3, np.exp, lambda s: s**3, np.arctan, lambda s: np.unique(s, return_inverse=True)[1]]
@@ -210,12 +217,12 @@ def test_roc_is_scikit_learns(seed):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 19, 20, 21, 40, 100, 101, 1000])
-@pytest.mark.parametrize("kept", [0.01, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
+@pytest.mark.parametrize("kept", [0.01, 0.07, 0.5, 0.55, 0.8, 0.95, 0.99, 1.0])
 def test_theta_keeps_the_share_asked_for_and_no_lower_one_does(n, kept):
     scores = np.random.default_rng(n).permutation(n).astype(float)
     theta = metrics.theta_at(kept, scores)
     assert theta in scores
-    enough = round(100 * kept) * n  # in whole numbers: 0.95 * 20 is not quite 19
+    enough = round(100 * kept) * n  # in whole numbers: 0.07 * 100 is a little more than 7
     assert 100 * (scores <= theta).sum() >= enough
     assert 100 * (scores <= theta - 1).sum() < enough
 
@@ -309,6 +316,7 @@ def test_delong_covers_the_true_area_as_often_as_it_says():
 
 def test_delong_of_separated_scores_is_a_point_and_of_one_image_is_unknown():
     assert metrics.delong(*separated()) == (1, 1)
+    assert metrics.delong(*separated(unknown=2)) == (1, 1)
     assert all(map(math.isnan, metrics.delong(*separated(unknown=1))))
 
 

@@ -289,8 +289,8 @@ def test_no_method_shares_an_option_name_with_a_backbone():
 
 # --- what an import costs --------------------------------------------------------------------------------------------
 
-LIGHT = "recipe data scorers metrics runs judge".split()
-HEAVY = "torch torchvision umap sklearn scipy streamlit pandas plotly tensorboard".split()
+LIGHT = ["recipe", "data", "scorers", "metrics", "runs", "judge"]
+HEAVY = ["torch", "torchvision", "umap", "sklearn", "scipy", "streamlit", "pandas", "plotly", "tensorboard"]
 
 
 def test_what_reads_runs_is_imported_in_half_a_second_without_anything_heavy():

@@ -112,7 +112,8 @@ def test_sure_images_still_differ_in_msp():
 
 def test_distances_are_exact_beside_a_centre():
     centre = np.array([[1000.0, -2000.0, 500.0]])
-    assert scorers.distances(centre + [[1e-9, 0, 0]], centre)[0, 0] == pytest.approx(1e-9, rel=1e-3)
+    beside = np.array([[1000.0 + 1e-9, -2000.0, 500.0]])
+    assert scorers.distances(beside, centre)[0, 0] == pytest.approx(1e-9, rel=1e-3)
     assert scorers.distances(centre, centre)[0, 0] == 0
 
 

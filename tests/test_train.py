@@ -74,7 +74,7 @@ def test_the_best_epoch_is_kept_and_the_second_stage_starts_from_it(undisturbed)
     epochs = undisturbed.epochs()
     best = min(epochs, key=lambda e: e["validation"]["anchor"])
     assert epochs[-1]["best_epoch"] == best["epoch"]
-    assert all(e["lr"] == pytest.approx(0.01) for e in epochs[3:])
+    assert all(e["lr"] == pytest.approx(undisturbed.recipe.lr / 10) for e in epochs[3:])
     outputs = undisturbed.outputs("validation")
     d = np.linalg.norm(outputs.logits - outputs.anchors[outputs.labels], axis=1)
     assert d.mean() == pytest.approx(best["validation"]["anchor"], rel=1e-4)
@@ -345,7 +345,7 @@ def test_twenty_steps_follow_the_slow_formula(data):
     for curve in (ours, plain):
         torch.manual_seed(0)
         method = evaluate.build(recipe, 6, 1, 16).to(memory_format=torch.channels_last).train()
-        optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
+        optimizer = torch.optim.SGD(method.parameters(), lr=0.001, momentum=0.9)
         made = b.Batches(part, row, stats, batch=64, seed=0, device=torch.device("cpu"))
         for x, y in [*made.epoch(0), *made.epoch(1)][:20]:
             if curve is ours:
@@ -360,8 +360,7 @@ def test_twenty_steps_follow_the_slow_formula(data):
             total.backward()
             optimizer.step()
             curve.append(total.item())
-    assert ours[:10] == pytest.approx(plain[:10], rel=1e-4)
-    assert ours == pytest.approx(plain, rel=0.03)  # rounding grows from step to step
+    assert ours == pytest.approx(plain, rel=1e-3)
     assert ours[-1] < ours[0]
 
 

@@ -1,0 +1,345 @@
+"""Every page with every kind of run: right numbers, plain words, never a traceback."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from app import charts, shared
+from cac_core import data, judge, recipe, runs, train
+from cac_core.runs import Run
+
+HERE = Path(__file__).parent.parent
+PAGES = {"home": None, "thresholds": "app/thresholds.py", "try": "app/upload.py"}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A data root, and a store with short trainings by name: cac, cross_entropy, three (classes), all (no unknown)."""
+    place = tmp_path_factory.mktemp("trained")
+    three = {"family": "custom", "trial": "three", "known": (0, 1, 7), "unknown": (2, 3)}
+    every = {"family": "custom", "trial": "all", "known": tuple(range(10)), "unknown": ()}
+    kinds = {"cac": {}, "cross_entropy": {"method": "cross_entropy"}, "three": three, "all": every}
+    made = {}
+    for name, fields in kinds.items():
+        given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=1, **fields)
+        made[name] = train.train(given, place / "runs", place / "data", device="cpu")
+    return place / "data", made
+
+
+@pytest.fixture
+def app(trained, store, monkeypatch):
+    """app(page="home", run=..., **query) opens a page over a store of copies of the named trainings."""
+    root, made = trained
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
+    monkeypatch.setenv("ANCHORSCOPE_DATA", str(root))
+
+    def open_page(*names: str, page: str = "home", **query: str) -> AppTest:
+        for name in names:
+            shutil.copytree(made[name].path, store / name.replace("_", "-"), dirs_exist_ok=True)
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60)
+        for key, value in query.items():
+            at.query_params[key] = value
+        at.run()
+        return at.switch_page(PAGES[page]).run() if PAGES[page] else at
+
+    return open_page
+
+
+def text(at: AppTest) -> str:
+    """All that is written on the page, as it is read: without the escapes of Markdown."""
+    parts = [*at.title, *at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.code, *at.text, *at.subheader]
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def fine(at: AppTest) -> AppTest:
+    assert not at.exception, [e.value for e in at.exception]
+    return at
+
+
+def shown(at: AppTest) -> dict[str, str]:
+    return {m.label: m.value for m in at.metric}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def digit(trained):
+    images = data.load("digits", trained[0])["test"]
+    return png(images.pixels[np.flatnonzero(images.classes == 0)[0], :, :, 0])
+
+
+# --- every page, every run -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("kind", ["cac", "cross_entropy", "three", "all"])
+def test_a_finished_run_is_shown(app, page, kind):
+    at = fine(app(kind, page=page))
+    assert not at.error and len(at.title) == 1
+    if page != "try":
+        report = judge.report(Run(runs.store_of() / kind.replace("_", "-")))
+        names = {
+            "Knowns kept": "knowns_kept",
+            "Knowns kept and named right": "knowns_kept_and_right",
+            "Unknowns caught": "unknowns_caught",
+        }
+        assert shown(at) == {title: charts.percent(report["at_theta"][key]) for title, key in names.items()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_store_names_the_command(app, page):
+    assert shared.TRAIN in text(fine(app(page=page)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("torn", ['{"recipe": ', "[]", '{"recipe": {}, "classes": {}, "prepare": {}}', ""])
+def test_a_broken_run_is_explained(app, store, page, torn):
+    (store / "broken").mkdir(parents=True)
+    if torn:
+        (store / "broken" / "recipe.json").write_text(torn)
+    at = fine(app("cac", page=page, run="broken"))
+    assert len(at.error) == 1 and "recipe.json" in text(at)
+    assert at.selectbox(key="run").options == ["cac", "broken"]
+    at = fine(at.selectbox(key="run").set_value("cac").run())
+    assert not at.error and "Broken: broken" in text(at)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_running_run_shows_how_far_it_is(app, store, page):
+    app("cac")
+    shutil.rmtree(store / "cac" / "outputs")
+    runs.write_json(store / "cac" / "status.json", {"state": "running", **runs.process_now()})
+    assert "still training" in text(fine(app(page=page, run="cac")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("state", ["failed", "stopped", "running"])  # running, but by no process there is
+def test_a_run_that_ended_early_says_how_to_go_on(app, store, page, state):
+    app("cac")
+    shutil.rmtree(store / "cac" / "outputs")
+    status = {"state": state, "reason": "*no* memory", **runs.process_now(), "process_started": 0}
+    runs.write_json(store / "cac" / "status.json", status)
+    assert "train --resume" in text(fine(app(page=page)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_missing_or_damaged_outputs_name_the_command(app, store, page):
+    app("cac")
+    (store / "cac" / "outputs" / "test.npz").write_bytes(b"nothing")
+    assert "cac_core eval" in text(fine(app(page=page)))
+    (store / "cac" / "outputs" / "test.npz").unlink()
+    assert "cac_core eval" in text(fine(app(page=page)))
+
+
+@pytest.mark.parametrize("page", ["home", "try"])
+def test_without_the_images_the_numbers_stay(app, store, page):
+    app("cac")
+    record = json.loads((store / "cac" / "recipe.json").read_text())
+    runs.write_json(store / "cac" / "recipe.json", record | {"data": "0123456789abcdef"})
+    at = fine(app(page=page))
+    assert not at.error and "not those that this run was trained on" in text(at)
+    record["recipe"]["dataset"] = "gone"
+    runs.write_json(store / "cac" / "recipe.json", record)
+    assert "There is no data set 'gone'" in text(fine(app(page=page)))
+
+
+# --- the state of a link ---------------------------------------------------------------------------------------------
+
+
+def test_a_link_says_which_run_and_theta(app):
+    at = fine(app("cac", "three", run="three", theta="0.5", scorer="distance"))
+    assert at.selectbox(key="run").value == "three"
+    run = Run(runs.store_of() / "three")
+    report = judge.report(run, "distance", theta=0.5)
+    assert shown(at)["Knowns kept"] == charts.percent(report["at_theta"]["knowns_kept"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nonsense_in_a_link_is_said_and_passed_over(app, page):
+    at = fine(app("cac", run="<b>nothing</b>", theta="lots", scorer="best", kept="-7"))
+    assert "There is no run called “<b>nothing</b>”" in text(at) and "lots" in text(at)
+    assert shown(at)["Knowns kept"] == shown(fine(app("cac")))["Knowns kept"]
+
+
+@pytest.mark.parametrize("theta", ["nan", "inf", "-1e300", "1e300"])
+@pytest.mark.parametrize("page", PAGES)
+def test_extreme_thetas_do_no_harm(app, page, theta):
+    assert not fine(app("cac", page=page, theta=theta)).error
+
+
+def test_another_run_forgets_theta_and_scorer(app):
+    at = fine(app("cac", "cross_entropy", theta="0.5", scorer="distance"))
+    at = fine(at.selectbox(key="run").set_value("cross-entropy").run())
+    run = Run(runs.store_of() / "cross-entropy")
+    assert at.segmented_control(key="scorer").value == "msp" and at.number_input(key="theta").value is None
+    assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run)["at_theta"]["unknowns_caught"])
+
+
+# --- theta -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["home", "thresholds"])
+def test_theta_moves_the_numbers(app, page):
+    at = fine(app("cac", page=page))
+    run = Run(runs.store_of() / "cac")
+    slider = at.select_slider(key="slide")
+    for theta in (float(slider.options[-1]), 0.0):
+        if theta:
+            slider.set_value(max(shared.judged(run, "gamma").scale.choices())).run()
+        else:
+            at.number_input(key="theta").set_value(theta).run()
+        kept = judge.report(run, theta=at.number_input(key="theta").value)["at_theta"]["knowns_kept"]
+        assert shown(fine(at))["Knowns kept"] == charts.percent(kept) == ("100.0 %" if theta else "0.0 %")
+    at = fine(at.button(key="by_rule").click().run())
+    assert shown(at)["Knowns kept"] == charts.percent(judge.report(run)["at_theta"]["knowns_kept"])
+
+
+def test_theta_goes_from_page_to_page(app):
+    at = fine(app("cac"))
+    at.number_input(key="theta").set_value(0.25).run()
+    numbers = shown(at)
+    at = fine(at.switch_page(PAGES["thresholds"]).run())
+    assert at.number_input(key="theta").value == 0.25 and shown(at) == numbers
+
+
+def test_scores_are_compared_and_an_oracle_can_be_used(app):
+    at = fine(app("cac", page="thresholds"))
+    run = Run(runs.store_of() / "cac")
+    for scorer in ("distance", "msp", "max_logit", "energy"):
+        at = fine(at.segmented_control(key="scorer").set_value(scorer).run())
+        assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run, scorer)["at_theta"]["unknowns_caught"])
+    at = fine(at.button(key="oracle_0").click().run())
+    best = judge.report(run, "energy")["oracle_thetas"]["youden"]
+    assert at.number_input(key="theta").value == pytest.approx(best) and not at.error
+    at = fine(at.segmented_control(key="scorer").set_value("gamma").run())
+    assert at.number_input(key="theta").value is None
+    at = fine(at.segmented_control(key="centres").set_value("anchors").run())
+    caught = judge.report(run, "gamma", centres="anchors")["at_theta"]["unknowns_caught"]
+    assert shown(at)["Unknowns caught"] == charts.percent(caught)
+
+
+# --- an image --------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_judged_as_the_command_line_judges_it(app, trained, digit):
+    from cac_core import evaluate
+
+    at = fine(app("cac", page="try"))
+    at = fine(at.file_uploader(key="files").upload("zero.png", digit, "image/png").run())
+    run = Run(runs.store_of() / "cac")
+    prepared = data.prepare(digit, run.row)
+    logits, features = evaluate.stacked(evaluate.load(run, "cpu"), [prepared.pixels])
+    (said,) = judge.said_of(run, logits, features, "gamma")
+    heading = "Unknown" if said["decision"] == judge.UNKNOWN else f"Known: {said['decision']}"
+    assert heading in text(at) and f"**{charts.number(said['score'])}**" in text(at) and "zero.png" in text(at)
+    assert not at.error
+
+
+def test_a_broken_file_stops_no_other_and_names_stay_text(app, digit):
+    at = fine(app("cac", page="try"))
+    files = {
+        "<img src=x onerror=alert(1)>.png": digit,
+        "**bold**.png": b"no image",
+        "cut.png": digit[:60],
+        "e.png": b"",
+    }
+    at.file_uploader(key="files").set_value([(name, bits, "image/png") for name, bits in files.items()])
+    at = fine(at.run())
+    assert len(at.error) == 3 and "**1** of 4 judged" in text(at)
+    assert {t.value for t in at.text} == set(files)
+    written = [e.value for e in (*at.markdown, *at.caption, *at.subheader)]
+    assert not any("onerror" in value or "bold" in value for value in written)
+
+
+def test_examples_need_no_upload(app):
+    at = fine(app("cac", page="try"))
+    first = next(b for b in at.button if str(b.key).startswith("example_"))
+    assert f"in truth {first.label}".replace("\\", "") in text(fine(first.click().run()))
+
+
+def test_text_of_others_is_shown_as_it_is():
+    wild = "<b>*a*</b> [x](http://e.com) :smile: $x^2$ `c` www.e.com # | ~~s~~"
+    escaped = shared.plain(wild)
+    assert escaped.replace("\\", "") == wild
+    assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in "<>*[]()`:$#|~_.")
+
+
+# --- charts ----------------------------------------------------------------------------------------------------------
+
+
+def test_anchors_lie_on_the_unit_circle_of_the_wheel():
+    for classes in (2, 3, 6, 20):
+        anchors = 10.0 * np.eye(classes)
+        frame = charts.wheel_frame(anchors, anchors)
+        places = charts.on_wheel(anchors, *frame)
+        assert np.hypot(*places.T) == pytest.approx(np.ones(classes))
+        assert places[0] == pytest.approx([1, 0])
+        assert charts.on_wheel(np.full((1, classes), 7.0), *frame) == pytest.approx(np.zeros((1, 2)))
+        moved = anchors + 3 + np.arange(classes)  # without anchors, what all images share cancels out
+        assert charts.on_wheel(moved, *charts.wheel_frame(moved, None)) == pytest.approx(places)
+
+
+def test_large_and_many_classed_sets_are_drawn_in_part_and_said_whole():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(-1, 20), 500)
+    cloud = charts.Cloud(rng.normal(size=(len(labels), 2)), labels, rng.random(len(labels)) < 0.3, ["x"] * len(labels))
+    spec = charts.wheel(cloud, [f"class {c}" for c in range(20)], rng.normal(size=(20, 2)), True, charts.LIGHT)
+    names = {s["name"] for s in spec["series"] if "name" in s}
+    drawn = sum(len(s["data"]) for s in spec["series"] if s.get("name") not in (None, charts.MEANS, charts.ANCHORS))
+    assert drawn == charts.DRAWN and "class 19 (500)" in names
+    assert len(json.dumps(spec)) < 400_000
+
+
+@pytest.mark.parametrize("scores", [np.zeros(5), np.array([3.0]), np.geomspace(1e-12, 9, 50), -np.arange(9.0)])
+def test_the_slider_covers_all_scores(scores):
+    scale = charts.Scale.of(scores)
+    choices = scale.choices()
+    assert choices == sorted(set(choices)) and len(choices) > 1 and choices[-1] >= scores.max()
+    assert scale.log == (len(scores) == 50)
+
+
+@pytest.mark.parametrize("x, words", [(0.0, "0"), (0.03192, "0.0319"), (9.04e-5, "0.000090"), (12.34, "12.3"),
+                                      (-6.398, "-6.40"), (1e-9, "1e-09"), (12345.6, "12346")])  # fmt: skip
+def test_numbers_are_said_with_three_digits(x, words):
+    assert charts.number(x) == words
+
+
+def test_theme_and_charts_agree():
+    theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
+    for palette, said in ((charts.LIGHT, theme["light"]), (charts.DARK, theme["dark"])):
+        assert list(palette.known) == said["chartCategoricalColors"]
+        assert (palette.text, palette.surface, palette.strong, palette.faint) == (
+            said["textColor"], said["backgroundColor"], said["primaryColor"], said["borderColor"],
+        )  # fmt: skip
+
+
+# --- light -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_page_imports_torch_before_an_upload(app, store):
+    app("cac")
+    script = (
+        "import sys; from streamlit.testing.v1 import AppTest\n"
+        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
+        "for page in ('app/home.py', 'app/thresholds.py', 'app/upload.py'):\n"
+        "    at.switch_page(page).run(); assert not at.exception and not at.error and len(at.title) == 1\n"
+        "print([m for m in ('torch', 'torchvision', 'umap', 'sklearn', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=HERE, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert done.returncode == 0 and done.stdout.strip().endswith("[]"), done.stdout + done.stderr[-2000:]
