@@ -17,7 +17,6 @@ page = st.navigation(
         st.Page("app/upload.py", title="Try an image", icon=":material/image_search:", url_path="try"),
     ]
 )
-shared.carry_state()
 with st.sidebar:
     run = shared.pick_run()
 st.title(HEADINGS.get(page.title, page.title), anchor=False)
@@ -27,3 +26,8 @@ else:
     with shared.explained():
         if shared.ready(run):
             page.run()
+
+if "opened" not in st.session_state:
+    st.session_state.opened = True
+    if len(st.query_params):
+        st.rerun()

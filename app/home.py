@@ -151,4 +151,3 @@ with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=420):
         st.page_link("app/upload.py", label="**Try an image of your own**", icon=":material/image_search:")
         st.caption("Drop a picture and see what the network takes it for, and why.")
-st.write("DBG", dict(st.query_params))

@@ -242,7 +242,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         raise ValueError("; ".join(f"{r['image']}: {r['error']}" for r in results))
     lines = [
         f"{r['image']}: {r['error']}" if "error" in r
-        else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.3f}, theta {r['theta']:.3f})"
+        else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
         for r in results
     ]  # fmt: skip
     return {"run": run.id, "scorer": scorer, "classes": names, "images": judge.plain(results)}, lines
@@ -308,7 +308,7 @@ def _report_lines(numbers: dict[str, Any]) -> list[str]:
     plain = ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept", "fpr_at_95_unknowns_caught",
              "oscr")  # fmt: skip
     said += [(name, share(numbers[name], sure.get(name))) for name in plain]
-    said += [("theta", f"{numbers['theta']:.4f}   {numbers['theta_rule']}")]
+    said += [("theta", f"{numbers['theta']:.4g}   {numbers['theta_rule']}")]
     said += [(name, share(value, sure.get(name))) for name, value in numbers["at_theta"].items()]
     return [f"{name:26} {value}" for name, value in said]
 
