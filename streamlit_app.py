@@ -3,31 +3,35 @@
 The frame around every page: its title, the navigation, the run picker, and what is said where a run cannot be shown.
 """
 
+import runpy
+from pathlib import Path
+
 import streamlit as st
 
 from app import shared
 
-HEADINGS = {"Home": "Does it know what it does not know?"}
-
-st.set_page_config("Anchorscope", "app/anchor.svg", layout="wide")
+HERE = Path(__file__).parent
+st.set_page_config("Anchorscope", str(HERE / "app" / "anchor.svg"), layout="wide")
+PAGES = {  # by address: file, name, icon, heading
+    "": ("app/home.py", "Home", "home", "Does it know what it does not know?"),
+    "thresholds": ("app/thresholds.py", "Thresholds", "tune", "Thresholds"),
+    "try": ("app/upload.py", "Try an image", "image_search", "Try an image"),
+}
 page = st.navigation(
     [
-        st.Page("app/home.py", title="Home", icon=":material/home:", default=True),
-        st.Page("app/thresholds.py", title="Thresholds", icon=":material/tune:", url_path="thresholds"),
-        st.Page("app/upload.py", title="Try an image", icon=":material/image_search:", url_path="try"),
+        st.Page(file, title=name, icon=f":material/{icon}:", url_path=url, default=not url)
+        for url, (file, name, icon, _) in PAGES.items()
     ]
 )
+file, _, _, heading = PAGES[page.url_path]
 with st.sidebar:
     run = shared.pick_run()
-st.title(HEADINGS.get(page.title, page.title), anchor=False)
+st.title(heading, anchor=False)
 if run is None:
     shared.empty_store()
 else:
     with shared.explained():
         if shared.ready(run):
-            page.run()
-
-if "opened" not in st.session_state:
-    st.session_state.opened = True
-    if len(st.query_params):
-        st.rerun()
+            # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
+            # page to page; Streamlit 1.67 forgets on the way what came by a link
+            runpy.run_path(str(HERE / file))

@@ -48,12 +48,12 @@ DARK = Palette(
 
 
 def percent(share: float, digits: int = 1) -> str:
-    return "–" if math.isnan(share) else f"{share * 100:.{digits}f} %"
+    return "–" if math.isnan(share) else f"{share * 100:.{digits}f}\u00a0%"
 
 
 def between(interval: tuple[float, float], digits: int = 1) -> str:
     low, high = interval
-    return "–" if math.isnan(low) else f"{low * 100:.{digits}f}–{high * 100:.{digits}f} %"
+    return "–" if math.isnan(low) else f"{low * 100:.{digits}f}–{high * 100:.{digits}f}\u00a0%"
 
 
 def number(x: float) -> str:

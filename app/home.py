@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from app import charts, shared
-from cac_core import metrics
+from cac_core import judge, metrics
 
 run = shared.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial
@@ -102,7 +102,7 @@ def examples(said: shared.Judged, theta: float):
     if isinstance(images, str):
         st.info(f"The images cannot be shown here: {shared.plain(images)}", icon=":material/hide_image:")
         return
-    rule = metrics.theta_at(0.95, said.validation.score)
+    rule = metrics.theta_at(judge.KEPT, said.validation.score)
     chosen = telling(said, rule)
     row = st.container(horizontal=True)
     for i in chosen:

@@ -85,13 +85,6 @@ def listed(names: list[str], most: int = 12) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict_words(score: float, theta: float, name: str) -> str:
-    """The decision on an image in a few words, with the comparison that it rests on."""
-    unknown = score > theta
-    sign = ">" if unknown else "≤"
-    return f"{'Unknown' if unknown else name} · score {charts.number(score)} {sign} θ {charts.number(theta)}"
-
-
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
@@ -122,13 +115,6 @@ def pick_run() -> Run | None:
     if others := [n for n in broken if n != name]:
         st.caption(f":material/error: Broken: {listed(others, 5)}")
     return run
-
-
-def carry_state() -> None:
-    """Keep what was set on one page for the next one: a value that came by the link is lost there otherwise."""
-    for key in ("scorer", "centres", "temperature", "kept", "theta", "share"):
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
 
 
 def _another_run() -> None:

@@ -203,7 +203,7 @@ def test_theta_moves_the_numbers(app, page):
         else:
             at.number_input(key="theta").set_value(theta).run()
         kept = judge.report(run, theta=at.number_input(key="theta").value)["at_theta"]["knowns_kept"]
-        assert shown(fine(at))["Knowns kept"] == charts.percent(kept) == ("100.0 %" if theta else "0.0 %")
+        assert shown(fine(at))["Knowns kept"] == charts.percent(kept) == charts.percent(1.0 if theta else 0.0)
     at = fine(at.button(key="by_rule").click().run())
     assert shown(at)["Knowns kept"] == charts.percent(judge.report(run)["at_theta"]["knowns_kept"])
 
