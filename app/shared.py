@@ -5,21 +5,19 @@ carries lives in bound widgets: run, scorer and its options, kept, theta. Torch 
 """
 
 import contextlib
-import functools
 import hashlib
-import io
 import logging
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from app import charts
 from cac_core import data, judge, metrics, runs
@@ -277,10 +275,10 @@ def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _network(path: str, written: str) -> Callable[[list[np.ndarray]], tuple[np.ndarray, np.ndarray]]:
+def _network(path: str, written: str):
     from cac_core import evaluate
 
-    return functools.partial(evaluate.stacked, evaluate.load(Run(Path(path)), "cpu"))
+    return evaluate.load(Run(Path(path)), "cpu")
 
 
 @dataclass(frozen=True)
@@ -302,11 +300,9 @@ def looked_at(run: Run, image: bytes) -> Looked:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _looked_at(path: str, written: str, digest: str, _image: bytes) -> Looked:
     prepared = data.prepare(_image, Run(Path(path)).row)
-    original = ImageOps.exif_transpose(Image.open(io.BytesIO(_image)))
-    original.thumbnail((320, 320))
     with evaluating, st.spinner("Loading the network (first time only)…"):
-        logits, features = _network(path, written)([prepared.pixels])
-    return Looked(original.convert("RGBA"), prepared.pixels, prepared.notes, logits, features)
+        logits, features = _network(path, written).outputs(prepared.pixels[None])
+    return Looked(prepared.preview, prepared.pixels, prepared.notes, logits, features)
 
 
 def said_of(

@@ -77,17 +77,25 @@ def choose(i: int):
 def uploads(place, scorer: str, theta: float, options: dict):
     if len(files) > MOST:
         st.warning(f"{len(files)} files are too many at a time; these are the first {MOST}.", icon=":material/info:")
-    rows = []
+    looks, broken, rows = {}, {}, []
+    bar = st.empty()
     for n, file in enumerate(files[:MOST]):
+        if len(files) > 1:
+            bar.progress(n / min(len(files), MOST), f"Looking at image {n + 1} of {min(len(files), MOST)}")
         try:
-            looked = shared.looked_at(run, file.getvalue())
+            looks[n] = shared.looked_at(run, file.getvalue())
         except ValueError as error:
+            broken[n] = str(error)
+    bar.empty()
+    verdicts = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, options), strict=True))
+    for n, file in enumerate(files[:MOST]):
+        if n in broken:
             with st.container(border=True):
                 st.text(file.name)
-                st.error(shared.plain(f"This file cannot be judged: {error}"), icon=":material/broken_image:")
-            rows.append({"file": file.name, "decision": "", "error": str(error)})
+                st.error(shared.plain(f"This file cannot be judged: {broken[n]}"), icon=":material/broken_image:")
+            rows.append({"file": file.name, "decision": "", "error": broken[n]})
             continue
-        (verdict,) = shared.said_of(run, looked.logits, looked.features, scorer, theta, **options)
+        looked, verdict = looks[n], verdicts[n]
         card(file.name, verdict, looked.original, looked.pixels, looked.notes, scorer, n)
         rows.append(
             {"file": file.name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
@@ -101,6 +109,13 @@ def uploads(place, scorer: str, theta: float, options: dict):
         st.download_button(
             "All as CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
+
+
+def said_of_all(looks: list[shared.Looked], scorer: str, theta: float, options: dict) -> list[dict]:
+    if not looks:
+        return []
+    logits, features = (np.concatenate([getattr(look, part) for look in looks]) for part in ("logits", "features"))
+    return shared.said_of(run, logits, features, scorer, theta, **options)
 
 
 def table(rows: list[dict]) -> str:

@@ -225,14 +225,15 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
             broken[image] = error.strerror or str(error)
     judged = {}
     if prepared:
+        import numpy as np
+
         from cac_core import evaluate
 
         network = evaluate.load(run, a.device)
         if not run.written:
             evaluate.evaluate(run, root, device=a.device)
-        logits, features = evaluate.stacked(
-            network, [p.pixels for _, p in prepared], magnitude=a.magnitude, temperature=a.odin_temperature
-        )
+        pixels = np.stack([p.pixels for _, p in prepared])
+        logits, features = network.outputs(pixels, magnitude=a.magnitude, temperature=a.odin_temperature)
         verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
         judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
     results = [

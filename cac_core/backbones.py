@@ -49,7 +49,7 @@ class ConvNet(Backbone):
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         for i in range(1, self.depth + 1):
-            x = F.leaky_relu(getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x)), 0.2)
+            x = F.leaky_relu_(getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x)), 0.2)
             if i in self.drop_after:
                 x = self.drop(x)
         return x.flatten(1)

@@ -30,6 +30,7 @@ from cac_core.recipe import Recipe, known_name
 HERE = Path(__file__).parent
 MAX_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is refused before it is decoded
 MAX_BYTES = 20_000_000
+PREVIEW = 320  # pixels a side, at most
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 UNKNOWN = -1
 # what reading a damaged .npz can raise: numpy, zipfile and zlib have each their own
@@ -98,10 +99,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image as the network sees it, [H, W, C] uint8, and what was done to it on the way, in words."""
+    """One image as the network sees it, [H, W, C] uint8, what was done to it on the way, in words, and the image
+    itself, upright and small enough to be shown."""
 
     pixels: np.ndarray
     notes: tuple[str, ...]
+    preview: Image.Image
 
 
 # --- reading the data sets -------------------------------------------------------------------------------------------
@@ -502,6 +505,8 @@ def prepare(source: Path | str | bytes, row: Dataset) -> Prepared:
     Raises ValueError that names the cause for what is no image, damaged, or too large.
     """
     image, notes = _decoded(source)
+    preview = image.copy()
+    preview.thumbnail((PREVIEW, PREVIEW))
     image = image.convert("RGB" if row.channels == 3 else "L")
     width, height = image.size
     if max(width, height) ** 2 > MAX_PIXELS and row.ink:
@@ -529,7 +534,7 @@ def prepare(source: Path | str | bytes, row: Dataset) -> Prepared:
             if min(width, height) > row.grain
             else f"{width} × {height} pixels enlarged to {row.grain} × {row.grain}"
         )
-    return Prepared(_at_size(image, row), tuple(notes))
+    return Prepared(_at_size(image, row), tuple(notes), preview)
 
 
 def _at_size(image: Image.Image, row: Dataset) -> np.ndarray:

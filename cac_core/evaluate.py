@@ -69,11 +69,6 @@ class Network:
         return np.concatenate(logits), np.concatenate(features)
 
 
-def stacked(network: Network, images: list[np.ndarray], **options) -> tuple[np.ndarray, np.ndarray]:
-    """Network.outputs of prepared images [H, W, C], one by one in a list."""
-    return network.outputs(np.stack(images), **options)
-
-
 def perturbed(
     network: Network, x: Float[Tensor, "N C H W"], *, magnitude: float, temperature: float = 1.0
 ) -> Float[Tensor, "N C H W"]:

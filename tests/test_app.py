@@ -242,7 +242,7 @@ def test_an_image_is_judged_as_the_command_line_judges_it(app, trained, digit):
     at = fine(at.file_uploader(key="files").upload("zero.png", digit, "image/png").run())
     run = Run(runs.store_of() / "cac")
     prepared = data.prepare(digit, run.row)
-    logits, features = evaluate.stacked(evaluate.load(run, "cpu"), [prepared.pixels])
+    logits, features = evaluate.load(run, "cpu").outputs(prepared.pixels[None])
     (said,) = judge.said_of(run, logits, features, "gamma")
     heading = "Unknown" if said["decision"] == judge.UNKNOWN else f"Known: {said['decision']}"
     assert heading in text(at) and f"**{charts.number(said['score'])}**" in text(at) and "zero.png" in text(at)
