@@ -20,9 +20,19 @@ import streamlit as st
 from PIL import Image
 
 from app import charts
-from cac_core import data, judge, metrics, runs
+from cac_core import data, images, judge, metrics, runs
 from cac_core.runs import Broken, Run
-from cac_core.scorers import CENTRES, SCORERS, Outputs, Verdict, class_means, default_for, judge_of, scorer_options
+from cac_core.scorers import (
+    CENTRES,
+    METRICS,
+    SCORERS,
+    Outputs,
+    Verdict,
+    class_means,
+    default_for,
+    judge_of,
+    scorer_options,
+)
 
 SAID = {
     "gamma": "γ, the rejection score of CAC",
@@ -30,8 +40,14 @@ SAID = {
     "msp": "1 − largest softmax probability",
     "max_logit": "− largest logit",
     "energy": "energy of the logits",
+    "knn": "distance to the k-th nearest training image, by features",
+    "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
+    "openmax": "probability of unknown by OpenMax",
 }
-SHORT = {"gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy"}
+SHORT = {
+    "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
+    "knn": "k nearest", "mahalanobis": "Mahalanobis", "openmax": "OpenMax",
+}  # fmt: skip
 TRAIN = "python -m cac_core train --dataset digits"
 LOOK = {  # colour and icon of the chip for each state of a run
     "finished": ("green", ":material/check:"),
@@ -41,6 +57,11 @@ LOOK = {  # colour and icon of the chip for each state of a run
     "failed": ("red", ":material/error:"),
     "lost": ("orange", ":material/help:"),
     "broken": ("red", ":material/error:"),
+}
+COUNTS = {
+    "k": "The neighbour that counts, k",
+    "tail": "Images in each class's tail",
+    "alpha": "Top classes that are revised",
 }
 evaluating = threading.Lock()
 
@@ -126,7 +147,10 @@ def _another_run() -> None:
 def _another_scorer() -> None:
     """A threshold belongs to one score of one run."""
     _reset_theta()
-    st.session_state.centres, st.session_state.temperature = "means", 1.0
+    for name in SCORERS:
+        for key, value in scorer_options(name).items():
+            if key in st.session_state:
+                st.session_state[key] = value
 
 
 def _problem(run: Run) -> str:
@@ -299,7 +323,7 @@ def looked_at(run: Run, image: bytes) -> Looked:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _looked_at(path: str, written: str, digest: str, _image: bytes) -> Looked:
-    prepared = data.prepare(_image, Run(Path(path)).row)
+    prepared = images.prepare(_image, Run(Path(path)).row)
     with evaluating, st.spinner("Loading the network (first time only)…"):
         logits, features = _network(path, written).outputs(prepared.pixels[None])
     return Looked(prepared.preview, prepared.pixels, prepared.notes, logits, features)
@@ -341,7 +365,19 @@ def choose_options(run: Run, scorer: str, anchors: bool) -> dict[str, Any]:
             key="temperature", bind="query-params", persist_state="session", on_change=_reset_theta,
             help="Logits or distances are divided by it before the softmax. 1 is the paper's.",
         )  # fmt: skip
-    if not options:
+    for name, label in COUNTS.items():
+        if name in options:
+            options[name] = st.number_input(
+                label, min_value=1, max_value=100_000, value=options[name], step=1,
+                key=name, bind="query-params", persist_state="session", on_change=_reset_theta,
+            )  # fmt: skip
+    if "metric" in options:
+        options["metric"] = st.segmented_control(
+            "Distances are", METRICS, default=options["metric"], required=True,
+            format_func={"euclidean": "Euclidean", "eucos": "Euclidean and cosine"}.get,
+            key="metric", bind="query-params", persist_state="session", on_change=_reset_theta,
+        )  # fmt: skip
+    if not set(options) - {"tolerance"}:  # where a variance counts as none: nothing to choose by eye
         st.caption("This score has no options.")
     return options
 

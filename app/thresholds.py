@@ -199,7 +199,7 @@ def all_numbers(said: shared.Judged, scorer: str):
         for key in MEANING
     ]
     for name in SCORERS:
-        if name in others:
+        if name in others and "error" not in others[name]:
             numbers = others[name]
             columns[shared.SHORT[name]] = [
                 charts.percent(float("nan") if numbers[key] is None else numbers[key]) for key in MEANING

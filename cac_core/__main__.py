@@ -4,7 +4,9 @@ python -m cac_core train --dataset digits --trial 0 --method cac --backbone smal
 python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
 python -m cac_core predict RUN IMAGE...
 python -m cac_core runs
+python -m cac_core data
 python -m cac_core fetch MNIST
+python -m cac_core import-weights FILE... [--dataset CIFAR10 --trial 0]
 
 Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported before it is needed.
 """
@@ -63,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
     options = "\n".join(f"  {m:16} {_listed(recipes.method_options(m))}" for m in recipes.METHODS)
     trunks = "\n".join(
-        f"  {b:16} {_listed(recipes.backbone_options(b))}" for b in ("small", "plain", "efficientnet-b0")
+        f"  {b:16} {_listed(recipes.backbone_options(b))}"
+        for b in ("small", "plain", "efficientnet-b0", "wide_resnet-40-2", "resnet18")
     )
     train = command(
         "train", "train a recipe, or go on with it where its run was left",
@@ -75,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
     train.add_argument("--method", help=", ".join(recipes.METHODS))
     train.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
-    train.add_argument("--preset", default="quick", help="quick (default): short, one cycle; paper: as published")
+    train.add_argument(
+        "--preset", default="quick", help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published"
+    )
     train.add_argument("--epochs", type=int)
     train.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
     train.add_argument("--schedule", help="onecycle or constant")
@@ -83,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
     train.add_argument("--momentum", type=float)
     train.add_argument("--decay", type=float, help="weight decay")
+    train.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
     train.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
     train.add_argument("--seed", type=int)
     train.add_argument("--precision", help="auto, float32 or bfloat16")
@@ -90,11 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
 
-    scorers = "options of the scorers, as --NAME VALUE: --centres means|anchors (gamma, distance), --temperature T"
+    names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
+    scorers = (
+        "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
+        "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax), tolerance (mahalanobis)"
+    )
     evaluate = command("eval", "all numbers of a run on its test images", epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")
-    evaluate.add_argument("--scorer", help="gamma, distance, msp, max_logit or energy")
+    evaluate.add_argument("--scorer", help=names)
     evaluate.add_argument("--theta", type=float, help="reject above this score, instead of the default")
+    evaluate.add_argument("--unknown", metavar="NAME", help="take this data set's test images as the unknowns")
     for name in ("dataset", "family", "trial"):
         evaluate.add_argument(f"--{name}", help=argparse.SUPPRESS)  # only to say why not
     evaluate.add_argument("--device", default="auto")
@@ -103,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = command("predict", "what a run says of images", epilog=scorers)
     predict.add_argument("run", metavar="RUN", help="a path or an id")
     predict.add_argument("images", metavar="IMAGE", nargs="+")
-    predict.add_argument("--scorer", help="gamma, distance, msp, max_logit or energy")
+    predict.add_argument("--scorer", help=names)
     predict.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
     predict.add_argument(
         "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
@@ -111,7 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--odin-temperature", type=float, default=1.0, help="ODIN: the temperature of its gradient")
     predict.add_argument("--device", default="auto")
 
+    weights = command("import-weights", "make runs of the weights published with the CAC paper")
+    weights.add_argument("files", metavar="FILE", nargs="+", help="a .pth file of cac-openset, or a folder of them")
+    weights.add_argument("--dataset", help="if the file's name does not say it")
+    weights.add_argument("--trial", help="if the file's name does not say it")
+    weights.add_argument("--family", default="cac-2020", help="the class lists that they were trained on: cac-2020")
+
     command("runs", "the runs there are")
+    command("data", "the data sets there are: here or not, where they come from, their licences")
     fetch = command("fetch", "download a data set")
     fetch.add_argument("dataset")
     return parser
@@ -144,7 +162,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
 
 def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
-              "momentum", "decay", "size", "seed", "precision")  # fmt: skip
+              "momentum", "decay", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core import data
@@ -205,12 +223,16 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
         from cac_core import evaluate
 
         evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else _bar())
-    numbers = judge.plain(judge.report(run, scorer, a.theta, **options))
+    if a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists():
+        from cac_core import evaluate
+
+        evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else _bar())
+    numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
     return numbers, _report_lines(numbers)
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, judge, runs
+    from cac_core import data, images, judge, runs
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
     scorer = _scorer(run, a, options)
@@ -218,7 +240,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
     prepared, broken = [], {}
     for image in a.images:
         try:
-            prepared.append((image, data.prepare(image, row)))
+            prepared.append((image, images.prepare(image, row)))
         except ValueError as error:
             broken[image] = str(error)
         except OSError as error:
@@ -286,6 +308,36 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
     return {"runs": rows}, lines or [none]
 
 
+def _import_weights(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, import_weights, runs
+
+    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    files = [file for path in a.files for file in import_weights.found(Path(path))]
+    made = [
+        import_weights.import_weights(file, store, root, dataset=a.dataset, trial=a.trial, family=a.family)
+        for file in files
+    ]
+    lines = [f"{run.path}: imported. Evaluate it with:\n    python -m cac_core eval {run.path}" for run in made]
+    return {"runs": [{"run": run.id, "path": str(run.path)} for run in made]}, lines
+
+
+def _data(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, sources
+
+    root = data.root_of(a.data)
+    rows, lines = [], [f"under {root}:"]
+    for name in (*data.DATASETS, *data.folders(root)):
+        about, licence = sources.ABOUT.get(name, ("an image folder of your own", "yours"))
+        files, missing = data.here(name, root)
+        rows.append({"dataset": name, "here": not missing, "bytes": sum(f.stat().st_size for f in files),
+                     "missing": missing, "source": about, "licence": licence})  # fmt: skip
+        size = f"{rows[-1]['bytes'] / 1e6:.1f} MB" if files else "not here"
+        lines.append(f"{name:14} {size:>10}   {about}. Licence: {licence}.")
+        if missing:
+            lines += ["    " + line.strip() for line in missing.splitlines()]
+    return {"data": str(root), "datasets": rows}, lines
+
+
 def _fetch(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import data
 
@@ -295,7 +347,15 @@ def _fetch(a: argparse.Namespace, options: dict[str, str]):
     return {"dataset": a.dataset, "data": str(root), "images": sizes}, [f"{a.dataset} is here: {sizes}"]
 
 
-COMMANDS = {"train": _train, "eval": _eval, "predict": _predict, "runs": _runs, "fetch": _fetch}
+COMMANDS = {
+    "train": _train,
+    "eval": _eval,
+    "predict": _predict,
+    "import-weights": _import_weights,
+    "runs": _runs,
+    "data": _data,
+    "fetch": _fetch,
+}
 
 
 def _report_lines(numbers: dict[str, Any]) -> list[str]:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cac_core.recipe import known_name
+
 
 class Backbone(nn.Module):
     """The contract. width is the number of features; a subclass sets it."""
@@ -88,9 +90,7 @@ class EfficientNet(Backbone):
 
         weights = downloaded(url_map[name], f"the ImageNet weights of {name}")
         weights = {key: value for key, value in weights.items() if not key.startswith("_fc.")}
-        if channels == 1:  # a grey image is three equal channels
-            weights["_conv_stem.weight"] = weights["_conv_stem.weight"].sum(1, keepdim=True)
-        self.trunk.load_state_dict(weights)
+        self.trunk.load_state_dict(_for_channels(weights, "_conv_stem.weight", channels))
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         if x.shape[-1] != self.input_size:
@@ -103,6 +103,128 @@ def efficientnet(name: str, channels: int, size: int, *, input_size: int = 64, p
     if not 32 <= input_size <= 1024:
         raise ValueError(f"input_size lies between 32 and 1024 pixels, not {input_size}.")
     return EfficientNet(name, channels, input_size, pretrained)
+
+
+class WideResNet(Backbone):
+    """Zagoruyko and Komodakis, BMVC 2016, pre-activated, without its classifier."""
+
+    def __init__(self, channels: int, depth: int, widen: int, dropout: float):
+        super().__init__()
+        widths = [16, 16 * widen, 32 * widen, 64 * widen]
+        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        for n in range(3):
+            blocks = [
+                _WideBlock(widths[n] if i == 0 else widths[n + 1], widths[n + 1], 2 if n and i == 0 else 1, dropout)
+                for i in range((depth - 4) // 6)
+            ]
+            self.add_module(f"block{n + 1}", nn.Sequential(*blocks))
+        self.bn1 = nn.BatchNorm2d(widths[3])
+        self.width = widths[3]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        x = self.block3(self.block2(self.block1(self.conv1(x))))
+        return F.relu(self.bn1(x)).mean((2, 3))
+
+
+class _WideBlock(nn.Module):
+    def __init__(self, before: int, after: int, stride: int, dropout: float):
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.drop = nn.Dropout(dropout)
+        self.convShortcut = None if before == after else nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = F.relu(self.bn1(x))
+        out = self.conv2(self.drop(F.relu(self.bn2(self.conv1(seen)))))
+        return out + (x if self.convShortcut is None else self.convShortcut(seen))
+
+
+# trained on ImageNet at 32 pixels without the classes of CIFAR-10. Hendrycks et al., ICML 2019
+WIDE_RESNET_WEIGHTS = (
+    "https://github.com/hendrycks/pre-training/raw/master/uncertainty/CIFAR/snapshots/imagenet/cifar10_excluded/"
+    "imagenet_wrn_baseline_epoch_99.pt"
+)
+
+
+def wide_resnet(name: str, channels: int, size: int, *, dropout: float = 0.3, pretrained: bool = False) -> Backbone:
+    """wide_resnet-40-2: 40 layers, twice as wide, 2.2 M parameters. Pretrained: imagenet32-nocifar of pytorch-ood."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}.")
+    network = WideResNet(channels, 40, 2, dropout)
+    if pretrained:
+        stored = downloaded(WIDE_RESNET_WEIGHTS, f"the ImageNet weights of {name}")
+        weights = {key.removeprefix("module.").replace(".layer.", "."): value for key, value in stored.items()}
+        weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+        network.load_state_dict(_for_channels(weights, "conv1.weight", channels))
+    return network
+
+
+class Torchvision(Backbone):
+    """A network of torchvision without its classifier."""
+
+    def __init__(self, network: nn.Module, width: int):
+        super().__init__()
+        self.network, self.width = network, width
+
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        return self.network(x).flatten(1)
+
+
+# the first convolution, the last linear layer, and a stem that keeps small images large: (kernel, stride) of the first
+# convolution, and a pooling behind it that falls away
+STEMS = {
+    "resnet18": ("conv1", "fc", 3, "maxpool"),
+    "resnet50": ("conv1", "fc", 3, "maxpool"),
+    "convnext_tiny": ("features.0.0", "classifier.2", 3, None),
+    "efficientnet_v2_s": ("features.0.0", "classifier.1", 3, None),
+}
+
+
+def torchvision_network(
+    name: str, channels: int, size: int, *, stem: str = "auto", pretrained: bool = False
+) -> Backbone:
+    """resnet18, resnet50, convnext_tiny or efficientnet_v2_s of torchvision.
+
+    stem="small" looks at every pixel (3 x 3, stride 1, no pooling), so that 32 pixels are not shrunk to one; "original"
+    is the published one; "auto" takes small below 96 pixels. Pretrained weights leave a small stem untrained where its
+    shape is another.
+    """
+    from torchvision import models
+
+    known_name(stem, ("auto", "small", "original"), "stem")
+    network = models.get_model(name, weights=None)
+    first, last, kernel, pool = STEMS[name]
+    old = network.get_submodule(first)
+    small = stem == "small" or (stem == "auto" and size < 96)
+    how = (kernel, 1, kernel // 2) if small else (old.kernel_size, old.stride, old.padding)
+    new = nn.Conv2d(channels, old.out_channels, *how, bias=old.bias is not None)
+    width = network.get_submodule(last).in_features
+    _replace(network, first, new)
+    _replace(network, last, nn.Identity())
+    if small and pool:
+        _replace(network, pool, nn.Identity())
+    if pretrained:
+        weights = downloaded(models.get_model_weights(name).DEFAULT.url, f"the ImageNet weights of {name}")
+        weights = _for_channels(weights, f"{first}.weight", channels)
+        if weights[f"{first}.weight"].shape != new.weight.shape:
+            weights |= {f"{first}.{part}": value for part, value in new.state_dict().items()}
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(f"{last}.")})
+    return Torchvision(network, width)
+
+
+def _replace(network: nn.Module, path: str, new: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, new)
+
+
+def _for_channels(weights: dict[str, Tensor], first: str, channels: int) -> dict[str, Tensor]:
+    """Weights made for colour, for images of so many channels: a grey image is three equal ones."""
+    return weights if channels == 3 else weights | {first: weights[first].sum(1, keepdim=True)}
 
 
 def downloaded(url: str, what: str) -> dict[str, Tensor]:

@@ -1,20 +1,17 @@
-"""Data sets as uint8 arrays, published trials, and the way one image takes to the network.
+"""Data sets as uint8 arrays, published trials, and the three parts of a run.
 
 An image set is one array [N, H, W, C] of uint8 with labels [N], the class numbers of the data set. A trial names the
 known classes; the network's label of a known class is its position among them, sorted, and -1 means unknown.
 
-To add a data set: a function that reads it and a row in DATASETS. A folder <root>/<name>/{train,test}/<class>/* needs
-neither.
+To add a data set: two functions in sources.py and a row in DATASETS. An image folder needs neither:
+<root>/<name>/{train,test}/<class>/*.
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import os
-import struct
 import warnings
 import zipfile
 import zlib
@@ -23,42 +20,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from cac_core import sources
+from cac_core.images import ENDINGS, Format
 from cac_core.recipe import Recipe, known_name
 
 HERE = Path(__file__).parent
-MAX_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is refused before it is decoded
-MAX_BYTES = 20_000_000
-PREVIEW = 320  # pixels a side, at most
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 UNKNOWN = -1
 # what reading a damaged .npz can raise: numpy, zipfile and zlib have each their own
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Format):
     """What is fixed about a data set.
 
-    read(root, name, row) gives {"train": (pixels, classes), "test": ...}, or {"all": ...} where there is no test part
-    of its own; source(root, name) the files that it reads. grain is the side in pixels that the images had before
-    they were brought to size; an image from elsewhere goes through both. ink: bright strokes on black, so a dark
-    drawing on light paper is inverted. crop is the smallest area share of a random crop, turn the largest rotation in
-    degrees.
+    read and source are of sources.py. crop is the smallest area share of a random crop, turn the largest rotation in
+    degrees, flip whether images may be mirrored. trials names the data set in trials.json whose class lists apply;
+    their unknown classes count from `unknown_from` on, where they come from a second data set.
     """
 
-    read: Callable[[Path, str, "Dataset"], dict]
+    read: Callable[[Path, str, Format], sources.Parts]
     source: Callable[[Path, str], list[Path]]
     classes: tuple[str, ...]
-    size: int
-    grain: int
-    channels: int
     flip: bool
     crop: float
     turn: float
-    ink: bool
-    trials: str | None = None  # the data set in trials.json whose class lists apply
+    trials: str | None = None
+    unknown_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,143 +86,48 @@ class Images:
         return Images(self.pixels[index], self.classes[index])
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """One image as the network sees it, [H, W, C] uint8, what was done to it on the way, in words, and the image
-    itself, upright and small enough to be shown."""
+# --- the data sets ----------------------------------------------------------------------------------------------------
 
-    pixels: np.ndarray
-    notes: tuple[str, ...]
-    preview: Image.Image
-
-
-# --- reading the data sets -------------------------------------------------------------------------------------------
-
-
-def _read_digits(root: Path, name: str, row: Dataset) -> dict:
-    # scikit-learn's own file, read without importing scikit-learn, which would take two seconds
-    table = np.loadtxt(_digits_source(root, name)[0], delimiter=",")
-    small = (table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)  # it counts from 0 to 16
-    return {
-        "all": (np.stack([_at_size(Image.fromarray(image), row) for image in small]), table[:, -1].astype(np.int64))
-    }
-
-
-def _digits_source(root: Path, name: str) -> list[Path]:
-    import importlib.util
-
-    package = Path(importlib.util.find_spec("sklearn").origin).parent
-    return [package / "datasets" / "data" / "digits.csv.gz"]
-
-
-def _read_mnist(root: Path, name: str, row: Dataset) -> dict:
-    from torchvision import datasets
-
-    parts = {}
-    for part in ("train", "test"):
-        try:
-            raw = datasets.MNIST(str(root), train=part == "train", download=False)
-            images, labels = raw.data.numpy(), raw.targets.numpy()
-            if images.shape[1:] != (28, 28) or len(images) != len(labels) or not 0 <= labels.min() <= labels.max() <= 9:
-                raise ValueError(f"{len(labels)} labels do not go with images {images.shape}")
-        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise ValueError(
-                f"The files in {root / 'MNIST' / 'raw'} are damaged ({error}). Delete them and get them again with:\n"
-                f"    python -m cac_core fetch MNIST --data {root}"
-            ) from error
-        parts[part] = np.stack([_at_size(Image.fromarray(image), row) for image in images]), labels
-    return parts
-
-
-def _mnist_source(root: Path, name: str) -> list[Path]:
-    raw = root / "MNIST" / "raw"
-    files = [
-        raw / f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
-    ]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise FileNotFoundError(
-            f"MNIST is not under {root} ({', '.join(missing)} missing in {raw}). Get it with:\n"
-            f"    python -m cac_core fetch MNIST --data {root}\n"
-            f"or put the four *-ubyte files into {raw}."
-        )
-    return files
-
-
-def _read_folder(root: Path, name: str, row: Dataset) -> dict:
-    parts = {}
-    for part, files in _folder_files(root, name).items():
-        pixels, labels, broken = [], [], []
-        for file, label in files:
-            try:
-                pixels.append(prepare(file, row).pixels)
-                labels.append(label)
-            except ValueError as error:
-                broken.append(f"{file.relative_to(root / name)}: {error}")
-        if broken:
-            more = f"\n... and {len(broken) - 5} more" if len(broken) > 5 else ""
-            raise ValueError(
-                f"{len(broken)} of {len(files)} files in {root / name} cannot be read as images:\n"
-                + "\n".join(broken[:5])
-                + more
-                + "\nMend or remove them, and start again."
-            )
-        parts[part] = np.stack(pixels), np.array(labels)
-    return parts
-
-
-def _folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
-    """Each part's files with their class numbers; the classes are those of the train part, in alphabetical order."""
-    folder = root / name
-    here = [part for part in ("train", "test") if (folder / part).is_dir()]
-    if len(here) == 1:
-        missing = "test" if here == ["train"] else "train"
-        raise ValueError(
-            f"{folder} has a folder {here[0]} but no folder {missing}. Add it, or put the class folders right into "
-            f"{folder}; then a fifth of the images become test images."
-        )
-    split = len(here) == 2
-    classes = _folder_classes(folder)
-    parts = {}
-    for part in ("train", "test") if split else ("all",):
-        parts[part] = []
-        for label, cls in enumerate(classes):
-            here = (folder / part if split else folder) / cls
-            files = sorted(f for f in here.glob("*") if f.suffix.lower() in ENDINGS) if here.is_dir() else []
-            if not files:
-                raise ValueError(
-                    f"The class folder {here} holds no image ({', '.join(ENDINGS)}). Put some in, or remove the folder"
-                    f"{' from train and test' if split else ''}."
-                )
-            parts[part] += [(file, label) for file in files]
-    return parts
-
-
-def _folder_classes(folder: Path) -> tuple[str, ...]:
-    base = folder / "train" if (folder / "train").is_dir() and (folder / "test").is_dir() else folder
-    return tuple(sorted(d.name for d in base.iterdir() if d.is_dir() and not d.name.startswith(".")))
-
-
-def _folder_source(root: Path, name: str) -> list[Path]:
-    files = [file for part in _folder_files(root, name).values() for file, _ in part]
-    settings = root / name / SETTINGS
-    return [*files, settings] if settings.is_file() else files
-
-
-SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
 TEN = tuple("0123456789")
-DIGITS = Dataset(_read_digits, _digits_source, TEN, 16, 8, 1, False, 0.7, 10.0, True, "MNIST")
-MNIST = Dataset(_read_mnist, _mnist_source, TEN, 32, 28, 1, False, 0.7, 0.0, True, "MNIST")
-FOLDER = Dataset(_read_folder, _folder_source, (), 32, 0, 3, True, 0.8, 10.0, False)
-DATASETS = {"digits": DIGITS, "MNIST": MNIST}
+DIGITS = Dataset(
+    16, 8, 1, True, sources.read_digits, sources.digits_source, TEN, flip=False, crop=0.7, turn=10.0, trials="MNIST"
+)
+FOLDER = Dataset(32, 32, 3, False, sources.read_folder, sources.folder_source, (), flip=True, crop=0.8, turn=10.0)
+_CIFAR_PLUS = Dataset(
+    32, 32, 3, False, sources.read_cifar_plus, sources.cifar_plus_source, sources.CIFAR10 + sources.CIFAR100,
+    flip=True, crop=0.8, turn=0.0, unknown_from=10,
+)  # fmt: skip
+# crops, mirrors and rotations are those of cac-openset
+DATASETS = {
+    "digits": DIGITS,
+    "MNIST": Dataset(
+        32, 28, 1, True, sources.read_mnist, sources.mnist_source, TEN, flip=False, crop=0.7, turn=0.0, trials="MNIST"
+    ),
+    "SVHN": Dataset(
+        32, 32, 3, False, sources.read_svhn, sources.svhn_source, TEN, flip=False, crop=0.7, turn=0.0, trials="SVHN"
+    ),
+    "CIFAR10": Dataset(
+        32, 32, 3, False, sources.read_cifar10, sources.cifar10_source, sources.CIFAR10,
+        flip=True, crop=0.8, turn=10.0, trials="CIFAR10",
+    ),
+    "CIFAR+10": dataclasses.replace(_CIFAR_PLUS, trials="CIFAR+10"),
+    "CIFAR+50": dataclasses.replace(_CIFAR_PLUS, trials="CIFAR+50"),
+    "TinyImageNet": Dataset(
+        64, 64, 3, False, sources.read_tinyimagenet, sources.tinyimagenet_source, (),
+        flip=True, crop=0.7, turn=20.0, trials="TinyImageNet",
+    ),
+}  # fmt: skip
+NEEDS = {"CIFAR+10": ("CIFAR10", "CIFAR100"), "CIFAR+50": ("CIFAR10", "CIFAR100")}  # what to download for them
+OWN_FOLDERS = ("cifar10", "cifar100", "tiny-imagenet-200", "SVHN")  # under the root, read as the data sets above
 
 
 def folder_row(root: Path, name: str) -> Dataset:
     """The row of an image folder: colour, 32 pixels, unless its dataset.json says otherwise."""
     folder = root / name
-    row = dataclasses.replace(FOLDER, classes=_folder_classes(folder))
-    if (folder / SETTINGS).is_file():
+    row = dataclasses.replace(FOLDER, classes=sources.folder_classes(folder))
+    if (folder / sources.SETTINGS).is_file():
         try:
-            said = json.loads((folder / SETTINGS).read_text("utf-8"))
+            said = json.loads((folder / sources.SETTINGS).read_text("utf-8"))
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
             if wrong := sorted(set(said) - set(kinds)):
                 raise ValueError(f"it has no {', '.join(wrong)}; it takes {', '.join(kinds)}")
@@ -246,7 +140,7 @@ def folder_row(root: Path, name: str) -> Dataset:
                     "channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1, turn 0 to 180 degrees"
                 )
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{folder / SETTINGS}: {error}.") from error
+            raise ValueError(f"{folder / sources.SETTINGS}: {error}.") from error
     return dataclasses.replace(row, grain=row.size)
 
 
@@ -254,6 +148,8 @@ def row_of(name: str, root: Path, size: int = 0) -> Dataset:
     """The data set called name: a row of the table, or the image folder <root>/<name>; size in pixels overrides."""
     if name in DATASETS:
         row = DATASETS[name]
+        if name == "TinyImageNet":
+            row = dataclasses.replace(row, classes=sources.tinyimagenet_classes(root))
     elif name in folders(root):
         row = folder_row(root, name)
     else:
@@ -271,7 +167,7 @@ def folders(root: Path) -> list[str]:
         return []
     found = []
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in DATASETS:
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in (*DATASETS, *OWN_FOLDERS):
             base = folder / "train" if (folder / "train").is_dir() else folder
             if any(f.suffix.lower() in ENDINGS for d in base.iterdir() if d.is_dir() for f in d.iterdir()):
                 found.append(folder.name)
@@ -283,23 +179,20 @@ def root_of(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("ANCHORSCOPE_DATA") or "data").expanduser()
 
 
+def here(name: str, root: Path) -> tuple[list[Path], str]:
+    """The files of a data set, and what is missing and how to get it; the one or the other is empty."""
+    try:
+        return DATASETS.get(name, FOLDER).source(root, name), ""
+    except (FileNotFoundError, ValueError) as error:
+        return [], str(error)
+
+
 def fetch(name: str, root: Path) -> None:
     """Download a data set into the data root; the error says what to do where there is no internet."""
-    if name == "digits":
-        return
-    if name != "MNIST":
-        row_of(name, root)
-        return
-    from torchvision import datasets
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        datasets.MNIST(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"MNIST could not be downloaded ({error}). Without internet, put the four files train-images-idx3-ubyte, "
-            f"train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte into {root / 'MNIST' / 'raw'}."
-        ) from error
+    if name != "CIFAR100":  # which is only ever a part
+        known_name(name, DATASETS, "data set that can be downloaded")
+    for part in NEEDS.get(name, () if name == "digits" else (name,)):
+        sources.download(part, root)
 
 
 # --- the arrays, read once -------------------------------------------------------------------------------------------
@@ -390,6 +283,7 @@ def trial_of(recipe: Recipe, row: Dataset) -> Trial:
     known, unknown = chosen["known"], chosen["unknown"]
     if unknown == "rest":
         unknown = sorted(set(range(len(row.classes))) - set(known))
+    unknown = [row.unknown_from + c for c in unknown]
     return Trial(recipe.dataset, recipe.family, recipe.trial, tuple(sorted(known)), tuple(sorted(unknown)))
 
 
@@ -447,9 +341,11 @@ class Part:
         return len(self.pixels)
 
 
-def parts_of(images: dict[str, Images], trial: Trial, seed: int) -> dict[str, Part]:
+def parts_of(
+    images: dict[str, Images], trial: Trial, seed: int, row: Dataset | None = None, *, whole: bool = False
+) -> dict[str, Part]:
     """train, validation and test of a run. Unknown classes are in test alone; a fifth of the known training images of
-    each class, drawn by the seed, is validation."""
+    each class, drawn by the seed, is validation, and not in train unless that is asked for whole."""
 
     def part(source: Images, keep: np.ndarray) -> Part:
         index = np.flatnonzero(keep)
@@ -460,15 +356,17 @@ def parts_of(images: dict[str, Images], trial: Trial, seed: int) -> dict[str, Pa
     known = np.isin(train.classes, trial.known)
     held_out = _drawn(train.classes, 0.2, seed)
     parts = {
-        "train": part(train, known & ~held_out),
+        "train": part(train, known & ~held_out | known & whole),
         "validation": part(train, known & held_out),
         "test": part(test, np.isin(test.classes, trial.known + trial.unknown)),
     }
     for name in ("train", "validation"):
         if missing := sorted(set(range(len(trial.known))) - set(parts[name].labels.tolist())):
+            number = trial.known[missing[0]]
+            called = f"{row.classes[number]} (class {number})" if row else f"class {number}"
             raise ValueError(
-                f"{trial.dataset} has no {name} image of class {trial.known[missing[0]]}: a known class needs at least "
-                "two training images, one to learn from and one to validate on."
+                f"{trial.dataset} has no {name} image of {called}: a known class needs at least two training images, "
+                "one to learn from and one to validate on."
             )
     return parts
 
@@ -494,106 +392,3 @@ def statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
         means.append(mean)
         stds.append(std if std > 1e-6 else 1.0)  # one flat colour: nothing to scale
     return tuple(means), tuple(stds)
-
-
-# --- one image -------------------------------------------------------------------------------------------------------
-
-
-def prepare(source: Path | str | bytes, row: Dataset) -> Prepared:
-    """An image file, or its bytes, to what the network sees, by the way the training images took.
-
-    Raises ValueError that names the cause for what is no image, damaged, or too large.
-    """
-    image, notes = _decoded(source)
-    preview = image.copy()
-    preview.thumbnail((PREVIEW, PREVIEW))
-    image = image.convert("RGB" if row.channels == 3 else "L")
-    width, height = image.size
-    if max(width, height) ** 2 > MAX_PIXELS and row.ink:
-        raise ValueError(f"it has {width} × {height} pixels, too slim to be padded to a square")
-    if row.ink:
-        border = _border(image)
-        if border > 127:
-            image = ImageOps.invert(image)
-            border = 255 - border
-            notes.append("colours inverted: the network learned bright strokes on black")
-        if width != height:
-            side = max(width, height)
-            square = Image.new("L", (side, side), border)
-            square.paste(image, ((side - width) // 2, (side - height) // 2))
-            image = square
-            notes.append("padded to a square")
-    elif width != height:
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-        notes.append("cut to the square in its middle")
-    if image.size[0] != row.grain:
-        notes.append(
-            f"{width} × {height} pixels reduced to {row.grain} × {row.grain}"
-            if min(width, height) > row.grain
-            else f"{width} × {height} pixels enlarged to {row.grain} × {row.grain}"
-        )
-    return Prepared(_at_size(image, row), tuple(notes), preview)
-
-
-def _at_size(image: Image.Image, row: Dataset) -> np.ndarray:
-    """A square L or RGB image to [size, size, channels] uint8, through the grain of the data set."""
-    for side in (row.grain, row.size):
-        if image.size != (side, side):
-            image = image.resize((side, side), Image.Resampling.BILINEAR)
-    return np.array(image).reshape(row.size, row.size, row.channels)
-
-
-def _border(image: Image.Image) -> int:
-    pixels = np.asarray(image)
-    return int(np.median(np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])))
-
-
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-# what Pillow raises at damaged files, found by damaging them at random
-_DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError, struct.error, zlib.error)
-
-
-def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
-    """8-bit L or RGB, upright and opaque, and what was done to make it so."""
-    notes = []
-    try:
-        if not isinstance(source, bytes):
-            if Path(source).stat().st_size > MAX_BYTES:
-                raise ValueError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
-            source = Path(source).read_bytes()
-        if len(source) > MAX_BYTES:
-            raise ValueError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f"it has {image.width} × {image.height} pixels, more than {MAX_PIXELS // 1_000_000} million"
-            )
-        if getattr(image, "is_animated", False) and image.format != "MPO":
-            notes.append(f"the first of {image.n_frames} frames")
-        image.load()
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no such file: {source}") from error
-    except UnidentifiedImageError as error:
-        raise ValueError("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"it has more than {MAX_PIXELS // 1_000_000} million pixels") from error
-    except _DAMAGE as error:
-        raise ValueError(f"the image is damaged or cut short ({error})") from error
-    with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
-        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
-            image = ImageOps.exif_transpose(image)
-            notes.append("turned upright, as its camera noted")
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-        notes.append("16 bits reduced to 8")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-        notes.append("transparent parts shown on white")
-    if image.mode == "CMYK":
-        notes.append("print colours (CMYK) brought to RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"), notes

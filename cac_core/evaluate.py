@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cac_core import data, judge, runs
 from cac_core.batches import device_of, normalised, on_device, scale_of
+from cac_core.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
 from cac_core.runs import Broken, Run
@@ -152,12 +153,32 @@ def evaluate(
                 f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
                 "has changed since. Put the old images back, or train a new run."
             )
-        parts = data.parts_of(images, trial, recipe.seed)
+        parts = data.parts_of(images, trial, recipe.seed, row, whole=run.record.get("trains_on") == "all")
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
     if stale or not run.report():
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+
+
+def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", progress=None) -> str:
+    """Write the run's outputs on the test images of another data set, all of them unknown; gives the split's name.
+
+    What is there and of the newest weights stays. Raises ValueError where that data set holds classes the run knows.
+    """
+    split, weights = runs.unknown_split(name), _digest(run.path / "best.safetensors")
+    file = run.path / "outputs" / f"{split}.npz"
+    if _written_by(file) == weights:
+        return split
+    if name == run.recipe.dataset:
+        raise ValueError(f"{run.id} was trained on {name}: its images cannot all be unknown. Name another data set.")
+    row, images = run.row, data.load(name, root)["test"]
+    names, known = data.row_of(name, root).classes, set(run.known_names)
+    if seen := sorted(known & set(names)):
+        raise ValueError(f"{name} holds {', '.join(seen)}, which {run.id} knows: not all of its images are unknown.")
+    part = data.Part(converted(images.pixels, row), np.full(len(images), -1), images.classes, np.arange(len(images)))
+    _write(file, _outputs(load(run, device), part, False, _told(progress, name)), weights)
+    return split
 
 
 def _outputs(network: Network, part: data.Part, mirror: bool, progress) -> Outputs:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cac_core import metrics
-from cac_core.runs import Run
+from cac_core.runs import Run, unknown_split
 from cac_core.scorers import (
     SCORERS,
     Outputs,
@@ -14,7 +14,9 @@ from cac_core.scorers import (
     centres_of,
     default_for,
     distances,
+    joined,
     judge_of,
+    known_only,
     rejection,
     softmax,
 )
@@ -29,10 +31,19 @@ def verdicts(run: Run, scorer: str, *splits: str, **options: Any) -> list[tuple[
     return [(judge(outputs), outputs) for outputs in (run.outputs(split) for split in splits)]
 
 
-def report(run: Run, scorer: str | None = None, theta: float | None = None, **options: Any) -> dict[str, Any]:
-    """All numbers of a run on its test images; theta is by default the one that keeps 95 % of the validation knowns."""
+def report(
+    run: Run, scorer: str | None = None, theta: float | None = None, unknown: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """All numbers of a run on its test images; theta is by default the one that keeps 95 % of the validation knowns.
+
+    unknown names another data set, evaluated before, whose images stand in the place of the trial's own unknowns.
+    """
     scorer = scorer or default_for(run.recipe.method)
-    (validation, _), (verdict, test) = verdicts(run, scorer, "validation", "test", **options)
+    judge = judge_of(scorer, run.outputs("train"), **options)
+    validation, test = judge(run.outputs("validation")), run.outputs("test")
+    if unknown:
+        test = joined(known_only(test), run.outputs(unknown_split(unknown)))
+    verdict = judge(test)
     if theta is not None and not math.isfinite(theta):
         raise ValueError(f"theta must be a finite number, not {theta}.")
     rule = f"keeps {KEPT:.0%} of the validation knowns" if theta is None else "given"
@@ -43,6 +54,7 @@ def report(run: Run, scorer: str | None = None, theta: float | None = None, **op
         "run": run.id,
         "scorer": scorer,
         "options": options,
+        "unknown": unknown or "the trial's own",
         "knowns": int((test.labels >= 0).sum()),
         "unknowns": int((test.labels < 0).sum()),
         **metrics.report(verdict, test.labels),
@@ -61,8 +73,20 @@ def report(run: Run, scorer: str | None = None, theta: float | None = None, **op
 
 
 def report_all(run: Run) -> dict[str, Any]:
-    """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by."""
-    return {"default": default_for(run.recipe.method), "scorers": {name: report(run, name) for name in SCORERS}}
+    """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by.
+
+    Where a scorer cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place;
+    the default one must be, so there the error is raised.
+    """
+    default = default_for(run.recipe.method)
+    scorers = {default: report(run, default)}
+    for name in SCORERS:
+        if name != default:
+            try:
+                scorers[name] = report(run, name)
+            except ValueError as error:
+                scorers[name] = {"error": str(error)}
+    return {"default": default, "scorers": {name: scorers[name] for name in SCORERS}}
 
 
 def said_of(

@@ -32,9 +32,10 @@ class Recipe:
     """What to train, on what, and how.
 
     lr is the peak rate of "onecycle" and the rate of "constant"; fine_epochs more epochs at lr / 10 start again from
-    the best checkpoint (the paper's second stage). decay is SGD's weight decay. hyper holds the options of the method,
-    trunk those of the backbone. known and unknown are class numbers, given only where the trial is a user's own
-    (family "custom"): a published trial is named, not copied. size is the image side in pixels, 0 for the data set's.
+    the best checkpoint (the paper's second stage). decay is SGD's weight decay. trunk_rate times the learning rate is
+    the backbone's, for fine-tuning one that was trained before. hyper holds the options of the method, trunk those of
+    the backbone. known and unknown are class numbers, given only where the trial is a user's own (family "custom"): a
+    published trial is named, not copied. size is the image side in pixels, 0 for the data set's.
     """
 
     dataset: str = "digits"
@@ -52,6 +53,7 @@ class Recipe:
     seed: int = 0
     precision: str = "auto"
     size: int = 0
+    trunk_rate: float = 1.0
     hyper: dict[str, Any] = field(default_factory=dict)
     trunk: dict[str, Any] = field(default_factory=dict)
     known: tuple[int, ...] = ()
@@ -77,7 +79,7 @@ class Recipe:
         for name, least in {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}.items():
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, not {getattr(self, name)!r}.")
-        for name in ("lr", "decay", "momentum"):
+        for name in ("lr", "decay", "momentum", "trunk_rate"):
             given = getattr(self, name)
             try:
                 value = float(given) + 0.0  # no negative zero
@@ -177,7 +179,19 @@ def paper(dataset: str) -> dict[str, Any]:
     }
 
 
-PRESETS = {"quick": quick, "paper": paper}
+def report(dataset: str, backbone: str) -> dict[str, Any]:
+    """The EfficientNet report's choice of network for a data set, with CAC's schedule: it names none of its own."""
+    return paper(dataset) | {"dataset": dataset, "backbone": backbone, "trunk": {}}
+
+
+# each takes the data set that was asked for
+PRESETS = {
+    "quick": quick,
+    "paper": paper,
+    "report-mnist": lambda _: report("MNIST", "efficientnet-b2"),
+    "report-cifar10": lambda _: report("CIFAR10", "efficientnet-b5"),
+    "report-tinyimagenet": lambda _: report("TinyImageNet", "efficientnet-b5"),
+}
 
 # Where each method and backbone is: named here, so that nobody imports torch to know what there is.
 METHODS = {"cac": "methods.cac.CAC", "cross_entropy": "methods.cross_entropy.CrossEntropy"}
@@ -185,6 +199,10 @@ BACKBONES = {
     "small": "backbones.small",
     "plain": "backbones.plain",
     **{f"efficientnet-b{i}": "backbones.efficientnet" for i in range(8)},
+    "wide_resnet-40-2": "backbones.wide_resnet",
+    **{
+        name: "backbones.torchvision_network" for name in ("resnet18", "resnet50", "convnext_tiny", "efficientnet_v2_s")
+    },
 }
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from cac_core.data import DAMAGED, DATASETS, FOLDER, Dataset, Trial
-from cac_core.recipe import Recipe
+from cac_core.recipe import Recipe, slug
 from cac_core.scorers import Outputs
 
 SPLITS = ("train", "validation", "test")
@@ -213,6 +213,11 @@ class Run:
             return ""
         except Broken as error:
             return str(error)
+
+
+def unknown_split(name: str) -> str:
+    """The split under which outputs on another data set, taken as unknown, are kept."""
+    return f"unknown-{slug(name)}"
 
 
 def store_of(given: str | Path | None = None) -> Path:

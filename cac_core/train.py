@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cac_core import data, evaluate, runs
-from cac_core.batches import Batches, device_of, half_of
+from cac_core.batches import Batches, Stats, device_of, half_of
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -88,7 +88,7 @@ class _Training:
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
         self.run, self.recipe, self.root, self.device, self.told = run, recipe, root, device, say
         images = data.load(recipe.dataset, root, recipe.size)
-        parts = data.parts_of(images, trial, recipe.seed)
+        parts = data.parts_of(images, trial, recipe.seed, row)
         self.trial, self.validation = trial, parts["validation"]
         digest, stats = data.digest(images), data.statistics(parts["train"].pixels)
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
@@ -118,9 +118,16 @@ class _Training:
     def _new_optimizers(self) -> None:
         r = self.recipe
         self.optimizers = {
-            part: torch.optim.SGD(parameters, lr=r.lr, momentum=r.momentum, weight_decay=r.decay)
+            part: torch.optim.SGD(self._groups(parameters), lr=r.lr, momentum=r.momentum, weight_decay=r.decay)
             for part, parameters in self.method.parts().items()
         }
+
+    def _groups(self, parameters: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
+        """The backbone's parameters at their own rate, and the others."""
+        trunk = {id(p) for p in self.method.backbone.parameters()}
+        sides = {self.recipe.trunk_rate: [p for p in parameters if id(p) in trunk]}
+        sides.setdefault(1.0, []).extend(p for p in parameters if id(p) not in trunk)
+        return [{"params": side, "times": times} for times, side in sides.items() if side]
 
     def work(self) -> None:
         run, stop = self.run, threading.Event()
@@ -154,7 +161,7 @@ class _Training:
             for part, terms in self.method.losses(x, y):
                 optimizer = self.optimizers[part]
                 for group in optimizer.param_groups:
-                    group["lr"] = rates[self.step]
+                    group["lr"] = rates[self.step] * group["times"]
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 optimizer.step()
@@ -327,25 +334,21 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
                 f"images back, or delete {run.path} and train it again."
             )
         return
-    runs.write_json(
-        run.path / "recipe.json",
-        {
-            "recipe": recipe.to_json(),
-            "classes": {"known": trial.known, "unknown": trial.unknown, "names": row.classes},
-            "prepare": {
-                "size": row.size,
-                "grain": row.grain,
-                "channels": row.channels,
-                "flip": row.flip,
-                "ink": row.ink,
-            },
-            "mean": stats[0],
-            "std": stats[1],
-            "data": digest,
-            "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in ("torch", "numpy")}},
-            "commit": _commit(),
-        },
-    )
+    runs.write_json(run.path / "recipe.json", record_of(recipe, trial, row, stats, digest))
+
+
+def record_of(recipe: Recipe, trial: data.Trial, row: data.Dataset, stats: Stats, digest: str) -> dict[str, Any]:
+    """What recipe.json holds: all that is needed to run it again, and to judge an image without the data set."""
+    return {
+        "recipe": recipe.to_json(),
+        "classes": {"known": trial.known, "unknown": trial.unknown, "names": row.classes},
+        "prepare": {"size": row.size, "grain": row.grain, "channels": row.channels, "flip": row.flip, "ink": row.ink},
+        "mean": stats[0],
+        "std": stats[1],
+        "data": digest,
+        "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in ("torch", "numpy")}},
+        "commit": _commit(),
+    }
 
 
 def _commit() -> str | None:

@@ -64,7 +64,7 @@ def toy_outputs():
     """toy_outputs(seed=0, known=60, unknown=30): outputs around the anchors, unknowns near the origin, with ties.
 
     Logits are rounded to halves and some images come twice, so that scores tie within and across the two sides. A few
-    known images lie at a wrong anchor.
+    known images lie at a wrong anchor. Features lie about 8 e_c of the same class, those of unknowns about 0.
     """
 
     def make(seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5) -> Outputs:
@@ -79,6 +79,7 @@ def toy_outputs():
             logits[-1] = logits[0]  # an unknown that looks exactly like a known
         n = known + unknown
         features = rng.normal(size=(n, 6)).astype(np.float32)
+        features[np.flatnonzero(labels >= 0), at[labels >= 0] % 6] += 8
         return Outputs(
             logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors
         )
@@ -105,7 +106,7 @@ def make_run(store, toy_outputs):
         )
         runs.write_json(run.path / "status.json", {"state": state})
         for seed, (split, strangers) in enumerate({"train": 0, "validation": 0, "test": unknown}.items()):
-            out = toy_outputs(seed=seed, known=80, unknown=strangers)
+            out = toy_outputs(seed=seed, known=320 if split == "train" else 80, unknown=strangers)
             arrays = {k: v for k, v in vars(out).items() if method == "cac" or k != "anchors"}
             runs.write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
         return run

@@ -87,6 +87,67 @@ def max_logit(logits):
     return [-max(z) for z in logits]
 
 
+def _unit(row):
+    length = math.sqrt(sum(x * x for x in row))
+    return [x / length for x in row] if length > 0 else list(row)
+
+
+def knn(features, bank, k):
+    """Distance to the k-th nearest of the bank, all rows brought to length 1. Sun et al., ICML 2022, section 3."""
+    return [sorted(_distance(_unit(f), _unit(b)) for b in bank)[k - 1] for f in features]
+
+
+def _solved(matrix, right):
+    """x of matrix x = right, by Gauss's elimination with row exchanges."""
+    rows = [[*row, y] for row, y in zip(matrix, right, strict=True)]
+    n = len(rows)
+    for i in range(n):
+        best = max(range(i, n), key=lambda r: abs(rows[r][i]))
+        rows[i], rows[best] = rows[best], rows[i]
+        for r in range(n):
+            if r != i:
+                factor = rows[r][i] / rows[i][i]
+                rows[r] = [a - factor * b for a, b in zip(rows[r], rows[i], strict=True)]
+    return [rows[i][n] / rows[i][i] for i in range(n)]
+
+
+def mahalanobis(features, bank, labels, classes):
+    """Per image and class (x - m_c)' S^-1 (x - m_c), S shared; the score is the least. Lee et al., NeurIPS 2018."""
+    width = len(bank[0])
+    means = []
+    for c in range(classes):
+        mine = [b for b, y in zip(bank, labels, strict=True) if y == c]
+        means.append([sum(b[i] for b in mine) / len(mine) for i in range(width)])
+    gaps = [[x - m for x, m in zip(b, means[y], strict=True)] for b, y in zip(bank, labels, strict=True)]
+    covariance = [[sum(g[i] * g[j] for g in gaps) / len(gaps) for j in range(width)] for i in range(width)]
+    table = []
+    for f in features:
+        of_image = []
+        for mean in means:
+            gap = [x - m for x, m in zip(f, mean, strict=True)]
+            of_image.append(sum(g * s for g, s in zip(gap, _solved(covariance, gap), strict=True)))
+        table.append(of_image)
+    return table
+
+
+def eucos(a, b):
+    """euclidean / 200 + 1 - cosine: OSDN's compute_distance, a vector of zeros at cosine 0."""
+    return _distance(a, b) / 200 + 1 - sum(x * y for x, y in zip(_unit(a), _unit(b), strict=True))
+
+
+def openmax(logits, centres, distance, cdfs, alpha):
+    """Per image, P of unknown and of each class. Bendale and Boult, CVPR 2016, algorithm 2; cdfs: F of each class."""
+    table = []
+    for v in logits:
+        w = [1.0] * len(v)
+        by_size = sorted(range(len(v)), key=lambda c: (-v[c], c))
+        for i, c in enumerate(by_size[:alpha], 1):
+            w[c] = 1 - (alpha + 1 - i) / alpha * cdfs[c](distance(v, centres[c]))
+        unknown = sum(x * (1 - share) for x, share in zip(v, w, strict=True))
+        table.append(_softmax([unknown, *[x * share for x, share in zip(v, w, strict=True)]]))
+    return table
+
+
 def odin_step(x, grad, std, eps):
     """The input moved by eps against the gradient's sign, in pixels. x, grad: a list of values for each channel.
 

@@ -15,7 +15,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import charts, shared
-from cac_core import data, judge, recipe, runs, train
+from cac_core import data, images, judge, recipe, runs, train
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent
@@ -78,8 +78,8 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="session")
 def digit(trained):
-    images = data.load("digits", trained[0])["test"]
-    return png(images.pixels[np.flatnonzero(images.classes == 0)[0], :, :, 0])
+    test = data.load("digits", trained[0])["test"]
+    return png(test.pixels[np.flatnonzero(test.classes == 0)[0], :, :, 0])
 
 
 # --- every page, every run -------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_an_image_is_judged_as_the_command_line_judges_it(app, trained, digit):
     at = fine(app("cac", page="try"))
     at = fine(at.file_uploader(key="files").upload("zero.png", digit, "image/png").run())
     run = Run(runs.store_of() / "cac")
-    prepared = data.prepare(digit, run.row)
+    prepared = images.prepare(digit, run.row)
     logits, features = evaluate.load(run, "cpu").outputs(prepared.pixels[None])
     (said,) = judge.said_of(run, logits, features, "gamma")
     heading = "Unknown" if said["decision"] == judge.UNKNOWN else f"Known: {said['decision']}"

@@ -106,7 +106,10 @@ def test_a_theta_that_is_right_at_the_boundary_rejects_only_above(trained, where
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--scorer", "gama"], "no scorer 'gama'; there are: gamma, distance, msp, max_logit, energy"),
+        (
+            ["--scorer", "gama"],
+            "no scorer 'gama'; there are: gamma, distance, msp, max_logit, energy, knn, mahalanobis, openmax",
+        ),
         (["--centres", "middle"], "no kind of centres 'middle'; there are: means, anchors"),
         (["--scorer", "msp", "--centres", "means"], "msp has no option centres; it takes temperature"),
         (["--temperature", "0"], "temperature must be a positive number"),
@@ -224,3 +227,71 @@ def test_own_trial_from_a_file_and_going_on_by_the_run_itself(where, place):
 
 def test_fetch_of_the_bundled_digits(where):
     assert json.loads(cac("fetch", "digits", "--json", *where).stdout)["images"] == {"train": 1438, "test": 359}
+
+
+@pytest.fixture
+def pets(where, place):
+    """An image folder of the user's own under the data root: colour, 40 pixels, nothing that digits know."""
+    random = np.random.default_rng(0)
+    for cls in ("cat", "dog"):
+        folder = place["data"] / "pets" / cls
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(10):
+            Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{i}.png")
+    return "pets"
+
+
+def test_another_data_set_stands_in_for_the_unknowns(trained, where, pets):
+    own = json.loads(cac("eval", trained.id, *where, "--json").stdout)
+    result = json.loads(cac("eval", trained.id, *where, "--json", "--unknown", pets).stdout)
+    assert result["unknown"] == "pets" and own["unknown"] == "the trial's own"
+    assert result["unknowns"] == 4  # a fifth of the folder is its test part
+    assert result["knowns"] == own["knowns"]
+    assert result["accuracy"] == own["accuracy"] and result["theta"] == own["theta"]
+    file = trained.path / "outputs" / "unknown-pets.npz"
+    written = file.stat().st_mtime_ns
+    again = json.loads(cac("eval", trained.id, *where, "--json", "--unknown", pets, "--scorer", "msp").stdout)
+    assert again["scorer"] == "msp" and file.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("digits", "was trained on digits"),
+        ("nothing", "no data set 'nothing'"),
+        ("SVHN", "python -m cac_core fetch SVHN"),
+    ],
+)
+def test_what_cannot_stand_in_for_the_unknowns_is_refused(trained, where, name, said):
+    done = cac("eval", trained.id, *where, "--unknown", name, check=False)
+    assert done.returncode == 1 and said in done.stderr
+
+
+def test_classes_that_the_run_knows_are_not_unknown(trained, where, place):
+    (place["data"] / "numbers" / "0").mkdir(parents=True)
+    for i in range(5):
+        Image.new("L", (16, 16), 40 * i).save(place["data"] / "numbers" / "0" / f"{i}.png")
+    done = cac("eval", trained.id, *where, "--unknown", "numbers", check=False)
+    assert done.returncode == 1 and "numbers holds 0, which" in done.stderr
+
+
+def test_the_data_sets_are_listed_with_what_is_missing(where, pets):
+    rows = {row["dataset"]: row for row in json.loads(cac("data", *where, "--json").stdout)["datasets"]}
+    assert rows["digits"]["here"] and rows["digits"]["bytes"] > 10_000 and rows["pets"]["here"]
+    assert not rows["CIFAR10"]["here"] and "fetch CIFAR10" in rows["CIFAR10"]["missing"]
+    assert "fetch SVHN" in cac("data", *where).stdout
+
+
+def test_the_help_names_every_scorer_and_option():
+    from cac_core.scorers import SCORERS, scorer_options
+
+    said = cac("eval", "--help").stdout
+    assert all(name in said and all(option in said for option in scorer_options(name)) for name in SCORERS)
+
+
+@pytest.mark.parametrize(
+    "options", [["knn", "--k", "3"], ["mahalanobis"], ["openmax", "--tail", "5", "--metric", "eucos"]]
+)
+def test_scorers_on_features_and_tails(trained, where, options):
+    result = json.loads(cac("eval", trained.id, *where, "--json", "--scorer", *options).stdout)
+    assert result["auroc"] > 0.8

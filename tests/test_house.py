@@ -14,6 +14,8 @@ FLOORS = {
     "cac_core.recipe": 1,
     "cac_core.weibull": 1,
     "cac_core.losses": 1,
+    "cac_core.images": 1,
+    "cac_core.sources": 2,
     "cac_core.scorers": 2,
     "cac_core.metrics": 3,
     "cac_core.backbones": 3,
@@ -24,6 +26,7 @@ FLOORS = {
     "cac_core.methods.": 7,
     "cac_core.batches": 7,
     "cac_core.evaluate": 8,
+    "cac_core.import_weights": 10,
     "cac_core.train": 9,
     "cac_core.project": 9,
     "cac_core.launch": 10,
@@ -42,12 +45,13 @@ ALLOWED = {  # outside these modules, nowhere
     "ray": ("cac_core.launch",),
     "umap": ("cac_core.project",),
     "sklearn": ("cac_core.project",),
-    "torch": tuple(f"cac_core.{m}" for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "data")),
-    "torchvision": ("cac_core.backbones", "cac_core.data"),
+    "torch": tuple(
+        f"cac_core.{m}" for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "import_weights")
+    ),
+    "torchvision": ("cac_core.backbones", "cac_core.sources"),
     "efficientnet_pytorch": ("cac_core.backbones",),
 }
 INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
-    "torch": ("cac_core.data",),
     "torchvision": ("cac_core",),
     "efficientnet_pytorch": ("cac_core",),
     "umap": ("cac_core",),

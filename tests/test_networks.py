@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from cac_core.backbones import STEMS, WIDE_RESNET_WEIGHTS
 from cac_core.evaluate import build
 from cac_core.recipe import BACKBONES, METHODS, backbone_options, compose, find, method_options
 
-LIGHT = [name for name in BACKBONES if name not in {f"efficientnet-b{i}" for i in range(2, 8)}]
+HEAVY = {f"efficientnet-b{i}" for i in range(2, 8)}
+LIGHT = [name for name in BACKBONES if name not in HEAVY]
 SMALL_INPUT = {"input_size": 32}
 
 
@@ -21,8 +23,9 @@ def network(method="cac", backbone="small", channels=1, size=16, classes=4, **op
 @pytest.mark.parametrize("backbone", LIGHT)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_contract(method, backbone, channels):
-    net = network(method, backbone, channels, 32)
-    x, y = torch.randn(8, channels, 32, 32), torch.arange(8) % 4
+    side = 16 if backbone in STEMS else 32  # every pixel of a small stem costs
+    net = network(method, backbone, channels, side)
+    x, y = torch.randn(8, channels, side, side), torch.arange(8) % 4
     logits, features = net(x)
     assert logits.shape == (8, 4) and features.shape == (8, net.backbone.width)
     assert logits.dtype == features.dtype == torch.float32
@@ -35,7 +38,7 @@ def test_contract(method, backbone, channels):
     assert len(owned) == len({id(p) for p in owned}) == len([p for p in net.parameters() if p.requires_grad])
 
 
-@pytest.mark.parametrize("backbone", [f"efficientnet-b{i}" for i in range(2, 8)])
+@pytest.mark.parametrize("backbone", sorted(HEAVY))
 def test_larger_efficientnets_build_and_put_out_their_width(backbone):
     with torch.device("meta"):  # shapes without numbers: b7 alone has 64 million
         net = find(BACKBONES, backbone)(backbone, 3, 32, **SMALL_INPUT)
@@ -130,6 +133,53 @@ def test_pretrained_weights_are_loaded_without_unpickling(monkeypatch, tmp_path,
     want = published["_conv_stem.weight"] if channels == 3 else published["_conv_stem.weight"].sum(1, keepdim=True)
     assert torch.equal(stem, want)
     assert torch.equal(net.backbone.trunk._conv_head.weight, published["_conv_head.weight"])
+
+
+@pytest.mark.parametrize("backbone", STEMS)
+@pytest.mark.parametrize(("size", "stem", "small"), [(32, "auto", True), (224, "auto", False), (64, "original", False)])
+def test_a_small_stem_keeps_small_images_large(backbone, size, stem, small):
+    with torch.device("meta"):
+        net = find(BACKBONES, backbone)(backbone, 3, size, stem=stem)
+        first = net.network.get_submodule(STEMS[backbone][0])
+        assert (first.stride == (1, 1)) is small
+        assert net(torch.randn(2, 3, size, size)).shape == (2, net.width)
+    with pytest.raises(ValueError, match="no stem 'tiny'; there are: auto, small, original"):
+        find(BACKBONES, backbone)(backbone, 3, 32, stem="tiny")
+
+
+@pytest.mark.parametrize(("stem", "channels"), [("small", 3), ("original", 3), ("original", 1)])
+def test_torchvisions_weights_are_taken_where_they_fit(monkeypatch, tmp_path, stem, channels):
+    """A file of the published format, made here, in torch's download folder."""
+    from torchvision import models
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(1)
+    published = models.resnet18(weights=None).state_dict()
+    file = tmp_path / "hub" / "checkpoints" / models.ResNet18_Weights.DEFAULT.url.rsplit("/", 1)[-1]
+    file.parent.mkdir(parents=True)
+    torch.save(published, file)
+    net = find(BACKBONES, "resnet18")("resnet18", channels, 32, stem=stem, pretrained=True).network
+    assert torch.equal(net.layer3[0].conv1.weight, published["layer3.0.conv1.weight"])
+    first = published["conv1.weight"] if channels == 3 else published["conv1.weight"].sum(1, keepdim=True)
+    assert (net.conv1.weight.shape == first.shape and torch.equal(net.conv1.weight, first)) is (stem == "original")
+
+
+def test_wide_resnet_is_the_published_one_and_takes_its_weights(monkeypatch, tmp_path):
+    """The file that pytorch-ood calls imagenet32-nocifar has these names and shapes; the numbers are made here."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    net = find(BACKBONES, "wide_resnet-40-2")("wide_resnet-40-2", 3, 32)
+    assert net.width == 128 and sum(p.numel() for p in net.parameters()) == 2_243_546 - 1290  # less its classifier
+    published = {}
+    for key, value in net.state_dict().items():
+        block, rest = key.split(".", 1) if key.startswith("block") else ("", key)
+        published["module." + (f"{block}.layer.{rest}" if block else rest)] = torch.randn(value.shape)
+    published |= {"module.fc.weight": torch.zeros(1000, 128), "module.fc.bias": torch.zeros(1000)}
+    file = tmp_path / "hub" / "checkpoints" / WIDE_RESNET_WEIGHTS.rsplit("/", 1)[-1]
+    file.parent.mkdir(parents=True)
+    torch.save(published, file)
+    loaded = find(BACKBONES, "wide_resnet-40-2")("wide_resnet-40-2", 3, 32, pretrained=True)
+    got = loaded.state_dict()["block2.3.conv1.weight"]
+    assert torch.equal(got, published["module.block2.layer.3.conv1.weight"])
 
 
 def test_signatures_read_without_torch_are_the_real_ones():

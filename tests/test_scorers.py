@@ -1,12 +1,18 @@
 """Scorers against the papers' formulas, written as loops, and at the edges."""
 
 import math
+import sys
+import tracemalloc
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from cac_core import scorers
+from cac_core import judge, metrics, runs, scorers, weibull
+from cac_core.runs import Run
 from cac_core.scorers import Outputs, judge_of
 from tests import reference
 
@@ -67,39 +73,39 @@ def test_gamma_at_a_temperature_divides_the_distances_in_the_softmin_only():
 @pytest.mark.parametrize("name", scorers.SCORERS)
 def test_unknowns_near_the_origin_score_higher(toy_outputs, name):
     test = toy_outputs(1, spread=0.5)
-    score = judge_of(name, toy_outputs(unknown=0))(test).score
+    score = judge_of(name, toy_outputs(known=320, unknown=0))(test).score
     assert np.median(score[test.labels < 0]) > np.quantile(score[test.labels >= 0], 0.9)
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
 def test_an_image_is_judged_alone(toy_outputs, name):
-    judge, test = judge_of(name, toy_outputs(unknown=0)), toy_outputs(1)
-    together = judge(test)
+    verdict_of, test = judge_of(name, toy_outputs(known=320, unknown=0)), toy_outputs(1)
+    together = verdict_of(test)
     for i in (0, 7, len(test) - 1):
-        alone = judge(Outputs.of_images(test.logits[i : i + 1], test.features[i : i + 1]))
+        alone = verdict_of(Outputs.of_images(test.logits[i : i + 1], test.features[i : i + 1]))
         assert alone.score[0] == pytest.approx(together.score[i], rel=1e-12)
         assert alone.label[0] == together.label[i]
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
 def test_no_images_give_an_empty_verdict(toy_outputs, name):
-    verdict = judge_of(name, toy_outputs(unknown=0))(Outputs.of_images(np.zeros((0, 4)), np.zeros((0, 6))))
+    verdict = judge_of(name, toy_outputs(known=320, unknown=0))(Outputs.of_images(np.zeros((0, 4)), np.zeros((0, 6))))
     assert len(verdict.score) == len(verdict.label) == 0
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
 def test_logits_of_a_thousand_do_not_overflow(toy_outputs, name):
     logits = np.array([[1e3, -1e3, 0, 0], [-1e4, -1e4, -1e4, -1e4]], np.float32)
-    score = judge_of(name, toy_outputs(unknown=0))(Outputs.of_images(logits, np.zeros((2, 6)))).score
+    score = judge_of(name, toy_outputs(known=320, unknown=0))(Outputs.of_images(logits, np.zeros((2, 6)))).score
     assert np.isfinite(score).all()
 
 
 def test_scores_of_half_precision_are_those_of_the_same_numbers_in_double(toy_outputs):
     test = toy_outputs(1)  # logits are halves: exact in every precision
     for name in scorers.SCORERS:
-        judge = judge_of(name, toy_outputs(unknown=0))
-        half = judge(replace(test, logits=test.logits.astype(np.float16))).score
-        double = judge(replace(test, logits=test.logits.astype(np.float64))).score
+        verdict_of = judge_of(name, toy_outputs(known=320, unknown=0))
+        half = verdict_of(replace(test, logits=test.logits.astype(np.float16))).score
+        double = verdict_of(replace(test, logits=test.logits.astype(np.float64))).score
         np.testing.assert_allclose(half, double, rtol=1e-9, err_msg=name)
 
 
@@ -139,7 +145,7 @@ def test_a_class_without_training_images_is_named():
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("gama", {}, r"no scorer 'gama'.*gamma, distance, msp, max_logit, energy"),
+        ("gama", {}, r"no scorer 'gama'.*gamma, distance, msp, max_logit, energy, knn, mahalanobis, openmax"),
         ("gamma", {"heat": 1}, "gamma has no option heat; it takes centres, temperature"),
         ("max_logit", {"temperature": 1}, "max_logit has no option temperature; it takes none"),
         ("gamma", {"centres": "middle"}, "no kind of centres 'middle'.*means, anchors"),
@@ -190,3 +196,260 @@ def test_each_method_has_the_score_of_its_paper(method, scorer):
 def test_outputs_that_do_not_belong_together_are_refused(toy_outputs, change, says):
     with pytest.raises(ValueError, match=says):
         replace(toy_outputs(known=5, unknown=0), **change)
+
+
+# --- by features, and OpenMax ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def ranking(request, monkeypatch):
+    """Both ways to find neighbours: with torch loaded, and without."""
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    else:
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+    return request.param
+
+
+def with_mirrors(train):
+    """The same with a mirrored copy of every image, far from it."""
+    n = len(train)
+    double = {f: np.concatenate([getattr(train, f)] * 2) for f in ("logits", "features", "labels", "classes", "index")}
+    double["features"][n:] += 5
+    double["logits"][n:] *= 1.5
+    return replace(train, **double, mirrored=np.arange(2 * n) >= n)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("k", [1, 2, 9, 30, 60])
+def test_knn_is_the_kth_distance(toy_outputs, ranking, seed, k):
+    train, test = toy_outputs(seed, unknown=0), toy_outputs(seed + 100)
+    test.features[3], test.features[4], train.features[5] = train.features[0], 0, 0
+    verdict = judge_of("knn", train, k=k)(test)
+    expected = reference.knn(test.features.tolist(), train.features.tolist(), k)
+    np.testing.assert_allclose(verdict.score, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(verdict.label, test.logits.argmax(1))
+
+
+def test_knn_counts_each_of_images_that_are_the_same(toy_outputs, ranking):
+    train = toy_outputs(unknown=0)
+    train.features[:40] = train.features[0]
+    test = Outputs.of_images(train.logits[:1], 3 * train.features[:1])
+    assert judge_of("knn", train, k=40)(test).score[0] < 1e-7
+    assert judge_of("knn", train, k=41)(test).score[0] > 1e-3
+
+
+def test_knn_is_the_same_with_and_without_torch_and_in_pieces(toy_outputs, monkeypatch):
+    pytest.importorskip("torch")
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    with_torch = judge_of("knn", train)(test).score
+    monkeypatch.setattr(scorers, "BLOCK", 40_000)
+    in_pieces = judge_of("knn", train)(test).score
+    monkeypatch.delitem(sys.modules, "torch")
+    np.testing.assert_allclose(in_pieces, with_torch, rtol=1e-12)
+    np.testing.assert_allclose(judge_of("knn", train)(test).score, with_torch, rtol=1e-12)
+    assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("width", [2, 3, 6])
+def test_mahalanobis_is_the_papers(toy_outputs, seed, width):
+    train, test = toy_outputs(seed, unknown=0), toy_outputs(seed + 100)
+    train, test = (replace(out, features=out.features[:, :width]) for out in (train, test))
+    rows = reference.mahalanobis(test.features.tolist(), train.features.tolist(), train.labels.tolist(), 4)
+    verdict = judge_of("mahalanobis", train)(test)
+    np.testing.assert_allclose(verdict.score, [min(row) for row in rows], rtol=1e-8)
+    np.testing.assert_array_equal(verdict.label, [argmin(row) for row in rows])
+
+
+def test_mahalanobis_leaves_out_features_that_say_nothing_new(toy_outputs):
+    train, test = toy_outputs(unknown=0), toy_outputs(1)
+
+    def widened(out):
+        return replace(out, features=np.column_stack([out.features, np.full(len(out), 0.3), 2 * out.features[:, :2]]))
+
+    got, plain = judge_of("mahalanobis", widened(train))(widened(test)), judge_of("mahalanobis", train)(test)
+    np.testing.assert_allclose(got.score, plain.score, rtol=1e-6)
+    np.testing.assert_array_equal(got.label, plain.label)
+    constant = replace(train, features=np.full((len(train), 3), 0.3, np.float32))
+    score = judge_of("mahalanobis", constant)(replace(test, features=test.features[:, :3])).score
+    np.testing.assert_array_equal(score, 0)
+
+
+def test_mahalanobis_names_a_class_without_images(toy_outputs):
+    train = toy_outputs(unknown=0)
+    with pytest.raises(ValueError, match="no image of class 3"):
+        judge_of("mahalanobis", replace(train, labels=train.labels % 3))
+
+
+@pytest.mark.parametrize("name", ["knn", "mahalanobis", "openmax"])
+def test_mirrored_copies_are_left_out(toy_outputs, name):
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    np.testing.assert_allclose(
+        judge_of(name, with_mirrors(train))(test).score, judge_of(name, train)(test).score, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("alpha", [1, 2, 4, 10])
+@pytest.mark.parametrize("metric", scorers.METRICS)
+def test_openmax_is_the_papers(toy_outputs, seed, alpha, metric):
+    train, test = toy_outputs(seed, known=120, unknown=0), toy_outputs(seed + 100)
+    test.logits[5] = 0
+    points = reference.class_means(train.logits.tolist(), train.labels.tolist(), 4)
+    distance = {"euclidean": reference._distance, "eucos": reference.eucos}[metric]
+    cdfs = []
+    for c in range(4):
+        mine = train.logits[(train.labels == c) & (train.logits.argmax(1) == c)]
+        tail = np.sort([distance(z, points[c]) for z in mine.tolist()])[-15:]
+        place, scale = stats.gumbel_l.fit(tail - tail[0])
+        cdfs.append(partial(stats.gumbel_l.cdf, loc=tail[0] + place, scale=scale))
+    rows = reference.openmax(test.logits.tolist(), points, distance, cdfs, min(alpha, 4))
+    verdict = judge_of("openmax", train, tail=15, alpha=alpha, metric=metric)(test)
+    np.testing.assert_allclose(verdict.score, [row[0] for row in rows], rtol=1e-5, atol=1e-9)
+    np.testing.assert_array_equal(verdict.label, [row[1:].index(max(row[1:])) for row in rows])
+
+
+def test_openmax_revises_no_more_classes_than_there_are(toy_outputs):
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    np.testing.assert_array_equal(*(judge_of("openmax", train, alpha=alpha)(test).score for alpha in (4, 1000)))
+
+
+@pytest.mark.parametrize("name", scorers.SCORERS)
+def test_classes_in_another_order_give_the_same_scores(toy_outputs, name):
+    order = np.array([2, 0, 3, 1])  # class order[i] becomes class i
+    place = order.argsort()
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    sure = [len(set(row)) == len(row) for row in test.logits.tolist()]  # ties are broken by the order of the classes
+    test = replace(test, **{f: getattr(test, f)[sure] for f in ("logits", "features", "labels", "classes", "index")},
+                   mirrored=test.mirrored[sure])  # fmt: skip
+    moved = [replace(out, logits=out.logits[:, order], labels=np.where(out.labels < 0, -1, place[out.labels]))
+             for out in (train, test)]  # fmt: skip
+    before, after = judge_of(name, train)(test), judge_of(name, moved[0])(moved[1])
+    np.testing.assert_allclose(after.score, before.score, rtol=1e-9)
+    np.testing.assert_array_equal(after.label, place[before.label])
+
+
+def test_a_tail_of_equal_distances_gives_finite_numbers(toy_outputs):
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    at_anchors = replace(train, logits=10 * np.eye(4, dtype=np.float32)[train.labels])
+    for metric in scorers.METRICS:
+        score = judge_of("openmax", at_anchors, metric=metric)(test).score
+        assert np.isfinite(score).all()
+        assert score.min() >= 0
+        assert score.max() <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("spread", [0.01, 1.0, 20.0])
+def test_the_tail_fit_is_scipys_and_libmrs_to_its_precision(seed, spread):
+    rng = np.random.default_rng(seed)
+    tails = [np.sort(rng.gamma(3, spread, 500))[-20:] for _ in range(3)]
+    fitted = weibull.fit_high(np.array([rng.permutation(t) for t in tails]))
+    for c, tail in enumerate(tails):
+        place, scale = stats.gumbel_l.fit(tail - tail[0])
+        np.testing.assert_allclose([fitted.place[c], fitted.scale[c]], [place, scale], rtol=1e-6)
+        x = tail[0] + spread * np.array([-3, -1, -0.3, 0, 0.3, 1, 3])
+        cdf = fitted.cdf(np.tile(x[:, None], 3))[:, c]
+        np.testing.assert_allclose(cdf, stats.gumbel_l.cdf(x - tail[0], place, scale), atol=1e-6)
+        if spread >= 1:  # with less, scipy's own fit at 10000 runs out of digits
+            shape, _, size = stats.weibull_min.fit(tail + 10000 - tail[0], floc=0)
+            libmrs = stats.weibull_min.cdf(x + 10000 - tail[0], shape, 0, size)
+            np.testing.assert_allclose(cdf, libmrs, atol=2e-4 * max(1, spread))
+
+
+def test_the_tail_fit_is_the_likeliest():
+    tail = np.random.default_rng(0).gamma(3, 1, (1, 20))
+    fitted = weibull.fit_high(tail)
+
+    def likelihood(place, scale):
+        return stats.gumbel_l.logpdf(tail[0] - tail[0].min(), place, scale).sum()
+
+    best = likelihood(fitted.place[0], fitted.scale[0])
+    for place, scale in [(1.001, 1), (0.999, 1), (1, 1.001), (1, 0.999)]:
+        assert likelihood(fitted.place[0] * place, fitted.scale[0] * scale) < best
+
+
+@pytest.mark.parametrize("tail", [[3.0, 3, 3], [0.0, 0, 0], [0.0, 0, 1e9], [1e-300, 0, 0], [5.0, 5 + 1e-15, 5]])
+@pytest.mark.filterwarnings("error")
+def test_a_degenerate_tail_fit_is_finite_and_rises(tail):
+    fitted = weibull.fit_high(np.array([tail]))
+    cdf = fitted.cdf(np.array([[0.0], [3], [5], [1e10]]))[:, 0]
+    assert np.isfinite([*fitted.place, *fitted.scale, *cdf]).all()
+    assert (np.diff(cdf) >= 0).all()
+    assert cdf[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("knn", {"k": 0}, "k must be a whole number of at least 1, not 0"),
+        ("knn", {"k": 61}, "k=61 needs 61 training images or more; this run has 60"),
+        ("knn", {"k": 2.5}, "knn's k must be a whole number"),
+        ("mahalanobis", {"tolerance": 0}, "tolerance must be a positive number"),
+        ("openmax", {"tail": 1}, "tail must be a whole number of at least 2, not 1"),
+        ("openmax", {"alpha": 0}, "alpha must be a whole number of at least 1, not 0"),
+        ("openmax", {"metric": "cosine"}, "no metric 'cosine'.*euclidean, eucos"),
+        ("openmax", {"tail": 16}, r"tail=16 needs 16 .*; class \d has 1\d\."),
+    ],
+)
+def test_an_option_that_cannot_be_met_is_refused_with_the_count(toy_outputs, name, options, says):
+    with pytest.raises(ValueError, match=says):
+        judge_of(name, toy_outputs(unknown=0), **options)
+
+
+@pytest.mark.parametrize("name", scorers.SCORERS)
+@pytest.mark.parametrize("field", ["logits", "features"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(toy_outputs, name, field, value):
+    train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
+    broken = {}
+    for key, out in (("train", train), ("test", test)):
+        values = getattr(out, field).copy()
+        values[[7, 9], 1] = value
+        broken[key] = replace(out, **{field: values})
+    says = rf"{field} of 2 of \d+ images are not finite.*image 7"
+    with pytest.raises(ValueError, match=says):
+        judge_of(name, broken["train"])
+    with pytest.raises(ValueError, match=says):
+        judge_of(name, train)(broken["test"])
+
+
+@pytest.mark.parametrize("name", ["knn", "mahalanobis"])
+def test_fifty_thousand_wide_features_stay_within_two_gigabytes(ranking, name):
+    rng = np.random.default_rng(0)
+    labels = np.arange(50_000) % 10
+    features = rng.standard_normal((50_000, 512), np.float32)
+    logits = np.eye(10, dtype=np.float32)[labels]
+    train = replace(Outputs.of_images(logits, features), labels=labels)
+    test = Outputs.of_images(logits[:300], features[:300] + 1)
+    tracemalloc.start()
+    score = judge_of(name, train)(test).score
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(score).all()
+    assert peak < 1.2e9  # beside what the outputs themselves take, 0.1 GB
+
+
+# with 115 images a class the 50th neighbour is half a class away: k = 5 is the paper's share of a class and more
+@pytest.mark.parametrize(("name", "options"), [("knn", {"k": 5}), ("mahalanobis", {}), ("openmax", {})])
+def test_the_bundled_run_tells_its_unknowns(name, options):
+    run = Run(Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0")
+    ((verdict, test),) = judge.verdicts(run, name, "test", **options)
+    report = metrics.report(verdict, test.labels)
+    assert report["auroc"] > 0.9
+    assert report["accuracy"] > 0.95
+
+
+def test_a_scorer_that_cannot_be_applied_says_so_in_the_report(make_run):
+    run = make_run()
+    short = run.outputs("train")
+    fields = ("logits", "features", "labels", "classes", "index", "mirrored")
+    runs.write_npz(
+        run.path / "outputs" / "train.npz", **{f: getattr(short, f)[:40] for f in fields}, anchors=short.anchors
+    )
+    scored = judge.report_all(run)["scorers"]
+    assert list(scored) == list(scorers.SCORERS)
+    assert scored["knn"] == {"error": "k=50 needs 50 training images or more; this run has 40. Take a smaller k."}
+    assert "tail=20" in scored["openmax"]["error"]
+    assert all("auroc" in scored[name] for name in scorers.SCORERS if name not in ("knn", "openmax"))

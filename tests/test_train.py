@@ -322,6 +322,22 @@ def test_the_schedules():
     assert train.rate_at(paper, 150) == train.rate_at(paper, 199) == pytest.approx(0.001)
 
 
+def test_the_backbone_has_a_rate_of_its_own(tmp_path, data):
+    frozen = run_of(tmp_path, data, epochs=1, trunk_rate=0.0)
+    start = torch.load(frozen.path / "last.pt", weights_only=True)
+    groups = start["optimizers"]["net"]["param_groups"]
+    assert [g["times"] for g in groups] == [0.0, 1.0]
+    trained = run_of(tmp_path, data, epochs=1)
+    alike = torch.load(trained.path / "last.pt", weights_only=True)["optimizers"]["net"]["param_groups"]
+    assert [g["times"] for g in alike] == [1.0]
+    torch.manual_seed(0)
+    from cac_core import evaluate
+
+    fresh = evaluate.build(frozen.recipe, 6, 1, 16).state_dict()
+    assert torch.equal(start["method"]["backbone.conv1.weight"], fresh["backbone.conv1.weight"])
+    assert not torch.equal(start["method"]["classify.weight"], fresh["classify.weight"])
+
+
 def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
     monkeypatch.setattr(train, "SNAPSHOTS", 4)
     shots = run_of(tmp_path, data, epochs=8, batch=860, lr=0.01).snapshots()

@@ -1,0 +1,133 @@
+"""Published weights as runs: the files of cac-openset (Miller et al., WACV 2021), for all its data sets.
+
+A file holds {"net": state, ...}: CAC's with the anchors, under the old key "means" or the new one "anchors", or the
+closed-set network's without. It is read without unpickling, checked key by key, and becomes an ordinary run that can be
+evaluated, with the normalisation it was published with.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from cac_core import data, evaluate, runs
+from cac_core.recipe import Recipe, compose, slug
+from cac_core.runs import Run
+from cac_core.train import record_of
+
+# mean and std of the channels that the published networks were trained with, trial by trial (cac-openset's
+# config.json; those of the class lists of 2020, which the weights belong to)
+PUBLISHED = json.loads((Path(__file__).parent / "published_scales.json").read_text("utf-8"))
+FAMILY = "cac-2020"
+LAYOUT = re.compile(r"(?P<dataset>[A-Za-z0-9+]+)_(?P<trial>\d+)_(?P<kind>\w+)\.pth")
+
+
+def found(path: Path) -> list[Path]:
+    """The weight files of a path: itself, or, in a folder of cac-openset's layout, all of them.
+
+    The repository keeps networks/weights/<dataset>/<dataset>_<trial>_<kind>.pth.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no file or folder {path}.")
+    files = sorted(f for f in path.rglob("*.pth") if LAYOUT.fullmatch(f.name))
+    if not files:
+        raise FileNotFoundError(f"{path} holds no weight file named like CIFAR10_0_CACclassifierAnchorLoss.pth.")
+    return files
+
+
+def import_weights(
+    file: Path, store: Path, root: Path, *, dataset: str | None = None, trial: str | None = None, family: str = FAMILY
+) -> Run:
+    """Make a run of a published weight file, without its outputs; `evaluate` writes those.
+
+    The data set and the trial are read from the file's name where they are not said. Raises ValueError where the file
+    is no such network, or where the split is not the one that it was trained on.
+    """
+    named = LAYOUT.fullmatch(file.name)
+    dataset, trial = dataset or (named and named["dataset"]), trial or (named and named["trial"])
+    if not dataset or trial is None:
+        raise ValueError(
+            f"{file.name} does not say which data set and trial it belongs to; give --dataset and --trial."
+        )
+    if dataset not in PUBLISHED:
+        raise ValueError(f"No weights are published for {dataset!r}; there are some for {', '.join(PUBLISHED)}.")
+    state = _read(file)
+    method = "cac" if "anchors" in state else "cross_entropy"
+    recipe = compose("paper", dataset=dataset, trial=str(trial), family=family, method=method, backbone="plain")
+    row = data.row_of(dataset, root)
+    split = data.trial_of(recipe, row)
+    _check_family(recipe, row, split)
+    weights = _renamed(state, file)
+    network = evaluate.build(recipe, len(split.known), row.channels, row.size)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{file} is not the network of CAC's {dataset}: {error}") from error
+    kind = slug(named["kind"] if named else file.stem)
+    run = Run(store / f"published-{slug(dataset)}-{family}-{recipe.trial}-{kind}"[:64].rstrip("-"))
+    images = data.load(dataset, root)
+    scales = PUBLISHED[dataset]
+    scale = scales[min(int(recipe.trial), len(scales) - 1)]  # those of CIFAR+N are one for all trials
+    record = record_of(recipe, split, row, (scale["mean"], scale["std"]), data.digest(images))
+    # which images the authors validated on is not published in our order: class means are taken over all
+    runs.write_json(run.path / "recipe.json", record | {"imported_from": file.name, "trains_on": "all"})
+    fresh = run.path / ".best.safetensors.tmp"
+    save_file(weights, fresh, evaluate.weights_metadata(recipe, split, recipe.epochs))
+    fresh.replace(run.path / "best.safetensors")
+    runs.write_json(run.path / "status.json", {"state": "finished", "reason": f"Imported from {file.name}."})
+    return run
+
+
+def _check_family(recipe: Recipe, row: data.Dataset, split: data.Trial) -> None:
+    """The weights were trained on the class lists of 2020: another family's is theirs only if the knowns agree."""
+    trained = data.trial_of(
+        compose("paper", dataset=recipe.dataset, trial=recipe.trial, family=FAMILY, backbone="plain"), row
+    )
+    if trained.known == split.known:
+        return
+    seen = [row.classes[c] for c in split.unknown if c in trained.known]
+    raise ValueError(
+        f"The published weights of {recipe.dataset} were trained on the class lists of the family {FAMILY}, in which "
+        f"trial {recipe.trial} knows {', '.join(row.classes[c] for c in trained.known)}. In the family {recipe.family} "
+        f"{', '.join(seen) or 'some of them'} would count as unknown, although the network has seen them. Import them "
+        f"with --family {FAMILY}."
+    )
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    """The state of the network in a weight file; anchors under one name. Nothing in the file is run."""
+    try:
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes torch.load say
+        raise ValueError(
+            f"{file} cannot be read as weights: damaged, or holding more than numbers, which is not run. ({error})"
+        ) from error
+    state = stored.get("net") if isinstance(stored, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f'{file} is no weight file of cac-openset: it must hold {{"net": weights by name, ...}}.')
+    state = dict(state)
+    if "means" in state:
+        state["anchors"] = state.pop("means")
+    return state
+
+
+def _renamed(state: dict[str, Any], file: Path) -> dict[str, torch.Tensor]:
+    """cac-openset's keys to ours; its second names for the same weights, and its covariances, are left out."""
+    weights = {}
+    for key, value in state.items():
+        if re.fullmatch(r"encoder\.(conv|bn)\d\.\w+", key):
+            weights["backbone." + key.removeprefix("encoder.")] = value
+        elif key in ("classify.weight", "classify.bias"):
+            weights[key] = value
+        elif key == "anchors":
+            weights[key] = value.float()
+        elif not re.fullmatch(r"encoder\.encoder\d\.[\w.]+|covars|invcovars", key):
+            raise ValueError(f"{file} holds {key!r}, which CAC's network does not have: it is another architecture.")
+    return {key: value.contiguous() for key, value in weights.items()}

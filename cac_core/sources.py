@@ -1,0 +1,329 @@
+"""Where the images of each data set are and how they are read: files in, uint8 arrays out.
+
+Each data set has two functions. X_source(root, name) lists the files that it reads, or raises FileNotFoundError that
+says how to get them. read_X(root, name, row) gives {"train": (pixels, classes), "test": ...}, or {"all": ...} where
+there is no test part of its own: pixels [N, size, size, channels] uint8 and class numbers [N].
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cac_core.images import ENDINGS, Format, at_size, prepare
+
+SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
+Parts = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def read_digits(root: Path, name: str, row: Format) -> Parts:
+    # scikit-learn's own file, read without importing scikit-learn, which would take two seconds
+    table = np.loadtxt(digits_source(root, name)[0], delimiter=",")
+    small = (table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)  # it counts from 0 to 16
+    return {"all": (np.stack([at_size(Image.fromarray(image), row) for image in small]), table[:, -1].astype(np.int64))}
+
+
+def digits_source(root: Path, name: str) -> list[Path]:
+    import importlib.util
+
+    package = Path(importlib.util.find_spec("sklearn").origin).parent
+    return [package / "datasets" / "data" / "digits.csv.gz"]
+
+
+def mnist_source(root: Path, name: str) -> list[Path]:
+    kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
+    return _all_here("MNIST", root, [root / "MNIST" / "raw" / f"{p}-{k}" for p in ("train", "t10k") for k in kinds])
+
+
+def read_mnist(root: Path, name: str, row: Format) -> Parts:
+    from torchvision import datasets
+
+    parts = {}
+    for part in ("train", "test"):
+        with _named_where_damaged("MNIST", root / "MNIST" / "raw", root):
+            raw = datasets.MNIST(str(root), train=part == "train")
+            images, classes = _checked(raw.data.numpy(), raw.targets.numpy(), 10)
+            parts[part] = np.stack([at_size(Image.fromarray(image), row) for image in images]), classes
+    return parts
+
+
+def read_folder(root: Path, name: str, row: Format) -> Parts:
+    return {part: _decoded(files, root / name, row) for part, files in folder_files(root, name).items()}
+
+
+def _decoded(files: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[np.ndarray, np.ndarray]:
+    """Image files with their class numbers, read; the error names those that cannot be."""
+    from tqdm import tqdm
+
+    pixels, broken = np.empty((len(files), row.size, row.size, row.channels), np.uint8), []
+    for n, (file, _) in enumerate(tqdm(files, desc=f"reading {folder.name}", unit="image", disable=None)):
+        try:
+            pixels[n] = prepare(file, row).pixels
+        except ValueError as error:
+            broken.append(f"{file.relative_to(folder)}: {error}")
+    if broken:
+        more = f"\n... and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise ValueError(
+            f"{len(broken)} of {len(files)} files in {folder} cannot be read as images:\n"
+            + "\n".join(broken[:5])
+            + more
+            + "\nMend or remove them, and start again."
+        )
+    return pixels, np.array([label for _, label in files])
+
+
+def folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
+    """Each part's files with their class numbers; the classes are those of the train part, in alphabetical order."""
+    folder = root / name
+    here = [part for part in ("train", "test") if (folder / part).is_dir()]
+    if len(here) == 1:
+        missing = "test" if here == ["train"] else "train"
+        raise ValueError(
+            f"{folder} has a folder {here[0]} but no folder {missing}. Add it, or put the class folders right into "
+            f"{folder}; then a fifth of the images become test images."
+        )
+    split = len(here) == 2
+    classes = folder_classes(folder)
+    parts = {}
+    for part in ("train", "test") if split else ("all",):
+        parts[part] = _class_files(folder / part if split else folder, classes)
+    return parts
+
+
+def _class_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """The image files of each class folder, with the class's number."""
+    found = []
+    for label, cls in enumerate(classes):
+        here = folder / cls
+        files = sorted(f for f in here.glob("*") if f.suffix.lower() in ENDINGS) if here.is_dir() else []
+        if not files:
+            raise ValueError(
+                f"The class folder {here} holds no image ({', '.join(ENDINGS)}). Put some in, or remove the class"
+                " everywhere."
+            )
+        found += [(file, label) for file in files]
+    return found
+
+
+def folder_classes(folder: Path) -> tuple[str, ...]:
+    base = folder / "train" if (folder / "train").is_dir() and (folder / "test").is_dir() else folder
+    return tuple(sorted(d.name for d in base.iterdir() if d.is_dir() and not d.name.startswith(".")))
+
+
+def folder_source(root: Path, name: str) -> list[Path]:
+    files = [file for part in folder_files(root, name).values() for file, _ in part]
+    settings = root / name / SETTINGS
+    return [*files, settings] if settings.is_file() else files
+
+
+# --- data sets that torchvision reads --------------------------------------------------------------------------------
+
+
+def svhn_source(root: Path, name: str) -> list[Path]:
+    return _all_here("SVHN", root, [root / "SVHN" / f"{part}_32x32.mat" for part in ("train", "test")])
+
+
+def read_svhn(root: Path, name: str, row: Format) -> Parts:
+    from torchvision import datasets
+
+    parts = {}
+    for part in ("train", "test"):
+        with _named_where_damaged("SVHN", root / "SVHN", root):
+            raw = datasets.SVHN(str(root / "SVHN"), split=part)
+            parts[part] = _checked(raw.data.transpose(0, 2, 3, 1), raw.labels, 10)
+    return parts
+
+
+FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm
+"""
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR100 = tuple(FINE.split())  # its fine classes, in the order of their numbers
+
+
+def cifar10_source(root: Path, name: str) -> list[Path]:
+    """torchvision's files, or an image folder named cifar10."""
+    official = root / "cifar-10-batches-py"
+    if not official.is_dir() and (root / "cifar10").is_dir():
+        return folder_source(root, "cifar10")
+    files = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
+    return _all_here("CIFAR10", root, [official / file for file in files], f"or an image folder {root / 'cifar10'}")
+
+
+def read_cifar10(root: Path, name: str, row: Format) -> Parts:
+    if (root / "cifar-10-batches-py").is_dir():
+        from torchvision import datasets
+
+        with _named_where_damaged("CIFAR10", root / "cifar-10-batches-py", root):
+            raw = {part: datasets.CIFAR10(str(root), train=part == "train") for part in ("train", "test")}
+            return {part: _checked(r.data, np.array(r.targets), 10) for part, r in raw.items()}
+    if (found := folder_classes(root / "cifar10")) != CIFAR10:
+        raise ValueError(
+            f"{root / 'cifar10'} must hold the ten class folders {', '.join(CIFAR10)} in train and in test; it has "
+            f"{', '.join(found) or 'none'}."
+        )
+    return read_folder(root, "cifar10", row)
+
+
+def cifar100_source(root: Path, name: str) -> list[Path]:
+    """The test images: torchvision's files, or the image folder cifar100/test."""
+    official, folder = root / "cifar-100-python", root / "cifar100" / "test"
+    if not official.is_dir() and folder.is_dir():
+        return [file for file, _ in _class_files(folder, folder_classes(folder))]
+    return _all_here("CIFAR100", root, [official / f for f in ("test", "meta")], f"or an image folder {folder}")
+
+
+def read_cifar100(root: Path, name: str, row: Format) -> Parts:
+    if (root / "cifar-100-python").is_dir():
+        from torchvision import datasets
+
+        with _named_where_damaged("CIFAR100", root / "cifar-100-python", root):
+            raw = datasets.CIFAR100(str(root), train=False)
+            return {"test": _checked(raw.data, np.array(raw.targets), 100)}
+    folder = root / "cifar100" / "test"
+    if (count := len(folder_classes(folder))) != 100:
+        raise ValueError(f"{folder} must hold the 100 class folders of CIFAR-100; it has {count}.")
+    return {"test": _decoded(_class_files(folder, CIFAR100), root / "cifar100", row)}
+
+
+def cifar_plus_source(root: Path, name: str) -> list[Path]:
+    return cifar10_source(root, name) + cifar100_source(root, name)
+
+
+def read_cifar_plus(root: Path, name: str, row: Format) -> Parts:
+    """CIFAR-10, and behind its test images those of CIFAR-100, whose classes count from 10 on."""
+    parts, more = read_cifar10(root, name, row), read_cifar100(root, name, row)["test"]
+    pixels, classes = parts["test"]
+    return parts | {"test": (np.concatenate([pixels, more[0]]), np.concatenate([classes, more[1] + 10]))}
+
+
+def tinyimagenet_source(root: Path, name: str) -> list[Path]:
+    folder = root / "tiny-imagenet-200"
+    lists = _all_here(
+        "TinyImageNet", root, [folder / "wnids.txt", folder / "words.txt", folder / "val" / "val_annotations.txt"]
+    )
+    return [
+        *lists,
+        *sorted((folder / "train").glob("*/images/*.JPEG")),
+        *sorted((folder / "val/images").glob("*.JPEG")),
+    ]
+
+
+def tinyimagenet_classes(root: Path) -> tuple[str, ...]:
+    """The names of the 200 classes in the order of their WordNet numbers, which is that of their class numbers."""
+    folder = root / "tiny-imagenet-200"
+    _all_here("TinyImageNet", root, [folder / "wnids.txt", folder / "words.txt"])
+    words = dict(line.split("\t", 1) for line in (folder / "words.txt").read_text("utf-8").splitlines() if "\t" in line)
+    numbers = _wnids(folder)
+    names = [words.get(number, number).split(",")[0].strip() for number in numbers]
+    return tuple(n if names.count(n) == 1 else f"{n} ({number})" for n, number in zip(names, numbers, strict=True))
+
+
+def read_tinyimagenet(root: Path, name: str, row: Format) -> Parts:
+    """Its val images are the test images; a training class that is not here has no training images."""
+    folder = root / "tiny-imagenet-200"
+    numbers = {wnid: i for i, wnid in enumerate(_wnids(folder))}
+    train = [(f, numbers[f.parent.parent.name]) for f in sorted((folder / "train").glob("*/images/*.JPEG"))
+             if f.parent.parent.name in numbers]  # fmt: skip
+    test = []
+    for number, line in enumerate((folder / "val" / "val_annotations.txt").read_text("utf-8").splitlines(), 1):
+        file, *rest = line.split("\t")
+        if not rest or rest[0] not in numbers:
+            raise ValueError(
+                f"{folder / 'val' / 'val_annotations.txt'}, line {number}: {line[:60]!r} names no class of wnids.txt."
+            )
+        test.append((folder / "val" / "images" / file, numbers[rest[0]]))
+    if not train or not test:
+        raise ValueError(f"{folder} holds no {'training' if test else 'validation'} images.")
+    return {"train": _decoded(train, folder, row), "test": _decoded(test, folder, row)}
+
+
+def _wnids(folder: Path) -> list[str]:
+    wnids = sorted((folder / "wnids.txt").read_text("utf-8").split())
+    if len(wnids) != 200:
+        raise ValueError(f"{folder / 'wnids.txt'} must name 200 classes; it names {len(wnids)}.")
+    return wnids
+
+
+# --- getting them ----------------------------------------------------------------------------------------------------
+
+# where they come from, and under what licence
+ABOUT = {
+    "digits": ("UCI's optical recognition of handwritten digits, test part, as in scikit-learn", "CC BY 4.0"),
+    "MNIST": ("LeCun, Cortes and Burges, 1998", "CC BY-SA 3.0"),
+    "SVHN": ("Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers", "for non-commercial use only"),
+    "CIFAR10": ("Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html", "none stated"),
+    "CIFAR+10": ("knowns of CIFAR-10, ten unknown classes of CIFAR-100", "none stated"),
+    "CIFAR+50": ("knowns of CIFAR-10, fifty unknown classes of CIFAR-100", "none stated"),
+    "TinyImageNet": ("Stanford CS231n, http://cs231n.stanford.edu", "ImageNet's: for non-commercial research"),
+}
+# what to put where by hand, where there is no internet
+BY_HAND = {
+    "MNIST": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte into "
+    "{root}/MNIST/raw",
+    "SVHN": "train_32x32.mat and test_32x32.mat from http://ufldl.stanford.edu/housenumbers into {root}/SVHN",
+    "CIFAR10": "cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
+    "CIFAR100": "cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
+    "TinyImageNet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked, into {root}",
+}
+
+
+def download(name: str, root: Path) -> None:
+    """One of BY_HAND into the data root, with a progress bar and its checksum tested; torchvision does the work."""
+    from torchvision import datasets
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if name == "MNIST":
+            datasets.MNIST(str(root), download=True)
+        elif name == "SVHN":
+            for part in ("train", "test"):
+                datasets.SVHN(str(root / "SVHN"), split=part, download=True)
+        elif name == "CIFAR10":
+            datasets.CIFAR10(str(root), download=True)
+        elif name == "CIFAR100":
+            datasets.CIFAR100(str(root), train=False, download=True)
+        else:
+            url, md5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+            download_and_extract_archive(url, str(root), md5=md5)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"{name} could not be downloaded ({error}). Without internet, put {BY_HAND[name].format(root=root)}."
+        ) from error
+
+
+def _all_here(name: str, root: Path, files: list[Path], otherwise: str = "") -> list[Path]:
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(
+            f"{name} is not under {root} ({missing[0]} is missing{f', {otherwise} too' if otherwise else ''}). Get it "
+            f"with:\n    python -m cac_core fetch {name} --data {root}\n"
+            f"or put {BY_HAND[name].format(root=root)}."
+        )
+    return files
+
+
+@contextlib.contextmanager
+def _named_where_damaged(name: str, folder: Path, root: Path) -> Iterator[None]:
+    """What a damaged file makes a reader raise becomes an error that says which data set, and how to mend it."""
+    try:
+        yield
+    except Exception as error:  # each format has its own
+        raise ValueError(
+            f"The files in {folder} are damaged ({error or type(error).__name__}). Delete them and get them again:\n"
+            f"    python -m cac_core fetch {name} --data {root}"
+        ) from error
+
+
+def _checked(pixels: np.ndarray, classes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(pixels) != len(classes) or not len(classes) or classes.min() < 0 or classes.max() >= count:
+        raise ValueError(f"{len(classes)} labels below {count} do not go with images {pixels.shape}")
+    return np.ascontiguousarray(pixels), classes

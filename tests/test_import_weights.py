@@ -1,0 +1,191 @@
+"""Published weights as runs: files of cac-openset's format (made here), and the real ones where they are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from cac_core import evaluate, judge, runs, sources
+from cac_core.import_weights import PUBLISHED, found, import_weights
+from cac_core.recipe import PAPER, compose
+
+ROOT = Path(__file__).parents[1]
+NAME = "CIFAR10_0_CACclassifierAnchorLoss.pth"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """CIFAR-10 as an image folder, with few images."""
+    place, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for part, count in (("train", 5), ("test", 2)):
+        for cls in sources.CIFAR10:
+            (place / "cifar10" / part / cls).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(
+                    place / "cifar10" / part / cls / f"{i}.png"
+                )
+    return place
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return evaluate.build(compose(backbone="plain"), 6, 3, 32)
+
+
+def published(network, **changes):
+    """A state as cac-openset saves it, second names and covariances included."""
+    state = {}
+    for key, value in network.state_dict().items():
+        if key.startswith("backbone."):
+            state[key.replace("backbone.", "encoder.")] = value
+            state["encoder.encoder1.0.weight"] = value
+        elif key != "anchors":
+            state[key] = value
+    old = {"means": 10 * torch.eye(6, dtype=torch.float64), "covars": torch.zeros(6, 6), "invcovars": torch.zeros(6, 6)}
+    state |= {**old, **changes}
+    return {"net": {k: v for k, v in state.items() if v is not None}, "acc": 93.3, "epoch": 5}
+
+
+@pytest.fixture
+def file(tmp_path, network):
+    path = tmp_path / NAME
+    torch.save(published(network), path)
+    return path
+
+
+def test_a_file_becomes_a_run_that_is_evaluated_like_any_other(file, network, root, tmp_path):
+    run = import_weights(file, tmp_path / "runs", root)
+    assert run.problem() == "" and run.state == "finished" and run.recipe.family == "cac-2020"
+    assert run.known_names == ["bird", "cat", "deer", "frog", "ship", "truck"]
+    assert run.stats == ((0.4858, 0.4771, 0.4326), (0.2422, 0.2374, 0.2547))
+    weights = load_file(run.path / "best.safetensors")
+    assert all(torch.equal(weights[k], v) for k, v in network.state_dict().items())
+    evaluate.evaluate(run, root, device="cpu")
+    train = run.outputs("train")
+    assert len(train) == 2 * 30 and train.mirrored.sum() == 30  # all known training images, and their mirror images
+    assert judge.report(run, "gamma")["knowns"] == 12
+
+
+@pytest.mark.parametrize("key", ["means", "anchors"])
+def test_old_and_new_keys_of_the_anchors(tmp_path, network, root, key):
+    path = tmp_path / NAME
+    torch.save(published(network, **{"means": None, key: 7 * torch.eye(6, dtype=torch.float64)}), path)
+    weights = load_file(import_weights(path, tmp_path / "runs", root).path / "best.safetensors")
+    assert torch.equal(weights["anchors"], 7 * torch.eye(6))
+
+
+def test_a_closed_set_network_has_no_anchors(tmp_path, network, root):
+    path = tmp_path / "CIFAR10_0_closedSetClassifier.pth"
+    torch.save(published(network, means=None, covars=None, invcovars=None), path)
+    run = import_weights(path, tmp_path / "runs", root)
+    assert run.recipe.method == "cross_entropy" and "anchors" not in load_file(run.path / "best.safetensors")
+
+
+def test_data_set_and_trial_are_said_where_the_name_does_not(file, tmp_path, root):
+    path = file.rename(tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match="give --dataset and --trial"):
+        import_weights(path, tmp_path / "runs", root)
+    assert import_weights(path, tmp_path / "runs", root, dataset="CIFAR10", trial="0").recipe.trial == "0"
+
+
+def test_another_familys_split_is_refused_with_the_classes_it_has_seen(file, tmp_path, root):
+    with pytest.raises(ValueError, match=r"cat, frog, ship would count as unknown, although the network has seen them"):
+        import_weights(file, tmp_path / "runs", root, family="osrci")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (lambda n: published(n, **{"classify.weight": torch.zeros(4, 2048)}), "is not the network of CAC's CIFAR10"),
+        (lambda n: published(n, **{"classify.bias": None}), "is not the network of CAC's CIFAR10"),
+        (lambda n: published(n, **{"fc.weight": torch.zeros(2)}), "holds 'fc.weight'.*another architecture"),
+        (lambda n: n.state_dict(), "is no weight file of cac-openset"),
+        (lambda n: {"net": 5}, "is no weight file of cac-openset"),
+        (lambda n: [1, 2], "is no weight file of cac-openset"),
+    ],
+)
+def test_what_is_another_network_is_refused(tmp_path, network, root, state, says):
+    torch.save(state(network), tmp_path / NAME)
+    with pytest.raises(ValueError, match=says):
+        import_weights(tmp_path / NAME, tmp_path / "runs", root)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no weights"])
+def test_damaged_files_are_refused(file, tmp_path, root, damage):
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        import_weights(file, tmp_path / "runs", root)
+
+
+def test_a_file_that_would_run_code_is_refused_not_run(tmp_path, root):
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "sprung"),))
+
+    torch.save({"net": {"a": Trap()}}, tmp_path / NAME)
+    with pytest.raises(ValueError, match="which is not run"):
+        import_weights(tmp_path / NAME, tmp_path / "runs", root)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_of_the_repositorys_layout_gives_all_its_files(tmp_path):
+    for name in ("MNIST/MNIST_3_CACclassifierAnchorLoss.pth", "CIFAR+10/CIFAR+10_0_closedSetClassifier.pth", "x/a.pth"):
+        (tmp_path / "networks/weights" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "networks/weights" / name).touch()
+    assert [f.parent.name for f in found(tmp_path)] == ["CIFAR+10", "MNIST"]
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        found(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="no weight file named like"):
+        found(tmp_path / "networks/weights/x")
+
+
+def test_there_are_scales_for_every_data_set_of_the_paper():
+    assert set(PUBLISHED) == set(PAPER)
+    assert {len(scales) for scales in PUBLISHED.values()} == {1, 5}
+
+
+# the real files: cac-openset's, in a folder beside the real data
+
+
+@pytest.mark.parametrize(
+    ("dataset", "centres", "accuracy", "gamma", "distance", "off"),
+    [
+        ("CIFAR10", "means", 0.92483, 0.74572, 0.69163, 0.0005),
+        ("CIFAR10", "anchors", 0.92467, 0.75176, 0.71359, 0.0005),
+        ("MNIST", "anchors", 0.99788, 0.98671, 0.98627, 0.002),
+    ],
+)
+def test_the_published_weights_give_their_reference_values(
+    data_root, tmp_path_factory, dataset, centres, accuracy, gamma, distance, off
+):
+    file = data_root / "cac-openset-weights" / f"{dataset}_0_CACclassifierAnchorLoss.pth"
+    if not file.is_file():
+        pytest.skip(f"{file} is not here")
+    store = tmp_path_factory.getbasetemp() / "published"
+    run = runs.Run(store / f"published-{dataset.lower()}-cac-2020-0-cacclassifieranchorloss")
+    if not run.written:
+        run = import_weights(file, store, data_root)
+        evaluate.evaluate(run, data_root)
+    got = judge.report(run, "gamma", centres=centres)
+    assert got["accuracy"] == pytest.approx(accuracy, abs=off)
+    assert got["auroc"] == pytest.approx(gamma, abs=off)
+    assert judge.report(run, "distance", centres=centres)["auroc"] == pytest.approx(distance, abs=off)
+
+
+def test_the_command_line_imports(file, root, tmp_path):
+    line = ["import-weights", str(file), "--dataset", "CIFAR10", "--trial", "0", "--family", "cac-2020", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cac_core", *line, "--runs", str(tmp_path / "r"), "--data", str(root)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["runs"][0]["run"] == "published-cifar10-cac-2020-0-cacclassifieranchorloss"
