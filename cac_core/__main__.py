@@ -3,6 +3,7 @@
 python -m cac_core train --dataset digits --trial 0 --method cac --backbone small --epochs 20 --seed 0
 python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
 python -m cac_core predict RUN IMAGE...
+python -m cac_core sweep RUN [--temperatures 1 10 1000] [--magnitudes 0 0.0014]
 python -m cac_core runs
 python -m cac_core data
 python -m cac_core fetch MNIST
@@ -128,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--trial", help="if the file's name does not say it")
     weights.add_argument("--family", default="cac-2020", help="the class lists that they were trained on: cac-2020")
 
+    sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation")
+    sweep.add_argument("run", metavar="RUN", help="a path or an id")
+    sweep.add_argument("--temperatures", type=float, nargs="+", metavar="T", help="0.5 1 2 5 10 100 1000, if not said")
+    sweep.add_argument("--magnitudes", type=float, nargs="+", metavar="E", help="on the scale 0 to 1 of a pixel")
+    sweep.add_argument("--device", default="auto")
+
     command("runs", "the runs there are")
     command("data", "the data sets there are: here or not, where they come from, their licences")
     fetch = command("fetch", "download a data set")
@@ -232,7 +239,7 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, images, judge, runs
+    from cac_core import data, images, judge, runs, scorers
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
     scorer = _scorer(run, a, options)
@@ -255,7 +262,12 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         if not run.written:
             evaluate.evaluate(run, root, device=a.device)
         pixels = np.stack([p.pixels for _, p in prepared])
-        logits, features = network.outputs(pixels, magnitude=a.magnitude, temperature=a.odin_temperature)
+        logits, features = network.outputs(
+            pixels,
+            magnitude=a.magnitude,
+            temperature=a.odin_temperature,
+            centres=scorers.moved_by(run.outputs("train")),
+        )
         verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
         judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
     results = [
@@ -308,6 +320,33 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
     return {"runs": rows}, lines or [none]
 
 
+def _sweep(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, evaluate, judge, runs, sweep
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    if not run.written:
+        evaluate.evaluate(run, root, device=a.device, progress=None if a.json else _bar())
+    axes = {"temperatures": a.temperatures, "magnitudes": a.magnitudes}
+    axes = {name: tuple(values) for name, values in axes.items() if values}
+    result = judge.plain(sweep.sweep(run, root, **axes, device=a.device, progress=None if a.json else _bar()))
+    lines = ["AUROC of gamma; rows: temperature, columns: magnitude", " " * 8 + "".join(
+        f"{e:>9g}" for e in result["magnitudes"])]  # fmt: skip
+    for temperature in result["temperatures"]:
+        row = [c["scores"]["gamma"]["auroc"] for c in result["cells"] if c["temperature"] == temperature]
+        lines.append(f"{temperature:8g}" + "".join(f"{'-' if v is None else format(v, '9.4f'):>9}" for v in row))
+    for name, how in {
+        "chosen": "without any unknown",
+        "oracle": "looking at the test unknowns, for study only",
+    }.items():
+        cell = result[name]["gamma"]
+        if cell:
+            lines.append(
+                f"{name} ({how}): T {cell['temperature']:g}, magnitude {cell['magnitude']:g}, "
+                + ("no unknowns to test on" if cell["auroc"] is None else f"AUROC {cell['auroc']:.4f}")
+            )
+    return result, lines
+
+
 def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import data, import_weights, runs
 
@@ -351,6 +390,7 @@ COMMANDS = {
     "train": _train,
     "eval": _eval,
     "predict": _predict,
+    "sweep": _sweep,
     "import-weights": _import_weights,
     "runs": _runs,
     "data": _data,

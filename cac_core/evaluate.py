@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,13 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import data, judge, runs
+from cac_core import data, judge, losses, runs
 from cac_core.batches import device_of, normalised, on_device, scale_of
 from cac_core.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
 from cac_core.runs import Broken, Run
-from cac_core.scorers import Outputs
+from cac_core.scorers import Outputs, positive
 
 BATCH = 256
 FORMAT = "anchorscope 1"
@@ -49,6 +49,7 @@ class Network:
         mirror: bool = False,
         magnitude: float = 0.0,
         temperature: float = 1.0,
+        centres: np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Logits [N, C] and pooled features [N, P], float32, of images [N, H, W, C] uint8.
@@ -56,9 +57,12 @@ class Network:
         mirror turns every image left to right first. A magnitude above 0 perturbs them first, as `perturbed` does.
         """
         logits, features = [], []
+        if centres is not None:
+            centres = torch.as_tensor(centres, dtype=torch.float32, device=self.device)
         for start in range(0, len(pixels), BATCH):
             x = on_device(pixels[start : start + BATCH], self.device).float() / 255
-            x = perturbed(self, x.flip(3) if mirror else x, magnitude=magnitude, temperature=temperature)
+            x = x.flip(3) if mirror else x
+            x = perturbed(self, x, magnitude=magnitude, temperature=temperature, centres=centres)
             with torch.no_grad():
                 z, f = self(x)
                 logits.append(z.cpu().numpy())
@@ -71,25 +75,45 @@ class Network:
 
 
 def perturbed(
-    network: Network, x: Float[Tensor, "N C H W"], *, magnitude: float, temperature: float = 1.0
+    network: Network,
+    x: Float[Tensor, "N C H W"],
+    *,
+    magnitude: float,
+    temperature: float = 1.0,
+    centres: Float[Tensor, "C C"] | None = None,
 ) -> Float[Tensor, "N C H W"]:
-    """ODIN's input perturbation: every pixel a step of magnitude towards the predicted class.
+    """ODIN's input perturbation: every pixel a step of this magnitude towards the predicted class, see `steps`.
 
-    x - magnitude * sign(gradient of cross-entropy(affinity / T, predicted class)), images and magnitude on the scale 0
-    to 1. Liang et al., ICLR 2018, with CAC's -distance in the place of the logits. The gradient is taken before the
-    normalisation, which is the paper's division by each channel's standard deviation. Magnitude 0 gives x itself.
+    Images and magnitude are on the scale 0 to 1. Magnitude 0 gives x itself.
     """
     if not (np.isfinite(magnitude) and magnitude >= 0):
         raise ValueError(f"The magnitude of a perturbation is a number of at least 0, not {magnitude}.")
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"The temperature must be a positive number, not {temperature}.")
     if magnitude == 0:
         return x
+    (step,) = steps(network, x, (positive(temperature, "temperature"),), centres)
+    return (x - magnitude * step).detach()
+
+
+def steps(
+    network: Network,
+    x: Float[Tensor, "N C H W"],
+    temperatures: Sequence[float],
+    centres: Float[Tensor, "C C"] | None = None,
+) -> Iterator[Float[Tensor, "N C H W"]]:
+    """For each temperature T the sign of the gradient of cross-entropy(affinity / T, predicted class).
+
+    Liang et al., ICLR 2018, with -d in the place of the logits for CAC, d the distances to centres (without any: the
+    method's own anchors). The gradient is taken before the normalisation, which is the paper's division by each
+    channel's standard deviation. One forward for all temperatures, one backward for each; no parameter gets a gradient.
+    """
     x = x.detach().requires_grad_()
-    affinity = network.method.affinity(network(x)[0])
-    loss = F.cross_entropy(affinity / temperature, affinity.argmax(1), reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, x)
-    return (x - magnitude * gradient.sign()).detach()
+    logits = network(x)[0]
+    affinity = network.method.affinity(logits) if centres is None else -losses.distances(logits, centres)
+    label = affinity.argmax(1)
+    for n, temperature in enumerate(temperatures, 1):
+        loss = F.cross_entropy(affinity / temperature, label, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x, retain_graph=n < len(temperatures))
+        yield gradient.sign()
 
 
 def weights_metadata(recipe: Recipe, trial: data.Trial, epoch: int) -> dict[str, str]:

@@ -125,6 +125,11 @@ def class_means(train: Outputs) -> np.ndarray:
     return means
 
 
+def moved_by(train: Outputs) -> np.ndarray | None:
+    """The centres that a perturbation is taken towards: a run with anchors has its class means, another its logits."""
+    return None if train.anchors is None else class_means(train)
+
+
 CENTRES = ("means", "anchors")
 
 

@@ -27,6 +27,7 @@ FLOORS = {
     "cac_core.batches": 7,
     "cac_core.evaluate": 8,
     "cac_core.import_weights": 10,
+    "cac_core.sweep": 9,
     "cac_core.train": 9,
     "cac_core.project": 9,
     "cac_core.launch": 10,
@@ -46,7 +47,8 @@ ALLOWED = {  # outside these modules, nowhere
     "umap": ("cac_core.project",),
     "sklearn": ("cac_core.project",),
     "torch": tuple(
-        f"cac_core.{m}" for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "import_weights")
+        f"cac_core.{m}"
+        for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "sweep", "import_weights")
     ),
     "torchvision": ("cac_core.backbones", "cac_core.sources"),
     "efficientnet_pytorch": ("cac_core.backbones",),
