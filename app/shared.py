@@ -175,7 +175,8 @@ def empty_store() -> None:
         "There is no trained network yet. This trains one in half a minute, without internet:", icon=":material/school:"
     )
     st.code(TRAIN, language="bash")
-    st.markdown(f"Then reload this page. Runs are looked for in `{plain(str(runs.store_of().absolute()))}`.")
+    st.markdown("Then reload this page. Runs are looked for in:")
+    st.code(str(runs.store_of().absolute()), language=None)
     st.button("Look again", icon=":material/refresh:")
 
 

@@ -10,7 +10,6 @@ from cac_core.runs import Run, unknown_split
 from cac_core.scorers import (
     SCORERS,
     Outputs,
-    Verdict,
     centres_of,
     default_for,
     distances,
@@ -23,12 +22,6 @@ from cac_core.scorers import (
 
 UNKNOWN = "unknown"  # the decision that is no class
 KEPT = 0.95  # the share of validation knowns that the default theta keeps
-
-
-def verdicts(run: Run, scorer: str, *splits: str, **options: Any) -> list[tuple[Verdict, Outputs]]:
-    """What a scorer, fitted on the run's training outputs, says of each split, and the outputs it said it of."""
-    judge = judge_of(scorer, run.outputs("train"), **options)
-    return [(judge(outputs), outputs) for outputs in (run.outputs(split) for split in splits)]
 
 
 def report(

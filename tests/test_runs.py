@@ -12,6 +12,7 @@ import pytest
 
 from cac_core import judge, metrics, runs
 from cac_core.runs import Broken, Run, every, find
+from cac_core.scorers import judge_of
 from tests import reference
 
 # --- recipe.json -----------------------------------------------------------------------------------------------------
@@ -476,7 +477,7 @@ def test_the_report_is_what_the_outputs_give(make_run):
 @pytest.mark.parametrize("scorer", judge.SCORERS)
 def test_theta_is_the_order_statistic_of_the_validation_knowns(make_run, scorer):
     run = make_run()
-    ((verdict, _),) = judge.verdicts(run, scorer, "validation")
+    verdict = judge_of(scorer, run.outputs("train"))(run.outputs("validation"))
     report = judge.report(run, scorer)
     assert report["theta"] == sorted(verdict.score)[75]  # 76 of 80 are 95 %
     assert report["theta_rule"] == "keeps 95% of the validation knowns"
@@ -489,7 +490,8 @@ def test_theta_does_not_depend_on_the_test_images(make_run):
 def test_a_given_theta_is_taken(make_run):
     run = make_run()
     report = judge.report(run, theta=3.25)
-    ((verdict, test),) = judge.verdicts(run, "gamma", "test")
+    test = run.outputs("test")
+    verdict = judge_of("gamma", run.outputs("train"))(test)
     assert (report["theta"], report["theta_rule"]) == (3.25, "given")
     assert report["at_theta"] == metrics.at(3.25, verdict, test.labels, 4)
 

@@ -435,7 +435,8 @@ def test_fifty_thousand_wide_features_stay_within_two_gigabytes(ranking, name):
 @pytest.mark.parametrize(("name", "options"), [("knn", {"k": 5}), ("mahalanobis", {}), ("openmax", {})])
 def test_the_bundled_run_tells_its_unknowns(name, options):
     run = Run(Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0")
-    ((verdict, test),) = judge.verdicts(run, name, "test", **options)
+    test = run.outputs("test")
+    verdict = judge_of(name, run.outputs("train"), **options)(test)
     report = metrics.report(verdict, test.labels)
     assert report["auroc"] > 0.9
     assert report["accuracy"] > 0.95
