@@ -5,6 +5,8 @@ python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta 
 python -m cac_core predict RUN IMAGE...
 python -m cac_core sweep RUN [--temperatures 1 10 1000] [--magnitudes 0 0.0014]
 python -m cac_core runs
+python -m cac_core table
+python -m cac_core share RUN DIR
 python -m cac_core data
 python -m cac_core fetch MNIST
 python -m cac_core import-weights FILE... [--dataset CIFAR10 --trial 0]
@@ -133,9 +135,16 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("run", metavar="RUN", help="a path or an id")
     sweep.add_argument("--temperatures", type=float, nargs="+", metavar="T", help="0.5 1 2 5 10 100 1000, if not said")
     sweep.add_argument("--magnitudes", type=float, nargs="+", metavar="E", help="on the scale 0 to 1 of a pixel")
+    sweep.add_argument(
+        "--as-published", action="store_true", help="as a published listing does it, with the TRUE labels: a leak"
+    )
     sweep.add_argument("--device", default="auto")
 
     command("runs", "the runs there are")
+    command("table", "what the runs measured beside what has been published, as Markdown")
+    share = command("share", "a small copy of a run, to give away: no features, no images")
+    share.add_argument("run", metavar="RUN", help="a path or an id")
+    share.add_argument("into", metavar="DIR", help="the store to put the copy into")
     command("data", "the data sets there are: here or not, where they come from, their licences")
     fetch = command("fetch", "download a data set")
     fetch.add_argument("dataset")
@@ -321,25 +330,28 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _sweep(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, evaluate, judge, runs, sweep
+    from cac_core import data, evaluate, runs, sweep
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
     if not run.written:
         evaluate.evaluate(run, root, device=a.device, progress=None if a.json else _bar())
     axes = {"temperatures": a.temperatures, "magnitudes": a.magnitudes}
     axes = {name: tuple(values) for name, values in axes.items() if values}
-    result = judge.plain(sweep.sweep(run, root, **axes, device=a.device, progress=None if a.json else _bar()))
-    lines = ["AUROC of gamma; rows: temperature, columns: magnitude", " " * 8 + "".join(
+    result = sweep.sweep(
+        run, root, **axes, as_published=a.as_published, device=a.device, progress=None if a.json else _bar()
+    )
+    score = "distance" if a.as_published else "gamma"
+    lines = [result["leak"]] if a.as_published else []
+    lines += [f"AUROC of {score}; rows: temperature, columns: magnitude", " " * 8 + "".join(
         f"{e:>9g}" for e in result["magnitudes"])]  # fmt: skip
     for temperature in result["temperatures"]:
-        row = [c["scores"]["gamma"]["auroc"] for c in result["cells"] if c["temperature"] == temperature]
+        row = [c["scores"][score]["auroc"] for c in result["cells"] if c["temperature"] == temperature]
         lines.append(f"{temperature:8g}" + "".join(f"{'-' if v is None else format(v, '9.4f'):>9}" for v in row))
     for name, how in {
         "chosen": "without any unknown",
         "oracle": "looking at the test unknowns, for study only",
     }.items():
-        cell = result[name]["gamma"]
-        if cell:
+        if cell := result.get(name, {}).get(score):
             lines.append(
                 f"{name} ({how}): T {cell['temperature']:g}, magnitude {cell['magnitude']:g}, "
                 + ("no unknowns to test on" if cell["auroc"] is None else f"AUROC {cell['auroc']:.4f}")
@@ -358,6 +370,21 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     ]
     lines = [f"{run.path}: imported. Evaluate it with:\n    python -m cac_core eval {run.path}" for run in made]
     return {"runs": [{"run": run.id, "path": str(run.path)} for run in made]}, lines
+
+
+def _table(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs, table
+
+    rows = table.rows(runs.store_of(a.runs))
+    return {"rows": rows}, table.lines(rows)
+
+
+def _share(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs, share
+
+    copy = share.share(runs.find(a.run, runs.store_of(a.runs)), Path(a.into))
+    size = sum(file.stat().st_size for file in copy.path.rglob("*") if file.is_file())
+    return {"run": copy.id, "path": str(copy.path), "bytes": size}, [f"{copy.path}: {size / 1e6:.1f} MB"]
 
 
 def _data(a: argparse.Namespace, options: dict[str, str]):
@@ -393,6 +420,8 @@ COMMANDS = {
     "sweep": _sweep,
     "import-weights": _import_weights,
     "runs": _runs,
+    "table": _table,
+    "share": _share,
     "data": _data,
     "fetch": _fetch,
 }

@@ -116,9 +116,18 @@ DATASETS = {
         64, 64, 3, False, sources.read_tinyimagenet, sources.tinyimagenet_source, (),
         flip=True, crop=0.7, turn=20.0, trials="TinyImageNet",
     ),
+    # test images only, to serve as unknowns
+    "CIFAR100": Dataset(
+        32, 32, 3, False, sources.read_cifar100, sources.cifar100_source, sources.CIFAR100,
+        flip=True, crop=0.8, turn=0.0,
+    ),
+    "Textures": Dataset(
+        64, 64, 3, False, sources.read_textures, sources.textures_source, sources.TEXTURES,
+        flip=True, crop=0.8, turn=0.0,
+    ),
 }  # fmt: skip
 NEEDS = {"CIFAR+10": ("CIFAR10", "CIFAR100"), "CIFAR+50": ("CIFAR10", "CIFAR100")}  # what to download for them
-OWN_FOLDERS = ("cifar10", "cifar100", "tiny-imagenet-200", "SVHN")  # under the root, read as the data sets above
+OWN_FOLDERS = ("cifar10", "cifar100", "tiny-imagenet-200", "SVHN", "dtd")  # under the root, read as the data sets above
 
 
 def folder_row(root: Path, name: str) -> Dataset:
@@ -189,8 +198,7 @@ def here(name: str, root: Path) -> tuple[list[Path], str]:
 
 def fetch(name: str, root: Path) -> None:
     """Download a data set into the data root; the error says what to do where there is no internet."""
-    if name != "CIFAR100":  # which is only ever a part
-        known_name(name, DATASETS, "data set that can be downloaded")
+    known_name(name, DATASETS, "data set that can be downloaded")
     for part in NEEDS.get(name, () if name == "digits" else (name,)):
         sources.download(part, root)
 
@@ -352,6 +360,11 @@ def parts_of(
         classes = source.classes[index]
         return Part(source.pixels[index], trial.labels(classes), classes, index)
 
+    if "train" not in images:
+        raise ValueError(
+            f"{trial.dataset} has test images alone: it serves as the unknowns of a run on other data. Use\n"
+            f"    python -m cac_core eval RUN --unknown {trial.dataset}"
+        )
     train, test = images["train"], images["test"]
     known = np.isin(train.classes, trial.known)
     held_out = _drawn(train.classes, 0.2, seed)

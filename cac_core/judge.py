@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cac_core import metrics
-from cac_core.runs import Run, unknown_split
+from cac_core.runs import SPLITS, Run, unknown_split
 from cac_core.scorers import (
     SCORERS,
     Outputs,
@@ -31,12 +31,18 @@ def report(
 
     unknown names another data set, evaluated before, whose images stand in the place of the trial's own unknowns.
     """
-    scorer = scorer or default_for(run.recipe.method)
-    judge = judge_of(scorer, run.outputs("train"), **options)
-    validation, test = judge(run.outputs("validation")), run.outputs("test")
+    train, validation, test = (run.outputs(split) for split in SPLITS)
     if unknown:
         test = joined(known_only(test), run.outputs(unknown_split(unknown)))
-    verdict = judge(test)
+    numbers = _report(run, train, validation, test, scorer or default_for(run.recipe.method), theta, options)
+    return numbers | ({"unknown": unknown} if unknown else {})
+
+
+def _report(
+    run: Run, train: Outputs, validation: Outputs, test: Outputs, scorer: str, theta: float | None, options: dict
+) -> dict[str, Any]:
+    judge = judge_of(scorer, train, **options)
+    validation, verdict = judge(validation), judge(test)
     if theta is not None and not math.isfinite(theta):
         raise ValueError(f"theta must be a finite number, not {theta}.")
     rule = f"keeps {KEPT:.0%} of the validation knowns" if theta is None else "given"
@@ -47,7 +53,7 @@ def report(
         "run": run.id,
         "scorer": scorer,
         "options": options,
-        "unknown": unknown or "the trial's own",
+        "unknown": "the trial's own",
         "knowns": int((test.labels >= 0).sum()),
         "unknowns": int((test.labels < 0).sum()),
         **metrics.report(verdict, test.labels),
@@ -71,15 +77,16 @@ def report_all(run: Run) -> dict[str, Any]:
     Where a scorer cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place;
     the default one must be, so there the error is raised.
     """
-    default = default_for(run.recipe.method)
-    scorers = {default: report(run, default)}
+    default, outputs = default_for(run.recipe.method), [run.outputs(split) for split in SPLITS]
+    scorers = {}
     for name in SCORERS:
-        if name != default:
-            try:
-                scorers[name] = report(run, name)
-            except ValueError as error:
-                scorers[name] = {"error": str(error)}
-    return {"default": default, "scorers": {name: scorers[name] for name in SCORERS}}
+        try:
+            scorers[name] = _report(run, *outputs, name, None, {})
+        except ValueError as error:
+            if name == default:
+                raise
+            scorers[name] = {"error": str(error)}
+    return {"default": default, "scorers": scorers}
 
 
 def said_of(

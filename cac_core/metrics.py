@@ -195,15 +195,34 @@ def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
 
 def delong(verdict: Verdict, labels: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the AUROC. DeLong et al., Biometrics 1988, by ranks as Sun and Xu, IEEE SPL 2014."""
+    _, low, high = _about(*_placed(verdict, labels), level)
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+
+
+def delong_difference(
+    one: Verdict, other: Verdict, labels: np.ndarray, level: float = 0.95
+) -> tuple[float, float, float]:
+    """AUROC of one less that of the other on the same images, and the confidence interval of the difference.
+
+    DeLong et al., Biometrics 1988: paired, so that what both find hard or easy cancels out.
+    """
+    pairs = zip(_placed(one, labels), _placed(other, labels), strict=True)
+    return _about(*(a - b for a, b in pairs), level)
+
+
+def _placed(verdict: Verdict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each unknown the share of knowns that score lower; for each known the share of unknowns that score higher."""
     known = labels >= 0
     k, u = verdict.score[known], verdict.score[~known]
     if len(k) < 2 or len(u) < 2:
-        return NAN, NAN
-    of_unknown = _share_below(u, k)  # for each unknown, the share of knowns that score lower
-    of_known = 1 - _share_below(k, u)  # for each known, the share of unknowns that score higher
-    sd = math.sqrt(of_unknown.var(ddof=1) / len(u) + of_known.var(ddof=1) / len(k))
-    area, z = float(of_unknown.mean()), NormalDist().inv_cdf((1 + level) / 2)
-    return max(0.0, area - z * sd), min(1.0, area + z * sd)
+        return np.full(2, NAN), np.full(2, NAN)
+    return _share_below(u, k), 1 - _share_below(k, u)
+
+
+def _about(of_unknown: np.ndarray, of_known: np.ndarray, level: float) -> tuple[float, float, float]:
+    middle, z = float(of_unknown.mean()), NormalDist().inv_cdf((1 + level) / 2)
+    sd = math.sqrt(of_unknown.var(ddof=1) / len(of_unknown) + of_known.var(ddof=1) / len(of_known))
+    return middle, middle - z * sd, middle + z * sd
 
 
 def _share_below(x: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -209,7 +209,7 @@ def knn(train: Outputs, *, k: int = 50) -> Judge:
     training image. Raises ValueError where k is below 1 or above the number of training images.
     """
     at_least(k, 1, "k")
-    features = train.features[~train.mirrored]
+    features = featured(train).features[~train.mirrored]
     if k > len(features):
         raise ValueError(f"k={k} needs {k} training images or more; this run has {len(features)}. Take a smaller k.")
     bank = np.empty(features.shape, np.float32)
@@ -243,7 +243,7 @@ def mahalanobis(train: Outputs, *, tolerance: float = 1e-10) -> Judge:
     the largest spread, they hold little but rounding.) Takes memory for three matrices [D, D], whatever N is.
     """
     tolerance = positive(tolerance, "tolerance")
-    means = feature_means(train)
+    means = feature_means(featured(train))
     width, count = means.shape[1], 0
     covariance = np.zeros((width, width))
     for c, mean in enumerate(means):
@@ -355,6 +355,16 @@ def ranked(table: np.ndarray, first: int, last: int) -> np.ndarray:
     top = np.argpartition(table, table.shape[1] - last, 1)[:, table.shape[1] - last :]
     order = np.argsort(-np.take_along_axis(table, top, 1), 1)[:, first:]
     return np.take_along_axis(top, order, 1)
+
+
+def featured(train: Outputs) -> Outputs:
+    """The outputs themselves; ValueError where they were kept without features, as those of a shared run are."""
+    if not train.features.shape[1]:
+        raise ValueError(
+            "This run is kept without features, which this score needs. Where its images are, write them again with:\n"
+            "    python -m cac_core eval RUN --again"
+        )
+    return train
 
 
 def feature_means(train: Outputs) -> np.ndarray:

@@ -145,8 +145,15 @@ possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
 sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
 willow_tree wolf woman worm
 """
+DESCRIBED = """
+banded blotchy braided bubbly bumpy chequered cobwebbed cracked crosshatched crystalline dotted fibrous flecked freckled
+frilly gauzy grid grooved honeycombed interlaced knitted lacelike lined marbled matted meshed paisley perforated pitted
+pleated polka-dotted porous potholed scaly smeared spiralled sprinkled stained stratified striped studded swirly veined
+waffled woven wrinkled zigzagged
+"""
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100 = tuple(FINE.split())  # its fine classes, in the order of their numbers
+TEXTURES = tuple(DESCRIBED.split())
 
 
 def cifar10_source(root: Path, name: str) -> list[Path]:
@@ -192,6 +199,28 @@ def read_cifar100(root: Path, name: str, row: Format) -> Parts:
     if (count := len(folder_classes(folder))) != 100:
         raise ValueError(f"{folder} must hold the 100 class folders of CIFAR-100; it has {count}.")
     return {"test": _decoded(_class_files(folder, CIFAR100), root / "cifar100", row)}
+
+
+def textures_source(root: Path, name: str) -> list[Path]:
+    """The image files of DTD, as its archive or torchvision lays them out."""
+    folder = _textures_folder(root)
+    return [file for file, _ in _class_files(folder, folder_classes(folder))]
+
+
+def read_textures(root: Path, name: str, row: Format) -> Parts:
+    """All 5640 images as test images: DTD serves as unknowns, as in the comparisons that use it."""
+    folder = _textures_folder(root)
+    if (found := folder_classes(folder)) != TEXTURES:
+        raise ValueError(
+            f"{folder} must hold the 47 class folders {TEXTURES[0]} to {TEXTURES[-1]}; it has {len(found)}."
+        )
+    return {"test": _decoded(_class_files(folder, TEXTURES), folder, row)}
+
+
+def _textures_folder(root: Path) -> Path:
+    folders = [root / "dtd" / "dtd" / "images", root / "dtd" / "images"]
+    here = [folder for folder in folders if folder.is_dir()]
+    return here[0] if here else _all_here("Textures", root, folders[:1])[0]
 
 
 def cifar_plus_source(root: Path, name: str) -> list[Path]:
@@ -264,6 +293,11 @@ ABOUT = {
     "CIFAR+10": ("knowns of CIFAR-10, ten unknown classes of CIFAR-100", "none stated"),
     "CIFAR+50": ("knowns of CIFAR-10, fifty unknown classes of CIFAR-100", "none stated"),
     "TinyImageNet": ("Stanford CS231n, http://cs231n.stanford.edu", "ImageNet's: for non-commercial research"),
+    "CIFAR100": ("Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html; serves as unknowns", "none stated"),
+    "Textures": (
+        "DTD, Cimpoi et al., 2014, https://www.robots.ox.ac.uk/~vgg/data/dtd; serves as unknowns",
+        "for research only",
+    ),
 }
 # what to put where by hand, where there is no internet
 BY_HAND = {
@@ -273,6 +307,7 @@ BY_HAND = {
     "CIFAR10": "cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
     "CIFAR100": "cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
     "TinyImageNet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked, into {root}",
+    "Textures": "dtd-r1.0.1.tar.gz from https://www.robots.ox.ac.uk/~vgg/data/dtd, unpacked, into {root}",
 }
 
 
@@ -292,6 +327,8 @@ def download(name: str, root: Path) -> None:
             datasets.CIFAR10(str(root), download=True)
         elif name == "CIFAR100":
             datasets.CIFAR100(str(root), train=False, download=True)
+        elif name == "Textures":
+            datasets.DTD(str(root), download=True)
         else:
             url, md5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
             download_and_extract_archive(url, str(root), md5=md5)

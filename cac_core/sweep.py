@@ -2,20 +2,23 @@
 
 T temperatures, E magnitudes, N images, C known classes. Images and magnitudes are on the scale 0 to 1; what a
 perturbation is stands at evaluate.steps, here with distances to the run's class means. A batch costs one forward, one
-backward a temperature and one forward a cell; magnitude 0 is the plain image.
+backward a temperature and one forward a cell; magnitude 0 is the plain image. Torch is imported where a sweep is
+computed; reading one needs numpy alone.
+
+"As published" is the other way of a report that put ODIN on CAC: see `cells_as_published`. It LEAKS the true labels of
+the test images, and says so wherever its numbers are shown.
 """
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from cac_core import data, metrics, runs
-from cac_core.batches import on_device
-from cac_core.evaluate import BATCH, Network, load, steps
+from cac_core import data, judge, metrics, runs
 from cac_core.runs import Run
 from cac_core.scorers import Verdict, class_means, distances, moved_by, positive, rejection, softmax
 
@@ -23,6 +26,10 @@ TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
 SCORES = ("gamma", "distance", "msp")
 SPLITS = ("validation", "test")
+LEAK = (
+    "As published, and a LEAK: every image is moved towards its true class, which nobody knows of a new image, and the "
+    "unknowns towards a class they are not of. Do not take these numbers for what the method can do."
+)
 
 
 def sweep(
@@ -31,6 +38,7 @@ def sweep(
     *,
     temperatures: tuple[float, ...] = TEMPERATURES,
     magnitudes: tuple[float, ...] = MAGNITUDES,
+    as_published: bool = False,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -45,22 +53,32 @@ def sweep(
         raise ValueError(f"A magnitude lies between 0 and 1, not {wrong[0]}.")
     if not temperatures or not magnitudes:
         raise ValueError("A sweep needs at least one temperature and one magnitude.")
+    if as_published and run.outputs("train").anchors is None:
+        raise ValueError(f"{run.id} has no anchors; as published, the sweep is of CAC alone.")
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""
     stamp = hashlib.sha256(repr((temperatures, magnitudes)).encode() + weights).hexdigest()[:16]
-    if _stamp(run) != stamp:
-        _write(run, root, temperatures, magnitudes, stamp, device, progress)
-    return report(run)
+    if _stamp(run, as_published) != stamp:
+        _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress)
+    return report(run, as_published)
 
 
-def _stamp(run: Run) -> str:
+def _file(run: Run, as_published: bool, ending: str) -> Path:
+    return run.path / f"sweep{'-as-published' if as_published else ''}.{ending}"
+
+
+def _stamp(run: Run, as_published: bool) -> str:
     try:
-        with np.load(run.path / "sweep.npz") as stored:
+        with np.load(_file(run, as_published, "npz")) as stored:
             return str(stored["stamp"])
     except data.DAMAGED:
         return ""
 
 
-def _write(run, root, temperatures, magnitudes, stamp, device, progress) -> None:
+def _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress) -> None:
+    import torch
+
+    from cac_core.evaluate import BATCH, load
+
     network = load(run, device)
     recipe, record = run.recipe, run.record
     images = data.load(recipe.dataset, root, recipe.size)
@@ -68,30 +86,30 @@ def _write(run, root, temperatures, magnitudes, stamp, device, progress) -> None
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
-    total = sum(len(parts[split]) for split in SPLITS)
-    done, arrays, folder = 0, {}, run.path / "sweep" / stamp
+    total, batch = sum(len(parts[split]) for split in SPLITS), PUBLISHED_BATCH if as_published else BATCH
+    done, arrays, folder = 0, {}, run.path / "sweep" / (f"{stamp}-as-published" if as_published else stamp)
     for split in SPLITS:
-        pixels, chunks = parts[split].pixels, []
-        for start in range(0, len(pixels), BATCH):
-            file = folder / f"{split}-{start:06}.npz"
+        part, chunks = parts[split], []
+        for start in range(0, len(part), batch):
+            file, at = folder / f"{split}-{start:06}.npz", slice(start, start + batch)
             try:
                 with np.load(file) as stored:
                     chunks.append(stored["logits"])
             except data.DAMAGED:
-                chunks.append(cells(network, pixels[start : start + BATCH], centres, temperatures, magnitudes))
-                runs.write_npz(file, logits=chunks[-1])
-            done += len(pixels[start : start + BATCH])
+                if as_published:
+                    towards = np.where(part.labels[at] >= 0, part.labels[at], part.classes[at] % len(run.trial.known))
+                    logits = cells_as_published(network, part.pixels[at], towards, temperatures, magnitudes)
+                else:
+                    logits = cells(network, part.pixels[at], centres, temperatures, magnitudes)
+                chunks.append(logits)
+                runs.write_npz(file, logits=logits)
+            done += len(part.pixels[at])
             if progress:
                 progress("sweep", done, total)
         arrays[f"{split}_logits"] = np.concatenate(chunks, 2)
-        arrays[f"{split}_labels"] = parts[split].labels.astype(np.int16)
-    runs.write_npz(
-        run.path / "sweep.npz",
-        temperatures=np.array(temperatures),
-        magnitudes=np.array(magnitudes),
-        stamp=np.array(stamp),
-        **arrays,
-    )
+        arrays[f"{split}_labels"] = part.labels.astype(np.int16)
+    axes = {"temperatures": np.array(temperatures), "magnitudes": np.array(magnitudes), "stamp": np.array(stamp)}
+    runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays)
     for file in folder.glob("*.npz"):
         file.unlink()
     folder.rmdir()
@@ -99,63 +117,142 @@ def _write(run, root, temperatures, magnitudes, stamp, device, progress) -> None
         folder.parent.rmdir()
 
 
-def cells(network: Network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.ndarray:
-    """Logits [T, E, N, C] of one batch of images [N, H, W, K] uint8."""
+def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.ndarray:
+    """Logits [T, E, N, C] of one batch of images [N, H, W, K] uint8; network is evaluate's, centres a tensor or None.
+
+    The gradients, of which only the signs count, are taken in half precision where the device gains from it; what is
+    scored is float32, and at magnitude 0 the plain output bit for bit.
+    """
+    import torch
+
+    from cac_core.batches import on_device
+    from cac_core.evaluate import steps
+
     x = on_device(pixels, network.device).float() / 255
+    with network.halved():
+        directions = list(steps(network, x, temperatures, centres))
     with torch.no_grad():
         plain = network(x)[0]
-    out = torch.empty(len(temperatures), len(magnitudes), *plain.shape)
-    for t, step in enumerate(steps(network, x, temperatures, centres)):
-        for e, magnitude in enumerate(magnitudes):
-            with torch.no_grad():
+        out = torch.empty(len(temperatures), len(magnitudes), *plain.shape)
+        for t, step in enumerate(directions):
+            for e, magnitude in enumerate(magnitudes):
                 out[t, e] = (network(x - magnitude * step)[0] if magnitude else plain).cpu()
+    return out.numpy()
+
+
+PUBLISHED_BATCH = 128
+# the listing's divisors of the gradient, by the place in the batch, where the channel's was meant
+PUBLISHED_SCALES = (63.0 / 255, 62.1 / 255, 66.7 / 255)
+
+
+def cells_as_published(network, pixels: np.ndarray, towards: np.ndarray, temperatures, magnitudes) -> np.ndarray:
+    """Logits [T, E, N, C] of one batch, perturbed as the published listing of ODIN on CAC does it. For study only.
+
+    The gradient is that of CAC's loss at distances d / T to the fixed anchors and the TRUE label, towards [N] (which an
+    unknown does not have: there, its class number modulo C, since the listing does not say); its sign is divided by a
+    number in the first three images of a batch and by none in the others; and the magnitude counts in units of the
+    normalised image. The listing's score is the least distance to an anchor.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from cac_core import losses
+    from cac_core.batches import on_device
+
+    x = (on_device(pixels, network.device).float() / 255).requires_grad_()
+    target = torch.as_tensor(towards, device=network.device)
+    d = losses.distances(network(x)[0], network.method.anchors)
+    pull = network.method.lam * d.gather(1, target[:, None]).sum()
+    scale = network.scale[1].expand(len(x), -1, 1, 1).clone()  # the normalised image's unit, in that of x
+    for place, divisor in enumerate(PUBLISHED_SCALES[: len(x)]):
+        scale[place] /= divisor
+    out = torch.empty(len(temperatures), len(magnitudes), *d.shape)
+    for t, temperature in enumerate(temperatures):
+        loss = F.cross_entropy(-d / temperature, target, reduction="sum") + pull / temperature
+        (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
+        with torch.no_grad():
+            for e, magnitude in enumerate(magnitudes):
+                out[t, e] = network(x - magnitude * scale * gradient.sign())[0].cpu()
     return out.numpy()
 
 
 # --- what the scores make of it --------------------------------------------------------------------------------------
 
 
-def scored(logits: np.ndarray, centres: np.ndarray, score: str) -> tuple[np.ndarray, np.ndarray]:
-    """Score [N], up = more unknown, and nearest class [N] of logits [N, C]."""
+def scored(logits: np.ndarray, centres: np.ndarray, score: str) -> Verdict:
+    """The verdict on logits [N, C] by one of SCORES."""
     if score == "msp":
         p = np.sort(softmax(logits.astype(np.float64)), 1)
-        return p[:, :-1].sum(1), logits.argmax(1)
+        return Verdict(p[:, :-1].sum(1), logits.argmax(1))
     d = distances(logits, centres)
     values = rejection(d) if score == "gamma" else d
-    return values.min(1), values.argmin(1)
+    return Verdict(values.min(1), values.argmin(1))
 
 
-def report(run: Run) -> dict[str, Any]:
+def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     """AUROC, FPR at 95 % of knowns kept and OSCR of each cell and score, and two choices of a cell for each score.
 
+    gain is the AUROC less that of the plain images, with its 95 % interval (paired, DeLong).
     "chosen" looks at validation knowns alone: one known class after the other plays the unknown, without its centre.
-    "oracle" looks at the test unknowns: how good a choice could be, not how good one will be.
+    "oracle" looks at the test unknowns: how good a choice could be, not how good one will be. As published there is no
+    choice but the oracle's, and "leak" says why. Kept in sweep.json; raises FileNotFoundError where there is no sweep.
     """
-    with np.load(run.path / "sweep.npz") as stored:
+    stamp = _stamp(run, as_published)
+    if not stamp:
+        option = " --as-published" if as_published else ""
+        raise FileNotFoundError(
+            f"{run.id} has no sweep{' as published' if as_published else ''} yet. Write it with:\n"
+            f"    python -m cac_core sweep {run.path}{option}"
+        )
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
+        if kept["stamp"] == stamp:
+            return kept
+    result = _report(run, as_published) | {"stamp": stamp}
+    with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
+        runs.write_json(_file(run, as_published, "json"), judge.plain(result))
+    return judge.plain(result)
+
+
+def _report(run: Run, as_published: bool) -> dict[str, Any]:
+    with np.load(_file(run, as_published, "npz")) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    temperatures, magnitudes = arrays["temperatures"].tolist(), arrays["magnitudes"].tolist()
-    centres = class_means(run.outputs("train"))
-    cells = [
-        {"temperature": temperature, "magnitude": magnitude, "scores": {}}
-        for temperature in temperatures
-        for magnitude in magnitudes
-    ]
-    for n, cell in enumerate(cells):
-        t, e = divmod(n, len(magnitudes))
-        for score in SCORES:
-            value, label = scored(arrays["test_logits"][t, e], centres, score)
-            numbers = metrics.report(Verdict(value, label), arrays["test_labels"])
-            pseudo = leave_one_out(arrays["validation_logits"][t, e], arrays["validation_labels"], centres, score)
-            wanted = ("accuracy", "auroc", "fpr_at_95_knowns_kept", "oscr")
-            cell["scores"][score] = {name: numbers[name] for name in wanted} | {"pseudo_auroc": pseudo}
-    return {
-        "run": run.id,
-        "temperatures": temperatures,
-        "magnitudes": magnitudes,
-        "cells": cells,
-        "chosen": {score: _best(cells, score, "pseudo_auroc") for score in SCORES},
-        "oracle": {score: _best(cells, score, "auroc") for score in SCORES},
-    }
+    temperatures = arrays.get("held", arrays["temperatures"]).tolist()  # a shared run holds some of them
+    magnitudes = arrays["magnitudes"].tolist()
+    train = run.outputs("train")
+    centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), SCORES)
+    labels, cells = arrays["test_labels"], []
+    plain = {name: scored(run.outputs("test").logits, centres, name) for name in names}
+    for t, temperature in enumerate(temperatures):
+        for e, magnitude in enumerate(magnitudes):
+            cell = {"temperature": temperature, "magnitude": magnitude, "scores": {}}
+            for name in names:
+                verdict = scored(arrays["test_logits"][t, e], centres, name)
+                numbers = metrics.report(verdict, labels)
+                gain, *interval = metrics.delong_difference(verdict, plain[name], labels)
+                wanted = ("accuracy", "auroc", "fpr_at_95_knowns_kept", "oscr")
+                cell["scores"][name] = {key: numbers[key] for key in wanted} | {"gain": gain, "gain_interval": interval}
+                if not as_published:
+                    cell["scores"][name]["pseudo_auroc"] = leave_one_out(
+                        arrays["validation_logits"][t, e], arrays["validation_labels"], centres, name
+                    )
+            cells.append(cell)
+    result = {"run": run.id, "temperatures": temperatures, "magnitudes": magnitudes, "cells": cells}
+    result["oracle"] = {name: _best(cells, name, "auroc") for name in names}
+    if as_published:
+        return result | {"leak": LEAK}
+    return result | {"chosen": {name: _best(cells, name, "pseudo_auroc") for name in names}}
+
+
+def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
+    """Magnitudes [E] and logits [E, N, C] by split, at one temperature of the gradient; None where it is not held."""
+    try:
+        with np.load(_file(run, False, "npz")) as stored:
+            held = stored["held"] if "held" in stored.files else stored["temperatures"]
+            (place,) = np.flatnonzero(held == temperature)
+            return stored["magnitudes"], {split: stored[f"{split}_logits"][place] for split in SPLITS}
+    except data.DAMAGED:
+        return None
 
 
 def leave_one_out(logits: np.ndarray, labels: np.ndarray, centres: np.ndarray, score: str) -> float:
@@ -163,8 +260,7 @@ def leave_one_out(logits: np.ndarray, labels: np.ndarray, centres: np.ndarray, s
     found = []
     for c in range(len(centres)):
         rest = np.delete(np.arange(len(centres)), c)
-        left = logits[:, rest] if score == "msp" else logits
-        value, _ = scored(left, centres[rest], score)
+        value = scored(logits[:, rest] if score == "msp" else logits, centres[rest], score).score
         found.append(metrics.Curve(value[labels != c], value[labels == c]).auroc())
     return float(np.nanmean(found))
 

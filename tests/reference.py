@@ -275,6 +275,25 @@ def delong(scores, labels):
     return area, s_unknown / len(unknown) + s_known / len(known)
 
 
+def delong_difference(one, other, labels):
+    """The difference of two AUROCs on the same images and its variance, with the covariances. Eq. 3-6 of the same."""
+    parts, areas = [], [auroc(one, labels), auroc(other, labels)]
+    for scores in (one, other):
+        known, unknown = _sides(scores, labels)
+        of_unknown = [sum(_beats(u, k) for k in known) / len(known) for u in unknown]
+        of_known = [sum(_beats(u, k) for u in unknown) / len(unknown) for k in known]
+        parts.append((of_unknown, of_known))
+
+    def covariance(a, b, side):
+        of_a, of_b = parts[a][side], parts[b][side]
+        return (
+            sum((x - areas[a]) * (y - areas[b]) for x, y in zip(of_a, of_b, strict=True)) / (len(of_a) - 1) / len(of_a)
+        )
+
+    variance = sum(covariance(0, 0, s) + covariance(1, 1, s) - 2 * covariance(0, 1, s) for s in (0, 1))
+    return areas[0] - areas[1], variance
+
+
 def openness(known, unknown):
     """1 - sqrt(2 K / (2 K + U)). Scheirer et al., TPAMI 2013, for K training classes, all of them tested."""
     return 1 - math.sqrt(2 * known / (2 * known + unknown))

@@ -22,6 +22,7 @@ FLOORS = {
     "cac_core.data": 4,
     "cac_core.runs": 5,
     "cac_core.judge": 6,
+    "cac_core.table": 6,
     "cac_core.methods": 6,  # the contract, in __init__
     "cac_core.methods.": 7,
     "cac_core.batches": 7,
@@ -29,6 +30,7 @@ FLOORS = {
     "cac_core.import_weights": 10,
     "cac_core.sweep": 9,
     "cac_core.train": 9,
+    "cac_core.share": 10,
     "cac_core.project": 9,
     "cac_core.launch": 10,
     "cac_core.__main__": 11,

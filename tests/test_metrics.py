@@ -303,6 +303,17 @@ def test_delong_is_the_papers_variance(seed):
     assert metrics.delong(verdict, labels) == pytest.approx((area - half, area + half), rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_delong_of_a_difference_is_the_papers_variance(seed):
+    one, labels = drawn(seed)
+    other = Verdict(one.score + np.random.default_rng(seed).normal(0, 1, len(labels)).round(1), one.label)
+    areas, variance = reference.delong_difference(one.score.tolist(), other.score.tolist(), labels.tolist())
+    half = 1.959963984540054 * math.sqrt(variance)
+    want = (areas, areas - half, areas + half)
+    assert metrics.delong_difference(one, other, labels) == pytest.approx(want, rel=1e-9)
+    assert metrics.delong_difference(one, one, labels) == (0, 0, 0)
+
+
 def test_delong_covers_the_true_area_as_often_as_it_says():
     rng, covered = np.random.default_rng(0), 0
     truth = 0.5 * (1 + math.erf(1.0 / 2))  # of two normals one apart: Phi(1 / sqrt 2)

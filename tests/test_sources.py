@@ -123,6 +123,32 @@ def test_cifar_as_image_folders(tmp_path):
     assert data.folders(tmp_path) == []  # they are the data sets above, not the user's own
 
 
+@pytest.mark.parametrize("place", ["dtd/dtd/images", "dtd/images"])
+def test_textures_are_all_test_images(tmp_path, place):
+    drawn = folder_of(tmp_path / place, sources.TEXTURES, 2, "jpg", side=80)
+    parts = data.load("Textures", tmp_path)
+    assert list(parts) == ["test"] and parts["test"].pixels.shape == (94, 64, 64, 3)
+    assert parts["test"].classes.tolist() == [c for c in range(47) for _ in range(2)]
+    mean = drawn["zigzagged"].mean((0, 1, 2))
+    assert np.abs(parts["test"].pixels[-2:].mean((0, 1, 2)) - mean).max() < 3  # jpg and the smaller size keep colours
+    assert data.folders(tmp_path) == []
+
+
+def test_textures_with_a_class_missing_are_refused(tmp_path):
+    folder_of(tmp_path / "dtd/images", sources.TEXTURES[1:], 1)
+    with pytest.raises(ValueError, match=r"47 class folders banded to zigzagged; it has 46"):
+        data.load("Textures", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["CIFAR100", "Textures"])
+def test_a_data_set_of_test_images_is_not_trained_on(tmp_path, name):
+    folder_of(tmp_path / "cifar100/test", sources.CIFAR100, 1, "webp")
+    folder_of(tmp_path / "dtd/images", sources.TEXTURES, 1)
+    split = data.Trial(name, "custom", "mine", (0, 1), (2,))
+    with pytest.raises(ValueError, match=rf"{name} has test images alone(?s:.*)--unknown {name}"):
+        data.parts_of(data.load(name, tmp_path), split, 0)
+
+
 def test_a_cifar_folder_with_other_classes_is_refused(tmp_path):
     for part in ("train", "test"):
         folder_of(tmp_path / "cifar10" / part, ("cat", "dog", "zebra"), 1)
@@ -207,6 +233,8 @@ def test_a_wrong_line_of_annotations_is_named(tiny, line):
         ("CIFAR10", "data_batch_1"),
         ("CIFAR+10", "data_batch_1"),
         ("TinyImageNet", "wnids.txt"),
+        ("CIFAR100", "cifar-100-python/test"),
+        ("Textures", "images"),
     ],
 )
 def test_a_data_set_that_is_not_here_says_how_to_get_it(tmp_path, name, missing):

@@ -79,6 +79,7 @@ def test_the_choice_never_looks_at_test_unknowns(run, tmp_path):
         np.random.default_rng(0).permutation(arrays["test_logits"].ravel()).reshape(arrays["test_logits"].shape)
     )
     runs.write_npz(copy.path / "sweep.npz", **arrays)
+    (copy.path / "sweep.json").unlink()
     chosen = [sweep.report(r)["chosen"] for r in (run, copy)]
     for score in sweep.SCORES:
         for name in ("temperature", "magnitude", "pseudo_auroc"):
@@ -104,6 +105,7 @@ def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
     copy = runs.Run(tmp_path / run.id)
     shutil.copytree(run.path, copy.path)
     (copy.path / "sweep.npz").unlink()
+    (copy.path / "sweep.json").unlink()
     real, done = sweep.cells, []
 
     def until_the_power_fails(*arguments):
@@ -122,6 +124,82 @@ def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
     assert told[-1][1] == told[-1][2] and not (copy.path / "sweep").exists()
     with np.load(run.path / "sweep.npz") as one, np.load(copy.path / "sweep.npz") as other:
         assert np.array_equal(one["test_logits"], other["test_logits"])
+
+
+@pytest.fixture(scope="module")
+def cac_run(tmp_path_factory, data):
+    run = train.train(compose(epochs=2, batch=128), tmp_path_factory.mktemp("one"), data, device="cpu")
+    sweep.sweep(run, data, **AXES, as_published=True, device="cpu")
+    return run
+
+
+def test_as_published_is_the_listing_image_by_image(cac_run, data):
+    """The listing in plain steps, on the normalised image: true labels, and three images of a batch scaled."""
+    network = evaluate.load(cac_run, "cpu")
+    part = datasets.parts_of(datasets.load("digits", data), cac_run.trial, 0)["test"]
+    mean, std = network.scale
+    with np.load(cac_run.path / "sweep-as-published.npz") as stored:
+        kept = stored["test_logits"]
+    anchors = network.method.anchors
+    x = (torch.from_numpy(part.pixels[:128].copy()).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    for t, temperature in enumerate(AXES["temperatures"]):
+        start = x.clone().requires_grad_()
+        d = (network.method(start)[0][:, None] - anchors[None]).norm(dim=2) / temperature
+        target = torch.tensor(
+            [y if y >= 0 else c % 6 for y, c in zip(part.labels[:128], part.classes[:128], strict=True)]
+        )
+        own = d[torch.arange(128), target]
+        ((1 + (torch.exp(own[:, None] - d).sum(1) - 1)).log().sum() + network.method.lam * own.sum()).backward()
+        g = start.grad.sign()
+        g[0], g[1], g[2] = g[0] / (63 / 255), g[1] / (62.1 / 255), g[2] / (66.7 / 255)
+        for e, magnitude in enumerate(AXES["magnitudes"]):
+            moved = network.method((x - magnitude * g).detach())[0].detach().numpy()
+            gap = np.abs(kept[t, e, :128] - moved)
+            assert np.median(gap) < 1e-3 and gap.max(1).mean() < 0.02
+
+
+def test_as_published_is_named_a_leak_and_offers_no_choice(cac_run, data):
+    report = sweep.report(cac_run, as_published=True)
+    assert "LEAK" in report["leak"] and "chosen" not in report
+    assert all(list(cell["scores"]) == ["distance"] for cell in report["cells"])
+    with pytest.raises(FileNotFoundError, match=r"no sweep yet(?s:.*)cac_core sweep"):
+        sweep.report(cac_run)
+
+
+def test_as_published_needs_anchors(run, data):
+    if run.recipe.method == "cac":
+        assert sweep.sweep(run, data, temperatures=(1.0,), magnitudes=(0.0,), as_published=True, device="cpu")["leak"]
+    else:
+        with pytest.raises(ValueError, match="has no anchors"):
+            sweep.sweep(run, data, **AXES, as_published=True, device="cpu")
+
+
+def test_the_gain_is_over_the_plain_images_and_zero_without_a_perturbation(run):
+    for cell in sweep.report(run)["cells"]:
+        for numbers in cell["scores"].values():
+            low, high = numbers["gain_interval"]
+            assert low <= numbers["gain"] <= high
+            if cell["magnitude"] == 0:
+                assert (low, numbers["gain"], high) == (0, 0, 0)
+
+
+def test_the_cube_of_a_temperature_holds_its_logits(run, kept):
+    magnitudes, logits = sweep.cube(run, 10.0)
+    assert magnitudes.tolist() == list(AXES["magnitudes"])
+    assert np.array_equal(logits["test"], kept["test_logits"][1])
+    assert sweep.cube(run, 3.0) is None
+
+
+def test_a_report_is_read_again_only_while_its_sweep_is_the_same(run, tmp_path, monkeypatch):
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    first = sweep.report(copy)
+    monkeypatch.setattr(sweep, "_report", lambda *_: {"computed": "again"})
+    assert sweep.report(copy) == first
+    with np.load(copy.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files} | {"stamp": np.array("another")}
+    runs.write_npz(copy.path / "sweep.npz", **arrays)
+    assert sweep.report(copy)["computed"] == "again"
 
 
 def test_what_is_there_is_not_computed_again(run, data, monkeypatch):

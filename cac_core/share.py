@@ -1,0 +1,77 @@
+"""A copy of a run that is small enough to give away, and still says everything that the pages show.
+
+Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
+report). Logits are in half precision where that changes no number of the report by more than TOLERANCE. Of a sweep, the
+report stays whole, and the logits at the temperatures that its choices name.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cac_core import judge, runs, sweep
+from cac_core.runs import Run
+
+TOLERANCE = 1e-4
+COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "sweep.json",
+          "sweep-as-published.json")  # fmt: skip
+
+
+def share(run: Run, into: Path) -> Run:
+    """Write the copy to into/<id>. Raises FileNotFoundError where the run has no outputs, FileExistsError where the
+    copy would take the place of another."""
+    copy, full = Run(into / run.id), run.report()
+    run.outputs("test")  # says what is missing, and the command that writes it
+    if copy.path.exists():
+        raise FileExistsError(f"{copy.path} is there already. Remove it, or give another folder.")
+    copy.path.mkdir(parents=True)
+    for name in COPIED:
+        if (run.path / name).exists():
+            shutil.copyfile(run.path / name, copy.path / name)
+    for kind in (np.float16, np.float32):
+        for file in sorted((run.path / "outputs").glob("*.npz")):
+            _write_slim(file, copy.path / "outputs" / file.name, kind)
+        slim = judge.plain(judge.report_all(copy))
+        if kind == np.float32 or _same(full, slim):
+            break
+    for name, numbers in slim["scorers"].items():
+        if "error" in numbers and name in full.get("scorers", {}):
+            slim["scorers"][name] = full["scorers"][name]
+    runs.write_json(copy.path / "report.json", slim)
+    if (run.path / "sweep.npz").exists():
+        _write_slim_sweep(run, copy)
+    return copy
+
+
+def _write_slim(file: Path, to: Path, kind: type) -> None:
+    with np.load(file) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["logits"] = arrays["logits"].astype(kind)
+    arrays["features"] = np.zeros((len(arrays["logits"]), 0), np.float16)
+    runs.write_npz(to, **arrays)
+
+
+def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
+    """Whether every number of the scorers that both reports have agrees to TOLERANCE, theta and its interval aside."""
+    pairs = [
+        (numbers[key], slim["scorers"][name][key])
+        for name, numbers in full["scorers"].items()
+        if "error" not in numbers and "error" not in slim["scorers"][name]
+        for key in ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept",
+                    "fpr_at_95_unknowns_caught", "oscr")
+    ]  # fmt: skip
+    return all(a == b or (None not in (a, b) and abs(a - b) <= TOLERANCE) for a, b in pairs)
+
+
+def _write_slim_sweep(run: Run, copy: Run) -> None:
+    report = sweep.report(run)
+    runs.write_json(copy.path / "sweep.json", report)
+    named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice]["gamma"])}
+    with np.load(run.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    kept = np.isin(arrays["temperatures"], sorted(named))
+    for split in sweep.SPLITS:
+        arrays[f"{split}_logits"] = arrays[f"{split}_logits"][kept].astype(np.float16)
+    runs.write_npz(copy.path / "sweep.npz", **arrays, held=arrays["temperatures"][kept])
