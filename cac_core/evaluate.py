@@ -1,6 +1,5 @@
 """Evaluation: a run's network on its images, written once as Outputs; everything after that is numpy."""
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cac_core import data, judge, losses, runs
-from cac_core.batches import device_of, half_of, normalised, on_device, scale_of
+from cac_core.batches import device_of, normalised, on_device, scale_of
 from cac_core.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
@@ -38,20 +37,10 @@ class Network:
         self.method, self.device = method.to(device, memory_format=torch.channels_last).eval(), device
         self.method.requires_grad_(False)
         self.scale = scale_of(stats, device)
-        self.reduced: torch.dtype | None = None  # what `halved` computes in
 
     def __call__(self, x: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
         """Logits and features of images on the scale 0 to 1."""
         return self.method(normalised(x, self.scale))
-
-    @contextlib.contextmanager
-    def halved(self) -> Iterator[None]:
-        """While open, the backbone computes in the half precision of its device, where that is faster."""
-        self.method.half = self.reduced
-        try:
-            yield
-        finally:
-            self.method.half = None
 
     def outputs(
         self,
@@ -157,9 +146,7 @@ def load(run: Run, device: str = "auto") -> Network:
         method.load_state_dict(weights)
     except RuntimeError as error:
         raise Broken(f"The weights of {run.id} do not fit its recipe: {error}") from error
-    network = Network(method, run.stats, device_of(device))
-    network.reduced = half_of(network.device, "auto", recipe.backbone)
-    return network
+    return Network(method, run.stats, device_of(device))
 
 
 def train_command(run: Run) -> str:

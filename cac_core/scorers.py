@@ -243,25 +243,16 @@ def mahalanobis(train: Outputs, *, tolerance: float = 1e-10) -> Judge:
     the largest spread, they hold little but rounding.) Takes memory for three matrices [D, D], whatever N is.
     """
     tolerance = positive(tolerance, "tolerance")
-    means = feature_means(featured(train))
-    width, count = means.shape[1], 0
-    covariance = np.zeros((width, width))
-    for c, mean in enumerate(means):
-        mine = np.flatnonzero((train.labels == c) & ~train.mirrored)
-        count += len(mine)
-        for rows in blocks(len(mine), 8 * width):
-            gap = train.features[mine[rows]] - mean
-            covariance += gap.T @ gap
-    variance, axes = np.linalg.eigh(covariance / count)
+    middle, means, covariance = spread_of(featured(train))
+    variance, axes = np.linalg.eigh(covariance)
     kept = variance > tolerance * variance[-1]
     whiten = axes[:, kept] / np.sqrt(variance[kept])
-    middle = means.mean(0)
-    centres = (means - middle) @ whiten
+    centres = means @ whiten
     lengths = (centres**2).sum(1)
 
     def judge(out: Outputs) -> Verdict:
         d = np.empty((len(out), len(centres)))
-        for rows in blocks(len(out), 8 * width):
+        for rows in blocks(len(out), 8 * len(middle)):
             x = (out.features[rows] - middle) @ whiten
             d[rows] = np.einsum("nr,nr->n", x, x)[:, None] - 2 * (x @ centres.T) + lengths
         np.maximum(d, 0, out=d)
@@ -325,9 +316,10 @@ SCORERS = {
 
 # --- what these three need -------------------------------------------------------------------------------------------
 
-BLOCK = 2**27  # bytes of a table in work at one time
+BLOCK = 2**24  # bytes of a table in work at one time: what stays near the processor
 # ranks to either side of the k-th in which knn looks again: rounding in float32 moves neighbours by one or two
 NEAR = 8
+GROUP = 16  # columns that ranked takes together at first
 
 
 def blocks(n: int, width: int) -> Iterator[slice]:
@@ -347,8 +339,22 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
 def ranked(table: np.ndarray, first: int, last: int) -> np.ndarray:
     """Where the numbers of rank first to last - 1 stand in each row of table [N, M], 0 the largest: [N, last - first].
 
-    torch's topk works on all cores; it is taken where torch is loaded already, which this module never does itself.
+    Of a wide table, columns are first taken GROUP at a time: the largest `last` numbers of a row lie in the `last`
+    groups with the largest maxima, so that only these have to be looked through.
     """
+    (n, width), groups = table.shape, table.shape[1] // GROUP
+    if groups < 4 * last:
+        return _ranked(table, first, last)
+    even = groups * GROUP
+    largest = table[:, :even].reshape(n, GROUP, groups).max(1)
+    columns = _ranked(largest, 0, last)[:, None] + groups * np.arange(GROUP)[:, None]
+    columns = np.column_stack([columns.reshape(n, -1), np.tile(np.arange(even, width), (n, 1))])
+    found = _ranked(np.take_along_axis(table, columns, 1), first, last)
+    return np.take_along_axis(columns, found, 1)
+
+
+def _ranked(table: np.ndarray, first: int, last: int) -> np.ndarray:
+    # torch's topk works on all cores; it is taken where torch is loaded already, which this module never does itself
     topk = getattr(sys.modules.get("torch"), "topk", None)  # None also while another thread is still loading torch
     if topk is not None:
         return topk(sys.modules["torch"].from_numpy(table), last).indices.numpy()[:, first:]
@@ -367,15 +373,23 @@ def featured(train: Outputs) -> Outputs:
     return train
 
 
-def feature_means(train: Outputs) -> np.ndarray:
-    """Mean features [C, D] of each class over its training images, not the mirrored copies."""
-    means = []
-    for c in range(train.logits.shape[1]):
-        mine = (train.labels == c) & ~train.mirrored
-        if not mine.any():
-            raise ValueError(f"The training outputs hold no image of class {c}: its mean cannot be computed.")
-        means.append(train.features[mine].mean(0, dtype=np.float64))
-    return np.array(means)
+def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A place m [D] among the features, the class means [C, D] less m, and the covariance [D, D] about the class means.
+
+    In one pass over the training images, not the mirrored copies. Taking m away first keeps the digits.
+    """
+    mine, classes = np.flatnonzero(~train.mirrored), np.arange(train.logits.shape[1])
+    counts = np.bincount(train.labels[mine], minlength=len(classes))
+    if not counts.all():
+        raise ValueError(f"The training outputs hold no image of class {counts.argmin()}: its mean cannot be computed.")
+    middle = train.features[mine[:1000]].mean(0, dtype=np.float64)
+    sums, products = np.zeros((len(classes), len(middle))), np.zeros((len(middle), len(middle)))
+    for rows in blocks(len(mine), 8 * len(middle)):
+        x = train.features[mine[rows]] - middle
+        sums += (train.labels[mine[rows]] == classes[:, None]).astype(np.float64) @ x
+        products += x.T @ x
+    means = sums / counts[:, None]
+    return middle, means, (products - (means.T * counts) @ means) / len(mine)
 
 
 def logit_distances(logits: np.ndarray, centres: np.ndarray, metric: str) -> np.ndarray:

@@ -120,8 +120,7 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
 def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.ndarray:
     """Logits [T, E, N, C] of one batch of images [N, H, W, K] uint8; network is evaluate's, centres a tensor or None.
 
-    The gradients, of which only the signs count, are taken in half precision where the device gains from it; what is
-    scored is float32, and at magnitude 0 the plain output bit for bit.
+    All in float32: gradients in bfloat16 save a fifth of the time and move AUROCs by up to 0.0007.
     """
     import torch
 
@@ -129,13 +128,12 @@ def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.
     from cac_core.evaluate import steps
 
     x = on_device(pixels, network.device).float() / 255
-    with network.halved():
-        directions = list(steps(network, x, temperatures, centres))
     with torch.no_grad():
         plain = network(x)[0]
-        out = torch.empty(len(temperatures), len(magnitudes), *plain.shape)
-        for t, step in enumerate(directions):
-            for e, magnitude in enumerate(magnitudes):
+    out = torch.empty(len(temperatures), len(magnitudes), *plain.shape)
+    for t, step in enumerate(steps(network, x, temperatures, centres)):
+        for e, magnitude in enumerate(magnitudes):
+            with torch.no_grad():
                 out[t, e] = (network(x - magnitude * step)[0] if magnitude else plain).cpu()
     return out.numpy()
 

@@ -454,3 +454,12 @@ def test_a_scorer_that_cannot_be_applied_says_so_in_the_report(make_run):
     assert scored["knn"] == {"error": "k=50 needs 50 training images or more; this run has 40. Take a smaller k."}
     assert "tail=20" in scored["openmax"]["error"]
     assert all("auroc" in scored[name] for name in scorers.SCORERS if name not in ("knn", "openmax"))
+
+
+@pytest.mark.parametrize("width", [2000, 2007, 640])
+def test_ranks_of_a_wide_table_are_those_of_sorting_it(width):
+    table = np.random.default_rng(width).normal(size=(9, width)).astype(np.float32)
+    table[3] = table[3].round()  # ties
+    found = scorers.ranked(table, 5, 12)
+    want = -np.sort(-table, 1)[:, 5:12]
+    np.testing.assert_array_equal(np.sort(np.take_along_axis(table, found, 1), 1)[:, ::-1], want)
