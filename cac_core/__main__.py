@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGE", nargs="+")
     predict.add_argument("--scorer", help=names)
     predict.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
+    predict.add_argument("--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json")
     predict.add_argument(
         "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
     )
@@ -251,6 +252,12 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import data, images, judge, runs, scorers
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    if a.threshold:
+        if options or a.scorer or a.theta is not None or a.magnitude:
+            raise ValueError("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
+        threshold = judge.threshold_from(Path(a.threshold), run)
+        a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
+        a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
     scorer = _scorer(run, a, options)
     row, names = run.row, run.known_names
     prepared, broken = [], {}
@@ -277,7 +284,10 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
             temperature=a.odin_temperature,
             centres=scorers.moved_by(run.outputs("train")),
         )
-        verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
+        if a.threshold:
+            verdicts = threshold.judged(run, logits, features)
+        else:
+            verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
         judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
     results = [
         {"image": image, **(judged[image] if image in judged else {"error": broken[image]})} for image in a.images

@@ -1,15 +1,21 @@
 """From a run's outputs to verdicts, a threshold and a report. Numpy only: nothing here imports torch."""
 
+import dataclasses
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cac_core import metrics
+from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run, unknown_split
 from cac_core.scorers import (
     SCORERS,
     Outputs,
+    Verdict,
     centres_of,
     default_for,
     distances,
@@ -17,6 +23,7 @@ from cac_core.scorers import (
     judge_of,
     known_only,
     rejection,
+    scorer_options,
     softmax,
 )
 
@@ -90,30 +97,125 @@ def report_all(run: Run) -> dict[str, Any]:
 
 
 def said_of(
-    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float | None = None, **options: Any
+    run: Run,
+    logits: np.ndarray,
+    features: np.ndarray,
+    scorer: str,
+    theta: float | None = None,
+    thetas: np.ndarray | None = None,
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """For each image whose logits [N, C] and features these are: the decision, and every number it rests on.
 
-    gamma and distances are by known class, to the class means or, with centres="anchors", to the anchors.
+    thetas [C], where given, stand in the place of theta, each for the images nearest to its class. gamma and distances
+    are by known class, to the class means or, with centres="anchors", to the anchors.
     """
     train = run.outputs("train")
     judge = judge_of(scorer, train, **options)
     theta = metrics.theta_at(KEPT, judge(run.outputs("validation")).score) if theta is None else theta
     verdict, names = judge(Outputs.of_images(logits, features)), run.known_names
+    limits = np.full(len(names), theta) if thetas is None else thetas
     d = distances(logits, centres_of(train, options.get("centres", "means")))
     g, p = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0), softmax(logits.astype(float))
     return [
         {
-            "decision": UNKNOWN if verdict.score[i] > theta else names[verdict.label[i]],
+            "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
             "label": names[verdict.label[i]],
             "score": float(verdict.score[i]),
-            "theta": float(theta),
+            "theta": float(limits[verdict.label[i]]),
             "gamma": dict(zip(names, g[i].tolist(), strict=True)),
             "distances": dict(zip(names, d[i].tolist(), strict=True)),
             "softmax": dict(zip(names, p[i].tolist(), strict=True)),
         }
         for i in range(len(logits))
     ]
+
+
+# --- one theta for each class ----------------------------------------------------------------------------------------
+
+
+def thetas_at(kept: float, validation: Verdict, classes: int) -> np.ndarray:
+    """For each class [C] the lowest theta that keeps this share of the validation knowns that are nearest to it.
+
+    A class to which none is nearest takes the theta of all.
+    """
+    thetas = np.full(classes, metrics.theta_at(kept, validation.score))
+    for c in np.unique(validation.label):
+        thetas[c] = metrics.theta_at(kept, validation.score[validation.label == c])
+    return thetas
+
+
+def beyond(thetas: np.ndarray, verdict: Verdict) -> Verdict:
+    """The same verdict with scores less the theta of the nearest class: rejected when above 0."""
+    return Verdict(verdict.score - thetas[verdict.label], verdict.label)
+
+
+# --- a threshold to take along ---------------------------------------------------------------------------------------
+
+FORMAT = "anchorscope threshold 1"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A score with its options and its theta, or one for each class: what decides about an image of a run.
+
+    magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
+    theta comes from.
+    """
+
+    run: str
+    scorer: str
+    options: dict[str, Any]
+    theta: float
+    rule: str
+    thetas: tuple[float, ...] | None = None
+    magnitude: float = 0.0
+    temperature: float = 1.0
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
+        train, row = run.outputs("train"), run.row
+        mean, std = run.stats
+        return {
+            "format": FORMAT,
+            **dataclasses.asdict(self),
+            "classes": run.known_names,
+            "centres": centres_of(train, self.options["centres"]).tolist() if "centres" in self.options else None,
+            "prepare": {"size": row.size, "grain": row.grain, "channels": row.channels, "ink": row.ink},
+            "mean": list(mean),
+            "std": list(std),
+        }
+
+    def judged(self, run: Run, logits: np.ndarray, features: np.ndarray) -> list[dict[str, Any]]:
+        """What this threshold decides about images with these logits [N, C] and features [N, D]; see `said_of`."""
+        thetas = None if self.thetas is None else np.array(self.thetas)
+        return said_of(run, logits, features, self.scorer, self.theta, thetas, **self.options)
+
+
+def threshold_from(file: Path, run: Run) -> Threshold:
+    """Read a threshold file. Raises ValueError where it is none, or another run's."""
+    try:
+        said = json.loads(Path(file).read_text("utf-8"))
+        if said["format"] != FORMAT:
+            raise ValueError(f"its format is {said['format']!r}, not {FORMAT!r}")
+        fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold)}
+        fields["theta"], fields["thetas"] = float(said["theta"]), said["thetas"] and tuple(map(float, said["thetas"]))
+        fields["magnitude"], fields["temperature"] = float(said["magnitude"]), float(said["temperature"])
+        checked_options(said["scorer"], scorer_options(said["scorer"]), said["options"])
+        numbers = [fields["theta"], fields["magnitude"], fields["temperature"], *(fields["thetas"] or ())]
+        if not all(map(math.isfinite, numbers)) or len(fields["thetas"] or run.known_names) != len(run.known_names):
+            raise ValueError("its numbers are not finite, or not one for each class")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no threshold file {file}.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file} is no threshold of Anchorscope ({error}). Export one from the page Thresholds."
+        ) from error
+    if fields["run"] != run.id:
+        raise ValueError(
+            f"{file} belongs to the run {fields['run']}, not to {run.id}: a theta means nothing elsewhere."
+        )
+    return Threshold(**fields)
 
 
 def check_split(run: Run, family: str | None = None, trial: str | None = None, dataset: str | None = None) -> None:

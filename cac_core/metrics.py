@@ -180,6 +180,18 @@ def theta_at_fpr(accepted: float, verdict: Verdict, labels: np.ndarray) -> float
     return float(curve["thetas"][np.argmax(1 - curve["caught_unknowns"] <= accepted + 1e-9)])
 
 
+def theta_at_cost(ratio: float, share: float, verdict: Verdict, labels: np.ndarray) -> float:
+    """ORACLE, it looks at unknowns: the theta of the least cost, the highest of them where several are equal.
+
+    Rejecting a known costs 1, accepting an unknown `ratio`; `share` of the images in use are unknown.
+    """
+    if not (math.isfinite(ratio) and ratio > 0) or not 0 <= share <= 1:
+        raise ValueError(f"A cost ratio is above 0 and a share of unknowns between 0 and 1, not {ratio} and {share}.")
+    curve = roc(verdict, labels)
+    cost = (1 - share) * curve["rejected_knowns"] + ratio * share * (1 - curve["caught_unknowns"])
+    return float(curve["thetas"][np.argmin(cost.round(12))])
+
+
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 

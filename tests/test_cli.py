@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data, runs
+from cac_core import data, judge, runs
 
 ROOT = Path(__file__).parent.parent
 
@@ -180,6 +180,36 @@ def test_predict_takes_theta_scorer_and_perturbation(trained, where, place):
     assert open_wide["decision"] == "unknown" and 0 <= msp["score"] <= 1 and odin["score"] >= 0
     done = cac("predict", trained.id, file, *where, "--magnitude", "-1", check=False)
     assert done.returncode == 1 and "magnitude of a perturbation" in done.stderr
+
+
+def test_predict_goes_by_an_exported_threshold(trained, where, place, tmp_path):
+    threshold = judge.Threshold(trained.id, "distance", {"centres": "anchors"}, -1.0, "rejects everything")
+    (tmp_path / "threshold.json").write_text(json.dumps(threshold.record(trained)))
+    by_file = (
+        "predict",
+        trained.id,
+        image_of(trained, place, True),
+        *where,
+        "--json",
+        "--threshold",
+        str(tmp_path / "threshold.json"),
+    )
+    (said,) = json.loads(cac(*by_file).stdout)["images"]
+    assert said["decision"] == "unknown" and said["theta"] == -1.0
+    done = cac(*by_file, "--theta", "3", check=False)
+    assert done.returncode == 1 and "--threshold says everything" in done.stderr
+
+
+def test_a_small_copy_and_the_table(trained, where, tmp_path):
+    made = json.loads(cac("share", trained.id, str(tmp_path / "copies"), *where, "--json").stdout)
+    assert made["run"] == trained.id and made["bytes"] < 700_000
+    rows = json.loads(cac("table", *where, "--json").stdout)["rows"]
+    assert any(trained.id in row.get("runs", []) for row in rows) and any("published" in row for row in rows)
+
+
+def test_the_sweep_as_published_says_that_it_leaks(trained, where):
+    line = ("sweep", trained.id, *where, "--temperatures", "1", "--magnitudes", "0", "0.01", "--as-published")
+    assert "LEAK" in cac(*line).stdout and "LEAK" in json.loads(cac(*line, "--json").stdout)["leak"]
 
 
 def test_predict_with_no_good_image_fails_and_says_why(trained, where, place):

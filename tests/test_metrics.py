@@ -303,6 +303,27 @@ def test_delong_is_the_papers_variance(seed):
     assert metrics.delong(verdict, labels) == pytest.approx((area - half, area + half), rel=1e-9)
 
 
+@pytest.mark.parametrize(("ratio", "share"), [(1.0, 0.5), (5.0, 0.2), (0.1, 0.9)])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_theta_of_the_least_cost_is_that_of_trying_all(seed, ratio, share):
+    verdict, labels = drawn(seed)
+    known = labels >= 0
+
+    def cost(theta):
+        rejected, accepted = (verdict.score[known] > theta).mean(), (verdict.score[~known] <= theta).mean()
+        return round((1 - share) * rejected + ratio * share * accepted, 12)
+
+    tried = [-np.inf, *np.unique(verdict.score)]
+    least = min(map(cost, tried))
+    assert metrics.theta_at_cost(ratio, share, verdict, labels) == max(t for t in tried if cost(t) == least)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(0, 0.5), (-1, 0.5), (float("nan"), 0.5), (1, 1.5)])
+def test_costs_out_of_range_are_refused(ratio, share):
+    with pytest.raises(ValueError, match="cost ratio is above 0"):
+        metrics.theta_at_cost(ratio, share, *drawn(0))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_delong_of_a_difference_is_the_papers_variance(seed):
     one, labels = drawn(seed)

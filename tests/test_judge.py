@@ -1,0 +1,88 @@
+"""One theta for each class, and thresholds to take along."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cac_core import judge, metrics
+from cac_core.judge import Threshold
+from cac_core.scorers import Verdict, judge_of
+
+
+@pytest.fixture
+def verdict():
+    rng = np.random.default_rng(0)
+    return Verdict(rng.gamma(2, 1, 400).round(1), rng.integers(0, 3, 400))
+
+
+def test_each_class_keeps_its_share(verdict):
+    thetas = judge.thetas_at(0.9, verdict, 4)
+    for c in range(3):
+        mine = verdict.score[verdict.label == c]
+        below = sorted(set(mine[mine < thetas[c]].tolist()))
+        assert (mine <= thetas[c]).mean() >= 0.9 and (mine <= below[-1]).mean() < 0.9
+    assert thetas[3] == metrics.theta_at(0.9, verdict.score)  # nothing is nearest to it
+
+
+def test_beyond_zero_is_beyond_the_theta_of_ones_class(verdict):
+    thetas = judge.thetas_at(0.9, verdict, 3)
+    moved = judge.beyond(thetas, verdict)
+    for i in range(400):
+        assert (moved.score[i] > 0) == (verdict.score[i] > thetas[verdict.label[i]])
+
+
+@pytest.mark.parametrize("thetas", [None, (0.5, 3.0, 0.1, 2.0)])
+def test_a_threshold_decides_as_said_after_a_round_trip(make_run, tmp_path, thetas):
+    run = make_run()
+    threshold = Threshold(
+        run.id, "gamma", {"centres": "anchors", "temperature": 2.0}, 1.5, "by hand", thetas, 0.01, 3.0
+    )
+    file = tmp_path / "threshold.json"
+    file.write_text(json.dumps(threshold.record(run)))
+    again = judge.threshold_from(file, run)
+    assert again == threshold
+    test = run.outputs("test")
+    said = again.judged(run, test.logits, test.features)
+    verdict = judge_of("gamma", run.outputs("train"), **threshold.options)(test)
+    for i, one in enumerate(said):
+        limit = thetas[verdict.label[i]] if thetas else 1.5
+        assert one["theta"] == limit and (one["decision"] == "unknown") == (verdict.score[i] > limit)
+
+
+def test_a_threshold_file_tells_how_images_are_prepared_and_where_the_centres_lie(make_run):
+    run = make_run()
+    record = Threshold(run.id, "gamma", {"centres": "anchors", "temperature": 1.0}, 1.5, "by hand").record(run)
+    assert record["classes"] == run.known_names and np.array_equal(record["centres"], 10 * np.eye(4))
+    assert record["prepare"] == {"size": 16, "grain": 8, "channels": 1, "ink": True} and record["mean"] == [0.3]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "else"}, "its format is 'else'"),
+        ({"run": "other"}, "belongs to the run other"),
+        ({"scorer": "magic"}, "no scorer 'magic'"),
+        ({"options": {"k": 3}}, "no option k"),
+        ({"theta": "high"}, "could not convert"),
+        ({"theta": None}, "is no threshold"),
+        ({"theta": float("nan")}, "not finite"),
+        ({"thetas": [1.0]}, "not one for each class"),
+    ],
+)
+def test_a_wrong_threshold_file_is_refused(make_run, tmp_path, change, said):
+    run, file = make_run(), tmp_path / "threshold.json"
+    record = Threshold(run.id, "gamma", {"centres": "means", "temperature": 1.0}, 1.5, "by hand").record(run)
+    file.write_text(json.dumps(record | change))
+    with pytest.raises(ValueError, match=said):
+        judge.threshold_from(file, run)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\x00\xff"])
+def test_what_is_no_threshold_file_is_refused(make_run, tmp_path, text):
+    file = tmp_path / "threshold.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match="is no threshold of Anchorscope"):
+        judge.threshold_from(file, make_run())
+    with pytest.raises(FileNotFoundError, match="no threshold file"):
+        judge.threshold_from(tmp_path / "none.json", make_run())
