@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 st.set_page_config("Anchorscope", str(HERE / "app" / "anchor.svg"), layout="wide")
 PAGES = {  # by address: file, name, icon, heading
     "": ("app/home.py", "Home", "home", "Does it know what it does not know?"),
+    "space": ("app/logits.py", "Logit space", "hub", "Logit space"),
     "thresholds": ("app/thresholds.py", "Thresholds", "tune", "Thresholds"),
+    "sweep": ("app/sweep.py", "Sweep", "grid_on", "Does moving the image help?"),
     "try": ("app/upload.py", "Try an image", "image_search", "Try an image"),
 }
 page = st.navigation(

@@ -238,6 +238,172 @@ REJECTED, ACCEPTED = "never seen, rejected", "never seen, yet accepted"
 MEANS, ANCHORS = "class mean", "anchor"
 
 
+def place_on_wheel(
+    xy: np.ndarray, labels: np.ndarray, here: np.ndarray, names: list[str], palette: Palette
+) -> dict[str, Any]:
+    """The wheel in small: places [N, 2] faint, and one image, here [2], as a large mark."""
+    keep = np.arange(0, len(xy), max(1, len(xy) // 800))
+    turn = 2 * np.pi * np.arange(len(names)) / len(names)
+    reach = max(1.5, float(np.abs(here).max()) * 1.1)
+    axis = {"show": False, "min": -reach, "max": reach}
+
+    def flipped(places: np.ndarray) -> list[list[float]]:  # 0 is the top and angles go clockwise
+        return places[:, ::-1].round(3).tolist()
+
+    shown = [
+        {"type": "scatter", "symbolSize": 4, "silent": True, "itemStyle": {"color": palette.of(c), "opacity": 0.45},
+         "data": flipped(xy[keep][labels[keep] == c])}
+        for c in range(len(names))
+    ]  # fmt: skip
+    shown.append(
+        {
+            "type": "scatter",
+            "symbol": f"path://{CROSS}",
+            "symbolSize": 5,
+            "silent": True,
+            "itemStyle": {"color": palette.unknown, "opacity": 0.45},
+            "data": flipped(xy[keep][labels[keep] < 0]),
+        }
+    )
+    rim = [
+        {
+            "value": [round(float(np.sin(a)) * 1.4, 3), round(float(np.cos(a)) * 1.4, 3)],
+            "label": {"show": True, "formatter": _legend_name(name), "color": palette.text, "fontSize": 11},
+        }
+        for a, name in zip(turn, names, strict=True)
+    ]
+    shown.append(
+        {"type": "scatter", "symbolSize": 1, "silent": True, "itemStyle": {"color": "transparent"}, "data": rim}
+    )
+    shown.append(
+        {
+            "type": "scatter",
+            "symbol": f"path://{STAR}",
+            "symbolSize": 24,
+            "z": 9,
+            "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 2},
+            "data": flipped(here[None]),
+        }
+    )
+    return {"animation": False, "grid": {"left": 8, "right": 8, "top": 8, "bottom": 8}, "xAxis": axis, "yAxis": axis,
+            "series": shown}  # fmt: skip
+
+
+def place_on_scale(
+    score: np.ndarray, labels: np.ndarray, here: float, theta: float, scale: Scale, palette: Palette
+) -> dict[str, Any]:
+    """Histograms of the knowns and the unknowns in one frame, theta dashed, and one image's score as a solid line."""
+    edges = scale.steps(33)
+
+    def steps(name: str, which: np.ndarray, colour: str) -> dict[str, Any]:
+        counts = np.histogram(scale.clip(score[which]), edges)[0]
+        return {"type": "line", "name": name, "step": "end", "symbol": "none", "silent": True,
+                "lineStyle": {"color": colour, "width": 1}, "itemStyle": {"color": colour},
+                "areaStyle": {"color": colour, "opacity": 0.3},
+                "data": [[float(x), int(n)] for x, n in zip(edges, [*counts, counts[-1]], strict=True)]}  # fmt: skip
+
+    shown = [steps("known", labels >= 0, palette.known[0]), steps("never seen", labels < 0, palette.unknown)]
+    shown[0]["markLine"] = _theta_line(theta, scale, palette)
+    shown[1]["markLine"] = {
+        "symbol": "none", "silent": True, "animation": False,
+        "lineStyle": {"color": palette.text, "type": "solid", "width": 3},
+        "label": {"show": True, "formatter": "this image", "color": palette.text, "position": "insideEndTop"},
+        "data": [{"xAxis": float(scale.clip(np.array(here)))}],
+    }  # fmt: skip
+    return {
+        "animation": False,
+        "legend": {"bottom": 0, "icon": "rect", "itemHeight": 10},
+        "grid": {"left": 36, "right": 12, "top": 24, "bottom": 56, **EXACT},
+        "xAxis": scale.axis("") | {"nameGap": 0},
+        "yAxis": {"type": "value", "minInterval": 1, "splitNumber": 3},
+        "series": shown,
+    }
+
+
+def heat_map(
+    values: np.ndarray,
+    temperatures: list[float],
+    magnitudes: list[float],
+    marks: dict[str, tuple[int, int]],
+    picked: tuple[int, int],
+    palette: Palette,
+    better_low: bool = False,
+) -> dict[str, Any]:
+    """Values [T, E] in cells, rows temperatures, columns magnitudes; the chosen one ▲, the oracle ★, picked in a frame.
+
+    Cells are series 0, in the order of values.ravel().
+    """
+    finite = values[np.isfinite(values)]
+    high = float(finite.max()) if len(finite) else 1.0
+    low = min(float(finite.min()), high - 0.02) if len(finite) else 0.0  # less than two points is hardly a difference
+    signs = {"chosen": "▲", "oracle": "★"}
+
+    def cell(row: int, column: int) -> dict[str, Any]:
+        value = values[row, column]
+        share = 0.5 if not np.isfinite(value) else float((value - low) / (high - low))
+        share = 1 - share if better_low else share
+        said = "–" if not np.isfinite(value) else f"{100 * value:.2f}"
+        said += "".join(f" {signs[name]}" for name, place in marks.items() if place == (row, column))
+        return {
+            "value": [column, row, None if not np.isfinite(value) else float(value)],
+            "itemStyle": {"color": _mixed(palette.surface, palette.known[0], 0.08 + 0.62 * share),
+                          "borderColor": palette.surface, "borderWidth": 2},
+            "label": {"show": True, "formatter": said, "color": palette.text, "fontSize": 13,
+                      "fontWeight": "bold" if (row, column) == picked else "normal"},
+        }  # fmt: skip
+
+    framed = cell(*picked)
+    framed["itemStyle"] |= {"borderColor": palette.text, "borderWidth": 3}
+
+    return {
+        "animation": False,
+        "tooltip": {"show": False},
+        "grid": {"left": 64, "right": 8, "top": 8, "bottom": 52, **EXACT},
+        "xAxis": {"type": "category", "data": [f"{e:g}" for e in magnitudes], "name": "ε, of a pixel's range",
+                  "nameLocation": "middle", "nameGap": 30, "axisTick": {"show": False}, "axisLine": {"show": False}},
+        "yAxis": {"type": "category", "data": [f"{t:g}" for t in temperatures], "name": "T", "nameLocation": "middle",
+                  "nameGap": 44, "inverse": True, "axisTick": {"show": False}, "axisLine": {"show": False}},
+        "series": [{
+            "type": "heatmap", "name": "cells", "selectedMode": "single",
+            "data": [cell(row, column) for row in range(len(temperatures)) for column in range(len(magnitudes))],
+        }, {"type": "heatmap", "name": "picked", "silent": True, "z": 5, "data": [framed]}],
+    }  # fmt: skip
+
+
+def _mixed(one: str, other: str, share: float) -> str:
+    """A colour between two of the form #RRGGBB."""
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
+
+
+def two_curves(
+    curve: dict[str, np.ndarray], plain: dict[str, np.ndarray], palette: Palette, names: tuple[str, str]
+) -> dict[str, Any]:
+    """A ROC curve over another, which is dashed."""
+
+    def line(one: dict[str, np.ndarray], name: str, colour: str, kind: str) -> dict[str, Any]:
+        some = np.unique(np.linspace(0, len(one["thetas"]) - 1, 400).astype(int))
+        points = np.column_stack([one["rejected_knowns"][some], one["caught_unknowns"][some]]).round(4).tolist()
+        return {"type": "line", "name": name, "symbol": "none", "data": points, "itemStyle": {"color": colour},
+                "lineStyle": {"color": colour, "type": kind, "width": 2}}  # fmt: skip
+
+    axis = {
+        "type": "value",
+        "min": 0,
+        "max": 1,
+        "nameLocation": "middle",
+        "splitLine": {"lineStyle": {"color": palette.faint}},
+    }
+    return {
+        "animation": False,
+        "legend": {"top": 0},
+        "grid": {"left": 56, "right": 16, "top": 36, "bottom": 48, **EXACT},
+        "xAxis": {**axis, "name": "knowns rejected", "nameGap": 28},
+        "yAxis": {**axis, "name": "unknowns caught", "nameGap": 38},
+        "series": [line(curve, names[0], palette.known[0], "solid"), line(plain, names[1], palette.text, "dashed")],
+    }
+
+
 def _legend_name(name: str) -> str:
     return name if len(name) <= 18 else name[:17] + "…"
 
@@ -252,6 +418,27 @@ def _outward(angle: float) -> str:
     if angle % 180 == 0:
         return "top" if angle % 360 == 0 else "bottom"
     return "right" if angle % 360 < 180 else "left"
+
+
+def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palette) -> dict[str, Any]:
+    """A small cloud without scales: places [N, 2], a colour a class, crosses for unknown; every DRAWN-th at most."""
+    keep = np.arange(0, len(xy), max(1, len(xy) // DRAWN))
+    xy, labels = xy[keep], labels[keep]
+    kinds = [(name, labels == c, SHAPES[c // len(palette.known) % len(SHAPES)], palette.of(c))
+             for c, name in enumerate(names)]  # fmt: skip
+    kinds.append(("unknown", labels < 0, f"path://{CROSS}", palette.unknown))
+    return {
+        "animation": False,
+        "tooltip": {"trigger": "item", "formatter": "{a}"},
+        "grid": {"left": 4, "right": 4, "top": 4, "bottom": 4},
+        "xAxis": {"show": False, "scale": True},
+        "yAxis": {"show": False, "scale": True},
+        "series": [
+            {"type": "scatter", "name": name, "symbol": symbol, "symbolSize": 4, "itemStyle": {"color": colour},
+             "data": xy[mine].round(3).tolist()}
+            for name, mine, symbol, colour in kinds
+        ],
+    }  # fmt: skip
 
 
 # --- theta -----------------------------------------------------------------------------------------------------------

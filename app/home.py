@@ -29,7 +29,7 @@ def wheel_and_examples():
             with foot.popover("How to read this", icon=":material/help:"):
                 how_to_read(said.outputs.anchors is not None)
             with controls:
-                theta = shared.choose_theta(said, wide=False)
+                theta = shared.choose_theta(said)
                 shared.numbers_at(theta, said, wide=False)
         with picture:
             wheel(said, theta)

@@ -5,13 +5,15 @@ carries lives in bound widgets: run, scorer and its options, kept, theta. Torch 
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import math
+import os
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts
-from cac_core import data, images, judge, metrics, runs
+from app import charts, live
+from app.words import t
+from cac_core import data, images, judge, launch, metrics, project, runs, sweep
 from cac_core.runs import Broken, Run
 from cac_core.scorers import (
     CENTRES,
@@ -31,6 +34,7 @@ from cac_core.scorers import (
     class_means,
     default_for,
     judge_of,
+    moved_by,
     scorer_options,
 )
 
@@ -247,16 +251,54 @@ class Judged:
         return charts.Scale.of(np.concatenate([self.validation.score, self.test.score[known]]), self.test.score[~known])
 
 
-def judged(run: Run, scorer: str, **options: Any) -> Judged:
-    return _judged(str(run.path), run.written, scorer, tuple(sorted(options.items())))
+@dataclass(frozen=True)
+class Perturbation:
+    """ODIN's: the magnitude of the step, and the temperature of the gradient that says where it goes."""
+
+    magnitude: float = 0.0
+    temperature: float = 1.0
+
+
+def judged(
+    run: Run, scorer: str, moved: Perturbation | None = None, each: float | None = None, **options: Any
+) -> Judged:
+    """each: scores less the theta of the nearest class that keeps this share of its validation knowns."""
+    moved = moved if moved and moved.magnitude else None
+    return _judged(str(run.path), run.written, scorer, moved, each, tuple(sorted(options.items())))
 
 
 @st.cache_data(max_entries=24, show_spinner="Reading the run…")
-def _judged(path: str, written: str, scorer: str, options: tuple) -> Judged:
+def _judged(
+    path: str, written: str, scorer: str, moved: Perturbation | None, each: float | None, options: tuple
+) -> Judged:
     run = Run(Path(path))
     train = run.outputs("train")
-    verdict, validation, test = judge_of(scorer, train, **dict(options)), run.outputs("validation"), run.outputs("test")
-    return Judged(verdict(validation), verdict(test), validation, test, class_means(train))
+    judge_one, validation, test = (
+        judge_of(scorer, train, **dict(options)),
+        run.outputs("validation"),
+        run.outputs("test"),
+    )
+    if moved:
+        validation, test = (
+            _moved(run, out, split, moved) for out, split in ((validation, "validation"), (test, "test"))
+        )
+    verdicts = judge_one(validation), judge_one(test)
+    means = class_means(train)
+    if each is not None:
+        thetas = judge.thetas_at(each, verdicts[0], len(means))
+        verdicts = tuple(judge.beyond(thetas, verdict) for verdict in verdicts)
+    return Judged(*verdicts, validation, test, means)
+
+
+def _moved(run: Run, out: Outputs, split: str, moved: Perturbation) -> Outputs:
+    """The outputs on the perturbed images, out of the run's sweep."""
+    held = sweep.cube(run, moved.temperature)
+    place = [] if held is None else np.flatnonzero(held[0] == moved.magnitude)
+    if not len(place):
+        raise ValueError(
+            f"The sweep of this run holds no perturbation of {moved.magnitude:g} at temperature {moved.temperature:g}."
+        )
+    return replace(out, logits=held[1][split][place[0]].astype(np.float32))
 
 
 @st.cache_data(max_entries=24, show_spinner=False)
@@ -269,23 +311,34 @@ def report(run: Run) -> dict[str, Any]:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the images…")
-def _pixels(dataset: str, root: str, size: int, digest: str) -> np.ndarray | str:
+def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str, np.ndarray] | str:
     try:
         images = data.load(dataset, Path(root), size)
     except (ValueError, FileNotFoundError) as error:
         return str(error).split("\n")[0]
-    if data.digest(images) != digest:
+    if digest and data.digest(images) != digest:
         return f"The images of {dataset} under {root} are not those that this run was trained on."
-    return images["test"].pixels
+    return {part: some.pixels for part, some in images.items()}
 
 
-def pixels(run: Run) -> np.ndarray | str:
-    """The data set's own test images [N, H, W, C], or why they cannot be shown."""
-    root = data.root_of().absolute()
-    found = _pixels(run.recipe.dataset, str(root), run.recipe.size, run.record["data"])
+def pixels(run: Run, part: str = "test") -> np.ndarray | str:
+    """The data set's own test or training images [N, H, W, C], or why they cannot be shown."""
+    return _part_of(part, run.recipe.dataset, run.recipe.size, run.record.get("data"))
+
+
+def pixels_of(dataset: str) -> np.ndarray | str:
+    """The test images of another data set, at its own size, or why they cannot be shown."""
+    return _part_of("test", dataset, 0, None)
+
+
+def _part_of(part: str, *said: Any) -> np.ndarray | str:
+    dataset, size, digest = said
+    root = str(data.root_of().absolute())
+    found = _pixels(dataset, root, size, digest)
     if isinstance(found, str):
-        _pixels.clear(run.recipe.dataset, str(root), run.recipe.size, run.record["data"])  # it may come to be there
-    return found
+        _pixels.clear(dataset, root, size, digest)  # it may come to be there
+        return found
+    return found[part]
 
 
 def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
@@ -294,6 +347,73 @@ def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
     return picture.resize(
         (side, side), Image.Resampling.NEAREST if image.shape[0] < side else Image.Resampling.BILINEAR
     )
+
+
+# --- work for a process of its own ---------------------------------------------------------------------------------
+
+
+def read_only() -> bool:
+    """Whether this is a show in which nothing is computed or written."""
+    return os.environ.get("ANCHORSCOPE_READONLY", "0") not in ("", "0")
+
+
+def start(run: Run, kind: str, arguments: list[str]) -> None:
+    """Put a job on this run into the queue, and see to it that somebody works on it."""
+    store = run.path.parent.absolute()
+    launch.submit(store, kind, [*arguments, "--data", str(data.root_of().absolute())], run=run.id)
+    launch.ensure_worker(store)
+
+
+def jobs_of(run: Run, kind: str) -> list[launch.Job]:
+    """The jobs of one kind on this run that wait or are under way, and the last one that went wrong."""
+    mine = [job for job in launch.jobs(run.path.parent.absolute()) if job.run == run.id and job.kind == kind]
+    open_ones = [job for job in mine if job.state == "queued" or job.state in launch.UNDER_WAY]
+    return open_ones or [job for job in mine[-1:] if job.state in ("failed", "lost")]
+
+
+def work_of(run: Run, kind: str) -> None:
+    """The jobs of this kind on the run: how far they are, and a way to stop them. Looks again while there are any."""
+    waiting = jobs_of(run, kind)
+    if waiting:
+        going = any(job.state not in ("failed", "lost") for job in waiting)
+        st.fragment(_work, run_every="2s" if going else None, key=f"work_{kind}")(run, kind)
+
+
+def _work(run: Run, kind: str) -> None:
+    waiting = jobs_of(run, kind)
+    if not any(job.state not in ("failed", "lost") for job in waiting) and not any(
+        j.state == "failed" for j in waiting
+    ):
+        st.rerun()  # what they made is there
+    for job in waiting:
+        if job.state in ("failed", "lost"):
+            st.error(plain(job.reason or t("It ended without a word.")), icon=":material/error:")
+            continue
+        line, stop = st.columns([5, 1], vertical_alignment="center")
+        far = progress_of(run, kind) if job.state == "running" else None
+        if far:
+            line.progress(min(far[0], 1.0), far[1])
+        else:
+            line.caption(t("Waits for its turn.") if job.state == "queued" else t("Starting…"))
+        if stop.button(t("Stop"), key=f"stop_{job.id}", icon=":material/stop:"):
+            launch.stop(job)
+
+
+def progress_of(run: Run, kind: str) -> tuple[float, str] | None:
+    """How far a job of this kind on the run is, 0 to 1, and in words."""
+    said = project.under_way(run) if kind == "map" else sweep.under_way(run)
+    if not said:
+        return None
+    left = said.get("seconds_left")
+    words = f"{t(said['stage'])}: {said['done']} / {said['of']}"
+    return said["done"] / max(said["of"], 1), words + (
+        f", {t('about {s:.0f} s left', s=left)}" if left is not None else ""
+    )
+
+
+def no_formula(value: Any) -> Any:
+    """A spreadsheet would take a text that begins with one of these for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 # --- an image from elsewhere -----------------------------------------------------------------------------------------
@@ -317,23 +437,61 @@ class Looked:
     features: np.ndarray
 
 
-def looked_at(run: Run, image: bytes) -> Looked:
-    """Raises ValueError that says why where it is no image."""
-    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), image)
+def looked_at(run: Run, image: bytes, moved: Perturbation) -> Looked:
+    """What the network puts out for an image after ODIN's step. Raises ValueError that says why it is no image."""
+    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, image)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _looked_at(path: str, written: str, digest: str, _image: bytes) -> Looked:
-    prepared = images.prepare(_image, Run(Path(path)).row)
-    with evaluating, st.spinner("Loading the network (first time only)…"):
-        logits, features = _network(path, written).outputs(prepared.pixels[None])
+def _looked_at(path: str, written: str, digest: str, moved: Perturbation, _image: bytes) -> Looked:
+    run = Run(Path(path))
+    prepared = images.prepare(_image, run.row)
+    how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
     return Looked(prepared.preview, prepared.pixels, prepared.notes, logits, features)
 
 
+def moved_image(run: Run, pixels: np.ndarray, magnitude: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image [H, W, C] uint8 after ODIN's step, on the scale 0 to 1, and the logits [1, K] that it gives then."""
+    return _moved_image(str(run.path), run.written, pixels.tobytes(), pixels.shape, magnitude, temperature)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _moved_image(
+    path: str, written: str, content: bytes, shape: tuple, magnitude: float, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        from cac_core import evaluate
+
+        network, pixels = _network(path, written), np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
+        how = {
+            "magnitude": magnitude,
+            "temperature": temperature,
+            "centres": moved_by(Run(Path(path)).outputs("train")),
+        }
+        return evaluate.moved_images(network, pixels, **how)[0], network.outputs(pixels, **how)[0]
+
+
+def pushing(run: Run, pixels: np.ndarray) -> np.ndarray:
+    """By how much gamma grows with each pixel of an image [H, W, C], summed over the channels: [H, W]."""
+    return _pushing(str(run.path), run.written, pixels.tobytes(), pixels.shape)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarray:
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        from cac_core import evaluate
+
+        pixels = np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
+        means = class_means(Run(Path(path)).outputs("train"))
+        return evaluate.gamma_gradient(_network(path, written), pixels, means)[0].sum(-1)
+
+
 def said_of(
-    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float, **options: Any
+    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float, thetas=None, **options: Any
 ) -> list[dict]:
-    return judge.said_of(run, logits, features, scorer, theta, **options)
+    return judge.said_of(run, logits, features, scorer, theta, thetas, **options)
 
 
 # --- controls --------------------------------------------------------------------------------------------------------
@@ -387,28 +545,126 @@ def _reset_theta() -> None:
     st.session_state.theta = None
 
 
-def choose_theta(said: Judged, *, wide: bool) -> float:
-    """The threshold: by the share of validation knowns that it keeps, unless someone has set it by hand."""
-    asked = st.query_params.get("theta")
+def choose_perturbation(run: Run, scorer: str) -> Perturbation:
+    """ODIN's temperature and magnitude, of those that the run's sweep holds; none where there is no sweep."""
+    if not (temperatures := held(run)) or scorer in ("knn", "mahalanobis"):
+        return Perturbation()
+    for key, choices in (("odin", temperatures), ("epsilon", magnitudes(run))):
+        if key in st.session_state and st.session_state[key] not in choices:  # another run's
+            del st.session_state[key]
+    magnitude = st.selectbox(
+        t("Perturb images first (ODIN), by ε ="), magnitudes(run),
+        format_func=lambda e: f"{e:g}" if e else t("0, not at all"),
+        key="epsilon", bind="query-params", persist_state="session", on_change=_reset_theta,
+        help=t("Every pixel takes a step of this size, of 1, towards the predicted class."),
+    )  # fmt: skip
+    temperature = st.selectbox(
+        t("at the temperature of the gradient"), temperatures, format_func=lambda x: f"{x:g}",
+        key="odin", bind="query-params", persist_state="session", on_change=_reset_theta,
+    )  # fmt: skip
+    return Perturbation(magnitude, temperature)
+
+
+def choose_each(moved: Perturbation) -> float | None:
+    """The share that every class keeps by a theta of its own, or None for one theta for all."""
+    each = st.toggle(
+        t("A θ of its own for each class"), key="each", bind="query-params", persist_state="session",
+        on_change=_reset_theta, disabled=moved.magnitude > 0,
+        help=t("Each class keeps the same share of its validation images. Scores are then shown less that θ."),
+    )  # fmt: skip
+    return st.session_state.get("kept", 100 * judge.KEPT) / 100 if each and not moved.magnitude else None
+
+
+def held(run: Run) -> list[float]:
+    """The temperatures whose perturbed logits the run's sweep holds."""
+    return list(_swept(str(run.path), _sweep_stamp(run))[0])
+
+
+def magnitudes(run: Run) -> list[float]:
+    """The magnitudes of the run's sweep, 0 first; empty without one."""
+    return list(_swept(str(run.path), _sweep_stamp(run))[1])
+
+
+def _sweep_stamp(run: Run) -> int:
+    file = run.path / "sweep.npz"
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def _swept(path: str, stamp: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    temperatures, found = sweep.held(Run(Path(path)))
+    return tuple(temperatures), tuple(sorted({0.0, *found})) if temperatures else ()
+
+
+def live_state(blob: bytes, scorer: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What every live view is told by the page: the feed, the score and its options, theta or the rule, the looks."""
+    return {
+        "feed": live.id_of(blob),
+        "scorer": scorer,
+        "name": t(SAID[scorer]),
+        "centres": options.get("centres", "means"),
+        "temperature": options.get("temperature", 1.0),
+        "theta": st.session_state.get("theta"),
+        "kept": st.session_state.get("kept", 100 * judge.KEPT) / 100,
+        "palettes": {"light": dataclasses.asdict(charts.LIGHT), "dark": dataclasses.asdict(charts.DARK)},
+        "words": {phrase: t(phrase) for phrase in live.WORDS},
+    }
+
+
+def take(word: dict[str, Any]) -> None:
+    """What was moved in a live view becomes the page's own, and the address's."""
+    if "theta" in word:
+        st.session_state.theta = word["theta"]
+    if "temperature" in word:
+        st.session_state.temperature = word["temperature"]
+
+
+def theta_of(said: Judged) -> float:
+    """Theta as it is set: by hand, or by the share of validation knowns that it keeps."""
+    given = st.session_state.get("theta")
+    if given is not None and math.isfinite(given):
+        return given
+    return metrics.theta_at(st.session_state.get("kept", 100 * judge.KEPT) / 100, said.validation.score)
+
+
+def theta_inputs(said: Judged, left, right) -> tuple[float, float | None, str | None]:
+    """The share of knowns to keep, in percent, and theta by hand, each in its place; and what the link asks for."""
+    asked = st.query_params.get("theta")  # which the widget takes away where it is no number
     given = st.session_state.get("theta")
     if given is not None and not math.isfinite(given):
         st.session_state.theta = None
-    if wide:
-        slider, left, right = st.columns([3, 1, 1], gap="medium", vertical_alignment="bottom")
-    else:
-        slider = st.container()
-        left, right = st.columns(2)
     kept = left.number_input(
-        "Knowns to keep, %", min_value=1.0, max_value=100.0, value=100 * judge.KEPT, step=1.0, format="%g",
+        t("Knowns to keep, %"), min_value=1.0, max_value=100.0, value=100 * judge.KEPT, step=1.0, format="%g",
         key="kept", bind="query-params", persist_state="session", on_change=_reset_theta,
-        help="θ is the lowest that keeps this share of the validation images of known classes. It needs no unknown.",
+        help=t("θ is the lowest that keeps this share of the validation images of known classes. It needs no unknown."),
     )  # fmt: skip
     rule = metrics.theta_at(kept / 100, said.validation.score)
     given = right.number_input(
-        "or exactly θ =", value=None, format="%g", step=float(f"{max(abs(rule), 1e-4) / 10:.1g}"),
+        t("or exactly θ ="), value=None, format="%g", step=float(f"{max(abs(rule), 1e-4) / 10:.1g}"),
         placeholder=charts.number(rule), key="theta", bind="query-params", persist_state="session",
-        help="Leave empty to go by the share of knowns kept.",
+        help=t("Leave empty to go by the share of knowns kept."),
     )  # fmt: skip
+    return kept, given, asked
+
+
+def by_rule_again(asked: str | None) -> None:
+    """The way back from a theta that was set by hand; and what is wrong with the one that a link asked for."""
+    if st.session_state.get("theta") is not None:
+        kept = st.session_state.get("kept", 100 * judge.KEPT)
+        st.button(
+            t("θ is set by hand. Go back to keeping {kept:g} %", kept=kept), type="tertiary", icon=":material/undo:",
+            key="by_rule", on_click=_reset_theta,
+        )  # fmt: skip
+    elif asked and not _is_number(asked):
+        st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=plain(asked[:40])))
+
+
+def choose_theta(said: Judged) -> float:
+    """The threshold: by the share of validation knowns that it keeps, unless someone has set it by hand."""
+    slider = st.container()
+    left, right = st.columns(2)
+    kept, given, asked = theta_inputs(said, left, right)
+    rule = metrics.theta_at(kept / 100, said.validation.score)
     theta = rule if given is None else given
     st.session_state.slide = theta
     # the slider tells its choices apart by what is written, so what reads like θ gives way to θ itself
@@ -418,14 +674,8 @@ def choose_theta(said: Judged, *, wide: bool) -> float:
         format_func=charts.number, key="slide", on_change=_slid,
         help="To the left stricter, to the right more lenient. The arrow keys move it, too.",
     )  # fmt: skip
-    if given is not None:
-        st.button(
-            f"θ is set by hand. Go back to keeping {kept:g} %", type="tertiary", icon=":material/undo:",
-            key="by_rule", on_click=_reset_theta,
-        )  # fmt: skip
-    else:
-        if asked and not _is_number(asked):
-            st.caption(f"“{plain(asked[:40])}” in the link is no number, so θ goes by the rule.")
+    by_rule_again(asked)
+    if given is None:
         st.caption(f"θ = {charts.number(theta)} keeps {kept:g} % of the validation images of known classes.")
     return theta
 

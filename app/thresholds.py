@@ -1,10 +1,14 @@
-"""Where to put theta: what it keeps, what it rejects, and what that costs."""
+"""Where to put theta: what it keeps, what it rejects, what that costs, and the file that takes it along."""
+
+import dataclasses
+import json
 
 import numpy as np
 import streamlit as st
 
-from app import charts, shared
-from cac_core import metrics
+from app import charts, feeds, live, shared
+from app.words import t
+from cac_core import judge, metrics
 from cac_core.scorers import SCORERS
 
 MEANING = {
@@ -20,180 +24,198 @@ MEANING = {
 run = shared.chosen_run()
 names = run.known_names
 st.markdown(
-    "The network gives every image a score; θ says from which score on it is called **unknown**. "
-    "Choose θ by what you can bear to lose."
+    t(
+        "The network gives every image a score; θ says from which score on it is called **unknown**. Drag the line in "
+        "the histogram: everything follows."
+    )
 )
 
 
 @st.fragment
-def lab():
+def page():
     with shared.explained():
-        controls()
-
-
-def controls():
-    head = st.container(horizontal=True, vertical_alignment="bottom")
-    with head:
-        scorer = shared.choose_scorer(run)
-        said = shared.judged(run, scorer)
-        with st.popover("Options", icon=":material/settings:"):
-            options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
-        with st.popover("How to read this", icon=":material/help:"):
-            how_to_read()
-    said = shared.judged(run, scorer, **options)
-    theta = shared.choose_theta(said, wide=True)
-    shared.numbers_at(theta, said, wide=True)
-    in_words(said, theta)
-    scores(said, theta, scorer)
-    if said.unknowns:
-        left, right = st.columns(2, gap="large")
-        with left:
-            curve(said, theta)
-        with right:
-            decisions(said, theta)
-        oracles(said)
-    else:
-        decisions(said, theta)
-    all_numbers(said, scorer)
+        head = st.container(horizontal=True, vertical_alignment="bottom")
+        with head:
+            scorer = shared.choose_scorer(run)
+            with st.popover(t("Options"), icon=":material/settings:"):
+                options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
+                moved = shared.choose_perturbation(run, scorer)
+                each = shared.choose_each(moved)
+            with st.popover(t("Help"), icon=":material/help:"):
+                how_to_read()
+        said = shared.judged(run, scorer, moved, each, **options)
+        above = st.container()
+        controls(said)  # first: they bring what a link says
+        with above:
+            lab(said, scorer, options, moved, each)
+        theta = shared.theta_of(said)
+        tables(said, theta)
+        rules(said)
+        all_numbers(said, scorer)
+        take_along(said, theta, scorer, options, moved, each)
 
 
 def how_to_read():
     st.markdown(
-        "- **Score**: the higher, the more unknown an image looks. Scores of different kinds have different units.\n"
-        "- **θ**: images with a score above it are rejected. The default keeps 95 % of the *validation* images of "
-        "known classes, so it needs no unknown image and can be set before any is met.\n"
-        "- **Oracle** rules look at the unknown test images. They say what would have been best, not what to use.\n"
-        "- All shares are over the test images; intervals are 95 % ones."
-    )
-
-
-def in_words(said: shared.Judged, theta: float):
-    shares = metrics.at(theta, said.test, said.labels, len(names))
-    kept, caught = shares["knowns_kept"], shares["unknowns_caught"]
-    if not said.unknowns:
-        st.info(
-            "This data set has no unknown images, so only what θ does to knowns can be shown.", icon=":material/info:"
+        t(
+            "- **Score**: the higher, the more unknown an image looks. Scores of different kinds have different "
+            "units.\n"
+            "- **θ**: images with a score above it are rejected. The default keeps 95 % of the *validation* images of "
+            "known classes, so it needs no unknown image and can be set before any is met.\n"
+            "- **Known above, unknown below** in the histogram; what lies right of θ is rejected.\n"
+            "- The **galleries** show the images that θ only just accepts and only just rejects.\n"
+            "- All shares are over the test images; intervals are 95 % ones."
         )
+    )
+
+
+def lab(said: shared.Judged, scorer: str, options: dict, moved: shared.Perturbation, each: float | None):
+    swept = shared.magnitudes(run)
+    live.feed(blob := feeds.run_feed(run, odin=moved.temperature if swept else None), key="feed")
+    extra = None
+    if scorer not in feeds.IN_BROWSER or each is not None:
+        every = feeds.scored(run, scorer, options, each)
+        live.feed(more := feeds.score_feed(every), key="score_feed")
+        extra = live.id_of(more)
+    name = t(shared.SAID[scorer])
+    state = shared.live_state(blob, scorer, options) | {
+        "extra": extra,
+        "name": t("{score}, less the θ of its nearest class", score=name) if each else name,
+        "share": st.session_state.get("share", 20.0) / 100,
+        "eps": swept.index(moved.magnitude) if moved.magnitude in swept else 0,
+    }  # fmt: skip
+    live.lab(state, key="lab", height=380, on_change=settled)
+
+
+def settled():
+    """What was moved in the lab counts for the whole page, and for the address."""
+    word = live.settled("lab")
+    shared.take(word)
+    if "eps" in word:
+        st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
+
+
+def controls(said: shared.Judged):
+    kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
+    *_, asked = shared.theta_inputs(said, kept, exact)
+    if said.unknowns:
+        share.number_input(
+            t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share", bind="query-params",
+            persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
+        )  # fmt: skip
+    with back:
+        shared.by_rule_again(asked)
+
+
+def tables(said: shared.Judged, theta: float):
+    """What the picture shows, in numbers."""
+    place = st.expander(t("The picture as tables"), on_change="rerun", key="lab_tables", icon=":material/table:")
+    if not place.open:
         return
-    text, box = st.columns([3, 1], vertical_alignment="center")
-    share = box.number_input(
-        "Unknowns in use, %", 0.0, 100.0, 20.0, 5.0, format="%g", key="share", bind="query-params",
-        persist_state="session", help="How many of 100 images you expect to be of no known class.",
-    )  # fmt: skip
-    wrong, fine = share / 100 * (1 - caught), (1 - share / 100) * kept
-    among = (
-        f"about **{100 * wrong / (wrong + fine):.1f}** are unknown all the same" if wrong + fine else "none is accepted"
-    )
-    text.markdown(
-        f"At θ = {charts.number(theta)} it keeps **{charts.percent(kept, 0)}** of the knowns and catches "
-        f"**{charts.percent(caught, 0)}** of the unknowns. If {share:g} of 100 images are unknown, then of 100 "
-        f"*accepted* ones {among}."
-    )
-
-
-def scores(said: shared.Judged, theta: float, scorer: str):
-    st.subheader("Scores of the test images")
-    known = said.labels >= 0
-    st.echarts_chart(
-        charts.histogram(
-            said.test.score, said.labels, said.right, theta, said.scale, shared.palette(), shared.SAID[scorer]
-        ),
-        key="histogram",
-        height=380,
-        alt=f"Histogram of the scores: {known.sum()} known images above, {(~known).sum()} unknown ones below; theta "
-        f"at {charts.number(theta)}.",
-    )
-    table = st.expander("The numbers as a table", on_change="rerun", key="histogram_table")
-    if table.open:
-        edges = said.scale.steps(25)
-        score = said.scale.clip(said.test.score)
-        table.dataframe(
+    with place:
+        shared.numbers_at(theta, said, wide=True)
+        histogram, roc, decisions = st.columns([3, 2, 3])
+        known, score, edges = said.labels >= 0, said.scale.clip(said.test.score), said.scale.steps(25)
+        histogram.dataframe(
             {
-                "score from": edges[:-1],
-                "to": edges[1:],
-                "known": np.histogram(score[known], edges)[0],
-                "of these nearest class wrong": np.histogram(score[known & ~said.right], edges)[0],
-                "never seen": np.histogram(score[~known], edges)[0],
+                t("score from"): edges[:-1],
+                t("to"): edges[1:],
+                t("known"): np.histogram(score[known], edges)[0],
+                t("of these nearest class wrong"): np.histogram(score[known & ~said.right], edges)[0],
+                t("never seen"): np.histogram(score[~known], edges)[0],
             },
             hide_index=True,
         )
+        if said.unknowns:
+            line = metrics.roc(said.test, said.labels)
+            some = np.unique(np.linspace(0, len(line["thetas"]) - 1, 60).astype(int))
+            roc.dataframe(
+                {"θ": line["thetas"][some], t("knowns rejected"): line["rejected_knowns"][some],
+                 t("unknowns caught"): line["caught_unknowns"][some]},
+                hide_index=True,
+            )  # fmt: skip
+        table = metrics.confusion(theta, said.test, said.labels, len(names))
+        titles = [*names, t("unknown")]
+        columns = {t("called {name}", name=name): table[:, c] for c, name in enumerate(titles)}
+        decisions.dataframe({t("truth"): titles} | columns, hide_index=True)
 
 
-def curve(said: shared.Judged, theta: float):
-    auroc = metrics.report(said.test, said.labels)["auroc"]
-    interval = metrics.delong(said.test, said.labels)
-    st.subheader(f"AUROC {charts.percent(auroc)} ({charts.between(interval)})")
-    shares = metrics.at(theta, said.test, said.labels, len(names))
-    here = (1 - shares["knowns_kept"], shares["unknowns_caught"])
-    line = metrics.roc(said.test, said.labels)
-    st.echarts_chart(
-        charts.roc(line, here, shared.palette()),
-        key="roc",
-        height=420,
-        alt=f"ROC curve with an area of {charts.percent(auroc)}; this theta rejects {charts.percent(here[0])} of the "
-        f"knowns and catches {charts.percent(here[1])} of the unknowns.",
-    )
-    table = st.expander("The numbers as a table", on_change="rerun", key="roc_table")
-    if table.open:
-        some = np.unique(np.linspace(0, len(line["thetas"]) - 1, 60).astype(int))
-        table.dataframe({
-            "θ": line["thetas"][some], "knowns rejected": line["rejected_knowns"][some],
-            "unknowns caught": line["caught_unknowns"][some],
-        }, hide_index=True)  # fmt: skip
-
-
-def decisions(said: shared.Judged, theta: float):
-    table = metrics.confusion(theta, said.test, said.labels, len(names))
-    st.subheader("What becomes of each class")
-    st.echarts_chart(
-        charts.confusion(table, names, shared.palette()),
-        key="confusion",
-        height=420,
-        alt="Confusion matrix: " + "; ".join(
-            f"{name}: {table[c, c]} of {table[c].sum()} right" for c, name in enumerate([*names, "unknown"])
-        ),
-    )  # fmt: skip
-    expander = st.expander("The numbers as a table", on_change="rerun", key="confusion_table")
-    if expander.open:
-        titles = [*names, "unknown"]
-        columns = {f"called {n}": table[:, c] for c, n in enumerate(titles)}
-        expander.dataframe({"truth": titles} | columns, hide_index=True)
-
-
-def oracles(said: shared.Judged):
-    with st.expander("Oracle: the θ that would have been best here, for study only", icon=":material/visibility:"):
-        st.markdown(
-            "These rules **look at the unknown test images**. A number found with them says how good θ could be, not "
-            "how good it will be."
+def rules(said: shared.Judged):
+    st.subheader(t("θ by a rule, with its reason"), anchor=False)
+    kept = st.session_state.get("kept", 95.0)
+    rows = [
+        (
+            t("Keep {kept:g} % of the validation knowns", kept=kept),
+            metrics.theta_at(kept / 100, said.validation.score),
+            t("needs no unknown image; the default"),
+            None,
         )
-        most = st.number_input("Unknowns to accept at most, %", 0.0, 100.0, 5.0, 1.0, format="%g", key="accept")
-        rules = {
-            "Best balance of caught and rejected (Youden)": metrics.theta_youden(said.test, said.labels),
-            f"At most {most:g} % of the unknowns accepted": metrics.theta_at_fpr(most / 100, said.test, said.labels),
-        }
-        for n, (title, theta) in enumerate(rules.items()):
-            shares = metrics.at(theta, said.test, said.labels, len(names))
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(f"Use θ = {charts.number(theta)}", key=f"oracle_{n}", on_click=use, args=(theta,),
-                          disabled=not np.isfinite(theta))  # fmt: skip
-                st.markdown(
-                    f"{title}: keeps {charts.percent(shares['knowns_kept'])} of the knowns, catches "
-                    f"{charts.percent(shares['unknowns_caught'])} of the unknowns."
-                )
+    ]
+    if said.unknowns:
+        left, right = st.columns(2)
+        ratio = left.number_input(
+            t("An accepted unknown costs as much as … rejected knowns"),
+            0.01,
+            1000.0,
+            5.0,
+            1.0,
+            format="%g",
+            key="ratio",
+        )
+        most = right.number_input(t("Unknowns to accept at most, %"), 0.0, 100.0, 5.0, 1.0, format="%g", key="accept")
+        share = st.session_state.get("share", 20.0) / 100
+        looks = t("looks at the unknown test images: an oracle, for study only")
+        rows += [
+            (
+                t("Least cost at {share:g} % unknowns in use", share=100 * share),
+                metrics.theta_at_cost(ratio, share, said.test, said.labels),
+                looks,
+                "cost",
+            ),
+            (
+                t("Accept at most {most:g} % of the unknowns", most=most),
+                metrics.theta_at_fpr(most / 100, said.test, said.labels),
+                looks,
+                "fpr",
+            ),
+            (
+                t("Best balance of caught and rejected (Youden)"),
+                metrics.theta_youden(said.test, said.labels),
+                looks,
+                "youden",
+            ),
+        ]
+    for title, theta, reason, oracle in rows:
+        shares = metrics.at(theta, said.test, said.labels, len(names))
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            st.button(
+                f"θ = {charts.number(theta)}", key=f"rule_{oracle}", on_click=use, args=(theta if oracle else None,),
+                disabled=not np.isfinite(theta), help=t("Take this θ"), width=150,
+            )  # fmt: skip
+            caught = t(", catches {caught} of the unknowns", caught=charts.percent(shares["unknowns_caught"]))
+            st.markdown(
+                f"**{title}**: "
+                + t("keeps {kept} of the knowns", kept=charts.percent(shares["knowns_kept"]))
+                + (caught if said.unknowns else "")
+            )
+            if oracle:
+                st.badge(reason, icon=":material/visibility:", color="orange")
+            else:
+                st.badge(reason, icon=":material/check:", color="green")
 
 
-def use(theta: float):
+def use(theta: float | None):
     st.session_state.theta = theta
 
 
 def all_numbers(said: shared.Judged, scorer: str):
-    st.subheader("All numbers, and the other scores")
+    st.subheader(t("All numbers, and the other scores"), anchor=False)
     here = metrics.report(said.test, said.labels)
     spread = {"accuracy": metrics.intervals(said.test, said.labels, 0.0)["accuracy"],
               "auroc": metrics.delong(said.test, said.labels)}  # fmt: skip
     others = shared.report(run).get("scorers", {})
-    columns = {"": [title for title, _ in MEANING.values()]}
-    columns[f"{shared.SHORT[scorer]}, as set above"] = [
+    columns = {"": [t(title) for title, _ in MEANING.values()]}
+    columns[t("{score}, as set above", score=t(shared.SHORT[scorer]))] = [
         charts.percent(here[key])
         + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
         for key in MEANING
@@ -201,15 +223,66 @@ def all_numbers(said: shared.Judged, scorer: str):
     for name in SCORERS:
         if name in others and "error" not in others[name]:
             numbers = others[name]
-            columns[shared.SHORT[name]] = [
+            columns[t(shared.SHORT[name])] = [
                 charts.percent(float("nan") if numbers[key] is None else numbers[key]) for key in MEANING
             ]
     st.table(columns, hide_index=True, border="horizontal")
-    st.caption(
-        "In brackets 95 % intervals. The columns on the right show each score at its own defaults, from report.json."
-    )
-    with st.popover("What the numbers mean", icon=":material/help:"):
-        st.markdown("\n".join(f"- **{title}**: {meaning}" for title, meaning in MEANING.values()))
+    st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))
+    with st.popover(t("What the numbers mean"), icon=":material/help:"):
+        st.markdown("\n".join(f"- **{t(title)}**: {t(meaning)}" for title, meaning in MEANING.values()))
 
 
-lab()
+SNIPPET = """from pathlib import Path
+
+from cac_core import evaluate, images, judge, runs, scorers
+
+run = runs.find("{run}", Path("checkpoints"))
+threshold = judge.threshold_from(Path("threshold.json"), run)
+network = evaluate.load(run)
+pixels = images.prepare("picture.png", run.row).pixels[None]
+centres = scorers.moved_by(run.outputs("train"))
+seen = network.outputs(pixels, magnitude=threshold.magnitude, temperature=threshold.temperature, centres=centres)
+print(threshold.judged(run, *seen)[0]["decision"])
+"""
+
+
+def take_along(
+    said: shared.Judged,
+    theta: float,
+    scorer: str,
+    options: dict,
+    moved: shared.Perturbation,
+    each: float | None,
+):
+    st.subheader(t("Take the threshold along"), anchor=False)
+    given = st.session_state.get("theta") is not None
+    kept = st.session_state.get("kept", 95.0)
+    rule = t("set by hand") if given else t("keeps {kept:g} % of the validation knowns", kept=kept)
+    thetas = None
+    if each is not None:
+        plain = shared.judged(run, scorer, moved, None, **options)
+        thetas = tuple((judge.thetas_at(each, plain.validation, len(names)) + theta).tolist())
+        rule = t("for each class: {rule}", rule=rule)
+    magnitude, temperature = dataclasses.astuple(moved)
+    threshold = judge.Threshold(run.id, scorer, options, theta, rule, thetas, magnitude, temperature)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.markdown(
+            t(
+                "One file holds the score, its options, the centres, θ, the class names and how images are prepared. "
+                "The command line and the ten lines of Python read it:"
+            )
+        )
+        st.download_button(
+            "threshold.json", json.dumps(threshold.record(run), indent=1, ensure_ascii=False), "threshold.json",
+            "application/json", icon=":material/download:", on_click="ignore", type="primary",
+        )  # fmt: skip
+        st.code(
+            f"python -m cac_core predict {run.id} picture.png --threshold threshold.json",
+            language="bash",
+            wrap_lines=True,
+        )
+    right.code(SNIPPET.format(run=run.id), language="python")
+
+
+page()

@@ -2,23 +2,60 @@
 
 import csv
 import io
+import json
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
-from app import charts, shared
+from app import charts, paste, shared
+from app.words import t
+from cac_core import judge, project
 
 MOST = 64  # images at a time
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+NEIGHBOURS = 5
 
 run = shared.chosen_run()
 names, classes = run.known_names, run.class_names
 
-files = st.file_uploader(
-    f"Drop pictures here: the network says which of {len(names)} {shared.kinds(run, len(names))} each one shows, or "
-    "that it has never seen such a thing.",
-    ENDINGS, accept_multiple_files=True, key="files", max_upload_size=20,
-)  # fmt: skip
+
+def pictures() -> list[tuple[str, bytes]]:
+    """Names and contents of what was dropped, photographed or pasted."""
+    files = st.file_uploader(
+        t(
+            "Drop pictures here: the network says which of {count} {kind} each one shows, or that it has never seen "
+            "such a thing.",
+            count=len(names), kind=shared.kinds(run, len(names)),
+        ),
+        ENDINGS, accept_multiple_files=True, key="files", max_upload_size=20,
+    )  # fmt: skip
+    taken = [(file.name, file) for file in files]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.popover(t("Camera"), icon=":material/photo_camera:"):
+            if st.toggle(t("Use the camera"), key="camera_on"):
+                photo = st.camera_input(t("Show it something that it has never seen"), key="camera")
+                taken += [(t("photograph"), photo)] if photo else []
+        if (content := paste.pasted("paste")) is not None:
+            st.session_state.pasted = content
+        if "pasted" in st.session_state:
+            st.button(t("Forget the pasted picture"), on_click=forget, type="tertiary", icon=":material/close:")
+    every = [(name, file.getvalue()) for name, file in taken[:MOST]]
+    if "pasted" in st.session_state:
+        every.append((t("pasted picture"), st.session_state.pasted))
+    if len(taken) > MOST:
+        st.warning(
+            t("{count} files are too many at a time; these are the first {most}.", count=len(taken), most=MOST),
+            icon=":material/info:",
+        )
+    return every
+
+
+def forget():
+    st.session_state.pop("pasted", None)
+
+
+given = pictures()
 
 
 @st.fragment
@@ -26,96 +63,134 @@ def desk():
     with shared.explained():
         head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
         said_here = head.container(horizontal=True, vertical_alignment="center", width="content")
-        with head.popover("Score and threshold", icon=":material/straighten:"):
+        with head.popover(t("Score and threshold"), icon=":material/straighten:"):
             scorer = shared.choose_scorer(run)
-            said = shared.judged(run, scorer)
-            options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
-            said = shared.judged(run, scorer, **options)
-            theta = shared.choose_theta(said, wide=False)
-        if files:
-            uploads(said_here, scorer, theta, options)
+            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = shared.choose_perturbation(run, scorer)
+            each = shared.choose_each(moved)
+            said = shared.judged(run, scorer, moved, **options)
+            theta = shared.choose_theta(said)
+        thetas = None if each is None else judge.thetas_at(each, said.validation, len(names))
+        if moved.magnitude:
+            st.caption(
+                t("Each image is moved first: ε = {e:g}, T = {t:g} (ODIN).", e=moved.magnitude, t=moved.temperature)
+            )
+        if given:
+            uploads(said_here, said, scorer, theta, thetas, moved, options)
         else:
-            examples(said_here, said, scorer, theta, options)
+            examples(said_here, said, scorer, theta, thetas, options)
 
 
-def examples(place, said: shared.Judged, scorer: str, theta: float, options: dict):
+def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, options: dict):
     """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
     images = shared.pixels(run)
     if isinstance(images, str):
-        place.caption(f"There are no example images here: {shared.plain(images)}")
+        place.caption(t("There are no example images here: {why}", why=shared.plain(images)))
         return
-    place.markdown("No picture at hand? Take one of the test set:")
-    picks = []
-    for known in (True, False):
-        side = np.flatnonzero((said.labels >= 0) == known)
-        _, first = np.unique(said.outputs.classes[side], return_index=True)
-        picks += [int(i) for i in side[first][:5]]
+    place.markdown(t("No picture at hand? Take one of the test set:"))
+    picks = {t("known"): known_examples(said, theta), t("never seen"): unknown_examples(said)}
     with st.container(horizontal=True, gap="small"):
-        for i in picks:
-            truth, kind = classes[said.outputs.classes[i]], "known" if said.labels[i] >= 0 else "never seen"
-            with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
-                st.image(
-                    shared.enlarged(images[said.outputs.index[i]], 72), width=72, alt=f"A test image: {truth}, {kind}"
-                )
-                st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
-                st.caption(kind, text_alignment="center")
+        for kind, some in picks.items():
+            for i in some:
+                truth = classes[said.outputs.classes[i]]
+                with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
+                    st.image(
+                        shared.enlarged(images[said.outputs.index[i]], 72), width=72,
+                        alt=t("A test image: {truth}, {kind}", truth=truth, kind=kind),
+                    )  # fmt: skip
+                    st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
+                    st.caption(kind, text_alignment="center")
     chosen_of, i = st.session_state.get("example", ("", 0))
-    if chosen_of != run.id:
-        i = picks[-1]
-    (verdict,) = shared.said_of(
-        run, said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1], scorer, theta, **options
-    )
-    kind = "a known class" if said.labels[i] >= 0 else "never seen in training"
-    name = f"Test image {said.outputs.index[i]}, in truth {classes[said.outputs.classes[i]]}: {kind}"
-    card(name, verdict, None, images[said.outputs.index[i]], (), scorer, 0)
+    if chosen_of != run.id or i >= len(said.labels):
+        i = picks[t("never seen")][-1] if picks[t("never seen")] else picks[t("known")][-1]
+    logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
+    (verdict,) = shared.said_of(run, logits, features, scorer, theta, thetas, **options)
+    kind = t("a known class") if said.labels[i] >= 0 else t("never seen in training")
+    name = t("Test image {number}, in truth {truth}: {kind}", number=said.outputs.index[i],
+             truth=classes[said.outputs.classes[i]], kind=kind)  # fmt: skip
+    card(name, verdict, None, images[said.outputs.index[i]], (), scorer, 0, logits, said)
+
+
+def known_examples(said: shared.Judged, theta: float) -> list[int]:
+    """The first image of each of four known classes, and the one that is most nearly rejected."""
+    side = np.flatnonzero(said.labels >= 0)
+    _, first = np.unique(said.outputs.classes[side], return_index=True)
+    kept = side[said.test.score[side] <= theta]
+    edge = kept[[said.test.score[kept].argmax()]] if len(kept) else []
+    return list(dict.fromkeys(map(int, [*side[first][:4], *edge])))
+
+
+def unknown_examples(said: shared.Judged) -> list[int]:
+    """Of the classes never seen: the image nearest to a known class, and the first of each class, the farthest last."""
+    side = np.flatnonzero(said.labels < 0)
+    if not len(side):
+        return []
+    _, first = np.unique(said.outputs.classes[side], return_index=True)
+    near, far = side[said.test.score[side].argmin()], side[said.test.score[side].argmax()]
+    return list(dict.fromkeys(map(int, [near, *side[first][:2], far])))
 
 
 def choose(i: int):
     st.session_state.example = run.id, i
 
 
-def uploads(place, scorer: str, theta: float, options: dict):
-    if len(files) > MOST:
-        st.warning(f"{len(files)} files are too many at a time; these are the first {MOST}.", icon=":material/info:")
-    looks, broken, rows = {}, {}, []
+def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
+    looks, broken, rows, full = {}, {}, [], []
     bar = st.empty()
-    for n, file in enumerate(files[:MOST]):
-        if len(files) > 1:
-            bar.progress(n / min(len(files), MOST), f"Looking at image {n + 1} of {min(len(files), MOST)}")
+    for n, (_, content) in enumerate(given):
+        if len(given) > 1:
+            bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
         try:
-            looks[n] = shared.looked_at(run, file.getvalue())
+            looks[n] = shared.looked_at(run, content, moved)
         except ValueError as error:
             broken[n] = str(error)
     bar.empty()
-    verdicts = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, options), strict=True))
-    for n, file in enumerate(files[:MOST]):
+    verdicts = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, thetas, options), strict=True))
+    for n, (name, _) in enumerate(given):
         if n in broken:
             with st.container(border=True):
-                st.text(file.name)
-                st.error(shared.plain(f"This file cannot be judged: {broken[n]}"), icon=":material/broken_image:")
-            rows.append({"file": file.name, "decision": "", "error": broken[n]})
+                st.text(name)
+                st.error(
+                    shared.plain(t("This file cannot be judged: {why}", why=broken[n])), icon=":material/broken_image:"
+                )
+            rows.append({"file": name, "decision": "", "error": broken[n]})
+            full.append({"file": name, "error": broken[n]})
             continue
         looked, verdict = looks[n], verdicts[n]
-        card(file.name, verdict, looked.original, looked.pixels, looked.notes, scorer, n)
+        card(name, verdict, looked.original, looked.pixels, looked.notes, scorer, n, looked.logits, said)
         rows.append(
-            {"file": file.name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
+            {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
              "theta": verdict["theta"], "error": ""}
             | {f"gamma {name}": value for name, value in verdict["gamma"].items()}
+            | {f"distance {name}": value for name, value in verdict["distances"].items()}
         )  # fmt: skip
+        full.append({"file": name, **verdict, "notes": list(looked.notes)})
     judged = [row for row in rows if not row["error"]]
     unknown = sum(row["score"] > row["theta"] for row in judged)
     with place:
-        st.markdown(f"**{len(judged)}** of {len(rows)} judged, **{unknown}** of them unknown.")
-        st.download_button(
-            "All as CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        st.markdown(
+            t(
+                "**{judged}** of {of} judged, **{unknown}** of them unknown.",
+                judged=len(judged),
+                of=len(rows),
+                unknown=unknown,
+            )
         )
+        st.download_button(
+            "CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        )
+        record = {"run": run.id, "scorer": scorer, "options": options, "images": judge.plain(full)}
+        st.download_button(
+            "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
 
 
-def said_of_all(looks: list[shared.Looked], scorer: str, theta: float, options: dict) -> list[dict]:
+def said_of_all(looks: list[shared.Looked], scorer: str, theta: float, thetas, options: dict) -> list[dict]:
     if not looks:
         return []
     logits, features = (np.concatenate([getattr(look, part) for look in looks]) for part in ("logits", "features"))
-    return shared.said_of(run, logits, features, scorer, theta, **options)
+    return shared.said_of(run, logits, features, scorer, theta, thetas, **options)
 
 
 def table(rows: list[dict]) -> str:
@@ -123,60 +198,121 @@ def table(rows: list[dict]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
-    # a spreadsheet would take a name that begins with one of these for a formula
-    writer.writerows(
-        {k: f"'{v}" if isinstance(v, str) and v[:1] in tuple("=+-@\t\r") else v for k, v in row.items()} for row in rows
-    )
+    writer.writerows({key: shared.no_formula(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def card(name: str, verdict: dict, original, pixels: np.ndarray, notes: tuple[str, ...], scorer: str, n: int):
+def card(
+    name: str, verdict: dict, original, pixels: np.ndarray, notes: tuple[str, ...], scorer: str, n: int,
+    logits: np.ndarray, said: shared.Judged,
+):  # fmt: skip
     score, theta, label = verdict["score"], verdict["theta"], verdict["label"]
     unknown = score > theta
     with st.container(border=True):
-        pictures, words, chart = st.columns([6, 6, 9], gap="medium")
-        with pictures, st.container(horizontal=True, gap="small"):
+        shown, words, chart = st.columns([6, 6, 9], gap="medium")
+        with shown, st.container(horizontal=True, gap="small"):
             if original is not None:
-                st.image(original, "your picture", width=92, alt="The picture as uploaded")
-            st.image(shared.enlarged(pixels), "as the network saw it", width=92, alt="What the network saw")
+                st.image(original, t("your picture"), width=92, alt=t("The picture as uploaded"))
+            st.image(shared.enlarged(pixels), t("as the network saw it"), width=92, alt=t("What the network saw"))
         with words:
-            st.subheader("Unknown" if unknown else f"Known: {shared.plain(label)}", anchor=False)
-            st.markdown(
-                f"Score **{charts.number(score)}** is {'above' if unknown else 'not above'} "
-                f"θ **{charts.number(theta)}**; the margin is {charts.number(abs(score - theta))}."
-                + (f" The nearest class is {shared.plain(label)}." if unknown else "")
-            )
+            st.subheader(t("Unknown") if unknown else t("Known: {name}", name=shared.plain(label)), anchor=False)
+            numbers = {"score": charts.number(score), "theta": charts.number(theta),
+                       "margin": charts.number(abs(score - theta))}  # fmt: skip
+            if unknown:
+                said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
+                said_so += " " + t("The nearest class is {name}.", name=shared.plain(label))
+            else:
+                said_so = t("Score **{score}** is not above θ **{theta}**; the margin is {margin}.", **numbers)
+            st.markdown(said_so)
             best = max(verdict["softmax"], key=verdict["softmax"].get)
-            st.markdown(f"Softmax alone says **{shared.plain(best)}** with {charts.percent(verdict['softmax'][best])}.")
+            st.markdown(
+                t("Softmax alone says **{name}** with {share}.", name=shared.plain(best),
+                  share=charts.percent(verdict["softmax"][best]))
+            )  # fmt: skip
             if notes:
                 st.caption(shared.plain("; ".join(notes)))
             st.text(name)
         with chart:
-            numbers(verdict, scorer, n)
+            bars(verdict, scorer, n)
+        more = st.expander(t("Its place, its neighbours, its pixels"), on_change="rerun", key=f"why_{n}",
+                           icon=":material/travel_explore:")  # fmt: skip
+        if more.open:
+            with more:
+                why(logits, pixels, verdict, said, n)
 
 
-def numbers(verdict: dict, scorer: str, n: int):
+def bars(verdict: dict, scorer: str, n: int):
     palette, theta = shared.palette(), verdict["theta"]
     shown, what, log = {
-        "gamma": (verdict["gamma"], "γ by class; below θ it is accepted", True),
-        "distance": (verdict["distances"], "distance by class; below θ it is accepted", False),
-    }.get(scorer, (verdict["gamma"], "γ by class, for comparison: θ is on another scale", True))
+        "gamma": (verdict["gamma"], t("γ by class; below θ it is accepted"), True),
+        "distance": (verdict["distances"], t("distance by class; below θ it is accepted"), False),
+    }.get(scorer, (verdict["gamma"], t("γ by class, for comparison: θ is on another scale"), True))
     st.echarts_chart(
         charts.bars(shown, verdict["label"], theta if scorer in ("gamma", "distance") else None, palette, what, log),
         key=f"bars_{n}",
         height=64 + 27 * min(len(shown), 10),
         alt=f"{what}: " + ", ".join(f"{name} {charts.number(value)}" for name, value in sorted(shown.items())),
     )
-    with st.popover("All numbers", icon=":material/table:"):
+    with st.popover(t("All numbers"), icon=":material/table:"):
         st.table(
             {
-                "class": list(verdict["gamma"]),
+                t("class"): list(verdict["gamma"]),
                 "γ": [charts.number(v) for v in verdict["gamma"].values()],
-                "distance": [charts.number(v) for v in verdict["distances"].values()],
+                t("distance"): [charts.number(v) for v in verdict["distances"].values()],
                 "softmax": [charts.percent(v) for v in verdict["softmax"].values()],
             },
             hide_index=True,
         )
+
+
+def why(logits: np.ndarray, pixels: np.ndarray, verdict: dict, said: shared.Judged, n: int):
+    """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
+    palette = shared.palette()
+    wheel, strip, push = st.columns(3, gap="medium")
+    with wheel:
+        st.markdown(t("**On the wheel**, among the test images"))
+        frame = charts.wheel_frame(said.means, said.outputs.anchors)
+        others, here = charts.on_wheel(said.outputs.logits, *frame), charts.on_wheel(logits, *frame)[0]
+        st.echarts_chart(
+            charts.place_on_wheel(others, said.labels, here, names, palette),
+            key=f"wheel_{n}", height=280, alt=t("The anchor wheel with this image as a large star."),
+        )  # fmt: skip
+    with strip:
+        st.markdown(t("**Score** against the test images"))
+        score = verdict["score"]
+        st.echarts_chart(
+            charts.place_on_scale(said.test.score, said.labels, score, verdict["theta"], said.scale, palette),
+            key=f"strip_{n}", height=280,
+            alt=t("Scores of known and unknown test images; this one at {score}.", score=charts.number(score)),
+        )  # fmt: skip
+    with push:
+        st.markdown(t("**Pixels that push γ**"))
+        if (run.path / "best.safetensors").exists():
+            gradient = shared.pushing(run, pixels)
+            st.image(tinted(pixels, gradient), width=220, alt=t("The image, tinted where pixels push gamma"))
+            st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
+        else:
+            st.caption(t("The network's weights are not here."))
+    train = run.outputs("train")
+    index, d = project.nearest(train, logits, k=min(NEIGHBOURS, int((~train.mirrored).sum())))
+    found = shared.pixels(run, "train")
+    st.markdown(t("**The nearest training images**, by logits"))
+    with st.container(horizontal=True):
+        for i, gap in zip(index[0], d[0], strict=True):
+            truth = classes[train.classes[i]]
+            with st.container(width=110, horizontal_alignment="center", gap="xsmall"):
+                if not isinstance(found, str):
+                    st.image(shared.enlarged(found[train.index[i]], 88), width=88,
+                             alt=t("A training image of {name}", name=truth))  # fmt: skip
+                st.caption(t("**{name}**, distance {d}", name=shared.plain(truth), d=charts.number(float(gap))))
+
+
+def tinted(pixels: np.ndarray, gradient: np.ndarray) -> Image.Image:
+    """The image in grey, orange where the gradient is positive, blue where it is negative; stronger is larger."""
+    grey = pixels.mean(-1, keepdims=True).repeat(3, -1)
+    share = np.sqrt(np.abs(gradient) / max(np.abs(gradient).max(), 1e-12))[..., None] * 0.85
+    colour = np.where(gradient[..., None] > 0, (213, 94, 0), (0, 114, 178))
+    return shared.enlarged(np.rint(grey * (1 - share) + colour * share).astype(np.uint8), 220)
 
 
 desk()

@@ -116,6 +116,29 @@ def steps(
         yield gradient.sign()
 
 
+def moved_images(
+    network: Network, pixels: np.ndarray, *, magnitude: float, temperature: float, centres: np.ndarray | None
+) -> np.ndarray:
+    """Images [N, H, W, K] uint8 as `perturbed` leaves them, on the scale 0 to 1, slightly beyond it at the ends."""
+    x = on_device(pixels, network.device).float() / 255
+    if centres is not None:
+        centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
+    moved = perturbed(network, x, magnitude=magnitude, temperature=temperature, centres=centres)
+    return moved.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """By how much the least gamma, to centres [C, C], grows with each pixel [N, H, W, K] of images uint8, scale 0 to 1.
+
+    One forward and one backward; no parameter gets a gradient.
+    """
+    x = (on_device(pixels, network.device).float() / 255).requires_grad_()
+    d = losses.distances(network(x)[0], torch.as_tensor(centres, dtype=torch.float32, device=network.device))
+    gamma = d * (1 - F.softmax(-d, 1))
+    (gradient,) = torch.autograd.grad(gamma.min(1).values.sum(), x)
+    return gradient.permute(0, 2, 3, 1).cpu().numpy()
+
+
 def weights_metadata(recipe: Recipe, trial: data.Trial, epoch: int) -> dict[str, str]:
     """What a weights file says of itself, so that it cannot be taken for another run's."""
     split = {"family": trial.family, "trial": trial.index, "known": trial.known, "unknown": trial.unknown}

@@ -130,7 +130,7 @@ class Run:
             return {"state": "lost", "reason": "It was never started, or its status is gone. Train it again to go on."}
         except (OSError, ValueError) as error:
             return {"state": "lost", "reason": f"status.json cannot be read ({error}). Train it again to go on."}
-        if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not _alive(status):
+        if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not alive(status):
             why = "Its process ended without a word: killed, or the machine went down. Train it again to go on."
             return {**status, "state": "lost", "reason": why}
         return status
@@ -286,7 +286,8 @@ def process_now() -> dict[str, Any]:
     return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
 
 
-def _alive(status: dict[str, Any]) -> bool:
+def alive(status: dict[str, Any]) -> bool:
+    """Whether the process that `process_now` described is at work still, on this machine."""
     import psutil
 
     try:

@@ -12,6 +12,7 @@ the test images, and says so wherever its numbers are shown.
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
 SCORES = ("gamma", "distance", "msp")
 SPLITS = ("validation", "test")
+PROGRESS = ".progress.json"  # in sweep/, how far the sweep is that is being computed
 LEAK = (
     "As published, and a LEAK: every image is moved towards its true class, which nobody knows of a new image, and the "
     "unknowns towards a class they are not of. Do not take these numbers for what the method can do."
@@ -87,7 +89,8 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
     total, batch = sum(len(parts[split]) for split in SPLITS), PUBLISHED_BATCH if as_published else BATCH
-    done, arrays, folder = 0, {}, run.path / "sweep" / (f"{stamp}-as-published" if as_published else stamp)
+    done, fresh, began, arrays = 0, 0, time.monotonic(), {}
+    folder = run.path / "sweep" / (f"{stamp}-as-published" if as_published else stamp)
     for split in SPLITS:
         part, chunks = parts[split], []
         for start in range(0, len(part), batch):
@@ -95,6 +98,8 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
             try:
                 with np.load(file) as stored:
                     chunks.append(stored["logits"])
+                done += len(part.pixels[at])
+                continue
             except data.DAMAGED:
                 if as_published:
                     towards = np.where(part.labels[at] >= 0, part.labels[at], part.classes[at] % len(run.trial.known))
@@ -104,17 +109,30 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
                 chunks.append(logits)
                 runs.write_npz(file, logits=logits)
             done += len(part.pixels[at])
+            fresh += len(part.pixels[at])
+            left = (total - done) * (time.monotonic() - began) / fresh
+            said = {"stage": "perturbing", "done": done, "of": total, "seconds_left": round(left), **runs.process_now()}
+            runs.write_json(folder.parent / PROGRESS, said)
             if progress:
                 progress("sweep", done, total)
         arrays[f"{split}_logits"] = np.concatenate(chunks, 2)
         arrays[f"{split}_labels"] = part.labels.astype(np.int16)
     axes = {"temperatures": np.array(temperatures), "magnitudes": np.array(magnitudes), "stamp": np.array(stamp)}
     runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays)
-    for file in folder.glob("*.npz"):
-        file.unlink()
+    for file in [*folder.glob("*.npz"), folder.parent / PROGRESS]:
+        file.unlink(missing_ok=True)
     folder.rmdir()
     if not any(folder.parent.iterdir()):
         folder.parent.rmdir()
+
+
+def under_way(run: Run) -> dict[str, Any] | None:
+    """The sweep being computed right now: stage, done and of images, seconds_left. None without one."""
+    try:
+        said = json.loads((run.path / "sweep" / PROGRESS).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if runs.alive(said) else None
 
 
 def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.ndarray:
@@ -242,12 +260,23 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
     return result | {"chosen": {name: _best(cells, name, "pseudo_auroc") for name in names}}
 
 
+def held(run: Run) -> tuple[list[float], list[float]]:
+    """The temperatures and the magnitudes whose logits a run's sweep holds; empty without one."""
+    try:
+        with np.load(_file(run, False, "npz")) as stored:
+            return (stored["held"] if "held" in stored.files else stored["temperatures"]).tolist(), stored[
+                "magnitudes"
+            ].tolist()
+    except data.DAMAGED:
+        return [], []
+
+
 def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
     """Magnitudes [E] and logits [E, N, C] by split, at one temperature of the gradient; None where it is not held."""
     try:
         with np.load(_file(run, False, "npz")) as stored:
-            held = stored["held"] if "held" in stored.files else stored["temperatures"]
-            (place,) = np.flatnonzero(held == temperature)
+            temperatures = stored["held"] if "held" in stored.files else stored["temperatures"]
+            (place,) = np.flatnonzero(temperatures == temperature)
             return stored["magnitudes"], {split: stored[f"{split}_logits"][place] for split in SPLITS}
     except data.DAMAGED:
         return None

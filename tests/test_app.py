@@ -19,7 +19,10 @@ from cac_core import data, images, judge, recipe, runs, train
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent
-PAGES = {"home": None, "thresholds": "app/thresholds.py", "try": "app/upload.py"}
+PAGES = {
+    "home": None, "space": "app/logits.py", "thresholds": "app/thresholds.py", "sweep": "app/sweep.py",
+    "try": "app/upload.py",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -66,8 +69,20 @@ def fine(at: AppTest) -> AppTest:
     return at
 
 
+NUMBERS = {
+    "Knowns kept": "knowns_kept", "Knowns kept and named right": "knowns_kept_and_right",
+    "Unknowns caught": "unknowns_caught",
+}  # fmt: skip
+
+
 def shown(at: AppTest) -> dict[str, str]:
     return {m.label: m.value for m in at.metric}
+
+
+def tables(at: AppTest) -> AppTest:
+    """Thresholds with the tables under its picture open."""
+    at.session_state["lab_tables"] = True
+    return fine(at.run())
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -90,14 +105,12 @@ def digit(trained):
 def test_a_finished_run_is_shown(app, page, kind):
     at = fine(app(kind, page=page))
     assert not at.error and len(at.title) == 1
-    if page != "try":
-        report = judge.report(Run(runs.store_of() / kind.replace("_", "-")))
-        names = {
-            "Knowns kept": "knowns_kept",
-            "Knowns kept and named right": "knowns_kept_and_right",
-            "Unknowns caught": "unknowns_caught",
-        }
-        assert shown(at) == {title: charts.percent(report["at_theta"][key]) for title, key in names.items()}
+    at_theta = judge.report(Run(runs.store_of() / kind.replace("_", "-")))["at_theta"]
+    if page == "home":
+        assert shown(at) == {title: charts.percent(at_theta[key]) for title, key in NUMBERS.items()}
+    if page == "thresholds":
+        assert f"keeps {charts.percent(at_theta['knowns_kept'])} of the knowns" in text(at)
+        assert shown(tables(at)) == {title: charts.percent(at_theta[key]) for title, key in NUMBERS.items()}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -192,9 +205,8 @@ def test_another_run_forgets_theta_and_scorer(app):
 # --- theta -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["home", "thresholds"])
-def test_theta_moves_the_numbers(app, page):
-    at = fine(app("cac", page=page))
+def test_theta_moves_the_numbers(app):
+    at = fine(app("cac"))
     run = Run(runs.store_of() / "cac")
     slider = at.select_slider(key="slide")
     for theta in (float(slider.options[-1]), 0.0):
@@ -213,16 +225,16 @@ def test_theta_goes_from_page_to_page(app):
     at.number_input(key="theta").set_value(0.25).run()
     numbers = shown(at)
     at = fine(at.switch_page(PAGES["thresholds"]).run())
-    assert at.number_input(key="theta").value == 0.25 and shown(at) == numbers
+    assert at.number_input(key="theta").value == 0.25 and shown(tables(at)) == numbers
 
 
 def test_scores_are_compared_and_an_oracle_can_be_used(app):
-    at = fine(app("cac", page="thresholds"))
+    at = tables(fine(app("cac", page="thresholds")))
     run = Run(runs.store_of() / "cac")
     for scorer in ("distance", "msp", "max_logit", "energy"):
         at = fine(at.segmented_control(key="scorer").set_value(scorer).run())
         assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run, scorer)["at_theta"]["unknowns_caught"])
-    at = fine(at.button(key="oracle_0").click().run())
+    at = fine(at.button(key="rule_youden").click().run())
     best = judge.report(run, "energy")["oracle_thetas"]["youden"]
     assert at.number_input(key="theta").value == pytest.approx(best) and not at.error
     at = fine(at.segmented_control(key="scorer").set_value("gamma").run())
@@ -335,7 +347,7 @@ def test_no_page_imports_torch_before_an_upload(app, store):
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
-        "for page in ('app/home.py', 'app/thresholds.py', 'app/upload.py'):\n"
+        f"for page in {['app/home.py', *filter(None, PAGES.values())]!r}:\n"
         "    at.switch_page(page).run(); assert not at.exception and not at.error and len(at.title) == 1\n"
         "print([m for m in ('torch', 'torchvision', 'umap', 'sklearn', 'numba') if m in sys.modules])"
     )

@@ -1,0 +1,216 @@
+"""What the live pictures are fed with: a run's images as rows, their logits, and small pictures of them in one atlas.
+
+Rows are the validation images, then the test images, then those of further data sets that were evaluated as unknown.
+Everything is kept under when the outputs were written, so a rewritten run is read again.
+"""
+
+import contextlib
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import live, shared
+from cac_core import data, images, judge, project, runs, sweep
+from cac_core.runs import Run
+from cac_core.scorers import Outputs, Verdict, class_means, joined, judge_of
+
+IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
+ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB
+TILE = 28  # pixels a side; colour images in their thousands are smaller
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run's images in the order of the feed: outputs of all N, split [N], a place in splits, and their names."""
+
+    outputs: Outputs
+    split: np.ndarray
+    splits: tuple[str, ...]
+    train: Outputs
+
+    def start(self, split: int) -> int:
+        """The row at which a split begins."""
+        return int(np.searchsorted(self.split, split))
+
+
+def further(run: Run) -> dict[str, str]:
+    """Data sets evaluated as unknown for this run: the split's name and the data set's."""
+    names = {runs.unknown_split(name): name for name in (*data.DATASETS, *data.folders(data.root_of()))}
+    files = sorted((run.path / "outputs").glob("unknown-*.npz"))
+    return {file.stem: names.get(file.stem, file.stem.removeprefix("unknown-")) for file in files}
+
+
+def _written(run: Run, sets: tuple[str, ...]) -> str:
+    files = [run.path / "outputs" / f"{split}.npz" for split in sets]
+    return "/".join([run.written, *(str(f.stat().st_mtime_ns) for f in files if f.exists())])
+
+
+def rows(run: Run, sets: tuple[str, ...] = ()) -> Rows:
+    return _rows(str(run.path), _written(run, sets), sets)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _rows(path: str, written: str, sets: tuple[str, ...]) -> Rows:
+    run = Run(Path(path))
+    parts = [run.outputs(split) for split in ("validation", "test", *sets)]
+    together = parts[0]
+    for part in parts[1:]:
+        together = joined(together, part)
+    split = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in parts])
+    return Rows(together, split, ("validation", "test", *sets), run.outputs("train"))
+
+
+def scored(run: Run, scorer: str, options: dict[str, Any], each: float | None, sets: tuple[str, ...] = ()) -> Verdict:
+    """The verdict on all rows, with `each` less the theta of the nearest class that keeps this share of its knowns."""
+    return _scored(str(run.path), _written(run, sets), scorer, tuple(sorted(options.items())), each, sets)
+
+
+@st.cache_data(max_entries=12, show_spinner="Scoring the images…")
+def _scored(path: str, written: str, scorer: str, options: tuple, each: float | None, sets: tuple[str, ...]) -> Verdict:
+    every = rows(Run(Path(path)), sets)
+    verdict = judge_of(scorer, every.train, **dict(options))(every.outputs)
+    if each is None:
+        return verdict
+    first = every.split == 0
+    validation = Verdict(verdict.score[first], verdict.label[first])
+    return judge.beyond(judge.thetas_at(each, validation, every.outputs.logits.shape[1]), verdict)
+
+
+def score_feed(verdict: Verdict) -> bytes:
+    """An extra feed, for a score that the browser cannot compute."""
+    return live.packed({"score": verdict.score.astype(np.float64), "label": verdict.label.astype(np.int16)}, {})
+
+
+def run_feed(
+    run: Run, *, odin: float | None = None, sets: tuple[str, ...] = (), umap: project.Map | None = None
+) -> bytes:
+    """The feed of a run: with the perturbed logits at one temperature `odin` of the sweep, with a UMAP."""
+    stamp = run.path / "sweep.npz"
+    swept = stamp.stat().st_mtime_ns if odin and stamp.exists() else 0
+    root = str(data.root_of().absolute())
+    return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,
+                     str(umap.path) if umap else None, root)  # fmt: skip
+
+
+@st.cache_data(max_entries=6, show_spinner="Reading the run…")
+def _run_feed(
+    path: str, written: str, odin: float | None, swept: int, sets: tuple[str, ...], umap: str | None, root: str
+) -> bytes:
+    run = Run(Path(path))
+    every = rows(run, sets)
+    out = every.outputs
+    means = class_means(every.train)
+    points = means if out.anchors is None else out.anchors
+    flat = project.pca(out.logits, points)
+    strangers = every.split >= 2
+    columns = {
+        "logits": out.logits.astype(np.float32),
+        "labels": out.labels.astype(np.int16),
+        "classes": np.where(strangers, -1, out.classes).astype(np.int16),
+        "split": every.split,
+        "centres": means,
+        "pca_mean": flat.mean.astype(np.float32),
+        "pca_axes": flat.axes.T.astype(np.float32),
+    }
+    if out.anchors is not None:
+        columns["anchors"] = out.anchors.astype(np.float32)
+    header: dict[str, Any] = {
+        "dataset": run.recipe.dataset,
+        "known": run.known_names,
+        "names": run.class_names,
+        "sets": ["validation images", "test images", *(further(run)[split] for split in sets)],
+        "pca_share": flat.shares.tolist(),
+    }
+    if odin is not None and not sets and (held := sweep.cube(run, odin)) is not None:
+        magnitudes, cube = held
+        some = np.flatnonzero(magnitudes > 0)
+        both = np.concatenate([cube["validation"][some], cube["test"][some]], 1)
+        if both.shape[1] == len(out):
+            columns["eps_logits"], header["eps"] = both.astype(np.float16), magnitudes[some].tolist()
+    if umap is not None:
+        columns["umap"] = _umap_places(Path(umap), every, run)
+    if stored := run.snapshots():
+        columns |= {
+            "snapshots": stored["logits"].astype(np.float16),
+            "snapshot_epochs": stored["epochs"].astype(np.int32),
+            "snapshot_labels": stored["labels"].astype(np.int16),
+        }
+    if (found := _atlas(run, every, Path(root))) is not None:
+        atlas, header["tile"], header["tiles"] = found
+        columns["atlas"] = np.frombuffer(atlas, np.uint8)
+        columns["sprite"] = np.arange(len(out), dtype=np.int32)
+    return live.packed(columns, header)
+
+
+def _umap_places(file: Path, every: Rows, run: Run) -> np.ndarray:
+    """Places [N, 2] of a map, nan for the images that are not in it."""
+    places = np.full((len(every.outputs), 2), np.nan, np.float32)
+    for one in project.maps(run):
+        if one.path == file and not one.stale:
+            for number, split in enumerate(one.splits):
+                if split in every.splits:
+                    mine = one.split == number
+                    places[every.start(every.splits.index(split)) + one.row[mine]] = one.xy[mine]
+    return places
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
+    """A WebP of all images side by side, the side of a tile and how many stand in a row; None where there are none.
+
+    Kept beside the decoded images of the data root.
+    """
+    row, count = run.row, len(every.outputs)
+    tile = min(row.grain, TILE if row.channels == 1 or count < 4000 else 20)
+    tiles = math.isqrt(count - 1) + 1
+    said = [run.record.get("data"), tile, every.splits, every.outputs.index.tobytes()]
+    file = root / ".cache" / f"atlas-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.webp"
+    try:
+        return file.read_bytes(), tile, tiles
+    except OSError:
+        pass
+    pictures = _pictures(run, every)
+    if pictures is None:
+        return None
+    mode = "L" if row.channels == 1 else "RGB"
+    sheet = Image.new(mode, (tiles * tile, tiles * tile))
+    for n, picture in enumerate(pictures):
+        small = Image.fromarray(picture[..., 0] if row.channels == 1 else picture)
+        small = small if small.size == (tile, tile) else small.resize((tile, tile), Image.Resampling.BILINEAR)
+        sheet.paste(small, (n % tiles * tile, n // tiles * tile))
+    atlas = b""
+    for quality in (80, 55, 30, 10):
+        target = io.BytesIO()
+        sheet.save(target, "WEBP", quality=quality, method=2)
+        atlas = target.getvalue()
+        if len(atlas) <= ATLAS_BYTES:
+            break
+    with contextlib.suppress(OSError):  # a data root that cannot be written: made again next time
+        runs.write(file, atlas)
+    return atlas, tile, tiles
+
+
+def _pictures(run: Run, every: Rows) -> np.ndarray | None:
+    """The images [N, H, W, C] of all rows; None where one of the data sets is not here."""
+    parts = []
+    for number, split in enumerate(every.splits):
+        index = every.outputs.index[every.split == number]
+        if number < 2:
+            found = shared.pixels(run, "train" if split == "validation" else "test")
+        else:
+            found = shared.pixels_of(further(run)[split])
+            found = found if isinstance(found, str) else images.converted(found[index], run.row)
+            index = slice(None)
+        if isinstance(found, str):
+            return None
+        parts.append(found[index])
+    return np.concatenate(parts)

@@ -1,0 +1,145 @@
+"""The live pictures: theta, the temperature and the cloud of logits move in the browser while a finger moves them.
+
+Plain JavaScript, as components of Streamlit's. `feed` brings a run's numbers and the scripts to the page, once, and shows
+nothing; `lab` (where to put theta) and `space` (the cloud of logits) draw from it. What moves stays in the browser;
+Python hears of it once it has come to rest.
+
+arithmetic.js  Python's arithmetic again          lab.js     the threshold lab, of histogram, roc and decisions
+feed.js        the blob, and what the page keeps  space.js   the cloud, of pictures (the six), cloud (how it is drawn),
+theme.js       colours, signs, small images                  legend, film, picks and pointer
+view.js        what both views share              main.js    the way in; door.js is all that a view itself brings
+
+N images, C known classes, E magnitudes of a perturbation, S epochs with V images each.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+HERE = Path(__file__).parent
+SCRIPTS = (
+    "arithmetic", "feed", "theme", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures", "legend", "film",
+    "picks", "pointer", "space", "main",
+)  # fmt: skip
+STYLE = (HERE / "live.css").read_text("utf-8")
+SCRIPT = "\n".join(
+    [f"const STYLE = {json.dumps(STYLE)};", *((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)]
+)
+# every phrase that the views show: what a page gives as state["words"] for another language, {phrase: translated}
+WORDS = tuple(sorted(set(re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT))))
+DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
+STATE = (
+    "feed", "extra", "scorer", "name", "centres", "theta", "kept", "temperature", "eps", "share", "sets", "selection",
+    "view", "order", "pair", "triple", "hidden", "palettes", "words",
+)  # fmt: skip
+
+_feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
+_view = st.components.v2.component("anchorscope_view", js=(HERE / "door.js").read_text("utf-8"))
+
+
+def packed(columns: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
+    """One blob for `feed`: uint32 length of a JSON header, the header, the columns, each at a multiple of 8 bytes.
+
+    The header gains the columns' names, types, shapes and places, and an id, a digest of everything. Little-endian.
+    Raises ValueError for a column of a type that the browser does not read.
+
+    A run's columns: logits float32 [N, C]; labels int16 [N], -1 for unknown; classes int16 [N], class numbers, -1 where
+    nobody has said; split uint8 [N], 0 validation, 1 test, 2 and on further unknown sets; centres float64 [C, C], the
+    class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C]; eps_logits float16 [E, N, C]; umap float32 [N, 2], nan where
+    not in the map; pca_mean [C] and pca_axes [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S],
+    snapshot_labels int16 [V]; atlas uint8 [bytes of a WebP or PNG] and sprite int32 [N], the tile of each image, -1 for
+    none. Its header: dataset; known, the names of the known classes; names, those of all classes by class number;
+    sets, the names of the splits by number; and eps, the E magnitudes; pca_share, two shares of the variance; tile, the
+    side of a tile in pixels, and tiles, how many stand side by side in the atlas.
+
+    The columns of an extra feed, for a score that the browser does not compute: score float64 [N], label int16 [N].
+    """
+    offset, entries, parts = 0, [], []
+    for name, values in columns.items():
+        if values.dtype.name not in DTYPES:
+            raise ValueError(f"Column {name!r} is {values.dtype.name}; a feed holds {', '.join(DTYPES)}.")
+        data = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+        entries.append({"name": name, "dtype": values.dtype.name, "shape": values.shape, "offset": offset})
+        parts.append(data + bytes(-len(data) % 8))
+        offset += len(parts[-1])
+    body = b"".join(parts)
+    digest = hashlib.sha256(body + json.dumps([entries, header]).encode()).hexdigest()[:16]
+    head = _header(header | {"id": digest, "columns": entries})
+    return len(head).to_bytes(4, "little") + head + body
+
+
+def _header(header: dict[str, Any]) -> bytes:
+    """As JSON, filled up so that the columns begin at a multiple of 8; their offsets count from there."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-(4 + len(text)) % 8)
+
+
+def id_of(blob: bytes) -> str:
+    """The id of a packed feed."""
+    return json.loads(blob[4 : 4 + int.from_bytes(blob[:4], "little")])["id"]
+
+
+def feed(blob: bytes, key: str) -> str:
+    """Brings a packed feed to the page, shows nothing, and gives its id. The same bytes travel once, whatever reruns."""
+    _feed(key=key, data=blob)
+    return id_of(blob)
+
+
+def lab(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+    """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it has come to rest.
+
+    state: see `_mounted`. height: of its first row, in pixels. Gives {} until somebody has moved something; then theta
+    (None = by rule), temperature, eps, sets, and selection, the row of an image that was picked.
+    """
+    return _mounted("lab", state, key, height, on_change)
+
+
+def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+    """The cloud of logits in exact and other views. Gives where it has come to rest.
+
+    state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
+    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, and selection, at most 2000 rows, with
+    selected, their full number.
+    """
+    return _mounted("space", state, key, height, on_change)
+
+
+def settled(key: str) -> dict[str, Any]:
+    """What the view with this key has come to rest at; for on_change, which runs before the page does."""
+    return dict((st.session_state.get(key) or {}).get("settled") or {})
+
+
+def _mounted(
+    kind: str, state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None
+) -> dict[str, Any]:
+    """Mounts a view.
+
+    What the state names is the page's: a page that gives theta must take it back from `settled(key)` in on_change,
+    before its run, or the view goes back. What it leaves out is the view's own. A message that was written before the
+    view's latest word had been heard changes nothing that a person can move, and none does while a finger is down.
+
+    feed: id. extra: id of an extra feed, or None. scorer: gamma, distance, msp, max_logit or energy; with an extra
+    feed, any. name: what the score is called on its axis. centres: means or anchors. theta: None = the lowest that
+    keeps the share `kept` of the validation knowns. temperature; eps: 0 = none, e = the e-th of the feed. share: of
+    unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
+    umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
+    the legend. palettes: {"light": colours, "dark": colours} as charts.Palette. words: {phrase of WORDS: translated}.
+
+    Raises ValueError for a name that no view knows.
+    """
+    if wrong := sorted(set(state) - set(STATE)):
+        raise ValueError(f"A live view has no {', '.join(wrong)}; it takes {', '.join(STATE)}.")
+    before = settled(key)
+    data = {"kind": kind, "height": height, "state": state, "settled": before or None}
+    _view(key=key, data=data, on_settled_change=on_change or _nothing)
+    return before
+
+
+def _nothing() -> None:
+    """A view's word is heard only where a callback stands for it."""

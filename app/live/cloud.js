@@ -1,0 +1,160 @@
+// A cloud of thousands of signs on a canvas, redrawn while theta moves: each sign is drawn once, as a stamp, and set by
+// writing its pixels; finding the sign under the pointer goes by a grid.
+
+/** Pixels of a sign: those that it covers whole, and those at its edge with how much. Offsets are rows of `stride`. */
+function stampOf(sign, radius, scale, stride, strength = 1) {
+  const half = Math.ceil((radius * 1.5 + 2) * scale);
+  const side = 2 * half + 1;
+  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.setTransform(scale, 0, 0, scale, half + 0.5, half + 0.5);
+  context.globalAlpha = strength;
+  drawSign(context, sign, radius);
+  const { data } = context.getImageData(0, 0, side, side);
+  const whole = [];
+  const edge = [];
+  for (let i = 0; i < side * side; i++) {
+    const alpha = data[4 * i + 3];
+    if (alpha < 8) continue;
+    const offset = (Math.floor(i / side) - half) * stride + (i % side) - half;
+    if (alpha > 247) whole.push(offset);
+    else edge.push(offset, alpha);
+  }
+  const [r, g, b] = rgbOf(sign.colour);
+  return {
+    whole: Int32Array.from(whole),
+    edge: Int32Array.from(edge),
+    colour: (0xff000000 | (b << 16) | (g << 8) | r) >>> 0,
+    half,
+  };
+}
+
+function drawSign(context, sign, radius) {
+  const path = new Path2D(outline(sign.shape, sign.shape === "cross" ? radius * 0.8 : radius));
+  context.strokeStyle = context.fillStyle = sign.colour;
+  context.lineWidth = Math.min(2, Math.max(1.2, radius * 0.42));
+  context.lineCap = "round";
+  if (!sign.hollow) context.fill(path);
+  else context.stroke(path);
+  if (sign.ring) context.stroke(new Path2D(outline("circle", radius * 1.5)));
+}
+
+/** The canvas: a frame that stays, stamps over it, and what is drawn over those by hand. */
+class Paper {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+  }
+
+  fit(width, height) {
+    this.scale = window.devicePixelRatio || 1;
+    this.width = width;
+    this.height = height;
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${height}px`;
+    this.canvas.width = this.stride = Math.round(width * this.scale);
+    this.canvas.height = this.rows = Math.round(height * this.scale);
+    this.image = new ImageData(this.stride, this.rows);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+  }
+
+  /** Draws what lies below the signs and keeps it. */
+  frame(background, draw) {
+    const { context } = this;
+    context.setTransform(this.scale, 0, 0, this.scale, 0, 0);
+    context.fillStyle = background;
+    context.fillRect(0, 0, this.width, this.height);
+    draw(context);
+    this.base = new Uint32Array(context.getImageData(0, 0, this.stride, this.rows).data.buffer);
+  }
+
+  begin() {
+    this.pixels.set(this.base);
+  }
+
+  /** Sets the stamp of each row at its place (in pixels of the page); places are kept inside the paper. */
+  set(rows, places, stampFor) {
+    const { pixels, stride, scale } = this;
+    const [right, low] = [this.stride - 1, this.rows - 1];
+    for (let n = 0; n < rows.length; n++) {
+      const i = rows[n];
+      const stamp = stampFor(i);
+      if (!stamp) continue;
+      const { half, colour, whole, edge } = stamp;
+      const x = Math.min(Math.max(Math.round(places[2 * i] * scale), half), right - half);
+      const y = Math.min(Math.max(Math.round(places[2 * i + 1] * scale), half), low - half);
+      const at = y * stride + x;
+      for (let k = 0; k < whole.length; k++) pixels[at + whole[k]] = colour;
+      for (let k = 0; k < edge.length; k += 2) {
+        const place = at + edge[k];
+        const alpha = edge[k + 1];
+        const under = pixels[place];
+        const rest = 255 - alpha;
+        const r = ((colour & 255) * alpha + (under & 255) * rest) >> 8;
+        const g = (((colour >> 8) & 255) * alpha + ((under >> 8) & 255) * rest) >> 8;
+        const b = (((colour >> 16) & 255) * alpha + ((under >> 16) & 255) * rest) >> 8;
+        pixels[place] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+      }
+    }
+  }
+
+  end(draw) {
+    const { context } = this;
+    context.putImageData(this.image, 0, 0);
+    context.setTransform(this.scale, 0, 0, this.scale, 0, 0);
+    draw(context);
+  }
+}
+
+// --- finding ---------------------------------------------------------------------------------------------------------
+
+const CELL = 16;
+
+/** A grid over places, to find the nearest row to a point. */
+function gridOf(rows, places, width) {
+  const across = Math.ceil(width / CELL) + 1;
+  const cells = new Map();
+  for (const i of rows) {
+    const cell = Math.floor(places[2 * i + 1] / CELL) * across + Math.floor(places[2 * i] / CELL);
+    if (!cells.has(cell)) cells.set(cell, []);
+    cells.get(cell).push(i);
+  }
+  return { cells, across, places };
+}
+
+/** The row nearest to (x, y) and at most one cell away, or -1. */
+function nearestIn({ cells, across, places }, x, y) {
+  let best = CELL * CELL;
+  let found = -1;
+  const [column, line] = [Math.floor(x / CELL), Math.floor(y / CELL)];
+  for (let r = line - 1; r <= line + 1; r++) {
+    for (let c = column - 1; c <= column + 1; c++) {
+      for (const i of cells.get(r * across + c) ?? []) {
+        const far = (places[2 * i] - x) ** 2 + (places[2 * i + 1] - y) ** 2;
+        if (far < best) {
+          best = far;
+          found = i;
+        }
+      }
+    }
+  }
+  return found;
+}
+
+/** Rows [N] in the order of their depth, the farthest first. */
+function byDepth(rows, depth) {
+  const BINS_DEEP = 256;
+  let low = Infinity;
+  let high = -Infinity;
+  for (const i of rows) {
+    if (depth[i] < low) low = depth[i];
+    if (depth[i] > high) high = depth[i];
+  }
+  const bin = (i) => Math.floor(((high - depth[i]) / (high - low || 1)) * (BINS_DEEP - 1));
+  const starts = new Int32Array(BINS_DEEP + 1);
+  for (const i of rows) starts[bin(i) + 1]++;
+  for (let b = 0; b < BINS_DEEP; b++) starts[b + 1] += starts[b];
+  const sorted = new Int32Array(rows.length);
+  for (const i of rows) sorted[starts[bin(i)]++] = i;
+  return sorted;
+}

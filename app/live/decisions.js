@@ -1,0 +1,152 @@
+// What theta decides: the counts of every class, and the images that lie nearest to it on either side.
+
+class Confusion {
+  constructor(lab) {
+    this.lab = lab;
+    const { say } = lab;
+    const { header, width } = lab.feed;
+    this.titles = [...header.known, say("unknown")];
+    const head = make(
+      "tr",
+      {},
+      make("td", { class: "corner" }, make("span", {}, say("decision →")), make("span", {}, say("truth ↓"))),
+      ...this.titles.map((title) => make("th", { scope: "col", title }, make("span", {}, title))),
+    );
+    this.cells = this.titles.map((title, truth) => {
+      const cells = this.titles.map((called, decision) =>
+        make("td", { class: truth === decision ? "hit" : "" }, make("span", {})),
+      );
+      const row = make("tr", {}, make("th", { scope: "row", title }, make("span", {}, title)), ...cells);
+      return { row, cells };
+    });
+    const size = width > 12 ? "small" : width > 8 ? "middle" : "";
+    this.node = make(
+      "div",
+      { class: "scroll", tabindex: width > 8 ? 0 : null },
+      make(
+        "table",
+        { class: `confusion ${size}` },
+        make("caption", { class: "unseen" }, say("Counts of images: truth down, decision across")),
+        make("thead", {}, head),
+        make("tbody", {}, ...this.cells.map(({ row }) => row)),
+      ),
+    );
+  }
+
+  fill(table) {
+    const { say } = this.lab;
+    const size = this.titles.length;
+    this.cells.forEach(({ row, cells }, truth) => {
+      const counts = table.subarray(truth * size, (truth + 1) * size);
+      const of = counts.reduce((a, b) => a + b, 0);
+      row.hidden = !of;
+      if (!of) return;
+      cells.forEach((cell, called) => {
+        const n = counts[called];
+        if (cell.dataset.said === `${n}/${of}`) return;
+        cell.dataset.said = `${n}/${of}`;
+        write(cell.firstChild, n ? String(n) : "·");
+        cell.classList.toggle("nought", !n);
+        cell.style.setProperty("--share", (n / of).toFixed(3));
+        cell.title = say("{n} of {of} of {truth} are called {called}", {
+          n,
+          of,
+          truth: this.titles[truth],
+          called: this.titles[called],
+        });
+      });
+    });
+  }
+}
+
+class Borderline {
+  constructor(lab) {
+    this.lab = lab;
+    this.below = this.gallery(lab.say("accepted, highest scores"));
+    this.above = this.gallery(lab.say("rejected, lowest scores"));
+    this.nodes = [this.below.node, this.above.node];
+  }
+
+  gallery(title) {
+    const count = make("span", { class: "count" });
+    const tiles = make("div", { class: "tiles" });
+    const none = make("p", { class: "none" }, this.lab.say("no image"));
+    const node = make("div", { class: "gallery" }, make("h4", {}, title, count), tiles, none);
+    return { node, tiles, none, count, shown: [] };
+  }
+
+  /** How many images there is room for. */
+  measure() {
+    const across = Math.max(3, Math.floor((this.below.tiles.clientWidth + 8) / 112));
+    this.most = across < 5 ? 2 * across : across; // two lines where they are short
+  }
+
+  fill(theta, counts) {
+    const { score, rows } = this.lab.judged;
+    const { below, above } = borderline(theta, score, rows, this.most);
+    const accepted = counts.kept + counts.unknowns - counts.caught;
+    this.fillGallery(this.below, below, accepted);
+    this.fillGallery(this.above, above, rows.length - accepted);
+  }
+
+  fillGallery(gallery, rows, count) {
+    write(gallery.count, String(count));
+    gallery.none.hidden = rows.length > 0;
+    while (gallery.shown.length < rows.length) {
+      const tile = this.imageTile();
+      gallery.shown.push(tile);
+      gallery.tiles.append(tile.node);
+    }
+    gallery.shown.forEach((tile, n) => {
+      tile.node.hidden = n >= rows.length;
+      if (n < rows.length) tile.show(rows[n]);
+    });
+  }
+
+  /** A small image with its truth, its nearest class and its score; wrong decisions marked by shape and word. */
+  imageTile() {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const sign = make("span", { class: "mark" });
+    const truth = make("span", { class: "truth" });
+    const nearest = make("span", { class: "nearest" });
+    const value = make("span", { class: "score" });
+    const word = make("span", { class: "word" });
+    let row = -1;
+    const node = make(
+      "button",
+      { type: "button", class: "image", click: () => this.lab.pick(row) },
+      canvas,
+      make("span", { class: "line" }, sign, truth),
+      nearest,
+      value,
+      word,
+    );
+    const show = (next) => {
+      row = next;
+      this.describe(row, { node, canvas, sign, truth, nearest, value, word }, () => show(row));
+    };
+    return { node, show };
+  }
+
+  describe(row, part, again) {
+    const { say, feed, judged, palette, state, theta } = this.lab;
+    const { score, label } = judged;
+    const accepted = score[row] <= theta;
+    const isKnown = feed.labels[row] >= 0;
+    const words = { truth: this.lab.truth(row), nearest: feed.header.known[label[row]], score: number(score[row]) };
+    part.canvas.hidden = !drawSprite(part.canvas, feed, row, 64, again);
+    part.sign.replaceChildren(signPicture(signOf(feed.labels[row], accepted, palette), 16));
+    write(part.truth, words.truth);
+    write(part.nearest, say("nearest {nearest}", words));
+    write(part.value, words.score);
+    const odd = isKnown !== accepted;
+    write(part.word, odd ? (isKnown ? say("known") : say("unknown")) : "");
+    part.node.classList.toggle("odd", odd);
+    attribute(part.node, "aria-pressed", state.selection.includes(row));
+    attribute(
+      part.node,
+      "aria-label",
+      `${say("Truth {truth}, nearest class {nearest}, score {score}.", words)} ${part.word.textContent}`,
+    );
+  }
+}

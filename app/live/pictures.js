@@ -1,0 +1,375 @@
+// Six pictures of the same logits. Each is made anew for a size, a choice of classes or a turn, and says where images
+// lie, what is drawn below and above them, where anchors and class means are, and what the picture can and cannot show.
+//
+// A picture: place({logits, score}) -> places [N, 2] in pixels; frame(context); over(context, theta); points, the same
+// for logits of anchors and means, null where they have no place, and marked, the classes that have some where not all;
+// depth [N] of the last placing, in the solid; note, sentences.
+
+const PICTURES = { wheel, solid, plane, strip, pca, umap };
+
+/** The pictures that a feed has. */
+function picturesOf(feed) {
+  return Object.keys(PICTURES).filter(
+    (name) =>
+      ({ wheel: feed.width > 2, solid: feed.width > 2, plane: feed.width > 1, pca: feed.pca_axes, umap: feed.umap })[
+        name
+      ] ?? true,
+  );
+}
+
+const farthest = (lengths, share = 0.995) => quantile(ascending(lengths), share);
+
+// --- the wheel: exact, linear, no fit --------------------------------------------------------------------------------
+
+function wheel({ feed, state, width, height, extent, palette, say }) {
+  const { centre, reach } = wheelFrame(feed.centres, feed.anchors ?? null, feed.width);
+  const { along, up } = wheelAxes(state.order, reach);
+  const flat = (logits) => projected(logits, feed.width, centre, along, up);
+  const all = flat(extent);
+  const lengths = Float64Array.from({ length: all.length / 2 }, (_, i) => Math.hypot(all[2 * i], all[2 * i + 1]));
+  const rim = Math.max(1.15, farthest(lengths) * 1.05);
+  const half = Math.max(60, Math.min(height / 2 - 36, width / 2 - (width < 480 ? 44 : 84)));
+  const k = half / rim;
+  const [cx, cy] = [width / 2, height / 2];
+  const onPage = (xy) => {
+    for (let i = 0; i < xy.length; i += 2) {
+      const [x, y] = [xy[i], xy[i + 1]];
+      const inward = Math.min(1, rim / Math.hypot(x, y)); // the first class is at the top, the others follow clockwise
+      xy[i] = cx + y * k * inward;
+      xy[i + 1] = cy - x * k * inward;
+    }
+    return xy;
+  };
+  const turn = (place) => (2 * Math.PI * place) / feed.width;
+  return {
+    place: ({ logits }) => onPage(flat(logits)),
+    points: (logits) => onPage(flat(logits)),
+    frame(context) {
+      context.strokeStyle = palette.faint;
+      context.lineWidth = 1;
+      for (let place = 0; place < feed.width; place++) {
+        context.beginPath();
+        context.moveTo(cx, cy);
+        context.lineTo(cx + half * Math.sin(turn(place)), cy - half * Math.cos(turn(place)));
+        context.stroke();
+      }
+      context.lineWidth = 1.5;
+      context.beginPath();
+      context.arc(cx, cy, k, 0, 2 * Math.PI);
+      context.stroke();
+    },
+    over() {},
+    // where the names stand around the rim
+    rim: state.order.map((c, place) => ({
+      c,
+      place,
+      x: cx + (half + 10) * Math.sin(turn(place)),
+      y: cy - (half + 10) * Math.cos(turn(place)),
+      turn: turn(place),
+    })),
+    placeAt: (x, y) => {
+      const angle = (Math.atan2(x - cx, cy - y) + 2 * Math.PI) % (2 * Math.PI);
+      return Math.round((angle / (2 * Math.PI)) * feed.width) % feed.width;
+    },
+    note: [
+      say("Exact, without a fit: each class pulls its own way, and what resembles none stays in the middle."),
+      say("Images with different logits can meet in one place."),
+    ],
+  };
+}
+
+// --- three logits as they are ----------------------------------------------------------------------------------------
+
+function solid({ feed, state, width, height, extent, palette, say, turn, tilt, text }) {
+  const { centre, reach } = wheelFrame(feed.centres, feed.anchors ?? null, feed.width);
+  const { triple } = state;
+  const middle = Float64Array.from(centre);
+  for (const c of triple) middle[c] += reach / 3;
+  const axes = solidAxes(triple, feed.width, reach, turn, tilt);
+  const lengths = Float64Array.from({ length: extent.length / feed.width }, (_, i) =>
+    Math.hypot(...triple.map((c) => (extent[i * feed.width + c] - middle[c]) / reach)),
+  );
+  const radius = Math.max(1, farthest(lengths));
+  const k = (Math.min(width, height) / 2 - 26) / radius;
+  const nothing = new Float64Array(feed.width);
+  const picture = { depth: null };
+  const flat = (logits) => {
+    const xy = projected(logits, feed.width, middle, axes.along, axes.up);
+    const depth = projected(logits, feed.width, middle, axes.depth, nothing);
+    for (let i = 0; i < xy.length; i += 2) {
+      const nearer = k / (1 + (0.22 * depth[i]) / radius);
+      xy[i] = width / 2 + xy[i] * nearer;
+      xy[i + 1] = height / 2 - xy[i + 1] * nearer;
+      depth[i / 2] = depth[i];
+    }
+    return { xy, depth: depth.subarray(0, xy.length / 2) };
+  };
+  const corner = (c, far) => {
+    const z = Float64Array.from(centre);
+    if (c >= 0) z[c] += far * reach;
+    return [...flat(z).xy];
+  };
+  return Object.assign(picture, {
+    marked: triple,
+    place({ logits }) {
+      const { xy, depth } = flat(logits);
+      picture.depth = depth;
+      return xy;
+    },
+    points: (logits) => flat(logits).xy,
+    frame(context) {
+      const origin = corner(-1, 0);
+      const line = (from, to, dashed) => {
+        context.setLineDash(dashed ? [4, 4] : []);
+        context.beginPath();
+        context.moveTo(...from);
+        context.lineTo(...to);
+        context.stroke();
+        context.setLineDash([]);
+      };
+      context.lineWidth = 1.5;
+      context.strokeStyle = palette.faint;
+      triple.forEach((c, n) => line(corner(c, 1), corner(triple[(n + 1) % 3], 1), true));
+      for (const c of triple) {
+        context.strokeStyle = palette.quiet;
+        line(origin, corner(c, 1.22));
+        const [x, y] = corner(c, 1.36);
+        text(context, feed.header.known[c], x, y, "center", 600);
+      }
+    },
+    over() {},
+    note: [
+      feed.width === 3
+        ? say("Exact: the three logits themselves.")
+        : say("The logits of three classes as they are; those of the others are not seen."),
+      say("Drag to turn, or use the arrow keys."),
+    ],
+  });
+}
+
+// --- two logits, the strip, PCA, UMAP: a box with axes ---------------------------------------------------------------
+
+const BOX = { left: 64, right: 18, top: 18, bottom: 50 };
+
+/** A picture in a box from two scales: place by x and y of each image. */
+function boxed({ width, height, palette, text }, across, up, names, more) {
+  const box = { left: BOX.left, right: width - BOX.right, top: BOX.top, floor: height - BOX.bottom };
+  const x = (value) => box.left + placeOn(across, value) * (box.right - box.left);
+  const y = (value) => box.floor - placeOn(up, value) * (box.floor - box.top);
+  const onPage = (xy) => {
+    for (let i = 0; i < xy.length; i += 2) {
+      xy[i] = x(xy[i]);
+      xy[i + 1] = y(xy[i + 1]);
+    }
+    return xy;
+  };
+  return {
+    box,
+    x,
+    y,
+    onPage,
+    over() {},
+    points: () => null,
+    frame(context) {
+      context.lineWidth = 1;
+      context.strokeStyle = palette.faint;
+      context.strokeRect(box.left + 0.5, box.top + 0.5, box.right - box.left, box.floor - box.top);
+      const line = (...ends) => {
+        context.beginPath();
+        context.moveTo(ends[0], ends[1]);
+        context.lineTo(ends[2], ends[3]);
+        context.stroke();
+      };
+      for (const value of names.bare ? [] : ticksOf(across, Math.max(3, Math.floor((box.right - box.left) / 80)))) {
+        line(x(value), box.top, x(value), box.floor);
+        text(context, shortNumber(value), x(value), box.floor + 17, "center");
+      }
+      for (const value of names.bare ? [] : ticksOf(up, Math.max(3, Math.floor((box.floor - box.top) / 60)))) {
+        line(box.left, y(value), box.right, y(value));
+        text(context, shortNumber(value), box.left - 8, y(value), "right");
+      }
+      text(context, names.across, (box.left + box.right) / 2, height - 12, "center");
+      context.save();
+      context.translate(14, (box.top + box.floor) / 2);
+      context.rotate(-Math.PI / 2);
+      text(context, names.up, 0, 0, "center");
+      context.restore();
+    },
+    ...more,
+  };
+}
+
+/** Two linear scales about these places [N, 2], with one unit as long across as up, as the box asks. */
+function evenScales(xy, { width, height }) {
+  const range = (from) => {
+    const sorted = ascending(xy.filter((value, i) => i % 2 === from && Number.isFinite(value)));
+    const [low, high] = sorted.length ? [quantile(sorted, 0.002), quantile(sorted, 0.998)] : [0, 1];
+    return { middle: (low + high) / 2, span: (high - low) * 1.1 || 1 };
+  };
+  const [wide, tall] = [width - BOX.left - BOX.right, height - BOX.top - BOX.bottom];
+  const [across, up] = [range(0), range(1)];
+  const unit = Math.max(across.span / wide, up.span / tall);
+  const scale = ({ middle }, pixels) => ({
+    low: middle - (unit * pixels) / 2,
+    high: middle + (unit * pixels) / 2,
+    log: false,
+  });
+  return [scale(across, wide), scale(up, tall)];
+}
+
+function plane(view) {
+  const { feed, state, extent, say, palette } = view;
+  const [a, b] = state.pair;
+  const [along, up] = [new Float64Array(feed.width), new Float64Array(feed.width)];
+  along[a] = up[b] = 1;
+  const nothing = new Float64Array(feed.width);
+  const flat = (logits) => projected(logits, feed.width, nothing, along, up);
+  const centres = flat(feed.anchors ?? feed.centres);
+  const both = new Float64Array((extent.length / feed.width) * 2 + centres.length);
+  both.set(flat(extent));
+  both.set(centres, both.length - centres.length);
+  const [across, upward] = evenScales(both, view);
+  const name = (c) => say("logit of {name}", { name: feed.header.known[c] });
+  const picture = boxed(
+    view,
+    across,
+    upward,
+    { across: name(a), up: name(b) },
+    {
+      marked: state.pair,
+      place: ({ logits }) => picture.onPage(flat(logits)),
+      points: (logits) => picture.onPage(flat(logits)),
+      over(context, theta) {
+        if (!view.slice) return;
+        context.strokeStyle = palette.text;
+        context.lineWidth = 1.75;
+        context.setLineDash([6, 4]);
+        context.beginPath();
+        const { values, columns, rows } = (picture.field ??= fieldOf(view, picture, across, upward));
+        const wide = (picture.box.right - picture.box.left) / (columns - 1);
+        const tall = (picture.box.floor - picture.box.top) / (rows - 1);
+        for (const line of chained(contour(values, columns, rows, theta))) {
+          line.forEach(([x, y], n) => {
+            context[n ? "lineTo" : "moveTo"](picture.box.left + x * wide, picture.box.floor - y * tall);
+          });
+        }
+        context.stroke();
+        context.setLineDash([]);
+      },
+      note:
+        feed.width === 2
+          ? [say("Exact: the two logits themselves."), say("Along the dashed line the score is θ.")]
+          : [
+              say("The logits of two classes as they are."),
+              say("Along the dashed line the score is θ where the other logits are halfway between the two class means."),
+            ],
+    },
+  );
+  return picture;
+}
+
+/** The score on a grid over the plane, the other logits halfway between the two centres. */
+function fieldOf({ feed, state }, picture, across, up) {
+  const [columns, rows] = [120, 90];
+  const [a, b] = state.pair;
+  const { width } = feed;
+  const centres = centresIn(feed, state);
+  const z = Float64Array.from({ length: width }, (_, k) => (centres[a * width + k] + centres[b * width + k]) / 2);
+  const values = new Float64Array(columns * rows);
+  const room = roomFor(width);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) {
+      z[a] = across.low + ((across.high - across.low) * c) / (columns - 1);
+      z[b] = up.low + ((up.high - up.low) * r) / (rows - 1);
+      values[r * columns + c] = SCORERS[state.scorer](z, 0, width, centres, state.temperature, room);
+    }
+  }
+  return { values, columns, rows };
+}
+
+function strip(view) {
+  const { feed, state, palette, say, scale, text } = view;
+  const centres = centresIn(feed, state);
+  const near = (logits) => nearestDistances(logits, feed.width, centres);
+  const all = ascending(near(view.extent));
+  const across = scaleOf(all, new Float64Array(0));
+  const named = { across: say("distance to the nearest centre"), up: state.name };
+  const picture = boxed(view, across, scale, named, {
+    place({ logits, score }) {
+      const xy = new Float64Array(2 * score.length);
+      near(logits).forEach((d, i) => {
+        xy[2 * i] = d;
+        xy[2 * i + 1] = score[i];
+      });
+      return picture.onPage(xy);
+    },
+    over(context, theta) {
+      const { box } = picture;
+      const y = picture.y(theta);
+      context.strokeStyle = palette.text;
+      context.lineWidth = 2;
+      context.setLineDash([6, 4]);
+      context.beginPath();
+      context.moveTo(box.left, y);
+      context.lineTo(box.right, y);
+      context.stroke();
+      context.setLineDash([]);
+      text(context, `θ ${number(theta)}`, box.right - 8, y - 11, "right", 600);
+      if (y - box.top > 40) text(context, say("rejected ↑"), box.left + 10, y - 11, "left");
+      if (box.floor - y > 24) text(context, say("accepted ↓"), box.right - 8, y + 13, "right");
+    },
+    note: [
+      say("Exact: across how far an image is from the nearest centre, up its score."),
+      say("What lies above θ is rejected."),
+    ],
+  });
+  return picture;
+}
+
+function pca(view) {
+  const { feed, extent, say } = view;
+  const axes = feed.pca_axes;
+  const flat = (logits) =>
+    projected(
+      logits,
+      feed.width,
+      feed.pca_mean,
+      axes.subarray(0, feed.width),
+      axes.subarray(feed.width, 2 * feed.width),
+    );
+  const [across, up] = evenScales(flat(extent), view);
+  const share = (n) => percent(feed.header.pca_share?.[n] ?? NaN, 0);
+  const named = {
+    across: say("first axis, {share} of the spread", { share: share(0) }),
+    up: say("second axis, {share}", { share: share(1) }),
+    bare: true,
+  };
+  const picture = boxed(view, across, up, named, {
+    place: ({ logits }) => picture.onPage(flat(logits)),
+    points: (logits) => picture.onPage(flat(logits)),
+    note: [
+      say("Exact but partial: the plane in which the logits spread most."),
+      say("What lies off this plane is not seen."),
+    ],
+  });
+  return picture;
+}
+
+function umap(view) {
+  const { feed, say } = view;
+  const [across, up] = evenScales(feed.umap, view);
+  const picture = boxed(
+    view,
+    across,
+    up,
+    { across: "", up: "", bare: true },
+    {
+      place: () => picture.onPage(Float64Array.from(feed.umap)),
+      note: [
+        say("No verdict: sizes and gaps mean nothing here, and an unknown can be drawn onto a class far from it."),
+        say("The score decides, not the place."),
+      ],
+    },
+  );
+  return picture;
+}

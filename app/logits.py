@@ -1,0 +1,267 @@
+"""Logit space: where the images lie around the anchors, exactly and in other views, and which ones a lasso caught."""
+
+import csv
+import io
+
+import numpy as np
+import streamlit as st
+
+from app import charts, feeds, live, shared
+from app.words import t
+from cac_core import project
+from cac_core.scorers import class_means, distances
+
+VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
+SHOWN = 200  # rows of a selection in the table; the file holds all
+
+run = shared.chosen_run()
+names, classes = run.known_names, run.class_names
+st.markdown(
+    t(
+        "Each mark is an image, placed by what the network put out for it. Training pulled every known class to its "
+        "**anchor**; what resembles none of them stays in between. Draw around some marks to see what they are."
+    )
+)
+
+
+@st.fragment
+def page():
+    with shared.explained():
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            scorer = shared.choose_scorer(run)
+            with st.popover(t("Options"), icon=":material/settings:"):
+                options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
+                moved = shared.choose_perturbation(run, scorer)
+                sets = further_unknowns()
+                order = class_order()
+            with st.popover(t("Help"), icon=":material/help:"):
+                how_to_read()
+        said = shared.judged(run, scorer, moved, **options)
+        above = st.container()
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            left, right = st.columns([1, 1])
+            *_, asked = shared.theta_inputs(said, left, right)
+            shared.by_rule_again(asked)
+        with above:
+            word = cloud(scorer, options, moved, sets, order)
+        if view_of(word) == "umap":
+            umap()
+        selection(word, said, scorer, options, sets)
+
+
+def view_of(word: dict) -> str:
+    asked = word.get("view") or st.query_params.get("view")
+    return asked if asked in VIEWS else VIEWS[0]
+
+
+def further_unknowns() -> tuple[str, ...]:
+    there = feeds.further(run)
+    if not there:
+        return ()
+    return tuple(
+        st.multiselect(
+            t("Further unknown images"), list(there), format_func=there.get, key="further",
+            help=t("Data sets that were evaluated as unknown: python -m cac_core eval RUN --unknown NAME"),
+        )
+    )  # fmt: skip
+
+
+def class_order() -> list[int] | None:
+    by = st.segmented_control(
+        t("Order of the classes on the wheel"), ["similar", "number"], default="similar", required=True, key="order",
+        format_func={"similar": t("like beside like"), "number": t("by number")}.get, bind="query-params",
+        persist_state="session",
+    )  # fmt: skip
+    return _similar(str(run.path), run.written) if by == "similar" else list(range(len(names)))
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _similar(path: str, written: str) -> list[int]:
+    return project.wheel_order(class_means(run.outputs("train")))
+
+
+def how_to_read():
+    st.markdown(
+        t(
+            "- **Wheel**: every logit pulls towards its class on the rim; exact and linear. **Solid**: three classes, "
+            "three axes. **Plane**: two classes. **Strip**: the nearest distance against the score, exact for any "
+            "number of classes. **PCA**: the two directions of the largest spread.\n"
+            "- **UMAP** keeps neighbours together and says nothing about sizes, gaps or θ: it puts images that lie "
+            "between the classes onto one of them.\n"
+            "- Filled marks are accepted, hollow ones rejected; **×** are images of classes never seen, ringed where "
+            "they were accepted.\n"
+            "- A mark on the wheel's middle is usually unknown, but different logits can fall on the same place: the "
+            "score decides, not the picture."
+        )
+    )
+
+
+def cloud(
+    scorer: str, options: dict, moved: shared.Perturbation, sets: tuple[str, ...], order: list[int] | None
+) -> dict:
+    swept = shared.magnitudes(run)
+    chosen = [one for one in project.maps(run) if not one.stale and one.path.name == st.session_state.get("umap_of")]
+    every = chosen or [one for one in project.maps(run) if not one.stale]
+    blob = feeds.run_feed(
+        run, odin=moved.temperature if swept and not sets else None, sets=sets, umap=every[0] if every else None
+    )
+    live.feed(blob, key="feed")
+    extra = None
+    if scorer not in feeds.IN_BROWSER:
+        more = feeds.score_feed(feeds.scored(run, scorer, options, None, sets))
+        live.feed(more, key="score_feed")
+        extra = live.id_of(more)
+    state = shared.live_state(blob, scorer, options) | {
+        "extra": extra,
+        "eps": swept.index(moved.magnitude) if moved.magnitude in swept and not sets else 0,
+        "order": order,
+        "view": view_of(live.settled("space")),
+        "sets": [0, 1, *range(2, 2 + len(sets))],
+    }
+    return live.space(state, key="space", height=620, on_change=settled)
+
+
+def settled():
+    word = live.settled("space")
+    shared.take(word)
+    if "eps" in word:
+        st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
+    if "view" in word:
+        st.query_params["view"] = word["view"]
+
+
+# --- UMAP ------------------------------------------------------------------------------------------------------------
+
+
+def umap():
+    st.subheader(t("UMAP: made once, kept with the run"), anchor=False)
+    st.caption(
+        t(
+            "Only neighbourhoods mean something here: not sizes, not gaps, not the way from one heap to the next. "
+            "Another seed gives another picture. No verdict is drawn from it."
+        )
+    )
+    there = [one for one in project.maps(run) if not one.stale]
+    if there:
+        one = st.selectbox(t("Map"), there, format_func=map_name, key="umap_choice")
+        if st.session_state.get("umap_of") != one.path.name:
+            st.session_state.umap_of = one.path.name
+            st.rerun(scope="fragment")
+        trust, own, of = one.trustworthiness, one.same_class["map"], one.same_class["logits"]
+        left, middle, right = st.columns(3)
+        left.metric(t("Trustworthiness"), f"{trust:.3f}", t("1 = neighbours here are neighbours there"),
+                    delta_color="off", delta_arrow="off", border=True)  # fmt: skip
+        middle.metric(t("Neighbours of the own class, in the map"), charts.percent(own), border=True)
+        right.metric(t("the same in logit space"), charts.percent(of), border=True)
+        if trust < 0.9:
+            st.warning(
+                t("This map tears neighbours apart: do not read anything into how far heaps lie from one another.")
+            )
+        if len(there) > 1:
+            seeds(there[:3])
+    with st.expander(t("Make another map"), expanded=not there):
+        a, b, c, d = st.columns(4, vertical_alignment="bottom")
+        neighbours = a.number_input(t("Neighbours"), 2, 200, 15, 1, key="umap_neighbours")
+        min_dist = b.number_input(t("Least distance"), 0.0, 1.0, 0.1, 0.05, key="umap_min_dist")
+        seed = c.number_input(t("Seed"), 0, 10_000, 0, 1, key="umap_seed")
+        dense = d.toggle(t("Keep densities (densMAP)"), key="umap_dense")
+        three = st.toggle(t("Three seeds, to see what stays the same"), key="umap_three")
+        if st.button(t("Make it"), icon=":material/play_arrow:", key="umap_make", disabled=shared.read_only()):
+            for number in range(3 if three else 1):
+                line = ["map", str(run.path.absolute()), "--neighbours", str(neighbours), "--min-dist", str(min_dist)]
+                shared.start(run, "map", [*line, "--seed", str(seed + number), *(["--dense"] if dense else [])])
+        shared.work_of(run, "map")
+
+
+def map_name(one: project.Map) -> str:
+    p = one.parameters
+    kind = "densMAP" if p["dense"] else "UMAP"
+    return (
+        f"{kind}, {p['neighbours']} {t('neighbours')}, {t('least distance')} {p['min_dist']:g}, {t('seed')} {p['seed']}"
+    )
+
+
+def seeds(some: list[project.Map]):
+    """The same images by several maps, side by side."""
+    for place, one in zip(st.columns(len(some)), some, strict=True):
+        labels = np.concatenate([run.outputs(split).labels for split in one.splits])
+        starts = np.cumsum([0, *(len(run.outputs(split).labels) for split in one.splits)])
+        place.echarts_chart(
+            charts.scatter(one.xy, labels[starts[one.split] + one.row], names, shared.palette()),
+            key=f"map_{one.path.name}", height=260, alt=map_name(one),
+        )  # fmt: skip
+        place.caption(map_name(one))
+
+
+# --- what was chosen -------------------------------------------------------------------------------------------------
+
+
+def selection(word: dict, said: shared.Judged, scorer: str, options: dict, sets: tuple[str, ...]):
+    every = feeds.rows(run, sets)
+    rows = [row for row in word.get("selection") or [] if 0 <= row < len(every.outputs)]
+    if not rows:
+        return
+    verdict = feeds.scored(run, scorer, options, None, sets)
+    theta = shared.theta_of(said)
+    out = every.outputs
+    d = distances(out.logits[rows], class_means(every.train))
+    table = {
+        t("set"): [every.splits[every.split[i]] for i in rows],
+        t("image"): out.index[rows].tolist(),
+        t("truth"): [truth_of(every, i) for i in rows],
+        t("nearest class"): [names[verdict.label[i]] for i in rows],
+        t("score"): verdict.score[rows].tolist(),
+        t("decision"): [t("unknown") if verdict.score[i] > theta else names[verdict.label[i]] for i in rows],
+        **{t("distance to {name}", name=name): d[:, c].tolist() for c, name in enumerate(names)},
+    }
+    count = word.get("selected", len(rows))
+    st.subheader(t("{count} images chosen", count=count), anchor=False)
+    if count > len(rows):
+        st.caption(t("The first {count} of them are listed.", count=len(rows)))
+    st.dataframe(
+        {key: values[:SHOWN] for key, values in table.items()}, hide_index=True, height=min(38 + 35 * len(rows), 320)
+    )
+    st.download_button(
+        t("As CSV"),
+        text_of(table),
+        f"{run.id}-selection.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    neighbours(every, rows[0])
+
+
+def truth_of(every: feeds.Rows, row: int) -> str:
+    if every.split[row] >= 2:
+        return feeds.further(run)[every.splits[every.split[row]]]
+    name = classes[every.outputs.classes[row]]
+    return name if every.outputs.labels[row] >= 0 else t("{name}, never seen", name=name)
+
+
+def text_of(table: dict[str, list]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(table)
+    writer.writerows(zip(*(map(shared.no_formula, column) for column in table.values()), strict=True))
+    return text.getvalue()
+
+
+def neighbours(every: feeds.Rows, row: int):
+    """The training images whose logits are nearest to those of an image."""
+    st.markdown(t("The training images nearest to the first of them, by logits:"))
+    index, d = project.nearest(every.train, every.outputs.logits[row : row + 1])
+    pictures = shared.pixels(run, "train")
+    with st.container(horizontal=True):
+        for i, gap in zip(index[0], d[0], strict=True):
+            name = classes[every.train.classes[i]]
+            with st.container(width=120, horizontal_alignment="center", gap="xsmall"):
+                if not isinstance(pictures, str):
+                    st.image(shared.enlarged(pictures[every.train.index[i]], 96), width=96,
+                             alt=t("A training image of {name}", name=name))  # fmt: skip
+                st.caption(f"**{shared.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
+    if isinstance(pictures, str):
+        st.caption(shared.plain(pictures))
+
+
+page()

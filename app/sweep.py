@@ -1,0 +1,276 @@
+"""The sweep over ODIN's temperature and magnitude: where it helps, where it harms, and what it did to an image."""
+
+import numpy as np
+import streamlit as st
+
+from app import charts, shared
+from app.words import t
+from cac_core import metrics, sweep
+from cac_core.scorers import class_means, distances
+
+MEASURES = {"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"}
+
+run = shared.chosen_run()
+names, classes = run.known_names, run.class_names
+st.markdown(
+    t(
+        "ODIN moves every pixel by a small step ε towards the class that the network predicts, and looks again: knowns "
+        "should give in more easily than unknowns. The temperature T says how the gradient is taken. Whether it helps "
+        "is measured here, image by image, against not moving anything."
+    )
+)
+
+
+@st.fragment
+def page():
+    with shared.explained():
+        published = False
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if run.outputs("train").anchors is not None:
+                published = st.toggle(
+                    t("As published (a leak)"), key="published", bind="query-params",
+                    help=t("A listing of ODIN on CAC moves images towards their true labels. Shown for study only."),
+                )  # fmt: skip
+            with st.popover(t("Help"), icon=":material/help:"):
+                how_to_read()
+        try:
+            report = sweep.report(run, published)
+        except FileNotFoundError:
+            offer(published)
+            return
+        if published:
+            st.warning(shared.plain(t(report["leak"])), icon=":material/warning:")
+        grid(report, published)
+        shared.work_of(run, "sweep")
+
+
+def how_to_read():
+    st.markdown(
+        t(
+            "- Every cell is one T and one ε; the number in it is measured on the test images. ε = 0 moves nothing.\n"
+            "- **Chosen** looks at validation knowns alone: one known class after the other plays the unknown. This is "
+            "what you could have done without unknowns.\n"
+            "- **Oracle** is the best cell on the test unknowns: how good a choice could be, not how good it will be.\n"
+            "- The **gain** is over the plain images, with a 95 % interval (paired, DeLong). An interval that holds 0 "
+            "says that nothing was gained for sure.\n"
+            "- A click on a cell takes its T and ε for Thresholds and for Logit space."
+        )
+    )
+
+
+def offer(published: bool):
+    """What a sweep would cost, and a button that starts it."""
+    images = sum(len(run.outputs(split).labels) for split in sweep.SPLITS)
+    temperatures, magnitudes = len(sweep.TEMPERATURES), len(sweep.MAGNITUDES)
+    passes = 1 + temperatures * (2 + magnitudes - (0 if published else 1))
+    speeds = [event["images_per_second"] for event in run.epochs() if event.get("images_per_second")]
+    st.info(t("This run has no sweep yet."), icon=":material/grid_on:")
+    words = t(
+        "{images} images, {cells} cells: {passes} passes through the network for each image.",
+        images=images, cells=temperatures * magnitudes, passes=passes,
+    )  # fmt: skip
+    if speeds:  # an image in training costs about three passes
+        minutes = images * passes / (3 * float(np.median(speeds))) / 60
+        words += " " + t("By its training speed, about {minutes:.0f} min here.", minutes=max(minutes, 1))
+    st.markdown(words)
+    if isinstance(problem := shared.pixels(run), str):
+        st.warning(t("Its images are needed for that: {why}", why=shared.plain(problem)), icon=":material/hide_image:")
+    elif not (run.path / "best.safetensors").exists():
+        st.warning(t("Its weights are needed for that, and they are not here."), icon=":material/warning:")
+    elif not shared.jobs_of(run, "sweep") and not shared.read_only():
+        st.button(t("Start the sweep"), type="primary", icon=":material/play_arrow:", key="start_sweep",
+                  on_click=start, args=(published,))  # fmt: skip
+    st.code(f"python -m cac_core sweep {run.path}{' --as-published' if published else ''}", language="bash")
+    shared.work_of(run, "sweep")
+
+
+def start(published: bool):
+    line = ["sweep", str(run.path.absolute()), *(["--as-published"] if published else [])]
+    shared.start(run, "sweep", line)
+
+
+def grid(report: dict, published: bool):
+    head = st.container(horizontal=True, vertical_alignment="bottom")
+    with head:
+        there = list(report["cells"][0]["scores"])
+        score = there[0]
+        if len(there) > 1:
+            score = st.segmented_control(t("Score"), there, default="gamma", required=True, key="sweep_score",
+                                         format_func=lambda s: t(shared.SHORT[s]))  # fmt: skip
+        measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",
+                                       format_func=lambda m: t(MEASURES[m]))  # fmt: skip
+    picked = cell_of(report)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader(t("{measure} by temperature and step", measure=t(MEASURES[measure])), anchor=False)
+        values = np.array(
+            [[np.nan if (v := c["scores"][score][measure]) is None else v for c in row] for row in rows_of(report)]
+        )
+        marks = {
+            name: place_of(report, report[name][score])
+            for name in ("chosen", "oracle")
+            if report.get(name, {}).get(score)
+        }
+        st.echarts_chart(
+            charts.heat_map(values, report["temperatures"], report["magnitudes"], marks, picked, shared.palette(),
+                            better_low=measure.startswith("fpr")),
+            key="heat", height=92 + 46 * len(report["temperatures"]), on_select=chosen,
+            alt=t("Heat map of {measure} over temperature and step; the numbers are in the table below.",
+                  measure=t(MEASURES[measure])),
+        )  # fmt: skip
+        st.caption(t("▲ chosen without unknowns · ★ oracle, looks at the test unknowns · a click takes a cell"))
+        table = st.expander(t("The numbers as a table"), on_change="rerun", key="sweep_table")
+        if table.open:
+            columns = {"T": report["temperatures"]}
+            table.dataframe(
+                columns | {f"ε {e:g}": values[:, n] for n, e in enumerate(report["magnitudes"])}, hide_index=True
+            )
+    with right:
+        summary(report, score, picked)
+    if not published:
+        overlay(report, score, picked)
+        what_it_did(report, picked)
+
+
+def rows_of(report: dict) -> list[list[dict]]:
+    width = len(report["magnitudes"])
+    return [report["cells"][at : at + width] for at in range(0, len(report["cells"]), width)]
+
+
+def place_of(report: dict, cell: dict) -> tuple[int, int]:
+    return report["temperatures"].index(cell["temperature"]), report["magnitudes"].index(cell["magnitude"])
+
+
+def cell_of(report: dict) -> tuple[int, int]:
+    """The cell that is looked at: the one taken by click or link, else the one chosen without unknowns."""
+    given = {"temperature": st.session_state.get("odin"), "magnitude": st.session_state.get("epsilon")}
+    for key, name, kinds in (("temperature", "odin", "temperatures"), ("magnitude", "epsilon", "magnitudes")):
+        if given[key] is None:
+            try:
+                given[key] = float(st.query_params[name])
+            except (KeyError, ValueError):
+                given[key] = (report.get("chosen") or report["oracle"]).get("gamma", report["cells"][0])[key]
+        if given[key] not in report[kinds]:
+            given[key] = report[kinds][0]
+    return place_of(report, given)
+
+
+def chosen():
+    """A click on a cell."""
+    for group in st.session_state.heat.selection.selected[:1]:
+        report = sweep.report(run, st.session_state.get("published", False))
+        t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
+        st.session_state.odin, st.session_state.epsilon = report["temperatures"][t_], report["magnitudes"][e]
+        st.session_state.theta = None
+
+
+def summary(report: dict, score: str, picked: tuple[int, int]):
+    for name, title in (
+        ("picked", t("This cell")),
+        ("chosen", t("▲ Chosen without any unknown")),
+        ("oracle", t("★ Oracle: the best on the test unknowns")),
+    ):
+        cell = rows_of(report)[picked[0]][picked[1]] if name == "picked" else report.get(name, {}).get(score)
+        if not cell:
+            continue
+        numbers = cell["scores"][score] if name == "picked" else cell
+        with st.container(border=True):
+            st.markdown(f"**{title}**: T = {cell['temperature']:g}, ε = {cell['magnitude']:g}")
+            if numbers["auroc"] is None:
+                st.caption(t("no unknown images to measure on"))
+                continue
+            low, high = numbers["gain_interval"]
+            st.markdown(f"AUROC **{charts.percent(numbers['auroc'])}**, {gained(numbers['gain'], low, high)}")
+
+
+def gained(gain: float, low: float, high: float) -> str:
+    if low == high == 0:
+        return t("the plain score itself")
+    points = f"{100 * gain:+.2f} ({100 * low:+.2f} … {100 * high:+.2f})"
+    if low > 0:
+        return t("{points} points: better than the plain score", points=points)
+    if high < 0:
+        return t("{points} points: worse than the plain score", points=points)
+    return t("{points} points: no difference for sure", points=points)
+
+
+def overlay(report: dict, score: str, picked: tuple[int, int]):
+    moved = shared.Perturbation(report["magnitudes"][picked[1]], report["temperatures"][picked[0]])
+    plain = shared.judged(run, score)
+    if not plain.unknowns:
+        return
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        st.subheader(t("ROC of this cell, and of the plain score"), anchor=False)
+        if moved.magnitude and moved.temperature not in shared.held(run):
+            st.caption(t("This copy of the run holds the numbers of this cell, but not its images' logits."))
+            return
+        said = shared.judged(run, score, moved)
+        curves = [metrics.roc(one.test, one.labels) for one in (said, plain)]
+        st.echarts_chart(
+            charts.two_curves(*curves, shared.palette(), (t("moved"), t("plain"))),
+            key="sweep_roc", height=360, alt=t("Two ROC curves: of the moved images and of the plain ones."),
+        )  # fmt: skip
+    with right:
+        st.subheader(t("Take it along"), anchor=False)
+        st.markdown(
+            t("Thresholds and Logit space use T = {t:g} and ε = {e:g} now.", t=moved.temperature, e=moved.magnitude)
+            if st.session_state.get("epsilon") == moved.magnitude and moved.magnitude
+            else t("Click a cell with ε above 0 to use it in Thresholds and Logit space.")
+        )
+        st.page_link("app/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
+        st.page_link("app/logits.py", label=t("To logit space"), icon=":material/hub:")
+
+
+def what_it_did(report: dict, picked: tuple[int, int]):
+    st.subheader(t("What the step did to an image"), anchor=False)
+    magnitude, temperature = report["magnitudes"][picked[1]], report["temperatures"][picked[0]]
+    pictures = shared.pixels(run)
+    if isinstance(pictures, str):
+        st.caption(t("The images cannot be shown here: {why}", why=shared.plain(pictures)))
+        return
+    if not magnitude:
+        st.caption(t("ε = 0 moves nothing. Take another cell."))
+        return
+    said = shared.judged(run, "gamma")
+    theta = shared.theta_of(said)
+    order = np.argsort(np.abs(np.log(np.maximum(said.test.score, 1e-12) / max(theta, 1e-12))), kind="stable")
+    choices = [*order[said.labels[order] >= 0][:4].tolist(), *order[said.labels[order] < 0][:4].tolist()]
+    i = st.selectbox(
+        t("Image, of those nearest to θ"), choices, key="moved_image",
+        format_func=lambda i: t(
+            "{name} (test image {number})" if said.labels[i] >= 0 else "{name}, never seen (test image {number})",
+            name=classes[said.outputs.classes[i]], number=said.outputs.index[i],
+        ),
+    )  # fmt: skip
+    if not (run.path / "best.safetensors").exists():
+        st.caption(t("The network's weights are not here."))
+        return
+    pixels = pictures[said.outputs.index[i]]
+    moved, logits = shared.moved_image(run, pixels, magnitude, temperature)
+    change = (moved - pixels / 255) / magnitude
+    means = class_means(run.outputs("train"))
+    before, after = distances(said.outputs.logits[i : i + 1], means)[0], distances(logits, means)[0]
+    with st.container(horizontal=True, gap="medium"):
+        for image, words in (
+            (pixels, t("as it was")),
+            (
+                np.rint(127.5 + 127.5 * change).clip(0, 255).astype(np.uint8),
+                t("the step, {times:.0f} times as large", times=0.5 / magnitude),
+            ),
+            (np.rint(moved * 255).clip(0, 255).astype(np.uint8), t("moved")),
+        ):
+            st.image(shared.enlarged(image, 160), words, width=160)
+        with st.container(width="stretch"):
+            st.table(
+                {
+                    t("class"): names,
+                    t("distance before"): [charts.number(float(x)) for x in before],
+                    t("after"): [charts.number(float(x)) for x in after],
+                    t("change"): [f"{b - a:+.3g}" for a, b in zip(before, after, strict=True)],
+                },
+                hide_index=True,
+            )  # fmt: skip
+
+
+page()

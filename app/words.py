@@ -1,0 +1,40 @@
+"""Words: every phrase that the pages show goes through t, so that another language is one more catalogue.
+
+The English phrase is the key, as it stands in the code; {name} in it takes a value. A catalogue is
+words/<language>.json beside this file, {English phrase: translated}; where it lacks one, English is shown.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent / "words"
+ENGLISH = "en"
+
+
+def languages() -> list[str]:
+    """The languages that there are, English first."""
+    return [ENGLISH, *sorted(file.stem for file in HERE.glob("*.json"))]
+
+
+@cache
+def catalogue(language: str) -> dict[str, str]:
+    file = HERE / f"{language}.json"
+    return json.loads(file.read_text("utf-8")) if language != ENGLISH and file.is_file() else {}
+
+
+def language() -> str:
+    """?lang= in the address, else the browser's, where there is a catalogue for it; else English."""
+    for asked in (st.query_params.get("lang"), st.context.locale):
+        if asked and (short := asked.split("-")[0].lower()) in languages():
+            return short
+    return ENGLISH
+
+
+def t(phrase: str, **values: Any) -> str:
+    """The phrase in the reader's language, its {names} filled in."""
+    said = catalogue(language()).get(phrase, phrase)
+    return said.format(**values) if values else said
