@@ -26,6 +26,7 @@ page = st.navigation(
     ]
 )
 file, _, _, heading = PAGES[page.url_path]
+shared.read_link()
 with st.sidebar:
     run = shared.pick_run()
 st.title(heading, anchor=False)

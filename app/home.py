@@ -20,8 +20,8 @@ def wheel_and_examples():
     with shared.explained():
         picture, side = st.columns([3, 2], gap="large")
         with side:
-            controls, foot = st.container(), st.container(horizontal=True)
-            with foot.popover("Score", icon=":material/straighten:"):
+            controls, foot = st.container(), st.container()
+            with foot.expander("Score", icon=":material/straighten:"):
                 scorer = shared.choose_scorer(run)
                 said = shared.judged(run, scorer)
                 options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
@@ -34,6 +34,7 @@ def wheel_and_examples():
         with picture:
             wheel(said, theta)
         examples(said, theta)
+        shared.write_link()
 
 
 def how_to_read(anchors: bool):

@@ -11,7 +11,6 @@ from app.words import t
 from cac_core import project
 from cac_core.scorers import class_means, distances
 
-VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
 run = shared.chosen_run()
@@ -29,29 +28,25 @@ def page():
     with shared.explained():
         with st.container(horizontal=True, vertical_alignment="bottom"):
             scorer = shared.choose_scorer(run)
-            with st.popover(t("Options"), icon=":material/settings:"):
-                options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
-                moved = shared.choose_perturbation(run, scorer)
-                sets = further_unknowns()
-                order = class_order()
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
+        with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
+            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = shared.choose_perturbation(run, scorer)
+            sets = further_unknowns()
+            order = class_order()
         said = shared.judged(run, scorer, moved, **options)
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
-            *_, asked = shared.theta_inputs(said, left, right)
-            shared.by_rule_again(asked)
+            shared.theta_inputs(said, left, right)
+            shared.by_rule_again()
         with above:
             word = cloud(scorer, options, moved, sets, order)
-        if view_of(word) == "umap":
+        if st.session_state.get("view") == "umap":
             umap()
         selection(word, said, scorer, options, sets)
-
-
-def view_of(word: dict) -> str:
-    asked = word.get("view") or st.query_params.get("view")
-    return asked if asked in VIEWS else VIEWS[0]
+        shared.write_link()
 
 
 def further_unknowns() -> tuple[str, ...]:
@@ -69,7 +64,7 @@ def further_unknowns() -> tuple[str, ...]:
 def class_order() -> list[int] | None:
     by = st.segmented_control(
         t("Order of the classes on the wheel"), ["similar", "number"], default="similar", required=True, key="order",
-        format_func={"similar": t("like beside like"), "number": t("by number")}.get, bind="query-params",
+        format_func={"similar": t("like beside like"), "number": t("by number")}.get,
         persist_state="session",
     )  # fmt: skip
     return _similar(str(run.path), run.written) if by == "similar" else list(range(len(names)))
@@ -100,11 +95,9 @@ def cloud(
     scorer: str, options: dict, moved: shared.Perturbation, sets: tuple[str, ...], order: list[int] | None
 ) -> dict:
     swept = shared.magnitudes(run)
-    chosen = [one for one in project.maps(run) if not one.stale and one.path.name == st.session_state.get("umap_of")]
-    every = chosen or [one for one in project.maps(run) if not one.stale]
-    blob = feeds.run_feed(
-        run, odin=moved.temperature if swept and not sets else None, sets=sets, umap=every[0] if every else None
-    )
+    there = maps()
+    shown = there.get(st.session_state.get("map"), next(iter(there.values()), None))
+    blob = feeds.run_feed(run, odin=moved.temperature if swept and not sets else None, sets=sets, umap=shown)
     live.feed(blob, key="feed")
     extra = None
     if scorer not in feeds.IN_BROWSER:
@@ -115,7 +108,7 @@ def cloud(
         "extra": extra,
         "eps": swept.index(moved.magnitude) if moved.magnitude in swept and not sets else 0,
         "order": order,
-        "view": view_of(live.settled("space")),
+        "view": st.session_state.get("view", shared.VIEWS[0]),
         "sets": [0, 1, *range(2, 2 + len(sets))],
     }
     return live.space(state, key="space", height=620, on_change=settled)
@@ -127,7 +120,7 @@ def settled():
     if "eps" in word:
         st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
     if "view" in word:
-        st.query_params["view"] = word["view"]
+        st.session_state.view = word["view"]
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------
@@ -141,12 +134,9 @@ def umap():
             "Another seed gives another picture. No verdict is drawn from it."
         )
     )
-    there = [one for one in project.maps(run) if not one.stale]
-    if there:
-        one = st.selectbox(t("Map"), there, format_func=map_name, key="umap_choice")
-        if st.session_state.get("umap_of") != one.path.name:
-            st.session_state.umap_of = one.path.name
-            st.rerun(scope="fragment")
+    if there := maps():
+        name = st.selectbox(t("Map"), list(there), format_func=lambda name: map_name(there[name]), key="map")
+        one = there[name]
         trust, own, of = one.trustworthiness, one.same_class["map"], one.same_class["logits"]
         left, middle, right = st.columns(3)
         left.metric(t("Trustworthiness"), f"{trust:.3f}", t("1 = neighbours here are neighbours there"),
@@ -158,7 +148,7 @@ def umap():
                 t("This map tears neighbours apart: do not read anything into how far heaps lie from one another.")
             )
         if len(there) > 1:
-            seeds(there[:3])
+            seeds(list(there.values())[:3])
     with st.expander(t("Make another map"), expanded=not there):
         a, b, c, d = st.columns(4, vertical_alignment="bottom")
         neighbours = a.number_input(t("Neighbours"), 2, 200, 15, 1, key="umap_neighbours")
@@ -171,6 +161,11 @@ def umap():
                 line = ["map", str(run.path.absolute()), "--neighbours", str(neighbours), "--min-dist", str(min_dist)]
                 shared.start(run, "map", [*line, "--seed", str(seed + number), *(["--dense"] if dense else [])])
         shared.work_of(run, "map")
+
+
+def maps() -> dict[str, project.Map]:
+    """The maps of the run that are not stale, by file."""
+    return {one.path.name: one for one in project.maps(run) if not one.stale}
 
 
 def map_name(one: project.Map) -> str:

@@ -1,7 +1,7 @@
 """What the pages share: the chosen run, the only reading of runs and images, theta, and how things are said.
 
 Cached functions are keyed by where a run lies and when its outputs were written, never by arrays. The state that a link
-carries lives in bound widgets: run, scorer and its options, kept, theta. Torch is imported in `network` alone.
+carries is in LINKS, and the run. Torch is imported in `network` alone.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, live
+from app import address, charts, live
 from app.words import t
 from cac_core import data, images, judge, launch, metrics, project, runs, sweep
 from cac_core.runs import Broken, Run
@@ -68,6 +68,77 @@ COUNTS = {
     "alpha": "Top classes that are revised",
 }
 evaluating = threading.Lock()
+
+
+# --- what a link carries ---------------------------------------------------------------------------------------------
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    return lambda text: choices[choices.index(text)]
+
+
+def _between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not low <= (value := kind(text)) <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _yes(text: str) -> bool:
+    return _one_of("false", "true")(text) == "true"
+
+
+VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
+# by name: how the address is read, and what need not stand in it. Not Streamlit's own binding of widgets: that drops
+# from the address what is in a closed popover or expander, or on a page that one has left
+LINKS: dict[str, tuple[Callable[[str], Any], Any]] = {
+    "scorer": (_one_of(*SCORERS), None),
+    "theta": (_between(-math.inf, math.inf), None),
+    "kept": (_between(1, 100), 100 * judge.KEPT),
+    "share": (_between(0, 100), 20.0),
+    "centres": (_one_of(*CENTRES), "means"),
+    "temperature": (_between(0.01, 1000), 1.0),
+    **{name: (_between(1, 100_000, int), None) for name in COUNTS},
+    "metric": (_one_of(*METRICS), "euclidean"),
+    "epsilon": (_between(0, 1), 0.0),
+    "odin": (_between(1e-6, 1e6), None),
+    "each": (_yes, False),
+    "order": (_one_of("similar", "number"), "similar"),
+    "published": (_yes, False),
+    "view": (_one_of(*VIEWS), "wheel"),
+}
+
+
+def read_link() -> None:
+    """What the address says, once a session; what makes no sense is passed over."""
+    if st.session_state.setdefault("linked", False):
+        return
+    st.session_state.linked = True
+    for name, (read, _) in LINKS.items():
+        if name in st.query_params:
+            try:
+                st.session_state[name] = read(st.query_params[name])
+            except ValueError:
+                if name == "theta":
+                    st.session_state.no_theta = st.query_params[name]
+
+
+def write_link() -> None:
+    """Puts what is set into the address; each page does so at its end."""
+    said = {name: st.session_state.get(name) for name in LINKS}
+    if said["scorer"] == default_for(chosen_run().recipe.method):
+        said["scorer"] = None
+    if not said["epsilon"]:
+        said["odin"] = None
+    address.show({name: None if value in (None, LINKS[name][1]) else _in_link(value) for name, value in said.items()})
+
+
+def _in_link(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -504,7 +575,7 @@ def palette() -> charts.Palette:
 def choose_scorer(run: Run) -> str:
     return st.segmented_control(
         "Score", list(SCORERS), default=default_for(run.recipe.method), required=True, format_func=SHORT.get,
-        key="scorer", bind="query-params", persist_state="session", on_change=_another_scorer,
+        key="scorer", persist_state="session", on_change=_another_scorer,
         help="How unknown an image looks. γ is what Class Anchor Clustering rejects by.",
     )  # fmt: skip
 
@@ -516,25 +587,25 @@ def choose_options(run: Run, scorer: str, anchors: bool) -> dict[str, Any]:
         options["centres"] = st.segmented_control(
             "Distances are taken to", CENTRES, default=options["centres"], required=True,
             format_func={"means": "class means", "anchors": "anchors"}.get,
-            key="centres", bind="query-params", persist_state="session", on_change=_reset_theta,
+            key="centres", persist_state="session", on_change=_reset_theta,
         )  # fmt: skip
     if "temperature" in options:
         options["temperature"] = st.number_input(
             "Temperature", min_value=0.01, max_value=1000.0, value=options["temperature"], step=0.1,
-            key="temperature", bind="query-params", persist_state="session", on_change=_reset_theta,
+            key="temperature", persist_state="session", on_change=_reset_theta,
             help="Logits or distances are divided by it before the softmax. 1 is the paper's.",
         )  # fmt: skip
     for name, label in COUNTS.items():
         if name in options:
             options[name] = st.number_input(
                 label, min_value=1, max_value=100_000, value=options[name], step=1,
-                key=name, bind="query-params", persist_state="session", on_change=_reset_theta,
+                key=name, persist_state="session", on_change=_reset_theta,
             )  # fmt: skip
     if "metric" in options:
         options["metric"] = st.segmented_control(
             "Distances are", METRICS, default=options["metric"], required=True,
             format_func={"euclidean": "Euclidean", "eucos": "Euclidean and cosine"}.get,
-            key="metric", bind="query-params", persist_state="session", on_change=_reset_theta,
+            key="metric", persist_state="session", on_change=_reset_theta,
         )  # fmt: skip
     if not set(options) - {"tolerance"}:  # where a variance counts as none: nothing to choose by eye
         st.caption("This score has no options.")
@@ -555,12 +626,12 @@ def choose_perturbation(run: Run, scorer: str) -> Perturbation:
     magnitude = st.selectbox(
         t("Perturb images first (ODIN), by ε ="), magnitudes(run),
         format_func=lambda e: f"{e:g}" if e else t("0, not at all"),
-        key="epsilon", bind="query-params", persist_state="session", on_change=_reset_theta,
+        key="epsilon", persist_state="session", on_change=_reset_theta,
         help=t("Every pixel takes a step of this size, of 1, towards the predicted class."),
     )  # fmt: skip
     temperature = st.selectbox(
         t("at the temperature of the gradient"), temperatures, format_func=lambda x: f"{x:g}",
-        key="odin", bind="query-params", persist_state="session", on_change=_reset_theta,
+        key="odin", persist_state="session", on_change=_reset_theta,
     )  # fmt: skip
     return Perturbation(magnitude, temperature)
 
@@ -568,7 +639,7 @@ def choose_perturbation(run: Run, scorer: str) -> Perturbation:
 def choose_each(moved: Perturbation) -> float | None:
     """The share that every class keeps by a theta of its own, or None for one theta for all."""
     each = st.toggle(
-        t("A θ of its own for each class"), key="each", bind="query-params", persist_state="session",
+        t("A θ of its own for each class"), key="each", persist_state="session",
         on_change=_reset_theta, disabled=moved.magnitude > 0,
         help=t("Each class keeps the same share of its validation images. Scores are then shown less that θ."),
     )  # fmt: skip
@@ -627,35 +698,35 @@ def theta_of(said: Judged) -> float:
     return metrics.theta_at(st.session_state.get("kept", 100 * judge.KEPT) / 100, said.validation.score)
 
 
-def theta_inputs(said: Judged, left, right) -> tuple[float, float | None, str | None]:
-    """The share of knowns to keep, in percent, and theta by hand, each in its place; and what the link asks for."""
-    asked = st.query_params.get("theta")  # which the widget takes away where it is no number
+def theta_inputs(said: Judged, left, right) -> tuple[float, float | None]:
+    """The share of knowns to keep, in percent, and theta by hand, each in its place."""
     given = st.session_state.get("theta")
     if given is not None and not math.isfinite(given):
         st.session_state.theta = None
     kept = left.number_input(
         t("Knowns to keep, %"), min_value=1.0, max_value=100.0, value=100 * judge.KEPT, step=1.0, format="%g",
-        key="kept", bind="query-params", persist_state="session", on_change=_reset_theta,
+        key="kept", persist_state="session", on_change=_reset_theta,
         help=t("θ is the lowest that keeps this share of the validation images of known classes. It needs no unknown."),
     )  # fmt: skip
     rule = metrics.theta_at(kept / 100, said.validation.score)
     given = right.number_input(
         t("or exactly θ ="), value=None, format="%g", step=float(f"{max(abs(rule), 1e-4) / 10:.1g}"),
-        placeholder=charts.number(rule), key="theta", bind="query-params", persist_state="session",
+        placeholder=charts.number(rule), key="theta", persist_state="session",
         help=t("Leave empty to go by the share of knowns kept."),
     )  # fmt: skip
-    return kept, given, asked
+    return kept, given
 
 
-def by_rule_again(asked: str | None) -> None:
+def by_rule_again() -> None:
     """The way back from a theta that was set by hand; and what is wrong with the one that a link asked for."""
+    asked = st.session_state.get("no_theta")
     if st.session_state.get("theta") is not None:
         kept = st.session_state.get("kept", 100 * judge.KEPT)
         st.button(
             t("θ is set by hand. Go back to keeping {kept:g} %", kept=kept), type="tertiary", icon=":material/undo:",
             key="by_rule", on_click=_reset_theta,
         )  # fmt: skip
-    elif asked and not _is_number(asked):
+    elif asked:
         st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=plain(asked[:40])))
 
 
@@ -663,7 +734,7 @@ def choose_theta(said: Judged) -> float:
     """The threshold: by the share of validation knowns that it keeps, unless someone has set it by hand."""
     slider = st.container()
     left, right = st.columns(2)
-    kept, given, asked = theta_inputs(said, left, right)
+    kept, given = theta_inputs(said, left, right)
     rule = metrics.theta_at(kept / 100, said.validation.score)
     theta = rule if given is None else given
     st.session_state.slide = theta
@@ -674,7 +745,7 @@ def choose_theta(said: Judged) -> float:
         format_func=charts.number, key="slide", on_change=_slid,
         help="To the left stricter, to the right more lenient. The arrow keys move it, too.",
     )  # fmt: skip
-    by_rule_again(asked)
+    by_rule_again()
     if given is None:
         st.caption(f"θ = {charts.number(theta)} keeps {kept:g} % of the validation images of known classes.")
     return theta
@@ -682,13 +753,6 @@ def choose_theta(said: Judged) -> float:
 
 def _slid() -> None:
     st.session_state.theta = st.session_state.slide
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def numbers_at(theta: float, said: Judged, wide: bool) -> None:

@@ -24,11 +24,12 @@ st.markdown(
 @st.fragment
 def page():
     with shared.explained():
+        shared.write_link()
         published = False
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if run.outputs("train").anchors is not None:
                 published = st.toggle(
-                    t("As published (a leak)"), key="published", bind="query-params",
+                    t("As published (a leak)"), key="published",
                     help=t("A listing of ODIN on CAC moves images towards their true labels. Shown for study only."),
                 )  # fmt: skip
             with st.popover(t("Help"), icon=":material/help:"):
@@ -143,15 +144,10 @@ def place_of(report: dict, cell: dict) -> tuple[int, int]:
 
 def cell_of(report: dict) -> tuple[int, int]:
     """The cell that is looked at: the one taken by click or link, else the one chosen without unknowns."""
-    given = {"temperature": st.session_state.get("odin"), "magnitude": st.session_state.get("epsilon")}
+    given = dict((report.get("chosen") or report["oracle"]).get("gamma") or report["cells"][0])
     for key, name, kinds in (("temperature", "odin", "temperatures"), ("magnitude", "epsilon", "magnitudes")):
-        if given[key] is None:
-            try:
-                given[key] = float(st.query_params[name])
-            except (KeyError, ValueError):
-                given[key] = (report.get("chosen") or report["oracle"]).get("gamma", report["cells"][0])[key]
-        if given[key] not in report[kinds]:
-            given[key] = report[kinds][0]
+        if st.session_state.get(name) in report[kinds]:
+            given[key] = st.session_state[name]
     return place_of(report, given)
 
 

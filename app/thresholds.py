@@ -37,12 +37,12 @@ def page():
         head = st.container(horizontal=True, vertical_alignment="bottom")
         with head:
             scorer = shared.choose_scorer(run)
-            with st.popover(t("Options"), icon=":material/settings:"):
-                options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
-                moved = shared.choose_perturbation(run, scorer)
-                each = shared.choose_each(moved)
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
+        with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
+            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = shared.choose_perturbation(run, scorer)
+            each = shared.choose_each(moved)
         said = shared.judged(run, scorer, moved, each, **options)
         above = st.container()
         controls(said)  # first: they bring what a link says
@@ -53,6 +53,7 @@ def page():
         rules(said)
         all_numbers(said, scorer)
         take_along(said, theta, scorer, options, moved, each)
+        shared.write_link()
 
 
 def how_to_read():
@@ -97,14 +98,14 @@ def settled():
 
 def controls(said: shared.Judged):
     kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
-    *_, asked = shared.theta_inputs(said, kept, exact)
+    shared.theta_inputs(said, kept, exact)
     if said.unknowns:
         share.number_input(
-            t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share", bind="query-params",
+            t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share",
             persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
         )  # fmt: skip
     with back:
-        shared.by_rule_again(asked)
+        shared.by_rule_again()
 
 
 def tables(said: shared.Judged, theta: float):
@@ -164,7 +165,7 @@ def rules(said: shared.Judged):
         )
         most = right.number_input(t("Unknowns to accept at most, %"), 0.0, 100.0, 5.0, 1.0, format="%g", key="accept")
         share = st.session_state.get("share", 20.0) / 100
-        looks = t("looks at the unknown test images: an oracle, for study only")
+        looks = t("oracle: looks at the test unknowns")
         rows += [
             (
                 t("Least cost at {share:g} % unknowns in use", share=100 * share),
@@ -187,21 +188,20 @@ def rules(said: shared.Judged):
         ]
     for title, theta, reason, oracle in rows:
         shares = metrics.at(theta, said.test, said.labels, len(names))
-        with st.container(horizontal=True, vertical_alignment="center", border=True):
+        button, words = st.columns([1, 4], vertical_alignment="center")
+        with button:
             st.button(
                 f"θ = {charts.number(theta)}", key=f"rule_{oracle}", on_click=use, args=(theta if oracle else None,),
-                disabled=not np.isfinite(theta), help=t("Take this θ"), width=150,
+                disabled=not np.isfinite(theta), help=t("Take this θ"), width="stretch",
             )  # fmt: skip
+        with words:
             caught = t(", catches {caught} of the unknowns", caught=charts.percent(shares["unknowns_caught"]))
             st.markdown(
                 f"**{title}**: "
                 + t("keeps {kept} of the knowns", kept=charts.percent(shares["knowns_kept"]))
                 + (caught if said.unknowns else "")
+                + (f" :orange-badge[:material/visibility: {reason}]" if oracle else f" :green-badge[{reason}]")
             )
-            if oracle:
-                st.badge(reason, icon=":material/visibility:", color="orange")
-            else:
-                st.badge(reason, icon=":material/check:", color="green")
 
 
 def use(theta: float | None):

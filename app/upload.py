@@ -61,15 +61,14 @@ given = pictures()
 @st.fragment
 def desk():
     with shared.explained():
-        head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-        said_here = head.container(horizontal=True, vertical_alignment="center", width="content")
-        with head.popover(t("Score and threshold"), icon=":material/straighten:"):
+        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
             scorer = shared.choose_scorer(run)
             options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
             moved = shared.choose_perturbation(run, scorer)
             each = shared.choose_each(moved)
             said = shared.judged(run, scorer, moved, **options)
             theta = shared.choose_theta(said)
+        said_here = st.container(horizontal=True, vertical_alignment="center")
         thetas = None if each is None else judge.thetas_at(each, said.validation, len(names))
         if moved.magnitude:
             st.caption(
@@ -79,6 +78,7 @@ def desk():
             uploads(said_here, said, scorer, theta, thetas, moved, options)
         else:
             examples(said_here, said, scorer, theta, thetas, options)
+        shared.write_link()
 
 
 def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, options: dict):

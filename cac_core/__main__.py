@@ -4,6 +4,9 @@ python -m cac_core train --dataset digits --trial 0 --method cac --backbone smal
 python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
 python -m cac_core predict RUN IMAGE...
 python -m cac_core sweep RUN [--temperatures 1 10 1000] [--magnitudes 0 0.0014]
+python -m cac_core map RUN [--neighbours 15] [--min-dist 0.1] [--seed 0]
+python -m cac_core queue [--stop JOB | --resume JOB | --remove JOB | --priority JOB N]
+python -m cac_core work
 python -m cac_core runs
 python -m cac_core table
 python -m cac_core share RUN DIR
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}",
     )  # fmt: skip
     train.add_argument("--resume", metavar="RUN", help="go on with this run, whatever its recipe")
+    train.add_argument("--recipe", metavar="FILE", help="the recipe as JSON, whole, instead of the options below")
     train.add_argument("--dataset", help="a data set, or the name of an image folder under the data root")
     train.add_argument("--family", help="whose class lists: osrci or cac-2020")
     train.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
@@ -141,6 +145,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("--device", default="auto")
 
+    umap = command("map", "a UMAP of a run's logits, kept with the run")
+    umap.add_argument("run", metavar="RUN", help="a path or an id")
+    umap.add_argument("--neighbours", type=int, default=15)
+    umap.add_argument("--min-dist", type=float, default=0.1)
+    umap.add_argument("--seed", type=int, default=0)
+    umap.add_argument("--dense", action="store_true", help="keep densities (densMAP)")
+
+    queue = command("queue", "the jobs that wait, run and have ended")
+    act = queue.add_mutually_exclusive_group()
+    act.add_argument("--stop", metavar="JOB")
+    act.add_argument("--resume", metavar="JOB", help="put it back into the queue")
+    act.add_argument("--remove", metavar="JOB", help="forget it; its run stays")
+    act.add_argument("--priority", nargs=2, metavar=("JOB", "N"), help="higher comes first")
+    work = command("work", "start what is queued, one job a device, until told to stop")
+    work.add_argument("--once", action="store_true", help="end when nothing is left to do")
+
     command("runs", "the runs there are")
     command("table", "what the runs measured beside what has been published, as Markdown")
     share = command("share", "a small copy of a run, to give away: no features, no images")
@@ -159,6 +179,11 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if a.resume:
         recipe = (run := runs.find(a.resume, store)).recipe
         store = run.path.parent
+    elif a.recipe:
+        try:
+            recipe = recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
     else:
         recipe = _recipe(a, options, root)
         data.trial_of(recipe, data.row_of(recipe.dataset, root, recipe.size))  # a wrong name is told before torch loads
@@ -369,6 +394,45 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     return result, lines
 
 
+def _map(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import project, runs
+
+    run = runs.find(a.run, runs.store_of(a.runs))
+    how = {"neighbours": a.neighbours, "min_dist": a.min_dist, "seed": a.seed, "dense": a.dense}
+    file = project.umap_map(run, **how, progress=None if a.json else _bar())
+    made = next(one for one in project.maps(run) if one.path == file)
+    result = {"run": run.id, "path": str(file), "images": len(made.xy), "of": made.images, **made.parameters,
+              "trustworthiness": made.trustworthiness, "same_class": made.same_class}  # fmt: skip
+    return result, [f"{file}: {len(made.xy)} of {made.images} images, trustworthiness {made.trustworthiness:.3f}"]
+
+
+def _queue(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import launch, runs
+
+    store = runs.store_of(a.runs)
+    for name, act in {"stop": launch.stop, "resume": launch.resume, "remove": launch.remove}.items():
+        if asked := getattr(a, name):
+            act(launch.find(store, asked))
+    if a.priority:
+        launch.reorder(launch.find(store, a.priority[0]), int(a.priority[1]))
+    rows = [
+        {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "priority": job.priority,
+         "state": job.state, "reason": job.reason}
+        for job in launch.settle(store)
+    ]  # fmt: skip
+    lines = [
+        f"{r['job']:16} {r['kind']:6} {r['state']:9} {r['device']:7} {r['run']}  {r['reason']}".rstrip() for r in rows
+    ]
+    return {"worker": launch.has_worker(store), "jobs": rows}, lines or [f"No jobs in {store}."]
+
+
+def _work(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import launch, runs
+
+    launch.work(runs.store_of(a.runs), once=a.once)
+    return {}, []
+
+
 def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import data, import_weights, runs
 
@@ -428,6 +492,9 @@ COMMANDS = {
     "eval": _eval,
     "predict": _predict,
     "sweep": _sweep,
+    "map": _map,
+    "queue": _queue,
+    "work": _work,
     "import-weights": _import_weights,
     "runs": _runs,
     "table": _table,

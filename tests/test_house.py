@@ -39,6 +39,7 @@ FLOORS = {
     "app.live": 12,
     "app.words": 12,
     "app.paste": 13,
+    "app.address": 12,
     "app.shared": 13,
     "app.feeds": 14,
     "app.": 15,  # pages

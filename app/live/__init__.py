@@ -1,8 +1,8 @@
 """The live pictures: theta, the temperature and the cloud of logits move in the browser while a finger moves them.
 
-Plain JavaScript, as components of Streamlit's. `feed` brings a run's numbers and the scripts to the page, once, and shows
-nothing; `lab` (where to put theta) and `space` (the cloud of logits) draw from it. What moves stays in the browser;
-Python hears of it once it has come to rest.
+Plain JavaScript, as components of Streamlit's. `feed` brings a run's numbers and the scripts to the page, once, and
+shows nothing; `lab` (where to put theta) and `space` (the cloud of logits) draw from it. What moves stays in the
+browser; Python hears of it once it has come to rest.
 
 arithmetic.js  Python's arithmetic again          lab.js     the threshold lab, of histogram, roc and decisions
 feed.js        the blob, and what the page keeps  space.js   the cloud, of pictures (the six), cloud (how it is drawn),
@@ -24,8 +24,8 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "arithmetic", "feed", "theme", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures", "legend", "film",
-    "picks", "pointer", "space", "main",
+    "arithmetic", "feed", "theme", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures", "legend",
+    "film", "picks", "pointer", "space", "main",
 )  # fmt: skip
 STYLE = (HERE / "live.css").read_text("utf-8")
 SCRIPT = "\n".join(
@@ -51,11 +51,13 @@ def packed(columns: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
 
     A run's columns: logits float32 [N, C]; labels int16 [N], -1 for unknown; classes int16 [N], class numbers, -1 where
     nobody has said; split uint8 [N], 0 validation, 1 test, 2 and on further unknown sets; centres float64 [C, C], the
-    class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C]; eps_logits float16 [E, N, C]; umap float32 [N, 2], nan where
-    not in the map; pca_mean [C] and pca_axes [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S],
-    snapshot_labels int16 [V]; atlas uint8 [bytes of a WebP or PNG] and sprite int32 [N], the tile of each image, -1 for
-    none. Its header: dataset; known, the names of the known classes; names, those of all classes by class number;
-    sets, the names of the splits by number; and eps, the E magnitudes; pca_share, two shares of the variance; tile, the
+    class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C];
+    eps_logits float16 [E, N, C]; umap float32 [N, 2], nan where not in the map; pca_mean [C] and pca_axes [2, C]
+    float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V]; atlas uint8, the bytes
+    of a WebP or PNG, and sprite int32 [N], the tile of each image, -1 for none.
+
+    Its header: known, the names of the known classes; names, those of all classes by class number; sets, the names of
+    the splits by number; and where there are: eps, the E magnitudes; pca_share, two shares of the variance; tile, the
     side of a tile in pixels, and tiles, how many stand side by side in the atlas.
 
     The columns of an extra feed, for a score that the browser does not compute: score float64 [N], label int16 [N].
@@ -86,13 +88,13 @@ def id_of(blob: bytes) -> str:
 
 
 def feed(blob: bytes, key: str) -> str:
-    """Brings a packed feed to the page, shows nothing, and gives its id. The same bytes travel once, whatever reruns."""
+    """Brings a packed feed to the page, shows nothing, and gives its id. The same bytes travel only once."""
     _feed(key=key, data=blob)
     return id_of(blob)
 
 
 def lab(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
-    """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it has come to rest.
+    """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it came to rest.
 
     state: see `_mounted`. height: of its first row, in pixels. Gives {} until somebody has moved something; then theta
     (None = by rule), temperature, eps, sets, and selection, the row of an image that was picked.
@@ -101,7 +103,7 @@ def lab(state: dict[str, Any], key: str, height: int, on_change: Callable[[], No
 
 
 def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
-    """The cloud of logits in exact and other views. Gives where it has come to rest.
+    """The cloud of logits in exact and other views. Gives where it came to rest.
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
     (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, and selection, at most 2000 rows, with

@@ -8,13 +8,9 @@
 const PICTURES = { wheel, solid, plane, strip, pca, umap };
 
 /** The pictures that a feed has. */
-function picturesOf(feed) {
-  return Object.keys(PICTURES).filter(
-    (name) =>
-      ({ wheel: feed.width > 2, solid: feed.width > 2, plane: feed.width > 1, pca: feed.pca_axes, umap: feed.umap })[
-        name
-      ] ?? true,
-  );
+function picturesOf({ width, pca_axes, umap }) {
+  const able = { wheel: width > 2, solid: width > 2, plane: width > 1, strip: true, pca: pca_axes, umap };
+  return Object.keys(PICTURES).filter((name) => able[name]);
 }
 
 const farthest = (lengths, share = 0.995) => quantile(ascending(lengths), share);
@@ -28,7 +24,7 @@ function wheel({ feed, state, width, height, extent, palette, say }) {
   const all = flat(extent);
   const lengths = Float64Array.from({ length: all.length / 2 }, (_, i) => Math.hypot(all[2 * i], all[2 * i + 1]));
   const rim = Math.max(1.15, farthest(lengths) * 1.05);
-  const half = Math.max(60, Math.min(height / 2 - 36, width / 2 - (width < 480 ? 44 : 84)));
+  const half = Math.max(60, Math.min(height / 2 - 42, width / 2 - (width < 480 ? 44 : 84)));
   const k = half / rim;
   const [cx, cy] = [width / 2, height / 2];
   const onPage = (xy) => {
@@ -60,13 +56,12 @@ function wheel({ feed, state, width, height, extent, palette, say }) {
     },
     over() {},
     // where the names stand around the rim
-    rim: state.order.map((c, place) => ({
-      c,
-      place,
-      x: cx + (half + 10) * Math.sin(turn(place)),
-      y: cy - (half + 10) * Math.cos(turn(place)),
-      turn: turn(place),
-    })),
+    rim: state.order.map((c, place) => {
+      const [sideways, upwards] = [Math.sin(turn(place)), Math.cos(turn(place))];
+      const beside = Math.abs(sideways) > 0.2;
+      const far = half + (beside ? 8 : 20);
+      return { c, place, x: cx + far * sideways, y: cy - far * upwards, side: beside ? Math.sign(sideways) : 0 };
+    }),
     placeAt: (x, y) => {
       const angle = (Math.atan2(x - cx, cy - y) + 2 * Math.PI) % (2 * Math.PI);
       return Math.round((angle / (2 * Math.PI)) * feed.width) % feed.width;
@@ -256,13 +251,18 @@ function plane(view) {
         context.stroke();
         context.setLineDash([]);
       },
-      note:
+      note: [
         feed.width === 2
-          ? [say("Exact: the two logits themselves."), say("Along the dashed line the score is θ.")]
-          : [
-              say("The logits of two classes as they are."),
-              say("Along the dashed line the score is θ where the other logits are halfway between the two class means."),
-            ],
+          ? say("Exact: the two logits themselves.")
+          : say("The logits of two classes as they are; those of the others are not seen."),
+        !view.slice
+          ? ""
+          : feed.width === 2
+            ? say("Along the dashed line the score is θ.")
+            : say(
+                "Along the dashed line the score is θ where the other logits are halfway between the two class means.",
+              ),
+      ],
     },
   );
   return picture;

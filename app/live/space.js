@@ -281,8 +281,8 @@ class Space extends View {
     this.grid = null;
     this.drawn = null;
     this.placeNames();
-    const { note } = this.picture;
-    write(this.note, cast.film ? `${note} ${say("Judged by where the class means end up.")}` : note);
+    const film = cast.film ? [say("Judged by where the class means end up.")] : [];
+    write(this.note, [...this.picture.note, ...film].join(" "));
   }
 
   text(context, said, x, y, align, weight = 400) {
@@ -305,11 +305,8 @@ class Space extends View {
       const place = rim.get(c);
       node.hidden = !place;
       if (!place) return;
-      const { sin, cos, abs } = Math;
-      // beside the rim where it is at the side, above or below where it is there
-      const across = abs(sin(place.turn)) < 0.2 ? -50 : sin(place.turn) > 0 ? 0 : -100;
-      const down = abs(sin(place.turn)) < 0.2 ? (cos(place.turn) > 0 ? -100 : 0) : -50;
-      node.style.transform = `translate(${place.x}px,${place.y}px) translate(${across}%,${down}%)`;
+      const across = { "-1": -100, 0: -50, 1: 0 }[place.side];
+      node.style.transform = `translate(${place.x}px,${place.y}px) translate(${across}%,-50%)`;
       attribute(
         node,
         "aria-label",

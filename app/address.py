@@ -1,0 +1,27 @@
+"""The address in the browser's bar says what is set, so that a copy of it opens the same picture.
+
+It is replaced, not added to: the browser's Back goes to the page before, not through every theta. Streamlit's own
+query parameters add an entry at each change, and its binding of widgets drops what is in a closed popover.
+"""
+
+import streamlit as st
+
+_component = st.components.v2.component(
+    "anchorscope_address",
+    js="""
+    export default function ({ data, parentElement }) {
+      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+      const url = new URL(window.location);
+      for (const [name, value] of Object.entries(data)) {
+        if (value === null) url.searchParams.delete(name);
+        else url.searchParams.set(name, value);
+      }
+      if (url.href !== window.location.href) window.history.replaceState(window.history.state, "", url);
+    }
+    """,
+)
+
+
+def show(parameters: dict[str, str | None]) -> None:
+    """Put parameters into the address; None takes one out."""
+    _component(key="address", data=parameters)

@@ -1,0 +1,182 @@
+"""The live views: frames per second while theta is dragged over 20 000 images, in a browser without a graphics card.
+
+python benchmarks/live.py [--images 20000] [--classes 6] [--seconds 4] [--scale 1]
+
+Starts a minimal app with one view at a time, drags its theta by real mouse moves, and takes the page's own clock: the
+time between animation frames, and how many of them showed another theta. Also the size of the feed, of the messages
+that one move of theta costs, and how long after the request the view was painted first (a warm server, a cold page).
+"""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import machine
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).parent.parent
+QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+APP = """
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import streamlit as st
+
+sys.path.insert(0, {here!r})
+from app import charts, live
+
+st.set_page_config(layout="wide")
+blob = Path({feed!r}).read_bytes()
+palettes = {{"light": asdict(charts.LIGHT), "dark": asdict(charts.DARK)}}
+state = {{"feed": live.feed(blob, key="feed"), "name": "γ", "palettes": palettes}}
+view = st.query_params.get("view", "lab")
+getattr(live, view)(state, key=view, height=360 if view == "lab" else 560)
+"""
+WATCH = """() => {
+  window.frames = [];
+  let before = null;
+  const look = (now) => {
+    const said = window.probe.textContent;
+    window.frames.push([now, said !== before]);
+    before = said;
+    window.watching = requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}"""
+PROBE = """(selector) => {
+  for (const place of document.querySelectorAll("[data-testid=stBidiComponentIsolated]")) {
+    const found = place.shadowRoot?.querySelector(selector);
+    if (found) { window.probe = found; return true; }
+  }
+  return false;
+}"""
+PAINTED = """() => {
+  window.painted = null;
+  const look = () => {
+    for (const place of document.querySelectorAll("[data-testid=stBidiComponentIsolated]")) {
+      const root = place.shadowRoot;
+      if (root?.querySelector(".right")?.getAttribute("d") || root?.querySelector(".stage canvas[aria-label]")) {
+        window.painted ??= performance.now();
+      }
+    }
+    if (!window.painted) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}"""
+
+
+def feed(images: int, classes: int) -> bytes:
+    """Logits about anchors, a third of the images unknown and nearer the middle; a tenth for validation."""
+    from app import live
+
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(images) < 0.33, -1, rng.integers(0, classes, images))
+    split = (rng.random(images) > 0.1).astype(np.uint8)
+    labels[split == 0] = np.abs(labels[split == 0])
+    near = np.where(labels[:, None] >= 0, 10 * np.eye(classes)[labels], 2.5)
+    logits = (near + rng.normal(0, 1.6, near.shape)).astype(np.float32)
+    columns = {
+        "logits": logits, "labels": labels.astype(np.int16), "split": split,
+        "classes": np.where(labels < 0, classes, labels).astype(np.int16), "centres": 10 * np.eye(classes),
+        "anchors": 10 * np.eye(classes, dtype=np.float32),
+    }  # fmt: skip
+    names = [f"class {c}" for c in range(classes + 1)]
+    return live.packed(
+        columns, {"dataset": "made up", "known": names[:-1], "names": names, "sets": ["validation", "test"]}
+    )
+
+
+def dragged(page: Page, view: str, seconds: float) -> list[list]:
+    """The animation frames [time, whether theta is another] while the mouse drags theta to and fro."""
+    page.evaluate(PROBE, ".pill" if view == "lab" else ".theta .value")
+    target = page.locator(".scores .plot" if view == "lab" else ".theta input")
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    y = box["y"] + box["height"] * 0.6
+    middle, reach = box["x"] + box["width"] * 0.55, box["width"] * 0.3
+    page.mouse.move(middle, y)
+    page.mouse.down()
+    page.evaluate(WATCH)
+    began = time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        page.mouse.move(middle + reach * np.sin(2.1 * now), y)
+    frames = page.evaluate("cancelAnimationFrame(window.watching), window.frames")
+    page.mouse.up()
+    return frames[2:]
+
+
+def told(view: str, frames: list[list]) -> None:
+    gaps = np.diff([time for time, _ in frames])
+    moved = sum(changed for _, changed in frames)
+    span = (frames[-1][0] - frames[0][0]) / 1000
+    print(
+        f"{view:16} {1000 / np.median(gaps):5.1f} frames/s median, {1000 / np.quantile(gaps, 0.95):5.1f} 5th "
+        f"percentile, theta anew {moved / span:5.1f} times a second"
+    )
+
+
+def run(images: int, classes: int, seconds: float, scale: float) -> None:
+    blob = feed(images, classes)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        (Path(place) / "feed.bin").write_bytes(blob)
+        script = Path(place) / "app.py"
+        script.write_text(APP.format(here=str(HERE), feed=str(Path(place) / "feed.bin")), "utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+        server = subprocess.Popen(
+            [*command, f"--server.port={port}"], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                time.sleep(0.05)
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+            print(machine.described())
+            print(f"{images} images, {classes} classes, device pixel ratio {scale:g}; feed {len(blob) / 1e6:.2f} MB")
+            for view, pictures in (("lab", [None]), ("space", ["Wheel", "3-D", "Plane", "Strip"])):
+                context = browser.new_context(viewport={"width": 1440, "height": 1000}, device_scale_factor=scale)
+                page = context.new_page()
+                received = []
+                page.on(
+                    "websocket", lambda ws, received=received: ws.on("framereceived", lambda f: received.append(len(f)))
+                )
+                page.add_init_script(f"({PAINTED})()")
+                page.goto(f"http://127.0.0.1:{port}/?view={view}")
+                page.wait_for_function("window.painted", timeout=60_000)
+                print(f"{view}: first painted after {page.evaluate('window.painted') / 1000:.2f} s, ", end="")
+                print(f"{sum(received) / 1e6:.2f} MB received")
+                page.wait_for_timeout(1500)
+                for picture in pictures:
+                    if picture:
+                        page.get_by_role("radio", name=picture).click()
+                        page.wait_for_timeout(1200)
+                    before = sum(received)
+                    told(f"{view} {picture or ''}", dragged(page, view, seconds))
+                    page.wait_for_timeout(1500)
+                print(f"{view}: one settled theta costs {(sum(received) - before) / 1e3:.1f} kB of messages")
+                context.close()
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--classes", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--scale", type=float, default=1, help="device pixel ratio")
+    given = parser.parse_args()
+    sys.path.insert(0, str(HERE))
+    os.chdir(HERE)
+    run(given.images, given.classes, given.seconds, given.scale)

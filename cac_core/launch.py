@@ -1,0 +1,617 @@
+"""The launcher: a queue of jobs as files, and a worker that starts each job as a process of its own.
+
+<store>/.queue/
+    <id>.json         a job: what to run, for which run, on which device, and how far it is
+    <id>.lock         held by the job's process from before it says "running" until it ends
+    <id>.log          what that process said
+    recipes/<run>.json    what is to be trained, for `train --recipe`
+    decisions.lock    held for a moment by whoever decides; every job is read, judged and written under it
+    worker.lock  worker.log   held, and written, by the worker
+
+States: queued, starting, running, stopping; finished, failed, stopped, lost; broken is a file that is no job.
+
+Whether a process lives is asked of the kernel, not of a clock or of a pid that may be somebody else's by now: a worker
+waits for its own children, and others live as long as their lock is held. While there is a worker it alone says what
+became of a job; without one, whoever looks.
+
+A claim ("starting") is written before the process starts, with the number of the attempt, and a process goes to work
+only where the record still says so. So after a crash between any two writes either the job goes back to the queue, or
+its process has written that it runs, and the next worker finds it by its lock.
+
+The time of day is only shown ("submitted"). How long a stop has been waited for is told by time.monotonic(), which all
+processes of a machine share; a process is told from a later one of the same pid by the seconds from the machine's start
+to its own. Nobody sets either clock.
+
+submit, state, stop and log are all that a job's user needs, so a cluster's scheduler can stand in their place.
+Standard library, psutil and filelock.
+"""
+
+import contextlib
+import json
+import os
+import re
+import runpy
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import filelock
+import psutil
+
+from cac_core import runs
+from cac_core.recipe import Recipe, known_name
+
+KINDS = ("train", "eval", "sweep", "map", "fetch")
+UNDER_WAY = ("starting", "running", "stopping")
+AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
+STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")
+ID = re.compile(r"\d{6,}-[0-9a-f]{6}")
+DEVICE = re.compile(r"cpu|cuda:\d{1,3}")
+PATIENCE = (15.0, 30.0)  # seconds: from a training's stop file to SIGTERM; from SIGTERM to the end of the whole group
+WAIT = 30.0  # seconds that anybody waits for a lock which is only ever held for a moment
+
+
+class ReadOnly(ValueError):
+    """Something was to be changed where ANCHORSCOPE_READONLY says that this may not be."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its file says it. Jobs sort by id in the order they came."""
+
+    path: Path
+    kind: str
+    arguments: tuple  # of strings: what comes after python -m cac_core. Paths among them are absolute
+    run: str = ""  # the id of the run it works on; two jobs on one run are never under way together
+    device: str = "cpu"
+    priority: int = 0  # higher first
+    submitted: float = 0.0  # time of day
+    state: str = "queued"
+    attempt: int = 0  # how often it was claimed
+    pid: int = 0
+    process_started: float = 0.0  # seconds after the machine's start
+    host: str = ""
+    asked: float = 0.0  # when it was asked to stop, by time.monotonic()
+    terminated: bool = False  # whether SIGTERM has been sent
+    exit_code: int | None = None  # -9 is the end by signal 9
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+    @property
+    def store(self) -> Path:
+        return self.path.parents[1]
+
+    def beside(self, ending: str) -> Path:
+        return self.path.with_suffix(ending)
+
+
+# --- what a user does ------------------------------------------------------------------------------------------------
+
+
+def submit(
+    store: Path, kind: str, arguments: list[str], *, run: str = "", device: str = "cpu", priority: int = 0
+) -> Job:
+    """Put a job into the queue; where the same one, or a training of the same run, waits or runs already, that one.
+
+    Raises ValueError for what is no job, OSError where it cannot be written; nothing is left behind then.
+    """
+    with _deciding(store) as queue:
+        taken = [int(path.stem.split("-")[0]) for path in _files(queue) if ID.fullmatch(path.stem)]
+        name = f"{max(taken, default=0) + 1:06}-{secrets.token_hex(3)}"
+        new = Job(queue / f"{name}.json", kind, tuple(arguments), run, device, priority, round(time.time(), 3))
+        _check(new)
+        return _same(new) or _write(new)
+
+
+def submit_recipe(
+    store: Path, recipe: Recipe, *, root: Path | None = None, device: str = "cpu", priority: int = 0
+) -> Job:
+    """Put the training of a recipe into the queue; root is where the data sets are."""
+    with _deciding(store) as queue:
+        file = queue / "recipes" / f"{recipe.id}.json"
+        runs.write_json(file, recipe.to_json())
+    data = ["--data", str(root.absolute())] if root else []
+    return submit(
+        store, "train", ["train", "--recipe", str(file), *data], run=recipe.id, device=device, priority=priority
+    )
+
+
+def jobs(store: Path) -> list[Job]:
+    """All jobs as they are now, in the order they came, unreadable ones too. Writes nothing."""
+    found = []
+    for path in _files(_queue(store)):
+        with contextlib.suppress(FileNotFoundError):  # removed since
+            found.append(_seen(_read(path)))
+    return found
+
+
+def find(store: Path, name: str) -> Job:
+    """The job of that id. Raises FileNotFoundError that lists the ids there are."""
+    everything = {job.id: job for job in jobs(store)}
+    if name not in everything:
+        raise FileNotFoundError(f"There is no job {name!r}; there are: {', '.join(everything) or 'none'}.")
+    return everything[name]
+
+
+def settle(store: Path, *, patience: tuple[float, float] = PATIENCE) -> list[Job]:
+    """All jobs as they are now; where no worker does it, what became of them is written and stops are taken further."""
+    if _files(_queue(store)) and not _read_only() and not has_worker(store):
+        with contextlib.suppress(OSError), _deciding(store) as queue:  # a full disk keeps nobody from looking
+            for path in _files(queue):
+                _judged(path, patience)
+    return jobs(store)
+
+
+def state(job: Job, *, patience: tuple[float, float] = PATIENCE) -> str:
+    """How far a job is now, as settle has it. Raises FileNotFoundError where it was removed."""
+    settle(job.store, patience=patience)
+    return _seen(_read(job.path)).state
+
+
+def log(job: Job, *, last: int = 100) -> str:
+    """The last lines of what the job's process said; empty where it has not begun."""
+    try:
+        with open(job.beside(".log"), "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 400 * last, 0))
+            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-last:])
+    except OSError:
+        return ""
+
+
+def stop(job: Job, *, patience: tuple[float, float] = PATIENCE) -> Job:
+    """Ask a job to stop, and return at once; what has ended stays as it is.
+
+    A training is asked by the stop file of its run; after patience[0] seconds it gets SIGTERM, and after patience[1]
+    more it is killed, its children too. Other kinds get SIGTERM at once. The worker goes on with it, or settle.
+    """
+    with _deciding(job.store):
+        job = _whole(_judged(job.path, patience))
+        if job.state == "queued":
+            return _write(replace(job, state="stopped", reason="Stopped before it began."))
+        if job.state in ("starting", "running"):
+            _write(replace(job, state="stopping", asked=time.monotonic()))
+        return _judged(job.path, patience)
+
+
+def resume(job: Job) -> Job:
+    """Put a job that stopped, failed or was lost back into the queue; a training goes on where it was saved."""
+    with _deciding(job.store):
+        job = _whole(_judged(job.path))
+        if job.state not in AGAIN:
+            raise ValueError(f"Job {job.id} is {job.state}; only what is {', '.join(AGAIN)} can go back to the queue.")
+        return _same(job) or _write(_queued_again(job))
+
+
+def reorder(job: Job, priority: int) -> Job:
+    """Give a queued job another priority; of the same priority, who came first is first."""
+    with _deciding(job.store):
+        job = _whole(_read(job.path))
+        if job.state != "queued":
+            raise ValueError(f"Job {job.id} is {job.state}; only what is queued has a place in the queue.")
+        job = replace(job, priority=priority)
+        _check(job)
+        return _write(job)
+
+
+def remove(job: Job) -> None:
+    """Forget a job that is not under way, or a file that is none. Its run stays."""
+    with _deciding(job.store):
+        job = _judged(job.path)
+        if job.state in UNDER_WAY:
+            raise ValueError(f"Job {job.id} is {job.state}. Stop it first.")
+        job.path.unlink()
+        if ID.fullmatch(job.id):
+            for ending in (".log", ".lock"):
+                job.beside(ending).unlink(missing_ok=True)
+
+
+def has_worker(store: Path) -> bool:
+    """Whether a worker is at work on this store."""
+    return _held(_queue(store) / "worker.lock")
+
+
+def ensure_worker(store: Path) -> bool:
+    """Start a worker that outlives this process, unless one is there; whether it had to be started."""
+    _check_writable()
+    queue = _queue(store)
+    if _held(queue / "worker.lock", seconds=0.1):  # so long that somebody else who only looks is not taken for one
+        return False
+    queue.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "cac_core", "work", "--runs", str(queue.parent)]
+    with open(queue / "worker.log", "ab") as said:
+        _detached(command, said, _environment())
+    return True
+
+
+# --- the worker ------------------------------------------------------------------------------------------------------
+
+
+def devices() -> dict[str, str]:
+    """The slots of this machine, and what CUDA_VISIBLE_DEVICES is for a job in each: one processor, and each GPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        try:
+            said = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=WAIT).stdout
+        except (OSError, subprocess.SubprocessError):
+            said = ""
+        numbers = [str(i) for i, _ in enumerate(re.findall("^GPU ", said, re.MULTILINE))]
+    else:
+        numbers = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return {"cpu": "", **{f"cuda:{i}": number for i, number in enumerate(numbers)}}
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # its log may be on the disk that is full
+        print(line, file=sys.stderr, flush=True)
+
+
+def work(
+    store: Path,
+    *,
+    once: bool = False,
+    slots: dict[str, str] | None = None,
+    pause: float = 1.0,
+    patience: tuple[float, float] = PATIENCE,
+    say: Callable[[str], None] = _say,
+) -> None:
+    """Start what is queued, one job a slot, until SIGTERM or SIGINT; what runs then goes on without a worker.
+
+    once: end when nothing is left that this machine can do. slots as devices() gives them; pause in seconds. Returns
+    at once where another worker is at work on the store.
+    """
+    _check_writable()
+    queue, end, children = _queue(store), threading.Event(), {}
+    slots = devices() if slots is None else slots
+    queue.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(filelock.FileLock(queue / "worker.lock", timeout=1))
+        except filelock.Timeout:
+            say(f"Another worker is at work on {queue.parent}.")
+            return
+        for name in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, name, signal.signal(name, lambda *_: end.set()))
+        say(f"At work on {queue.parent} as process {os.getpid()}.")
+        taken_over, trouble = False, ""
+        while not end.is_set():
+            try:
+                if not taken_over:
+                    _take_over(store)
+                    taken_over = True
+                left = _pass(store, children, slots, patience, say)
+                trouble = ""
+            except OSError as error:
+                left = True
+                if str(error) != trouble:
+                    say(f"The queue cannot be worked on, and is tried again: {error}")
+                trouble = str(error)
+            if once and not left:
+                return
+            end.wait(pause)
+
+
+def _take_over(store: Path) -> None:
+    """What another worker claimed and did not live to start goes back to the queue."""
+    with _deciding(store) as queue:
+        for path in _files(queue):
+            job = _read(path)
+            if job.state == "starting":
+                _write(_queued_again(job))
+
+
+def _pass(
+    store: Path,
+    children: dict[str, subprocess.Popen],
+    slots: dict[str, str],
+    patience: tuple[float, float],
+    say: Callable[[str], None],
+) -> bool:
+    """Look at every job once and start what can be started; whether anything is left to do."""
+    with _deciding(store) as queue:
+        everything = []
+        for path in _files(queue):
+            before = _read(path)
+            child = children.get(before.id)
+            code = child.poll() if child else None
+            job = _settled(before, code is None if child else _held(before.beside(".lock")), code, patience)
+            if job.state != before.state:
+                say(f"{job.id} {job.state}. {job.reason}".strip())
+            if job.state not in UNDER_WAY:
+                children.pop(job.id, None)
+            everything.append(job)
+        working = [job for job in everything if job.state in UNDER_WAY]
+        waiting = [job for job in everything if job.state == "queued" and _has_slot(job, slots)]
+        for job in sorted(waiting, key=lambda job: (-job.priority, job.id)):
+            if not any(job.device == other.device or (job.run and job.run == other.run) for other in working):
+                working.append(job)
+                _start(job, slots[job.device], children)
+                say(f"{job.id} starting on {job.device}: {' '.join(job.arguments)}")
+        return bool(working or waiting)
+
+
+def _has_slot(job: Job, slots: dict[str, str]) -> bool:
+    lacking = "" if job.device in slots else f"This machine has no {job.device}; it has {', '.join(slots)}."
+    if lacking and job.reason != lacking:
+        _write(replace(job, reason=lacking))
+    return not lacking
+
+
+def _start(job: Job, visible: str, children: dict[str, subprocess.Popen]) -> None:
+    job = _write(replace(job, state="starting", attempt=job.attempt + 1, reason=""))
+    command = [sys.executable, "-m", "cac_core.launch", str(job.path), str(job.attempt), *job.arguments]
+    # the slot is all that the job sees of the machine, so its own --device can be left at auto
+    seen = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
+    try:
+        with open(job.beside(".log"), "wb") as said:
+            children[job.id] = _detached(command, said, {**_environment(), **seen, "ANCHORSCOPE_RUNS": str(job.store)})
+    except OSError as error:
+        _write(replace(job, state="failed", reason=f"It could not be started: {error}"))
+
+
+def _detached(command: list[str], said, environment: dict[str, str]) -> subprocess.Popen:
+    """Start a process that lives on when this one, its terminal or its user's session ends."""
+    quiet = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env=environment,
+        start_new_session=True, creationflags=quiet,
+    )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """This process's, and where the package is, which may not be installed."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    known = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    return {**os.environ, **known}
+
+
+# --- what became of a job --------------------------------------------------------------------------------------------
+
+
+def _judged(path: Path, patience: tuple[float, float] = PATIENCE) -> Job:
+    """The job in a file, brought up to date there by somebody who is no worker."""
+    job = _read(path)
+    return _settled(job, _lives(job), None, patience)
+
+
+def _seen(job: Job) -> Job:
+    """The job as _judged would make it; nothing is written."""
+    return _ended(job, None) if job.state in ("running", "stopping") and not _lives(job) else job
+
+
+def _lives(job: Job) -> bool:
+    """Whether a job's process lives; where there is a worker, that knows better."""
+    return has_worker(job.store) or _held(job.beside(".lock"))
+
+
+def _settled(job: Job, lives: bool, code: int | None, patience: tuple[float, float]) -> Job:
+    """Write down what has become of a job, and take its stop further. code is its exit code where its parent asks."""
+    if job.state == "starting" and code is not None:
+        return _write(replace(job, state="failed", exit_code=code, reason=_complaint(job)))
+    if job.state in ("running", "stopping") and not lives:
+        job = _write(_ended(job, code))
+        if job.asked and job.kind == "train":
+            with contextlib.suppress(OSError):  # nobody is left whom it would ask to stop
+                _stop_file(job).unlink(missing_ok=True)
+    if job.state == "stopping":
+        job = _pushed(job, patience)
+    return job
+
+
+def _ended(job: Job, code: int | None) -> Job:
+    """What a job whose process is gone has become."""
+    said = _read(job.path).exit_code  # written before it let go of its lock
+    code = code if said is None else said
+    state, reason = _outcome(job, code)
+    return replace(job, state=state, reason=reason, exit_code=code)
+
+
+def _outcome(job: Job, code: int | None) -> tuple[str, str]:
+    """State and reason of a job whose process has ended. A training's own status counts, where it is that process's."""
+    if job.kind == "train" and job.run and code in (0, None):
+        status = runs.Run(job.store / job.run).status
+        if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and status.get("pid") == job.pid):
+            return status["state"], str(status.get("reason", ""))
+    if code == 0:
+        return "finished", ""
+    if job.asked:
+        return "stopped", "Stopped when asked to."
+    if code is None or code < 0:
+        known = {-s: f" ({s.name})" for s in signal.Signals}.get(code, "")
+        return "lost", f"Its process ended without a word{known}: killed, out of memory, or the machine went down."
+    return "failed", _complaint(job)
+
+
+def _complaint(job: Job) -> str:
+    """What the job's process said last: its last error, or else its last line."""
+    lines = [line for line in log(job).splitlines() if line.strip()]
+    start = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - 1)
+    return "\n".join(lines[max(start, 0) :]).removeprefix("error: ") or "It ended with an error and said nothing."
+
+
+def _pushed(job: Job, patience: tuple[float, float]) -> Job:
+    """The step of the stop that is due. Each can be taken twice, so it does no harm if a crash forgets one."""
+    waited = time.monotonic() - job.asked
+    gentle = patience[0] if job.kind == "train" else 0
+    if waited >= gentle + patience[1]:
+        _signal(job, hard=True)
+    elif waited >= gentle:
+        if not job.terminated:
+            _signal(job, hard=False)
+            return _write(replace(job, terminated=True))
+    elif job.run and not _stop_file(job).exists():  # a training that has just begun clears what was there before
+        with contextlib.suppress(OSError):
+            _stop_file(job).touch()
+    return job
+
+
+def _signal(job: Job, *, hard: bool) -> None:
+    """SIGTERM, or SIGKILL, to a job's process and its children; to nobody where they are not surely the job's."""
+    if job.host != socket.gethostname():
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(job.pid)
+        if abs(_since_boot(process) - job.process_started) > 2:
+            return
+        if not hasattr(os, "killpg"):  # Windows knows no gentle signal and no groups
+            for one in [*process.children(recursive=True), process]:
+                one.kill()
+    if hasattr(os, "killpg"):  # where the process has gone and a child holds the lock, the group still has its number
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job.pid, signal.SIGKILL if hard else signal.SIGTERM)
+
+
+def _since_boot(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()  # both move when the clock is set; their difference does not
+
+
+def _stop_file(job: Job) -> Path:
+    return job.store / job.run / "stop"
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _queue(store: Path) -> Path:
+    return store.absolute() / ".queue"
+
+
+def _files(queue: Path) -> list[Path]:
+    return sorted(path for path in queue.glob("[!.]*.json") if path.is_file())
+
+
+@contextlib.contextmanager
+def _deciding(store: Path) -> Iterator[Path]:
+    """The queue's folder, while nobody else decides or writes there. Raises ReadOnly where this may not either."""
+    _check_writable()
+    queue = _queue(store)
+    queue.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(queue / "decisions.lock", timeout=WAIT):
+        yield queue
+
+
+def _held(lock: Path, *, seconds: float = 0) -> bool:
+    """Whether a process holds this lock for so long; it is taken to be so where that cannot be told."""
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=seconds):
+            return False
+    except OSError:  # filelock.Timeout is one
+        return True
+
+
+def _read(path: Path) -> Job:
+    """The job in a file; one in state "broken" where it is none. Raises FileNotFoundError where there is no file."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if not ID.fullmatch(path.stem) or not isinstance(record, dict) or not isinstance(record.get("arguments"), list):
+            raise ValueError("it is not the record of a job")
+        job = Job(path, **{**record, "arguments": tuple(record["arguments"])})
+        _check(job)
+        return job
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no job {path.stem!r} any more.") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return Job(path, "", (), state="broken", reason=f"{path} cannot be read ({error}). Remove it.")
+
+
+def _check(job: Job) -> None:
+    """Raises ValueError where a job, ours or from a file, is none, or would become a path that leads elsewhere."""
+    for field in fields(job):
+        value = getattr(job, field.name)
+        if not isinstance(value, field.type | int if field.type is float else field.type):
+            raise ValueError(f"{field.name} cannot be {value!r}")
+    known_name(job.kind, KINDS, "kind of job")
+    known_name(job.state, STATES, "state")
+    if job.run and not runs.ID.fullmatch(job.run):
+        raise ValueError(f"{job.run!r} is no run id: those are of small letters, digits and dashes.")
+    if not DEVICE.fullmatch(job.device):
+        raise ValueError(f"{job.device!r} is no device of a queue; those are cpu, cuda:0, cuda:1 and so on.")
+    if not job.arguments or not all(isinstance(word, str) and "\0" not in word for word in job.arguments):
+        raise ValueError(f"A job's arguments are words, at least one, not {job.arguments!r}.")
+    "".join([*job.arguments, job.host, job.reason]).encode()  # what is no text is a ValueError
+
+
+def _write(job: Job) -> Job:
+    runs.write_json(job.path, {name: value for name, value in vars(job).items() if name != "path"})
+    return job
+
+
+def _whole(job: Job) -> Job:
+    """The job itself. Raises ValueError where it could not be read."""
+    if job.state == "broken":
+        raise ValueError(job.reason)
+    return job
+
+
+def _same(new: Job) -> Job | None:
+    """The job that waits or runs already and would do the same: has the same arguments, or trains the same run."""
+
+    def same(job: Job) -> bool:
+        return (job.kind, job.run) == (new.kind, new.run) and (
+            job.arguments == new.arguments or (job.kind == "train" and job.run != "")
+        )
+
+    there = [job for job in jobs(new.store) if job.state in ("queued", "starting", "running")]
+    return next(filter(same, there), None)
+
+
+def _queued_again(job: Job) -> Job:
+    kept = (job.path, job.kind, job.arguments, job.run, job.device, job.priority, job.submitted)
+    return Job(*kept, attempt=job.attempt)
+
+
+def _read_only() -> bool:
+    return os.environ.get("ANCHORSCOPE_READONLY", "") not in ("", "0")
+
+
+def _check_writable() -> None:
+    if _read_only():
+        raise ReadOnly(
+            "Here one can look at everything and change nothing: this Anchorscope was started with "
+            "ANCHORSCOPE_READONLY set. Start it without, on a machine of your own, to train and to stop."
+        )
+
+
+# --- the job's own process -------------------------------------------------------------------------------------------
+
+
+def _job(path: Path, attempt: int, arguments: list[str]) -> int:
+    """Say that the job runs, be `python -m cac_core <arguments>`, and leave the exit code."""
+    with _deciding(path.parents[1]):
+        job = _read(path)
+        if (job.state, job.attempt) != ("starting", attempt):
+            return 1  # stopped, or claimed anew, before this process came to it
+        me = psutil.Process()
+        started, host = _since_boot(me), socket.gethostname()
+        _write(replace(job, state="running", pid=me.pid, process_started=started, host=host))
+    sys.argv = ["cac_core", *arguments]
+    code = 0
+    try:
+        runpy.run_module("cac_core", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    # where this cannot be written, the worker still sees how its child ended
+    with contextlib.suppress(OSError, ValueError), _deciding(path.parents[1]):
+        _write(replace(_whole(_read(path)), exit_code=code))
+    return code
+
+
+if __name__ == "__main__":
+    alive = filelock.FileLock(Path(sys.argv[1]).with_suffix(".lock"), timeout=WAIT)
+    alive.acquire()  # until this process ends, however it does
+    sys.exit(_job(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

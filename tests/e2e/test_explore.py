@@ -1,0 +1,144 @@
+"""Explore, as people use it: drag theta, catch images with a lasso, take a cell of the sweep, judge three pictures."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cac_core import data, judge, runs
+
+pytestmark = pytest.mark.browser
+
+
+def until(page, found, what="it did not come about"):
+    for _ in range(300):
+        if result := found():
+            return result
+        page.wait_for_timeout(50)
+    raise AssertionError(what)
+
+
+def tile(page) -> str:
+    return page.locator(".tile").first.inner_text()
+
+
+def test_theta_is_dragged_then_stands_in_the_address_and_in_the_export(page, server, trained, tmp_path):
+    _, run = trained
+    page.goto(f"{server}/thresholds")
+    handle = page.locator(".handle[aria-valuenow]")
+    handle.wait_for()
+    before = tile(page)
+    box = page.locator(".scores .plot").bounding_box()
+    row = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.4, row)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.2, row, steps=5)
+    until(page, lambda: tile(page) != before)  # while the button is still down
+    assert "theta=" not in page.url
+    page.mouse.up()
+    page.wait_for_url(re.compile("theta="))
+    theta = float(re.search("theta=([^&]+)", page.url)[1])
+    exact = page.get_by_role("spinbutton", name="or exactly").first
+    until(page, lambda: exact.input_value() and float(exact.input_value()) == pytest.approx(theta, rel=1e-3))
+    page.wait_for_timeout(800)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="threshold.json").click()
+    record = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert record["theta"] == pytest.approx(theta) and record["scorer"] == "gamma"
+    (tmp_path / "threshold.json").write_text(json.dumps(record))
+    assert judge.threshold_from(tmp_path / "threshold.json", run).theta == record["theta"]
+
+
+def test_a_lasso_lists_images_and_exports_them(page, server, trained):
+    _, run = trained
+    page.goto(f"{server}/space")
+    canvas = page.get_by_role("application")
+    until(page, lambda: canvas.count() and canvas.get_attribute("aria-label"))
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.15, box["y"] + 4)
+    page.mouse.down()
+    for x, y in ((0.85, 0.02), (0.85, 0.6), (0.15, 0.6)):
+        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y, steps=6)
+    page.mouse.up()
+    heading = page.get_by_role("heading", name=re.compile(r"^\d+ images chosen$"))
+    heading.wait_for()
+    count = int(heading.inner_text().split()[0])
+    assert count > 10
+    with page.expect_download() as download:
+        page.get_by_role("button", name="As CSV", exact=True).click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    assert len(rows) == count
+    out = {split: run.outputs(split) for split in ("validation", "test")}
+    for one in rows:
+        mine = out[one["set"]]
+        at = np.flatnonzero(mine.index == int(one["image"]))[0]
+        name = run.class_names[mine.classes[at]]
+        assert one["truth"] == (name if mine.labels[at] >= 0 else f"{name}, never seen")
+    page.get_by_text("The training images nearest to").wait_for()
+
+
+def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
+    page.goto(f"{server}/sweep")
+    chart = page.get_by_role("img", name=re.compile("^Heat map of AUROC"))
+    chart.wait_for()
+    page.wait_for_timeout(1000)
+    box = page.locator("[data-testid=stEChartsChart] canvas").first.bounding_box()
+    page.mouse.click(box["x"] + 64 + (box["width"] - 72) * 5 / 6, box["y"] + 8 + (box["height"] - 60) * 3 / 4)
+    page.get_by_text("T = 10, ε = 0.05").first.wait_for()
+    page.get_by_role("link", name="To the thresholds").click()
+    page.wait_for_selector(".handle[aria-valuenow]")
+    until(page, lambda: "epsilon=0.05" in page.url and "odin=10" in page.url)
+    until(page, lambda: page.get_by_role("combobox", name=re.compile("Perturbation")).input_value() != "0")
+
+
+def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path):
+    images = data.load("digits", trained[0] / "data")["test"]
+    files = []
+    for digit in (0, 4, 8):
+        pixels = images.pixels[np.flatnonzero(images.classes == digit)[0], :, :, 0]
+        files.append(tmp_path / f"{digit}.png")
+        Image.fromarray(pixels).save(files[-1])
+    page.goto(f"{server}/try")
+    page.set_input_files("input[type=file]", files)
+    page.wait_for_selector("text=3 of 3 judged")
+    assert page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 3
+    page.get_by_text("Its place, its neighbours, its pixels").first.click()
+    page.get_by_text("The nearest training images").wait_for()
+    page.get_by_role("img", name="The image, tinted where pixels push gamma").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    record = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert [one["file"] for one in record["images"]] == ["0.png", "4.png", "8.png"]
+    assert all(set(one["gamma"]) == set("012459") for one in record["images"])
+
+
+def test_a_picture_is_pasted(page, server, trained, tmp_path):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server}/try")
+    page.get_by_role("button", name="Paste").wait_for()
+    page.evaluate("""async () => {
+      const canvas = new OffscreenCanvas(20, 20);
+      canvas.getContext("2d").fillRect(5, 5, 10, 10);
+      await navigator.clipboard.write([new ClipboardItem({"image/png": await canvas.convertToBlob()})]);
+    }""")
+    page.get_by_role("button", name="Paste").click()
+    page.get_by_text("pasted picture", exact=True).wait_for()
+    assert page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 1
+    page.get_by_role("button", name="Forget the pasted picture").click()
+    page.get_by_text("No picture at hand?").wait_for()
+
+
+def test_a_map_is_made_by_a_process_of_its_own(page, server, trained):
+    _, run = trained
+    page.goto(f"{server}/space?view=umap")
+    page.get_by_role("button", name="Make it").click(timeout=60_000)
+    for _ in range(240):
+        if any((run.path / "maps").glob("umap-*.npz")):
+            break
+        page.wait_for_timeout(500)
+    page.get_by_text("Trustworthiness").wait_for(timeout=60_000)
+    assert runs.find(run.id, run.path.parent)

@@ -1,0 +1,270 @@
+"""The browser's arithmetic against Python's, in node; the blob that carries a run to it; the words to be translated.
+
+tests/e2e/test_live_browser.py asks the same of a real browser, with the same cases.
+"""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import charts, live
+from cac_core import metrics
+from cac_core.runs import Run
+from cac_core.scorers import Outputs, Verdict, class_means, distances, joined, judge_of, scorer_options
+
+RUNS = Path(__file__).parents[1] / "checkpoints"
+BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
+# what the scripts say of a case: plain numbers, so that they can be compared here
+GOLDEN = """
+function golden({ blob, cases }) {
+  const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
+  const feed = unpacked(bytes);
+  const { width } = feed;
+  const list = (values) => Array.from(values, (x) => (Number.isFinite(x) ? x : null));
+  const results = cases.map(({ thetas, share, ...state }) => {
+    const judged = judgedOf(feed, null, { kept: 0.95, eps: 0, sets: [1], ...state });
+    const edges = edgesOf(judged.scale, 48);
+    const of = (rows) => list(histogram(rows.map((i) => judged.score[i]), judged.scale, edges));
+    return {
+      score: list(judged.score), label: list(judged.label), rule: judged.rule, scale: judged.scale, edges: list(edges),
+      known: of(judged.known), unknown: of(judged.unknown), auroc: list([auroc(judged.curve)])[0],
+      thetas: judged.curve.thetas, kept: judged.curve.kept, accepted: judged.curve.accepted,
+      tables: [judged.rule, ...thetas].map((theta) => list(judged.at(theta).table)),
+      among: list([judged.rule, ...thetas].map((theta) => unknownAmongAccepted(judged.at(theta).counts, share))),
+      borderline: thetas.map((theta) => borderline(theta, judged.score, judged.rows, 7)),
+      spread: thetas.map((theta) => {
+        const { counts } = judged.at(theta);
+        return list(wilson(counts.kept, counts.knowns));
+      }),
+    };
+  });
+  const frame = wheelFrame(feed.centres, feed.anchors ?? null, width);
+  const order = Array.from({ length: width }, (_, c) => c);
+  const { along, up } = wheelAxes(order, frame.reach);
+  return {
+    results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
+    nearest: list(nearestDistances(feed.logits, width, feed.centres)),
+    halves: feed.halves ? list(feed.halves) : null,
+    said: [0, 1, 0.5, 123.456, 1e-5, 5.4e-6, 1e-9, 12345678, -0.00123, 999.6].map(number),
+  };
+}
+"""
+
+
+def feed_of(
+    train: Outputs, validation: Outputs, test: Outputs, known: list[str] | None = None, **more: np.ndarray
+) -> bytes:
+    both = joined(validation, test)
+    columns = {
+        "logits": both.logits.astype(np.float32), "labels": both.labels.astype(np.int16),
+        "classes": both.classes.astype(np.int16),
+        "split": np.r_[np.zeros(len(validation)), np.ones(len(test))].astype(np.uint8), "centres": class_means(train),
+        **({} if train.anchors is None else {"anchors": train.anchors}), **more,
+    }  # fmt: skip
+    count = train.logits.shape[1]
+    names = [f"class {c}" for c in range(max(10, count))]
+    header = {"dataset": "toy", "known": known or names[:count], "names": names, "sets": ["validation", "test"]}
+    return live.packed(columns, header | {"tile": 8, "tiles": 32})
+
+
+def without(out: Outputs, which: np.ndarray) -> Outputs:
+    parts = {name: value[~which] for name, value in vars(out).items() if name != "anchors"}
+    return Outputs(**parts, anchors=out.anchors)
+
+
+def toy(toy_outputs, seed: int, unknown: int, spread: float = 2.5) -> Outputs:
+    """Toy outputs whose ties are equal rows, of both sides: rounded ones tie by symmetry, up to the last digit only."""
+    out = toy_outputs(seed=seed, known=200, unknown=unknown)
+    rng = np.random.default_rng(seed)
+    logits = np.where(out.labels[:, None] >= 0, out.anchors[out.labels], 1.5) + rng.normal(0, spread, out.logits.shape)
+    logits[rng.permutation(len(logits))[:60]] = logits[rng.permutation(len(logits))[:60]]
+    return replace(out, logits=logits.astype(np.float32))
+
+
+def situations(toy_outputs) -> dict[str, tuple[Outputs, Outputs, Outputs]]:
+    """Train, validation and test outputs: a real run, ties, no unknowns, one known class in the test, near anchors."""
+    digits = [Run(RUNS / "digits-osrci-0-cac-small-s0").outputs(split) for split in ("train", "validation", "test")]
+    train, validation, test = (toy(toy_outputs, seed, unknown) for seed, unknown in ((0, 0), (1, 0), (2, 90)))
+    return {
+        "digits": tuple(digits),
+        "ties": (train, validation, test),
+        "no unknowns": (train, validation, without(test, test.labels < 0)),
+        "one class": (train, validation, without(test, test.labels > 0)),
+        "near anchors": tuple(toy(toy_outputs, seed, unknown, 0.02) for seed, unknown in ((3, 0), (4, 0), (5, 80))),
+    }
+
+
+def cases() -> list[dict]:
+    found = []
+    for scorer in BROWSER_SCORERS:
+        options = scorer_options(scorer)
+        for centres in ("means", "anchors") if "centres" in options else ("means",):
+            for temperature in (1.0, 0.4, 7.0) if "temperature" in options else (1.0,):
+                found.append({"scorer": scorer, "centres": centres, "temperature": temperature})
+    return found
+
+
+def asked(situation: tuple[Outputs, Outputs, Outputs], blob: bytes) -> dict:
+    """What to ask the scripts: every scorer with its options, at thetas across its scale and on exact scores."""
+    return {
+        "blob": base64.b64encode(blob).decode(),
+        "cases": [case | {"thetas": expected(situation, case)["thetas"], "share": 0.2} for case in cases()],
+    }
+
+
+def expected(situation: tuple[Outputs, Outputs, Outputs], case: dict) -> dict:
+    train, validation, test = situation
+    allowed = scorer_options(case["scorer"])
+    judge = judge_of(case["scorer"], train, **{k: v for k, v in case.items() if k in allowed})
+    kept, said = judge(validation), judge(test)
+    known = test.labels >= 0
+    sides = [np.concatenate([kept.score, said.score[known]]), said.score[~known]]
+    scale = charts.Scale.of(*[side for side in sides if len(side)])
+    thetas = [float(x) for x in scale.steps(23)]
+    return {"validation": kept, "test": said, "scale": scale, "thetas": thetas}
+
+
+def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
+    """Every number of the scripts' answer against Python's."""
+    train, validation, test = situation
+    classes, known = train.logits.shape[1], test.labels >= 0
+    logits = np.concatenate([validation.logits, test.logits]).astype(np.float32)
+    for case, got in zip(cases(), answer["results"], strict=True):
+        want = expected(situation, case)
+        kept, said, scale = want["validation"], want["test"], want["scale"]
+        score = np.concatenate([kept.score, said.score])
+        np.testing.assert_allclose(got["score"], score, rtol=1e-6, atol=1e-12, err_msg=str(case))
+        assert got["label"] == np.concatenate([kept.label, said.label]).tolist(), case
+        rule = metrics.theta_at(0.95, kept.score)
+        assert got["rule"] == pytest.approx(rule, rel=1e-6, abs=1e-12)
+        assert got["scale"]["log"] == scale.log
+        assert [got["scale"]["low"], got["scale"]["high"]] == pytest.approx([scale.low, scale.high], rel=1e-6)
+        edges = scale.steps(49)
+        np.testing.assert_allclose(got["edges"], edges, rtol=1e-9)
+        assert got["known"] == np.histogram(scale.clip(said.score[known]), edges)[0].tolist(), case
+        assert got["unknown"] == np.histogram(scale.clip(said.score[~known]), edges)[0].tolist(), case
+        curve = metrics.Curve(said.score[known], said.score[~known])
+        if known.all():
+            assert got["auroc"] is None
+        else:
+            assert got["auroc"] == pytest.approx(curve.auroc(), rel=1e-12)
+        assert (got["kept"], got["accepted"]) == (curve.kept.tolist(), curve.accepted.tolist()), case
+        # theta by rule is a score, so each side counts at its own
+        for theta, table, among in zip([rule, *want["thetas"]], got["tables"], got["among"], strict=True):
+            right = metrics.confusion(theta, said, test.labels, classes)
+            assert table == right.ravel().tolist(), (case, theta)
+            assert among == pytest.approx(among_accepted(theta, said, test.labels, classes, 0.2)), (case, theta)
+        for theta, spread in zip(want["thetas"], got["spread"], strict=True):
+            assert spread == pytest.approx(list(metrics.intervals(said, test.labels, theta)["knowns_kept"]), rel=1e-9)
+        for theta, sides in zip(want["thetas"], got["borderline"], strict=True):
+            first = len(validation)  # rows of the feed begin with the validation images
+            for side, rows in (("below", said.score <= theta), ("above", said.score > theta)):
+                away = np.abs(said.score - theta)
+                order = np.flatnonzero(rows)[np.argsort(away[rows], kind="stable")][:7]
+                np.testing.assert_allclose(away[np.array(sides[side], int) - first], away[order], rtol=1e-6, atol=1e-9)
+    centre, reach = charts.wheel_frame(class_means(train), train.anchors)
+    assert answer["reach"] == pytest.approx(reach)
+    places = charts.on_wheel(logits.astype(np.float64), centre, reach).ravel()
+    np.testing.assert_allclose(answer["wheel"], places, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(answer["nearest"], distances(logits, class_means(train)).min(1), rtol=1e-6)
+    assert answer["said"] == [
+        charts.number(x) for x in (0, 1, 0.5, 123.456, 1e-5, 5.4e-6, 1e-9, 12345678, -0.00123, 999.6)
+    ]
+
+
+def among_accepted(theta: float, verdict: Verdict, labels: np.ndarray, classes: int, share: float) -> float | None:
+    shares = metrics.at(theta, verdict, labels, classes)
+    wrong, fine = share * (1 - shares["unknowns_caught"]), (1 - share) * shares["knowns_kept"]
+    return None if not wrong + fine > 0 else wrong / (wrong + fine)
+
+
+def plain_script() -> str:
+    """The scripts without the way in, which needs a page."""
+    return "\n".join([*((live.HERE / f"{name}.js").read_text("utf-8") for name in live.SCRIPTS[:-1]), GOLDEN])
+
+
+@pytest.fixture(scope="module")
+def in_node(tmp_path_factory):
+    """in_node(question): what the scripts answer in node."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not on the PATH, so the browser's arithmetic is only checked in a browser")
+    script = tmp_path_factory.mktemp("node") / "golden.js"
+    ask = 'console.log(JSON.stringify(golden(JSON.parse(require("fs").readFileSync(0, "utf-8")))));'
+    script.write_text(f"{plain_script()}\n{ask}", "utf-8")
+
+    def run(question: dict) -> dict:
+        done = subprocess.run([node, script], input=json.dumps(question), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["digits", "ties", "no unknowns", "one class", "near anchors"])
+def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
+    situation = situations(toy_outputs)[name]
+    compare(situation, in_node(asked(situation, feed_of(*situation))))
+
+
+def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):
+    out = toy_outputs()
+    every = np.arange(65536, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    answer = in_node({"blob": base64.b64encode(feed_of(out, out, out, halves=finite)).decode(), "cases": []})
+    assert answer["halves"] == finite.astype(np.float64).tolist()
+
+
+def test_a_packed_feed_is_read_back_by_its_header():
+    columns = {
+        "logits": np.arange(6, dtype=np.float32).reshape(3, 2), "split": np.array([0, 1, 1], np.uint8),
+        "centres": np.eye(2), "labels": np.array([0, 1, -1], ">i2"),
+    }  # fmt: skip
+    blob = live.packed(columns, {"known": ["a", "ü"]})
+    length = int.from_bytes(blob[:4], "little")
+    header = json.loads(blob[4 : 4 + length])
+    assert (4 + length) % 8 == 0 and header["known"] == ["a", "ü"] and live.id_of(blob) == header["id"]
+    for entry in header["columns"]:
+        values, place = columns[entry["name"]], 4 + length + entry["offset"]
+        assert place % 8 == 0
+        kind = np.dtype(entry["dtype"]).newbyteorder("<")
+        back = np.frombuffer(blob, kind, values.size, place).reshape(entry["shape"])
+        np.testing.assert_array_equal(back, values)
+
+
+def test_a_feed_is_named_by_what_is_in_it():
+    one = live.packed({"a": np.zeros(3)}, {"known": []})
+    assert one == live.packed({"a": np.zeros(3)}, {"known": []})
+    others = [live.packed({"a": np.ones(3)}, {"known": []}), live.packed({"a": np.zeros(3)}, {"known": ["x"]}),
+              live.packed({"b": np.zeros(3)}, {"known": []})]  # fmt: skip
+    assert len({live.id_of(blob) for blob in [one, *others]}) == 4
+
+
+def test_a_column_the_browser_cannot_read_is_refused():
+    with pytest.raises(ValueError, match=r"'labels' is int64; a feed holds .*int16"):
+        live.packed({"labels": np.zeros(3, np.int64)}, {})
+
+
+def test_a_state_no_view_knows_is_refused():
+    with pytest.raises(ValueError, match="no tau; it takes feed"):
+        live.lab({"feed": "x", "tau": 1}, key="lab", height=300)
+
+
+def test_every_phrase_that_a_view_says_can_be_translated():
+    phrases = re.findall(r"\bsay\(\s*([^)\s])", live.SCRIPT)
+    assert len(phrases) > 40
+    assert set(phrases) <= {'"', "p"}  # a phrase as it stands, or `phrase`, the parameter of the speaker itself
+    assert "Loading the numbers of this run…" in live.WORDS
+
+
+def test_nothing_from_data_becomes_html():
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment", live.SCRIPT
+    )
