@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from app.words import t
+
 DRAWN = 3000  # points on the wheel; more would only lie on top of one another
 CROSS = "M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z"
 RING = "M5,-4A9,9,0,1,1,4.99,-4ZM5,-2A7,7,0,1,0,5.01,-2Z"
@@ -188,13 +190,14 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
     unknown = labels < 0
     if (cloud.labels < 0).any():
         crossed = f"path://{CROSS}"
-        every.append(series(REJECTED, unknown & rejected, crossed, palette.unknown, z=2, itemStyle={"opacity": 0.7}))
-        every.append(series(ACCEPTED, unknown & ~rejected, f"{crossed}{RING}", palette.unknown, z=4,
+        every.append(series(t(REJECTED), unknown & rejected, crossed, palette.unknown, z=2, itemStyle={"opacity": 0.7}))
+        every.append(series(t(ACCEPTED), unknown & ~rejected, f"{crossed}{RING}", palette.unknown, z=4,
                             symbolSize=size + 6, itemStyle={"opacity": 1}))  # fmt: skip
     centre = {
-        "type": "scatter", "coordinateSystem": "polar", "name": MEANS, "symbol": "circle", "symbolSize": 18,
+        "type": "scatter", "coordinateSystem": "polar", "name": t(MEANS), "symbol": "circle", "symbolSize": 18,
         "itemStyle": {"color": "transparent", "borderColor": palette.text, "borderWidth": 2}, "z": 5,
-        "data": [{"value": p, "name": f"mean of {n}"} for p, n in zip(_polar(means, rim), names, strict=True)],
+        "data": [{"value": place, "name": t("mean of {name}", name=name)}
+                 for place, name in zip(_polar(means, rim), names, strict=True)],
     }  # fmt: skip
     turn = 360 / count
     unit = {
@@ -202,10 +205,10 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "lineStyle": {"color": palette.faint, "width": 2}, "data": [[1, angle] for angle in range(0, 361, 3)],
     }  # fmt: skip
     marks = {
-        "type": "scatter", "coordinateSystem": "polar", "name": ANCHORS, "z": 6, "silent": False,
+        "type": "scatter", "coordinateSystem": "polar", "name": t(ANCHORS), "z": 6, "silent": False,
         "symbol": f"path://{STAR}" if anchors else "none", "symbolSize": 18,
         "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 1.5},
-        "data": [{"value": [1, turn * c], "name": f"anchor of {n}"} for c, n in enumerate(names)],
+        "data": [{"value": [1, turn * c], "name": t("anchor of {name}", name=n)} for c, n in enumerate(names)],
     }  # fmt: skip
     labels_outside = {
         "type": "scatter", "coordinateSystem": "polar", "symbol": "circle", "symbolSize": 1, "silent": True, "z": 7,
@@ -223,7 +226,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "animation": False,
         "tooltip": {"trigger": "item", "formatter": "{b}", "confine": True},
         "legend": {"type": "plain" if count <= 10 else "scroll", "bottom": 0, "itemHeight": 11, "itemWidth": 14,
-                   "data": [*legend, MEANS, *([ANCHORS] if anchors else [])]},
+                   "data": [*legend, t(MEANS), *([t(ANCHORS)] if anchors else [])]},
         "polar": {"center": ["50%", "45%"], "radius": "78%"},
         "angleAxis": {"type": "value", "min": 0, "max": 360, "interval": turn, "startAngle": 90, "clockwise": True,
                       "axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False},
@@ -302,12 +305,12 @@ def place_on_scale(
                 "areaStyle": {"color": colour, "opacity": 0.3},
                 "data": [[float(x), int(n)] for x, n in zip(edges, [*counts, counts[-1]], strict=True)]}  # fmt: skip
 
-    shown = [steps("known", labels >= 0, palette.known[0]), steps("never seen", labels < 0, palette.unknown)]
+    shown = [steps(t("known"), labels >= 0, palette.known[0]), steps(t("never seen"), labels < 0, palette.unknown)]
     shown[0]["markLine"] = _theta_line(theta, scale, palette)
     shown[1]["markLine"] = {
         "symbol": "none", "silent": True, "animation": False,
         "lineStyle": {"color": palette.text, "type": "solid", "width": 3},
-        "label": {"show": True, "formatter": "this image", "color": palette.text, "position": "insideEndTop"},
+        "label": {"show": True, "formatter": t("this image"), "color": palette.text, "position": "insideEndTop"},
         "data": [{"xAxis": float(scale.clip(np.array(here)))}],
     }  # fmt: skip
     return {
@@ -359,7 +362,7 @@ def heat_map(
         "animation": False,
         "tooltip": {"show": False},
         "grid": {"left": 64, "right": 8, "top": 8, "bottom": 52, **EXACT},
-        "xAxis": {"type": "category", "data": [f"{e:g}" for e in magnitudes], "name": "ε, of a pixel's range",
+        "xAxis": {"type": "category", "data": [f"{e:g}" for e in magnitudes], "name": t("ε, of a pixel's range"),
                   "nameLocation": "middle", "nameGap": 30, "axisTick": {"show": False}, "axisLine": {"show": False}},
         "yAxis": {"type": "category", "data": [f"{t:g}" for t in temperatures], "name": "T", "nameLocation": "middle",
                   "nameGap": 44, "inverse": True, "axisTick": {"show": False}, "axisLine": {"show": False}},
@@ -398,8 +401,8 @@ def two_curves(
         "animation": False,
         "legend": {"top": 0},
         "grid": {"left": 56, "right": 16, "top": 36, "bottom": 48, **EXACT},
-        "xAxis": {**axis, "name": "knowns rejected", "nameGap": 28},
-        "yAxis": {**axis, "name": "unknowns caught", "nameGap": 38},
+        "xAxis": {**axis, "name": t("knowns rejected"), "nameGap": 28},
+        "yAxis": {**axis, "name": t("unknowns caught"), "nameGap": 38},
         "series": [line(curve, names[0], palette.known[0], "solid"), line(plain, names[1], palette.text, "dashed")],
     }
 
@@ -426,7 +429,7 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palet
     xy, labels = xy[keep], labels[keep]
     kinds = [(name, labels == c, SHAPES[c // len(palette.known) % len(SHAPES)], palette.of(c))
              for c, name in enumerate(names)]  # fmt: skip
-    kinds.append(("unknown", labels < 0, f"path://{CROSS}", palette.unknown))
+    kinds.append((t("unknown"), labels < 0, f"path://{CROSS}", palette.unknown))
     return {
         "animation": False,
         "tooltip": {"trigger": "item", "formatter": "{a}"},
@@ -471,21 +474,21 @@ def histogram(
         }  # fmt: skip
 
     known = labels >= 0
-    every = [steps(RIGHT, known & right, palette.known[0], 0, stack="known")]
+    every = [steps(t(RIGHT), known & right, palette.known[0], 0, stack="known")]
     if (known & ~right).any():
-        every.append(steps(WRONG, known & ~right, palette.known[1], 0, stack="known"))
+        every.append(steps(t(WRONG), known & ~right, palette.known[1], 0, stack="known"))
     every[0]["markLine"] = _theta_line(theta, scale, palette)
     grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 58, "right": 20, **EXACT}]
     axes = [
         scale.axis(name) | ({"axisLabel": {"show": False}, "name": "", "axisTick": {"show": False}} if unknowns else {})
     ]
-    heights = [{"type": "value", "name": "known images", "nameLocation": "middle", "nameGap": 38, "minInterval": 1}]
+    heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 38, "minInterval": 1}]
     if unknowns:
-        every.append(steps(NEVER, ~known, palette.unknown, 1, markLine=_theta_line(theta, scale, palette, False)))
+        every.append(steps(t(NEVER), ~known, palette.unknown, 1, markLine=_theta_line(theta, scale, palette, False)))
         grids.append({"top": "50%", "bottom": 52, "left": 58, "right": 20, **EXACT})
         axes.append(scale.axis(name) | {"gridIndex": 1, "position": "bottom", "axisLine": {"onZero": False}})
         heights.append(
-            {"type": "value", "name": "unknown images", "nameLocation": "middle", "nameGap": 38, "minInterval": 1,
+            {"type": "value", "name": t("unknown images"), "nameLocation": "middle", "nameGap": 38, "minInterval": 1,
              "inverse": True, "gridIndex": 1}
         )  # fmt: skip
     return {
@@ -510,8 +513,8 @@ def roc(curve: dict[str, np.ndarray], here: tuple[float, float], palette: Palett
         "animation": False,
         "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
         "grid": {"top": 20, "bottom": 52, "left": 66, "right": 20, **EXACT},
-        "xAxis": shares | {"name": "knowns rejected", "nameGap": 30},
-        "yAxis": shares | {"name": "unknowns caught", "nameGap": 48},
+        "xAxis": shares | {"name": t("knowns rejected"), "nameGap": 30},
+        "yAxis": shares | {"name": t("unknowns caught"), "nameGap": 48},
         "series": [
             {"type": "line", "symbol": "none", "silent": True, "lineStyle": {"color": palette.faint, "type": "dashed"},
              "data": [[0, 0], [100, 100]]},
@@ -530,7 +533,7 @@ def roc(curve: dict[str, np.ndarray], here: tuple[float, float], palette: Palett
 
 def confusion(table: np.ndarray, names: list[str], palette: Palette) -> dict[str, Any]:
     """Counts [C + 1, C + 1]: truth down, decision across; the shade is the share of the row."""
-    titles = [*(_legend_name(n) for n in names), "unknown"]
+    titles = [*(_legend_name(n) for n in names), t("unknown")]
     rows = [c for c in range(len(titles)) if table[c].sum()]
     cells = []
     for row in rows:

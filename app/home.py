@@ -4,15 +4,22 @@ import numpy as np
 import streamlit as st
 
 from app import charts, shared
+from app.words import t
 from cac_core import judge, metrics
 
 run = shared.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial
-purpose = f"This network learned **{len(names)} {shared.kinds(run, len(names))}**: {shared.listed(names)}."
+purpose = t(
+    "This network learned **{count} {kind}**: {names}.",
+    count=len(names), kind=shared.kinds(run, len(names)), names=shared.listed(names),
+)  # fmt: skip
 if trial.unknown:
     never = [classes[c] for c in trial.unknown]
-    purpose += f" The **×** marks are {shared.kinds(run, len(never))} it never saw: {shared.listed(never)}."
-st.markdown(f"{purpose} Move θ and watch.")
+    purpose += " " + t(
+        "The **×** marks are {kind} it never saw: {names}.",
+        kind=shared.kinds(run, len(never)), names=shared.listed(never),
+    )  # fmt: skip
+st.markdown(f"{purpose} {t('Move θ and watch.')}")
 
 
 @st.fragment
@@ -21,12 +28,12 @@ def wheel_and_examples():
         picture, side = st.columns([3, 2], gap="large")
         with side:
             controls, foot = st.container(), st.container()
-            with foot.expander("Score", icon=":material/straighten:"):
+            with foot.expander(t("Score"), icon=":material/straighten:"):
                 scorer = shared.choose_scorer(run)
                 said = shared.judged(run, scorer)
                 options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
                 said = shared.judged(run, scorer, **options)
-            with foot.popover("How to read this", icon=":material/help:"):
+            with foot.popover(t("Help"), icon=":material/help:"):
                 how_to_read(said.outputs.anchors is not None)
             with controls:
                 theta = shared.choose_theta(said)
@@ -38,18 +45,22 @@ def wheel_and_examples():
 
 
 def how_to_read(anchors: bool):
-    rim = "the **stars** on the circle are the anchors that training pulled each class towards"
+    rim = t("The **stars** on the circle are the anchors that training pulled each class towards.")
     if not anchors:
-        rim = "this method has no anchors, so the logits are scaled until the **class means** reach the circle"
-    st.markdown(
-        f"Each mark is an image, placed by the network's {len(names)} logits: a logit pulls towards its class, and "
-        f"{rim}. An image that resembles no class ends up in the middle.\n\n"
+        rim = t("This method has no anchors, so the logits are scaled until the **class means** reach the circle.")
+    places = t(
+        "Each mark is an image, placed by the network's {count} logits: a logit pulls towards its class.",
+        count=len(names),
+    )
+    looks = t(
+        "An image that resembles no class ends up in the middle.\n\n"
         "- **filled** marks are accepted as their nearest class, **hollow** ones are rejected as unknown\n"
         "- **×** are images of classes that the network never saw; a **ring** around one says that it was accepted "
         "all the same, which is a mistake\n"
-        "- large **circles** are the means of the classes\n\n"
-        f"{len(names)} numbers do not fit on a plane without loss: θ goes by the score, not by this picture."
+        "- large **circles** are the means of the classes"
     )
+    loss = t("So many numbers do not fit on a plane without loss: θ goes by the score, not by this picture.")
+    st.markdown(f"{places} {rim} {looks}\n\n{loss}")
 
 
 def wheel(said: shared.Judged, theta: float):
@@ -60,13 +71,17 @@ def wheel(said: shared.Judged, theta: float):
     truth = np.concatenate([o.classes for o in outputs])
     anchors = said.outputs.anchors
     frame = charts.wheel_frame(said.means, anchors)
+    said_so = {
+        True: t("{name}: nearest {nearest}, score {score}"),
+        False: t("{name}, never seen: nearest {nearest}, score {score}"),
+    }
     cloud = charts.Cloud(
         charts.on_wheel(np.concatenate([o.logits for o in outputs]), *frame),
         labels,
         score > theta,
         [
-            f"{classes[t]}{'' if l >= 0 else ', never seen'}: nearest {names[n]}, score {charts.number(s)}"
-            for t, l, n, s in zip(truth, labels, nearest, score, strict=True)
+            said_so[l >= 0].format(name=classes[c], nearest=names[n], score=charts.number(s))
+            for c, l, n, s in zip(truth, labels, nearest, score, strict=True)
         ],
     )
     known = labels >= 0
@@ -74,24 +89,32 @@ def wheel(said: shared.Judged, theta: float):
         charts.wheel(cloud, names, charts.on_wheel(said.means, *frame), anchors is not None, shared.palette()),
         key="wheel",
         height=600,
-        alt=f"The anchor wheel: {known.sum()} images of known classes, of which {(known & ~cloud.rejected).sum()} are "
-        f"accepted at theta {charts.number(theta)}, and {(~known).sum()} images of classes never seen, of which "
-        f"{(~known & cloud.rejected).sum()} are rejected.",
+        alt=t(
+            "The anchor wheel: {known} images of known classes, of which {kept} are accepted at theta {theta}, and "
+            "{unknown} images of classes never seen, of which {caught} are rejected.",
+            known=int(known.sum()),
+            kept=int((known & ~cloud.rejected).sum()),
+            theta=charts.number(theta),
+            unknown=int((~known).sum()),
+            caught=int((~known & cloud.rejected).sum()),
+        ),
     )
     drawn = len(cloud.drawn())
-    every = f"{len(labels)} validation and test images"
-    st.caption(f"{drawn} of {every} are drawn; counts go over all." if drawn < len(labels) else f"All {every}.")
-    table = st.expander("The numbers as a table", on_change="rerun", key="wheel_table")
+    part = t(
+        "{drawn} of {count} validation and test images are drawn; counts go over all.", drawn=drawn, count=len(labels)
+    )
+    st.caption(part if drawn < len(labels) else t("All {count} validation and test images.", count=len(labels)))
+    table = st.expander(t("The numbers as a table"), on_change="rerun", key="wheel_table")
     if table.open:
         groups = [(name, labels == c) for c, name in enumerate(names)]
-        groups += [(f"never seen: {classes[c]}", ~known & (truth == c)) for c in trial.unknown]
+        groups += [(t("never seen: {name}", name=classes[c]), ~known & (truth == c)) for c in trial.unknown]
         table.dataframe(
             {
-                "class": [name for name, _ in groups],
-                "images": [int(which.sum()) for _, which in groups],
-                "accepted": [int((which & ~cloud.rejected).sum()) for _, which in groups],
-                "rejected": [int((which & cloud.rejected).sum()) for _, which in groups],
-                "median score": [float(np.median(score[which])) if which.any() else None for _, which in groups],
+                t("class"): [name for name, _ in groups],
+                t("images"): [int(which.sum()) for _, which in groups],
+                t("accepted"): [int((which & ~cloud.rejected).sum()) for _, which in groups],
+                t("rejected"): [int((which & cloud.rejected).sum()) for _, which in groups],
+                t("median score"): [float(np.median(score[which])) if which.any() else None for _, which in groups],
             },
             hide_index=True,
         )
@@ -99,9 +122,9 @@ def wheel(said: shared.Judged, theta: float):
 
 def examples(said: shared.Judged, theta: float):
     images = shared.pixels(run)
-    st.subheader("Some images of the test set")
+    st.subheader(t("Some images of the test set"))
     if isinstance(images, str):
-        st.info(f"The images cannot be shown here: {shared.plain(images)}", icon=":material/hide_image:")
+        st.info(t("The images cannot be shown here: {why}", why=shared.plain(images)), icon=":material/hide_image:")
         return
     rule = metrics.theta_at(judge.KEPT, said.validation.score)
     chosen = telling(said, rule)
@@ -112,15 +135,20 @@ def examples(said: shared.Judged, theta: float):
         nearest, truth = names[said.test.label[i]], classes[said.outputs.classes[i]]
         good = rejected != known if rejected or not known else bool(said.right[i])
         with row.container(border=True, width=150, height="stretch"):
-            st.image(shared.enlarged(images[said.outputs.index[i]]), width=104, alt=f"A test image, in truth {truth}")
-            st.markdown(f"**{'Unknown' if rejected else shared.plain(nearest)}**")
+            st.image(
+                shared.enlarged(images[said.outputs.index[i]]),
+                width=104,
+                alt=t("A test image, in truth {truth}", truth=truth),
+            )
+            st.markdown(f"**{t('Unknown') if rejected else shared.plain(nearest)}**")
             sign = ">" if rejected else "≤"
-            st.caption(f"score {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
-            st.caption(f"truth: {shared.plain(truth)}{'' if known else ', never seen'}")
+            st.caption(f"{t('score')} {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
+            phrase = t("truth: {name}") if known else t("truth: {name}, never seen")
+            st.caption(phrase.format(name=shared.plain(truth)))
             if good:
-                st.badge("right", icon=":material/check:", color="green")
+                st.badge(t("right"), icon=":material/check:", color="green")
             else:
-                st.badge("mistake", icon=":material/close:", color="orange")
+                st.badge(t("mistake"), icon=":material/close:", color="orange")
 
 
 def telling(said: shared.Judged, theta: float) -> list[int]:
@@ -147,8 +175,8 @@ def telling(said: shared.Judged, theta: float) -> list[int]:
 wheel_and_examples()
 with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=420):
-        st.page_link("app/thresholds.py", label="**Choose a threshold**", icon=":material/tune:")
-        st.caption("Where to put θ, what it keeps, what it rejects, and how the scores compare.")
+        st.page_link("app/thresholds.py", label=t("**Choose a threshold**"), icon=":material/tune:")
+        st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))
     with st.container(border=True, width=420):
-        st.page_link("app/upload.py", label="**Try an image of your own**", icon=":material/image_search:")
-        st.caption("Drop a picture and see what the network takes it for, and why.")
+        st.page_link("app/upload.py", label=t("**Try an image of your own**"), icon=":material/image_search:")
+        st.caption(t("Drop a picture and see what the network takes it for, and why."))

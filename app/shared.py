@@ -155,7 +155,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
-        logging.getLogger(__name__).warning("A page could not be shown.", exc_info=error)
+        logging.getLogger(__name__).log(logging.WARNING, "A page could not be shown.", exc_info=error)
         explain(error)
 
 
@@ -168,15 +168,16 @@ def explain(error: Exception) -> None:
 
 def kinds(run: Run, count: int) -> str:
     """What the classes of a run are called."""
-    word = "digit" if run.recipe.dataset in ("digits", "MNIST") else "class"
-    return word if count == 1 else {"digit": "digits", "class": "classes"}[word]
+    if run.recipe.dataset in ("digits", "MNIST"):
+        return t("digit") if count == 1 else t("digits")
+    return t("class") if count == 1 else t("classes")
 
 
 def listed(names: list[str], most: int = 12) -> str:
     names = [plain(n) for n in names]
     if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        return t("{names} and {count} more", names=", ".join(names[:most]), count=len(names) - most)
+    return f" {t('and')} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -191,7 +192,12 @@ def pick_run() -> Run | None:
     ids = sorted(every, key=lambda name: (name in broken, not every[name].written, name))
     asked = st.query_params.get("run")
     name = st.selectbox(
-        "Run", ids, key="run", bind="query-params", on_change=_another_run, help="A trained network and its results."
+        t("Run"),
+        ids,
+        key="run",
+        bind="query-params",
+        on_change=_another_run,
+        help=t("A trained network and its results."),
     )
     if asked not in (None, *ids):
         st.session_state.asked = asked
@@ -199,15 +205,23 @@ def pick_run() -> Run | None:
     with st.container(horizontal=True, gap="small"):
         state = "broken" if name in broken else run.state
         colour, icon = LOOK.get(state, ("gray", ":material/help:"))
-        st.badge(plain(state), color=colour, icon=icon)
+        st.badge(t(state), color=colour, icon=icon)
     if name not in broken:
         recipe = run.recipe
         st.caption(
-            f"{plain(recipe.method)} on {plain(recipe.dataset)}, {plain(recipe.family)} trial {plain(recipe.trial)}, "
-            f"{plain(recipe.backbone)} network, {recipe.epochs} epochs, seed {recipe.seed}"
+            t(
+                "{method} on {dataset}, {family} trial {trial}, {backbone} network, {epochs} epochs, seed {seed}",
+                method=plain(recipe.method),
+                dataset=plain(recipe.dataset),
+                family=plain(recipe.family),
+                trial=plain(recipe.trial),
+                backbone=plain(recipe.backbone),
+                epochs=recipe.epochs,
+                seed=recipe.seed,
+            )
         )
     if others := [n for n in broken if n != name]:
-        st.caption(f":material/error: Broken: {listed(others, 5)}")
+        st.caption(f":material/error: {t('Broken: {names}', names=listed(others, 5))}")
     return run
 
 
@@ -247,18 +261,20 @@ def chosen_run() -> Run:
 
 def empty_store() -> None:
     st.info(
-        "There is no trained network yet. This trains one in half a minute, without internet:", icon=":material/school:"
+        t("There is no trained network yet. This trains one in half a minute, without internet:"),
+        icon=":material/school:",
     )
     st.code(TRAIN, language="bash")
-    st.markdown("Then reload this page. Runs are looked for in:")
+    st.markdown(t("Then reload this page. Runs are looked for in:"))
     st.code(str(runs.store_of().absolute()), language=None)
-    st.button("Look again", icon=":material/refresh:")
+    st.button(t("Look again"), icon=":material/refresh:")
 
 
 def ready(run: Run) -> bool:
     """Whether the run can be shown; where not, says why and what to do."""
     if asked := st.session_state.get("asked"):
-        st.warning(f"There is no run called “{plain(asked[:80])}”; this is {run.id}.", icon=":material/info:")
+        said = t("There is no run called “{asked}”; this is {run}.", asked=plain(asked[:80]), run=run.id)
+        st.warning(said, icon=":material/info:")
     if problem := _problem(run):
         raise Broken(problem)
     if run.written:
@@ -269,10 +285,11 @@ def ready(run: Run) -> bool:
         return False
     if status["state"] in ("failed", "lost", "stopped"):
         st.warning(
-            f"This run is {status['state']} and has nothing to show yet. {plain(str(status.get('reason') or ''))}",
+            t("This run is {state} and has nothing to show yet.", state=t(status["state"]))
+            + f" {plain(str(status.get('reason') or ''))}",
             icon=":material/info:",
         )
-        st.markdown("To go on with it:")
+        st.markdown(t("To go on with it:"))
         st.code(f"python -m cac_core train --resume {run.path}", language="bash")
         return False
     run.outputs("train")  # says which outputs are missing, and the command that writes them
@@ -286,8 +303,9 @@ def _progress(run: Run) -> None:
         st.rerun()
     epochs, total = run.epochs(), run.recipe.epochs + run.recipe.fine_epochs
     done = epochs[-1]["epoch"] if epochs else 0
-    st.info("This run is still training. Its results appear here when it has ended.", icon=":material/hourglass_top:")
-    st.progress(min(done / total, 1.0), f"Epoch {done} of {total}")
+    still = t("This run is still training. Its results appear here when it has ended.")
+    st.info(still, icon=":material/hourglass_top:")
+    st.progress(min(done / total, 1.0), t("Epoch {done} of {total}", done=done, total=total))
 
 
 # --- what a run says -------------------------------------------------------------------------------------------------
@@ -574,9 +592,10 @@ def palette() -> charts.Palette:
 
 def choose_scorer(run: Run) -> str:
     return st.segmented_control(
-        "Score", list(SCORERS), default=default_for(run.recipe.method), required=True, format_func=SHORT.get,
+        t("Score"), list(SCORERS), default=default_for(run.recipe.method), required=True,
+        format_func=lambda name: t(SHORT[name]),
         key="scorer", persist_state="session", on_change=_another_scorer,
-        help="How unknown an image looks. γ is what Class Anchor Clustering rejects by.",
+        help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by."),
     )  # fmt: skip
 
 
@@ -585,30 +604,30 @@ def choose_options(run: Run, scorer: str, anchors: bool) -> dict[str, Any]:
     options = scorer_options(scorer)
     if "centres" in options and anchors:
         options["centres"] = st.segmented_control(
-            "Distances are taken to", CENTRES, default=options["centres"], required=True,
-            format_func={"means": "class means", "anchors": "anchors"}.get,
+            t("Distances are taken to"), CENTRES, default=options["centres"], required=True,
+            format_func={"means": t("class means"), "anchors": t("anchors")}.get,
             key="centres", persist_state="session", on_change=_reset_theta,
         )  # fmt: skip
     if "temperature" in options:
         options["temperature"] = st.number_input(
-            "Temperature", min_value=0.01, max_value=1000.0, value=options["temperature"], step=0.1,
+            t("Temperature"), min_value=0.01, max_value=1000.0, value=options["temperature"], step=0.1,
             key="temperature", persist_state="session", on_change=_reset_theta,
-            help="Logits or distances are divided by it before the softmax. 1 is the paper's.",
+            help=t("Logits or distances are divided by it before the softmax. 1 is the paper's."),
         )  # fmt: skip
     for name, label in COUNTS.items():
         if name in options:
             options[name] = st.number_input(
-                label, min_value=1, max_value=100_000, value=options[name], step=1,
+                t(label), min_value=1, max_value=100_000, value=options[name], step=1,
                 key=name, persist_state="session", on_change=_reset_theta,
             )  # fmt: skip
     if "metric" in options:
         options["metric"] = st.segmented_control(
-            "Distances are", METRICS, default=options["metric"], required=True,
-            format_func={"euclidean": "Euclidean", "eucos": "Euclidean and cosine"}.get,
+            t("Distances are"), METRICS, default=options["metric"], required=True,
+            format_func={"euclidean": t("Euclidean"), "eucos": t("Euclidean and cosine")}.get,
             key="metric", persist_state="session", on_change=_reset_theta,
         )  # fmt: skip
     if not set(options) - {"tolerance"}:  # where a variance counts as none: nothing to choose by eye
-        st.caption("This score has no options.")
+        st.caption(t("This score has no options."))
     return options
 
 
@@ -741,13 +760,19 @@ def choose_theta(said: Judged) -> float:
     # the slider tells its choices apart by what is written, so what reads like θ gives way to θ itself
     choices = {charts.number(x): x for x in (*said.scale.choices(), theta)}
     slider.select_slider(
-        "Reject an image when its score is above θ", sorted(choices.values()),
+        t("Reject an image when its score is above θ"), sorted(choices.values()),
         format_func=charts.number, key="slide", on_change=_slid,
-        help="To the left stricter, to the right more lenient. The arrow keys move it, too.",
+        help=t("To the left stricter, to the right more lenient. The arrow keys move it, too."),
     )  # fmt: skip
     by_rule_again()
     if given is None:
-        st.caption(f"θ = {charts.number(theta)} keeps {kept:g} % of the validation images of known classes.")
+        st.caption(
+            t(
+                "θ = {theta} keeps {kept:g} % of the validation images of known classes.",
+                theta=charts.number(theta),
+                kept=kept,
+            )
+        )
     return theta
 
 
@@ -763,11 +788,19 @@ def numbers_at(theta: float, said: Judged, wide: bool) -> None:
     table = metrics.confusion(theta, said.test, said.labels, classes)
     n_known, n_unknown = int(table[:-1].sum()), int(table[-1].sum())
     titles = {
-        "knowns_kept": ("Knowns kept", int(table[:-1, :-1].sum()), n_known),
-        "knowns_kept_and_right": ("Knowns kept and named right", int(np.trace(table[:-1, :-1])), n_known),
-        "unknowns_caught": ("Unknowns caught", int(table[-1, -1]), n_unknown),
+        "knowns_kept": (t("Knowns kept"), int(table[:-1, :-1].sum()), n_known),
+        "knowns_kept_and_right": (t("Knowns kept and named right"), int(np.trace(table[:-1, :-1])), n_known),
+        "unknowns_caught": (t("Unknowns caught"), int(table[-1, -1]), n_unknown),
     }
     places = st.columns(3) if wide else [st.container()] * 3
     for place, (key, (title, hits, of)) in zip(places, titles.items(), strict=True):
-        counted = f"{hits} of {of} · 95 % interval {charts.between(spread[key])}" if of else "no such image"
-        place.metric(title, charts.percent(shares[key]), counted, delta_color="off", delta_arrow="off", border=True)
+        interval = charts.between(spread[key])
+        counted = t("{hits} of {of} · 95 % interval {interval}", hits=hits, of=of, interval=interval)
+        place.metric(
+            title,
+            charts.percent(shares[key]),
+            counted if of else t("no such image"),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )

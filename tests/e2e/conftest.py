@@ -1,5 +1,6 @@
 """A browser, and the app over a store with one short training, for the tests that drive it as people do."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cac_core import recipe, sweep, train
@@ -61,6 +63,10 @@ def server(trained):
     finally:
         process.terminate()
         process.wait(20)
+        for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
+            with contextlib.suppress(psutil.Error):
+                if str(place / "runs") in other.cmdline():
+                    other.terminate()
 
 
 @pytest.fixture

@@ -1,0 +1,78 @@
+"""Words: what a page shows goes through t, and t fills in, falls back and finds the reader's language."""
+
+import ast
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from app import words
+
+APP = Path(__file__).parents[1] / "app"
+SHOWN = {
+    "badge", "button", "camera_input", "caption", "checkbox", "download_button", "error", "expander", "file_uploader",
+    "header", "info", "markdown", "metric", "multiselect", "number_input", "popover", "progress", "radio",
+    "segmented_control", "select_slider", "selectbox", "slider", "spinner", "subheader", "success", "tabs", "text_area",
+    "text_input", "toast", "toggle", "warning", "write",
+}  # fmt: skip
+NAMED = ("help", "label", "caption", "alt", "placeholder")
+
+
+def english(node) -> str:
+    """The words of a literal that a reader would read; empty for names, formats and symbols."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        text = node.value
+    elif isinstance(node, ast.JoinedStr):
+        text = " ".join(part.value for part in node.values if isinstance(part, ast.Constant))
+    else:
+        return ""
+    text = re.sub(r":[a-z_/-]+(\[|:)", " ", text)  # icons and badges
+    return text.strip() if re.search(r"[a-z]{3,}", text) else ""
+
+
+def unsaid(source: str) -> list[str]:
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in SHOWN:
+            parts = call.args[:1] + [k.value for k in call.keywords if k.arg in NAMED]
+            found += [f"line {call.lineno}: {text}" for part in parts if (text := english(part))]
+    return found
+
+
+PLAIN = {"JSON", "CSV", "threshold.json"}  # names of formats and files
+
+
+@pytest.mark.parametrize("file", sorted(APP.glob("*.py")), ids=lambda file: file.name)
+def test_what_a_page_shows_goes_through_t(file):
+    assert [said for said in unsaid(file.read_text("utf-8")) if said.split(": ", 1)[1] not in PLAIN] == []
+
+
+def test_the_check_finds_what_it_is_for():
+    bad = (
+        'st.markdown("Hello there")\nst.button(t("Fine"), help="not fine")\nst.caption(f"at {x} it keeps")\nst.badge(x)'
+    )
+    assert [said.split(": ")[0] for said in unsaid(bad)] == ["line 1", "line 2", "line 3"]
+
+
+def phrases(source: str) -> list[str]:
+    calls = [c for c in ast.walk(ast.parse(source)) if isinstance(c, ast.Call) and getattr(c.func, "id", "") == "t"]
+    return [(c.args[0].value, {k.arg for k in c.keywords}) for c in calls if isinstance(c.args[0], ast.Constant)]
+
+
+@pytest.mark.parametrize("file", sorted(APP.glob("*.py")), ids=lambda file: file.name)
+def test_every_phrase_is_given_the_values_that_it_names(file):
+    for phrase, given in phrases(file.read_text("utf-8")):
+        wanted = {name for _, name, _, _ in string.Formatter().parse(phrase) if name}
+        assert given in (wanted, set(), {None}), phrase  # {None} is **values
+
+
+def test_a_catalogue_translates_and_english_fills_its_gaps(tmp_path, monkeypatch):
+    (tmp_path / "xx.json").write_text(json.dumps({"Keep {share} %": "{share} % x"}))
+    monkeypatch.setattr(words, "HERE", tmp_path)
+    words.catalogue.cache_clear()
+    monkeypatch.setattr(words, "language", lambda: "xx")
+    assert words.t("Keep {share} %", share=95) == "95 % x" and words.t("Reject") == "Reject"
+    assert words.languages() == ["en", "xx"]
+    words.catalogue.cache_clear()
