@@ -150,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     umap.add_argument("--neighbours", type=int, default=15)
     umap.add_argument("--min-dist", type=float, default=0.1)
     umap.add_argument("--seed", type=int, default=0)
+    umap.add_argument("--most", type=int, default=10_000, help="at most so many images, an even sample")
     umap.add_argument("--dense", action="store_true", help="keep densities (densMAP)")
 
     queue = command("queue", "the jobs that wait, run and have ended")
@@ -398,7 +399,7 @@ def _map(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import project, runs
 
     run = runs.find(a.run, runs.store_of(a.runs))
-    how = {"neighbours": a.neighbours, "min_dist": a.min_dist, "seed": a.seed, "dense": a.dense}
+    how = {"neighbours": a.neighbours, "min_dist": a.min_dist, "seed": a.seed, "dense": a.dense, "most": a.most}
     file = project.umap_map(run, **how, progress=None if a.json else _bar())
     made = next(one for one in project.maps(run) if one.path == file)
     result = {"run": run.id, "path": str(file), "images": len(made.xy), "of": made.images, **made.parameters,
@@ -414,7 +415,8 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
         if asked := getattr(a, name):
             act(launch.find(store, asked))
     if a.priority:
-        launch.reorder(launch.find(store, a.priority[0]), int(a.priority[1]))
+        number = recipes.checked_options("a job", {"priority": 0}, {"priority": a.priority[1]})["priority"]
+        launch.reorder(launch.find(store, a.priority[0]), number)
     rows = [
         {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "priority": job.priority,
          "state": job.state, "reason": job.reason}
@@ -423,7 +425,10 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
     lines = [
         f"{r['job']:16} {r['kind']:6} {r['state']:9} {r['device']:7} {r['run']}  {r['reason']}".rstrip() for r in rows
     ]
-    return {"worker": launch.has_worker(store), "jobs": rows}, lines or [f"No jobs in {store}."]
+    at_work = launch.has_worker(store)
+    if any(r["state"] == "queued" for r in rows) and not at_work:
+        lines.append(f"No worker is at work. Start one with:\n    python -m cac_core work --runs {store}")
+    return {"worker": at_work, "jobs": rows}, lines or [f"No jobs in {store}."]
 
 
 def _work(a: argparse.Namespace, options: dict[str, str]):

@@ -280,10 +280,14 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 
 def process_now() -> dict[str, Any]:
-    """Who is at work: pid, when that process began, and the host; a pid alone is soon somebody else's."""
+    """Who is at work: pid, when that process began, and the host; a pid alone is soon somebody else's.
+
+    The beginning is told in seconds after the machine's own: the time of day may be set while a run goes on.
+    """
     import psutil
 
-    return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
+    began = psutil.Process().create_time() - psutil.boot_time()
+    return {"pid": os.getpid(), "process_started": round(began, 2), "host": socket.gethostname()}
 
 
 def alive(status: dict[str, Any]) -> bool:
@@ -292,7 +296,7 @@ def alive(status: dict[str, Any]) -> bool:
 
     try:
         process = psutil.Process(int(status["pid"]))
-        same = abs(process.create_time() - float(status["process_started"])) < 2
+        same = abs(process.create_time() - psutil.boot_time() - float(status["process_started"])) < 2
         return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False

@@ -241,7 +241,8 @@ def test_a_process_that_cannot_even_begin_is_failed_not_started_for_ever(store, 
     assert (now(job).state, now(job).exit_code, now(job).attempt) == ("failed", 7, 1)
 
 
-def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, worker):
+def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, worker, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     job, gate, _ = running(store, tmp_path, worker)
     assert os.getsid(job.pid) == os.getpgid(job.pid) == job.pid
     assert os.readlink(f"/proc/{job.pid}/fd/0") == os.devnull
@@ -252,7 +253,7 @@ def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, wo
     )
     surroundings = psutil.Process(job.pid).environ()
     assert surroundings["ANCHORSCOPE_RUNS"] == str(store)
-    assert surroundings["PYTHONPATH"].split(os.pathsep)[0] == str(Path(launch.__file__).parents[1])
+    assert surroundings["PYTHONPATH"].split(os.pathsep) == [str(Path(launch.__file__).parents[1]), str(tmp_path)]
     command = psutil.Process(job.pid).cmdline()
     assert command[:3] == [sys.executable, "-m", "cac_core.launch"] and tuple(command[-3:]) == job.arguments
     gate.open()
@@ -286,6 +287,16 @@ def test_higher_priority_first_then_first_come_and_one_at_a_time(store, began):
     assert [line[-1] for line in began()] == ["3", "1", "4", "5"]
     assert [line[-1] for line in began("both")] == [*"33114455"]
     assert [(j.state, j.attempt) for j in launch.jobs(store)] == [("stopped", 0), *[("finished", 1)] * 4]
+
+
+def test_the_next_job_begins_when_the_process_before_is_gone_not_when_it_is_done(store, tmp_path, began):
+    with open(tmp_path / "spy/sitecustomize.py", "a") as file:  # as one that takes its time to give memory back
+        file.write("import atexit, time\natexit.register(lambda: (time.sleep(0.4), say('gone')))\n")
+    small(store, 1)
+    small(store, 2)
+    launch.work(store, **QUICK)
+    said = (tmp_path / "spy/said").read_text().splitlines()
+    assert [line.split()[0] for line in said] == ["begin", "end", "gone"] * 2
 
 
 def test_a_clock_that_is_set_changes_no_turn(store, began, monkeypatch):
