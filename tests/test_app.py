@@ -188,6 +188,61 @@ def test_nonsense_in_a_link_is_said_and_passed_over(app, page):
     assert shown(at)["Knowns kept"] == shown(fine(app("cac")))["Knowns kept"]
 
 
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "value", ["", "-1", "1e999", "<script>alert(1)</script>", "../../etc/passwd", "🙂", "null", "0x10"]
+)
+def test_nonsense_in_any_part_of_a_link_does_no_harm(app, page, value):
+    at = fine(app("cac", page=page, **dict.fromkeys([*shared.LINKS, "lang", "other"], value)))
+    assert not at.error and len(at.title) == 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone(app, store, page):
+    at = fine(app("cac", "three", page=page, run="cac"))
+    shutil.rmtree(store / "cac")
+    at = fine(at.run())
+    assert at.selectbox(key="run").options == ["three"] and len(at.title) == 1
+
+
+@pytest.mark.parametrize("page", ["home", "thresholds"])
+def test_outputs_that_are_rewritten_while_they_are_shown_are_read_again(app, store, page):
+    at = fine(app("cac", page=page))
+    run = Run(store / "cac")
+    with np.load(run.path / "outputs" / "test.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["logits"] = arrays["logits"] * 0 + 1
+    runs.write_npz(run.path / "outputs" / "test.npz", **arrays)
+    at = fine(at.run())
+    at = tables(at) if page == "thresholds" else at
+    at_theta = judge.report(run)["at_theta"]
+    assert shown(at) == {title: charts.percent(at_theta[key]) for title, key in NUMBERS.items()}
+
+
+def test_names_of_classes_stay_text_on_every_page(app, store):
+    trap = "<img src=x onerror=alert(1)> **b** $x$"
+    app("cac")
+    record = json.loads((store / "cac" / "recipe.json").read_text())
+    record["classes"]["names"][0] = trap
+    runs.write_json(store / "cac" / "recipe.json", record)
+    for page in PAGES:
+        at = fine(app(page=page, run="cac"))
+        written = [str(e.value) for e in (*at.markdown, *at.caption, *at.subheader)]
+        assert not any("<img" in value.replace("\\<", "") for value in written)
+
+
+def test_sixty_five_files_are_cut_to_sixty_four_and_a_bomb_is_refused(app, digit, monkeypatch):
+    at = fine(app("cac", page="try"))
+    wide = png(np.zeros((2, 40_000), np.uint8))
+    files = [(f"{i}.png", digit, "image/png") for i in range(63)]
+    at.file_uploader(key="files").set_value(
+        [("tool.png", b"MZ" + bytes(900), "image/png"), ("wide.png", wide, "image/png"), *files]
+    )
+    at = fine(at.run())
+    assert "65 files are too many" in text(at) and "**62** of 64 judged" in text(at)
+    assert len(at.error) == 2 and "too slim" in text(at)
+
+
 @pytest.mark.parametrize("theta", ["nan", "inf", "-1e300", "1e300"])
 @pytest.mark.parametrize("page", PAGES)
 def test_extreme_thetas_do_no_harm(app, page, theta):

@@ -35,6 +35,12 @@ def undisturbed(tmp_path_factory, data):
     return run_of(tmp_path_factory.mktemp("undisturbed"), data, fine_epochs=2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the processes that these tests start: UMAP's library, where a test has loaded it, takes more for all."""
+    torch.set_num_threads(1)
+
+
 def same(a: runs.Run, b: runs.Run) -> bool:
     """The same weights, bit for bit, the same course and the same outputs."""
     one, two = load_file(a.path / "best.safetensors"), load_file(b.path / "best.safetensors")
