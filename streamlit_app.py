@@ -4,37 +4,58 @@ The frame around every page: its title, the navigation, the run picker, and what
 """
 
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from app import shared
+from app.words import t
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page: its file in app/, its name, icon and heading, and whether it is about the chosen run."""
+
+    file: str
+    name: str
+    icon: str
+    heading: str
+    of_run: bool = True
+
+
 st.set_page_config("Anchorscope", str(HERE / "app" / "anchor.svg"), layout="wide")
-PAGES = {  # by address: file, name, icon, heading
-    "": ("app/home.py", "Home", "home", "Does it know what it does not know?"),
-    "space": ("app/logits.py", "Logit space", "hub", "Logit space"),
-    "thresholds": ("app/thresholds.py", "Thresholds", "tune", "Thresholds"),
-    "sweep": ("app/sweep.py", "Sweep", "grid_on", "Does moving the image help?"),
-    "try": ("app/upload.py", "Try an image", "image_search", "Try an image"),
+SECTIONS = {
+    "": {"": Place("home.py", t("Home"), "home", t("Does it know what it does not know?"))},
+    t("Explore"): {
+        "space": Place("logits.py", t("Logit space"), "hub", t("Logit space")),
+        "thresholds": Place("thresholds.py", t("Thresholds"), "tune", t("Thresholds")),
+        "sweep": Place("sweep.py", t("Sweep"), "grid_on", t("Does moving the image help?")),
+        "try": Place("upload.py", t("Try an image"), "image_search", t("Try an image")),
+    },
 }
+PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
 page = st.navigation(
-    [
-        st.Page(file, title=name, icon=f":material/{icon}:", url_path=url, default=not url)
-        for url, (file, name, icon, _) in PAGES.items()
-    ]
+    {
+        section: [
+            st.Page(f"app/{p.file}", title=p.name, icon=f":material/{p.icon}:", url_path=url, default=not url)
+            for url, p in places.items()
+        ]
+        for section, places in SECTIONS.items()
+    }
 )
-file, _, _, heading = PAGES[page.url_path]
+place = PLACES[page.url_path]
 shared.read_link()
 with st.sidebar:
     run = shared.pick_run()
-st.title(heading, anchor=False)
-if run is None:
+st.title(place.heading, anchor=False)
+if place.of_run and run is None:
     shared.empty_store()
 else:
     with shared.explained():
-        if shared.ready(run):
+        if not place.of_run or shared.ready(run):
             # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
             # page to page; Streamlit 1.67 forgets on the way what came by a link
-            runpy.run_path(str(HERE / file))
+            runpy.run_path(str(HERE / "app" / place.file))
