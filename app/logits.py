@@ -109,6 +109,7 @@ def cloud(
         "eps": swept.index(moved.magnitude) if moved.magnitude in swept and not sets else 0,
         "order": order,
         "view": st.session_state.get("view", shared.VIEWS[0]),
+        "epoch": st.session_state.get("epoch"),
         "sets": [0, 1, *range(2, 2 + len(sets))],
     }
     return live.space(state, key="space", height=620, on_change=settled)
@@ -119,8 +120,9 @@ def settled():
     shared.take(word)
     if "eps" in word:
         st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
-    if "view" in word:
-        st.session_state.view = word["view"]
+    for name in ("view", "epoch"):
+        if name in word:
+            st.session_state[name] = word[name]
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------

@@ -108,6 +108,7 @@ LINKS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "order": (_one_of("similar", "number"), "similar"),
     "published": (_yes, False),
     "view": (_one_of(*VIEWS), "wheel"),
+    "epoch": (_between(0, 1_000_000, int), None),
 }
 
 

@@ -36,7 +36,7 @@ WORDS = tuple(sorted(set(re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT))))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
     "feed", "extra", "scorer", "name", "centres", "theta", "kept", "temperature", "eps", "share", "sets", "selection",
-    "view", "order", "pair", "triple", "hidden", "palettes", "words",
+    "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words",
 )  # fmt: skip
 
 _feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
@@ -106,7 +106,8 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
     """The cloud of logits in exact and other views. Gives where it came to rest.
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
-    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, and selection, at most 2000 rows, with
+    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection, at
+    most 2000 rows, with
     selected, their full number.
     """
     return _mounted("space", state, key, height, on_change)

@@ -7,6 +7,7 @@ class Film {
     this.space = space;
     this.on = this.playing = false;
     this.at = 0; // which epoch, between two of them in between
+    this.known = null; // the epoch that Python knows of
     const { say, feed } = space;
     this.chip = make(
       "button",
@@ -27,6 +28,7 @@ class Film {
         this.playing = false;
         space.ask("film");
       },
+      change: () => this.tell(),
     });
     this.node = make(
       "div",
@@ -48,6 +50,25 @@ class Film {
     this.playing = false;
     this.space.point(-1);
     this.space.ask("film", "scores");
+    this.tell();
+  }
+
+  /** What Python says is shown: an epoch, or null for none. What it has been told is not said back. */
+  follow() {
+    const { state, feed } = this.space;
+    if (!feed.snapshots || state.epoch === this.known) return;
+    this.known = state.epoch;
+    this.on = state.epoch !== null;
+    this.playing = false;
+    const at = feed.snapshot_epochs.findIndex((epoch) => epoch >= state.epoch);
+    this.at = this.on ? (at < 0 ? this.last : at) : 0;
+  }
+
+  /** Python hears which epoch is shown, once it stands still. */
+  tell() {
+    this.known = this.on ? this.space.feed.snapshot_epochs[Math.round(this.at)] : null;
+    this.space.state.epoch = this.known;
+    this.space.settleSoon(0);
   }
 
   play(playing) {
@@ -55,6 +76,7 @@ class Film {
     this.playing = playing;
     this.since = performance.now();
     this.space.ask("film");
+    if (!playing) this.tell();
   }
 
   /** Time goes on: between epochs where motion is welcome, else from one to the next. */
@@ -66,7 +88,9 @@ class Film {
       this.at = Math.min(this.last, calm ? Math.floor(this.at) + 1 : this.at + past);
       this.since = now;
     }
-    if (this.at >= this.last) this.playing = false;
+    if (this.at < this.last) return;
+    this.playing = false;
+    this.tell();
   }
 
   draw() {

@@ -3,7 +3,7 @@
 const DEPTHS = [1.18, 1, 0.84]; // of a sign's size: near, middle, far
 
 class Space extends View {
-  moved = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden"];
+  moved = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden", "epoch"];
   turn = 2.15; // from where all three axes of the 3-D picture come towards the viewer
   tilt = 0.38;
   spot = -1; // the entry of the legend that is pointed at
@@ -216,6 +216,7 @@ class Space extends View {
   // --- drawing ---
 
   draw(due) {
+    this.film.follow();
     if (this.film.playing) this.film.advance();
     const has = (...names) => names.some((name) => due.has(name));
     if (has("scores", "theme")) {

@@ -1,7 +1,8 @@
 // What the two views share: how they hear from Python and answer, when they draw, and the verdicts they draw from.
 
 // what a view can move by itself; the rest of the state is the page's alone
-const MOVED = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden"];
+const MOVED = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden",
+  "epoch"];
 const INITIAL = {
   extra: null,
   scorer: "gamma",
@@ -12,10 +13,7 @@ const INITIAL = {
   temperature: 1,
   eps: 0,
   share: 0.2,
-  sets: [1],
-  selection: [],
-  view: "wheel",
-  order: null,
+    epoch: null, sets: [1], selection: [], view: "wheel", order: null,
   pair: [0, 1],
   triple: [0, 1, 2],
   hidden: [],

@@ -81,6 +81,18 @@ def test_a_lasso_lists_images_and_exports_them(page, server, trained):
     page.get_by_text("The training images nearest to").wait_for()
 
 
+def test_a_link_opens_the_same_epoch_and_view(page, server):
+    page.goto(f"{server}/space?view=strip&epoch=1&theta=0.5")
+    slider = page.get_by_role("slider", name="Epoch")
+    slider.wait_for()
+    assert slider.get_attribute("aria-valuetext").startswith("Epoch 1 of")
+    assert page.get_by_role("radio", name="Strip").get_attribute("aria-checked") == "true"
+    slider.press("End")
+    page.wait_for_url(re.compile("epoch=2"))
+    page.get_by_role("button", name="Watch the training").click()
+    until(page, lambda: "epoch=" not in page.url and "view=strip" in page.url and "theta=0.5" in page.url)
+
+
 def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
     page.goto(f"{server}/sweep")
     chart = page.get_by_role("img", name=re.compile("^Heat map of AUROC"))

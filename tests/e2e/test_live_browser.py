@@ -279,6 +279,7 @@ def test_the_film_plays_the_training(page):
     assert slider.get_attribute("aria-valuetext") == first  # nothing moves by itself
     tab.get_by_role("button", name="Play").click()
     until(tab, lambda: slider.input_value() == "2" and tab.get_by_role("button", name="Play").count())
+    until(tab, lambda: heard(tab).get("epoch") == 20)  # the last
     assert re.match(r"Cloud of \d+ images", tab.get_by_role("application").get_attribute("aria-label"))
 
 
