@@ -107,8 +107,7 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
     (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection, at
-    most 2000 rows, with
-    selected, their full number.
+    most 2000 rows, with selected, their full number.
     """
     return _mounted("space", state, key, height, on_change)
 

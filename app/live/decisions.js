@@ -14,7 +14,11 @@ class Confusion {
     );
     this.cells = this.titles.map((title, truth) => {
       const cells = this.titles.map((called, decision) =>
-        make("td", { class: truth === decision ? "hit" : "" }, make("span", {})),
+        make(
+          "td",
+          { class: truth === decision ? "hit" : "" },
+          make("button", { type: "button", click: () => lab.look(truth, decision) }),
+        ),
       );
       const row = make("tr", {}, make("th", { scope: "row", title }, make("span", {}, title)), ...cells);
       return { row, cells };
@@ -48,12 +52,9 @@ class Confusion {
         write(cell.firstChild, n ? String(n) : "·");
         cell.classList.toggle("nought", !n);
         cell.style.setProperty("--share", (n / of).toFixed(3));
-        cell.title = say("{n} of {of} of {truth} are called {called}", {
-          n,
-          of,
-          truth: this.titles[truth],
-          called: this.titles[called],
-        });
+        const words = { n, of, truth: this.titles[truth], called: this.titles[called] };
+        cell.title = say("{n} of {of} of {truth} are called {called}", words);
+        attribute(cell.firstChild, "aria-label", cell.title);
       });
     });
   }
@@ -64,7 +65,8 @@ class Borderline {
     this.lab = lab;
     this.below = this.gallery(lab.say("accepted, highest scores"));
     this.above = this.gallery(lab.say("rejected, lowest scores"));
-    this.nodes = [this.below.node, this.above.node];
+    this.only = make("button", { type: "button", class: "chip", "aria-pressed": "true", click: () => lab.look(null) });
+    this.nodes = [this.only, this.below.node, this.above.node];
   }
 
   gallery(title) {
@@ -81,12 +83,29 @@ class Borderline {
     this.most = across < 5 ? 2 * across : across; // two lines where they are short
   }
 
-  fill(theta, counts) {
-    const { score, rows } = this.lab.judged;
+  fill(theta) {
+    const { judged, looked, say, confusion } = this.lab;
+    const { score } = judged;
+    const rows = looked ? this.rowsOf(looked, theta) : judged.rows;
     const { below, above } = borderline(theta, score, rows, this.most);
-    const accepted = counts.kept + counts.unknowns - counts.caught;
+    const accepted = rows.reduce((count, row) => count + (score[row] <= theta), 0);
     this.fillGallery(this.below, below, accepted);
     this.fillGallery(this.above, above, rows.length - accepted);
+    this.only.hidden = !looked;
+    if (!looked) return;
+    const words = { truth: confusion.titles[looked.truth], called: confusion.titles[looked.called] };
+    write(this.only, say("only {truth} called {called} ×", words));
+  }
+
+  /** The images that a cell of the confusion table counts. */
+  rowsOf({ truth, called }, theta) {
+    const { feed, judged } = this.lab;
+    const { score, label, rows } = judged;
+    const { width } = feed;
+    return rows.filter((row) => {
+      const own = feed.labels[row] < 0 ? width : feed.labels[row];
+      return own === truth && (score[row] > theta ? width : label[row]) === called;
+    });
   }
 
   fillGallery(gallery, rows, count) {

@@ -70,7 +70,7 @@ class Lab extends View {
     this.histogram.move(theta, counts);
     this.roc.move(counts);
     this.confusion.fill(table);
-    this.borderline.fill(theta, counts);
+    this.borderline.fill(theta);
   }
 
   drawWords(counts) {
@@ -128,6 +128,13 @@ class Lab extends View {
     };
     for (const [name, heard] of Object.entries(listeners)) node.addEventListener(name, heard);
     return node;
+  }
+
+  /** Shows the images of one cell of the confusion table, or of all again. */
+  look(truth, called) {
+    const same = this.looked?.truth === truth && this.looked?.called === called;
+    this.looked = truth === null || same ? null : { truth, called };
+    this.ask("looked");
   }
 
   pick(row) {

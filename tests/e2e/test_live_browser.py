@@ -232,6 +232,21 @@ def test_theta_by_keys_and_what_is_said_of_it(page):
     until(tab, lambda: "catches 100" in tab.locator("p[role=status]").inner_text())
 
 
+def test_a_cell_of_the_table_shows_its_images(page):
+    tab = page("view=lab")
+    tab.wait_for_selector(".handle[aria-valuenow]")
+    cell = tab.locator(".confusion tbody tr").last.locator("td").last
+    count = int(cell.inner_text())
+    everything = tab.locator(".gallery .count").all_inner_texts()
+    cell.get_by_role("button").press("Enter")
+    until(tab, lambda: tab.locator(".gallery .count").all_inner_texts() == ["0", str(count)])
+    chip = tab.get_by_role("button", name="only unknown called unknown")
+    shown = tab.locator(".gallery .image:visible").all()
+    assert 0 < len(shown) <= count
+    chip.click()
+    until(tab, lambda: tab.locator(".gallery .count").all_inner_texts() == everything)
+
+
 def test_a_lasso_gives_a_selection_to_python_and_escape_clears_it(page):
     tab = page("view=space")
     canvas = tab.get_by_role("application")
