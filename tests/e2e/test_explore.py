@@ -154,3 +154,17 @@ def test_a_map_is_made_by_a_process_of_its_own(page, server, trained):
         page.wait_for_timeout(500)
     page.get_by_text("Trustworthiness").wait_for(timeout=60_000)
     assert runs.find(run.id, run.path.parent)
+
+
+def test_a_sweep_that_is_missing_is_made_by_a_job(page, server, trained):
+    _, run = trained
+    page.goto(f"{server}/sweep?published=true")
+    page.get_by_text("This run has no sweep yet.").wait_for()
+    page.get_by_text(re.compile(r"\d+ images, 42 cells: \d+ passes")).wait_for()
+    page.get_by_role("button", name="Start the sweep").click()
+    for _ in range(240):
+        if (run.path / "sweep-as-published.npz").exists():
+            break
+        page.wait_for_timeout(500)
+    page.get_by_text("and a LEAK").first.wait_for(timeout=60_000)
+    assert page.get_by_text("Chosen without any unknown").count() == 0  # a leak offers no honest choice

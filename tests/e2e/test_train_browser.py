@@ -1,0 +1,87 @@
+"""Train, as people use it: make a trial, start a run on it, watch it, stop it, go on with it, see it finish."""
+
+import re
+
+import pytest
+
+from cac_core import data, launch, runs
+
+pytestmark = pytest.mark.browser
+
+
+def until(page, found, what, seconds=90):
+    for _ in range(seconds * 5):
+        if result := found():
+            return result
+        page.wait_for_timeout(200)
+    raise AssertionError(what)
+
+
+def choose(page, label: str, option: str):
+    """Add an option to a multiselect with the keyboard."""
+    box = page.get_by_role("combobox", name=re.compile(label)).first
+    box.fill(option)
+    page.get_by_role("option", name=option, exact=True).first.wait_for()
+    box.press("Enter")
+    box.press("Escape")
+
+
+def test_from_a_trial_to_a_finished_run(page, server, trained):
+    place, _ = trained
+    store = (place / "runs").absolute()
+
+    page.goto(f"{server}/data")
+    page.get_by_role("heading", name="Data and trials").wait_for()
+    page.get_by_text("Trial editor").click()
+    page.get_by_text("6 known, 4 unknown classes").wait_for()
+    choose(page, "^Known", "3")  # it leaves Unknown by itself
+    page.get_by_text("7 known, 3 unknown classes").wait_for()
+    name = page.get_by_role("textbox", name="Name")
+    name.fill("seven")
+    name.press("Enter")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved as").wait_for()
+    saved = data.trial_from_file(place / "data" / "trials" / "seven.json", "digits", data.DIGITS)
+    assert saved.known == (0, 1, 2, 3, 4, 5, 9) and saved.unknown == (6, 7, 8)
+
+    page.get_by_role("link", name="New run").click()
+    page.get_by_role("heading", name="New run").wait_for()
+    box = page.get_by_test_id("stMultiSelect").filter(has_text="Trials, one or several")
+    choose(page, "Trials, one or several", "yours: seven")
+    box.get_by_role("button", name=re.compile("osrci, trial 0")).press("Delete")
+    page.get_by_text("learns 7 classes of digits").wait_for()
+    page.get_by_text("Training and backbone").click()
+    epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+    epochs.fill("60")
+    epochs.press("Enter")
+    page.get_by_text("in 60 epochs").wait_for()
+    page.get_by_role("button", name="Start", exact=True).dblclick()
+    page.get_by_text("In the queue already: 1.").wait_for()
+    (job,) = [one for one in launch.jobs(store) if one.kind == "train"]
+    run = runs.Run(store / job.run)
+
+    page.get_by_role("link", name="Watch them under Live").click()
+    page.get_by_role("heading", name="Live").wait_for()
+    bar = page.get_by_text(re.compile(r"^Epoch \d+ of 60"))
+    bar.first.wait_for(timeout=90_000)
+
+    def epoch() -> int:
+        return int(re.search(r"Epoch (\d+)", bar.first.inner_text())[1]) if bar.count() else 0
+
+    until(page, lambda: epoch() >= 1, "no epoch was shown")
+    first = epoch()
+    until(page, lambda: epoch() > first, "no second epoch was shown")
+    until(page, lambda: page.get_by_test_id("stEChartsChart").count() >= 4, "the curves and the cloud were not drawn")
+
+    page.get_by_role("button", name="Stop").first.click()
+    until(page, lambda: launch.find(store, job.id).state == "stopped", "it did not stop")
+    page.get_by_role("button", name="Go on").first.wait_for()
+    stopped = run.epochs()[-1]["epoch"]
+    assert run.state == "stopped" and stopped < 60
+    page.get_by_role("button", name="Go on").first.click()
+    until(page, lambda: launch.find(store, job.id).state in ("running", "finished"), "it did not go on")
+    until(page, lambda: epoch() > stopped, "it did not go on from where it was")
+    until(page, lambda: run.state == "finished" and run.written, "it did not finish", seconds=150)
+    page.get_by_role("link", name="See what it can do").wait_for(timeout=60_000)
+    assert [e["epoch"] for e in run.epochs()] == list(range(1, 61))
+    assert run.trial.known == saved.known
