@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--precision", help="auto, float32 or bfloat16")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
+    train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
 
     names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
@@ -174,8 +175,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, runs
+    from cac_core import data, runs, to_mlflow
 
+    if a.mlflow:
+        to_mlflow.check()  # before hours of training
     store, root = runs.store_of(a.runs), data.root_of(a.data)
     if a.resume:
         recipe = (run := runs.find(a.resume, store)).recipe
@@ -196,6 +199,8 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     status, report = run.status, run.report()
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
+    if status["state"] == "finished" and a.mlflow:
+        result["mlflow"] = to_mlflow.export(run)
     if status["state"] == "finished":
         numbers = report["scorers"][report["default"]]
         result["report"] = numbers
