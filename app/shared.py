@@ -190,7 +190,8 @@ def pick_run() -> Run | None:
     if not every:
         return None
     broken = {name: problem for name, run in every.items() if (problem := _problem(run))}
-    ids = sorted(every, key=lambda name: (name in broken, not every[name].written, name))
+    # runs on the digits first: they need no data set, so their images can always be shown
+    ids = sorted(every, key=lambda n: (n in broken, not every[n].written, not n.startswith("digits"), n))
     asked = st.query_params.get("run")
     name = st.selectbox(
         t("Run"),
