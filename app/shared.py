@@ -406,7 +406,7 @@ def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str,
     try:
         images = data.load(dataset, Path(root), size)
     except (ValueError, FileNotFoundError) as error:
-        return str(error).split("\n")[0]
+        return " ".join(str(error).split())  # with the command that gets them
     if digest and data.digest(images) != digest:
         return f"The images of {dataset} under {root} are not those that this run was trained on."
     return {part: some.pixels for part, some in images.items()}

@@ -84,20 +84,20 @@ def desk():
 def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, options: dict):
     """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
     images = shared.pixels(run)
-    if isinstance(images, str):
-        place.caption(t("There are no example images here: {why}", why=shared.plain(images)))
-        return
     place.markdown(t("No picture at hand? Take one of the test set:"))
+    if isinstance(images, str):
+        st.caption(t("Their pictures cannot be shown here: {why}", why=shared.plain(images)))
     picks = {t("known"): known_examples(said, theta), t("never seen"): unknown_examples(said)}
     with st.container(horizontal=True, gap="small"):
         for kind, some in picks.items():
             for i in some:
                 truth = classes[said.outputs.classes[i]]
                 with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
-                    st.image(
-                        shared.enlarged(images[said.outputs.index[i]], 72), width=72,
-                        alt=t("A test image: {truth}, {kind}", truth=truth, kind=kind),
-                    )  # fmt: skip
+                    if not isinstance(images, str):
+                        st.image(
+                            shared.enlarged(images[said.outputs.index[i]], 72), width=72,
+                            alt=t("A test image: {truth}, {kind}", truth=truth, kind=kind),
+                        )  # fmt: skip
                     st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
                     st.caption(kind, text_alignment="center")
     chosen_of, i = st.session_state.get("example", ("", 0))
@@ -108,7 +108,8 @@ def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, opti
     kind = t("a known class") if said.labels[i] >= 0 else t("never seen in training")
     name = t("Test image {number}, in truth {truth}: {kind}", number=said.outputs.index[i],
              truth=classes[said.outputs.classes[i]], kind=kind)  # fmt: skip
-    card(name, verdict, None, images[said.outputs.index[i]], (), scorer, 0, logits, said)
+    pixels = None if isinstance(images, str) else images[said.outputs.index[i]]
+    card(name, verdict, None, pixels, (), scorer, 0, logits, said)
 
 
 def known_examples(said: shared.Judged, theta: float) -> list[int]:
@@ -203,7 +204,7 @@ def table(rows: list[dict]) -> str:
 
 
 def card(
-    name: str, verdict: dict, original, pixels: np.ndarray, notes: tuple[str, ...], scorer: str, n: int,
+    name: str, verdict: dict, original, pixels: np.ndarray | None, notes: tuple[str, ...], scorer: str, n: int,
     logits: np.ndarray, said: shared.Judged,
 ):  # fmt: skip
     score, theta, label = verdict["score"], verdict["theta"], verdict["label"]
@@ -213,7 +214,8 @@ def card(
         with shown, st.container(horizontal=True, gap="small"):
             if original is not None:
                 st.image(original, t("your picture"), width=92, alt=t("The picture as uploaded"))
-            st.image(shared.enlarged(pixels), t("as the network saw it"), width=92, alt=t("What the network saw"))
+            if pixels is not None:
+                st.image(shared.enlarged(pixels), t("as the network saw it"), width=92, alt=t("What the network saw"))
         with words:
             st.subheader(t("Unknown") if unknown else t("Known: {name}", name=shared.plain(label)), anchor=False)
             numbers = {"score": charts.number(score), "theta": charts.number(theta),
@@ -265,7 +267,7 @@ def bars(verdict: dict, scorer: str, n: int):
         )
 
 
-def why(logits: np.ndarray, pixels: np.ndarray, verdict: dict, said: shared.Judged, n: int):
+def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shared.Judged, n: int):
     """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
     palette = shared.palette()
     wheel, strip, push = st.columns(3, gap="medium")
@@ -287,7 +289,9 @@ def why(logits: np.ndarray, pixels: np.ndarray, verdict: dict, said: shared.Judg
         )  # fmt: skip
     with push:
         st.markdown(t("**Pixels that push γ**"))
-        if (run.path / "best.safetensors").exists():
+        if pixels is None:
+            st.caption(t("The picture is not here."))
+        elif (run.path / "best.safetensors").exists():
             gradient = shared.pushing(run, pixels)
             st.image(tinted(pixels, gradient), width=220, alt=t("The image, tinted where pixels push gamma"))
             st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
