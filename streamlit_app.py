@@ -35,6 +35,10 @@ SECTIONS = {
         "sweep": Place("sweep.py", t("Sweep"), "grid_on", t("Does moving the image help?")),
         "try": Place("upload.py", t("Try an image"), "image_search", t("Try an image")),
     },
+    t("Results"): {
+        "runs": Place("runs_page.py", t("Runs"), "table_rows", t("Runs"), of_run=False),
+        "compare": Place("compare.py", t("Compare"), "compare_arrows", t("Compare"), of_run=False),
+    },
 }
 PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
 page = st.navigation(

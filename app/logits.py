@@ -45,6 +45,9 @@ def page():
             word = cloud(scorer, options, moved, sets, order)
         if st.session_state.get("view") == "umap":
             umap()
+        elif not maps():
+            with st.expander(t("UMAP: there is no map of this run yet"), icon=":material/scatter_plot:"):
+                make_map()
         selection(word, said, scorer, options, sets)
         shared.write_link()
 
@@ -152,17 +155,27 @@ def umap():
         if len(there) > 1:
             seeds(list(there.values())[:3])
     with st.expander(t("Make another map"), expanded=not there):
+        make_map()
+
+
+def make_map():
+    """What a new map is to be, and the job that makes it."""
+    if not shared.read_only():
         a, b, c, d = st.columns(4, vertical_alignment="bottom")
         neighbours = a.number_input(t("Neighbours"), 2, 200, 15, 1, key="umap_neighbours")
         min_dist = b.number_input(t("Least distance"), 0.0, 1.0, 0.1, 0.05, key="umap_min_dist")
         seed = c.number_input(t("Seed"), 0, 10_000, 0, 1, key="umap_seed")
         dense = d.toggle(t("Keep densities (densMAP)"), key="umap_dense")
         three = st.toggle(t("Three seeds, to see what stays the same"), key="umap_three")
-        if st.button(t("Make it"), icon=":material/play_arrow:", key="umap_make", disabled=shared.read_only()):
+        if st.button(
+            t("Make it"),
+            icon=":material/play_arrow:",
+            key="umap_make",
+        ):
             for number in range(3 if three else 1):
                 line = ["map", str(run.path.absolute()), "--neighbours", str(neighbours), "--min-dist", str(min_dist)]
                 shared.start(run, "map", [*line, "--seed", str(seed + number), *(["--dense"] if dense else [])])
-        shared.work_of(run, "map")
+    shared.work_of(run, "map")
 
 
 def maps() -> dict[str, project.Map]:

@@ -106,8 +106,8 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
     """The cloud of logits in exact and other views. Gives where it came to rest.
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
-    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection, at
-    most 2000 rows, with selected, their full number.
+    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection,
+    at most 2000 rows, with selected, their full number.
     """
     return _mounted("space", state, key, height, on_change)
 

@@ -1,0 +1,290 @@
+"""Two to six runs, or groups of runs, held against one another: numbers, curves, images, and what to take along."""
+
+import itertools
+
+import numpy as np
+import streamlit as st
+
+from app import address, charts, results, shared
+from app.results import MEASURES
+from app.words import t
+from cac_core import compare, judge, metrics, runs
+from cac_core.compare import Difference, Member, Scored
+from cac_core.runs import Run
+from cac_core.scorers import SCORERS, default_for
+
+MOST = 60  # runs, in groups
+SHOWN = 24  # images at a time
+
+store = runs.store_of()
+rows = {row.run.id: row for row in results.rows(store) if not row.problem and row.run.written}
+st.markdown(
+    t(
+        "Which is better, and is that for sure? Runs on the same test images are compared image by image, groups of "
+        "runs trial by trial. Runs on other classes are never ranked together."
+    )
+)
+
+
+@st.fragment
+def page():
+    with shared.explained():
+        ids = chosen_ids()
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            scorer = st.selectbox(
+                t("Score"), [None, *SCORERS], key="compare_scorer", width=260,
+                format_func=lambda s: t("each method's own") if s is None else t(shared.SHORT[s]),
+            )  # fmt: skip
+            together = st.toggle(
+                t("Trials and seeds together"), True, key="compare_together",
+                help=t("Runs of one recipe that differ in trial and seed alone become one group."),
+            )  # fmt: skip
+            with st.popover(t("Help"), icon=":material/help:"):
+                how_to_read()
+        address.show({"ids": ",".join(ids) or None})
+        titles = {name: rows[name].shelf.title for name in ids}
+        groups = compare.grouped([rows[name].run for name in ids], together, titles)
+        if len(ids) < 2:
+            st.info(t("Choose at least two runs, here or in the table of runs."), icon=":material/compare_arrows:")
+            st.page_link("app/runs_page.py", label=t("To the runs"), icon=":material/table_rows:")
+            return
+        members = results.members(groups, scorer)
+        if note := results.split_note(members):
+            st.warning(shared.plain(note), icon=":material/call_split:")
+        numbers(members)
+        found = results.differences(groups, scorer)
+        differences(members, found)
+        curves(members, groups)
+        histograms(groups, scorer)
+        images(members)
+        take_along(groups, members, found, scorer)
+
+
+def how_to_read():
+    st.markdown(
+        t(
+            "- A **group** is one recipe, over its trials and seeds: mean ± standard deviation over its runs.\n"
+            "- **Runs on the same test images** are compared image by image: the interval is of the paired difference, "
+            "so that what both find hard cancels out.\n"
+            "- **Groups** are compared by the trials that both have, with a t interval over the trials.\n"
+            "- *No difference for sure* means that the interval holds 0.\n"
+            "- **θ** of each run keeps 95 % of its own validation knowns."
+        )
+    )
+
+
+def chosen_ids() -> list[str]:
+    """The runs that are chosen here; what an address asks for, where it was not written here."""
+    asked = st.query_params.get("ids", "")
+    if "compare_ids" not in st.session_state or asked not in st.session_state.setdefault("compare_said", {asked}):
+        known = [name for name in dict.fromkeys(asked.split(",")) if name in rows]
+        if missing := [name for name in asked.split(",") if name and name not in rows]:
+            st.caption(t("Not among the runs with results: {names}", names=shared.listed(missing, 5)))
+        st.session_state.compare_ids, st.session_state.compare_said = known[:MOST], {asked}
+    st.session_state.compare_ids = [name for name in st.session_state.compare_ids if name in rows]
+    ids = st.multiselect(
+        t("Runs to compare"), list(rows), key="compare_ids", max_selections=MOST, placeholder=t("Choose runs"),
+        format_func=lambda name: rows[name].name,
+    )  # fmt: skip
+    st.session_state.compare_said.add(",".join(ids))
+    return ids
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def numbers(members: list[Member]):
+    """A table for each data set and family: what is on other classes is in no common ranking."""
+    ranked = results.fields(members)
+    for (dataset, family), ours in ranked.items():
+        st.subheader(f"{shared.plain(dataset)}, {shared.plain(family)}", anchor=False)
+        columns = {"": [shared.plain(member.name) for member in ours], t("runs"): [str(len(m.runs)) for m in ours]}
+        for name, title in MEASURES.items():
+            columns[t(title)] = [results.spread(*member.spread()[name]) for member in ours]
+        st.table(columns, hide_index=True, border="horizontal")
+    st.caption(
+        t(
+            "In percent, by AUROC, the highest first. Lower is better for FPR at 95 % of knowns kept, the share of "
+            "unknowns accepted there. Unknowns caught: at the θ that keeps 95 % of the validation knowns."
+        )
+    )
+
+
+def differences(members: list[Member], found: list[Difference]):
+    st.subheader(t("Differences"), anchor=False)
+    shown = found
+    if len(members) > 2:
+        measure = st.segmented_control(
+            t("Of"), list(MEASURES), default="auroc", required=True, key="compare_measure",
+            format_func=lambda m: t(MEASURES[m]),
+        )  # fmt: skip
+        shown = [d for d in found if d.measure == measure]
+    lines = dict.fromkeys((results.sentence(d), d.sure) for d in shown)
+    st.markdown(
+        "\n".join(f"- {'**' if sure else ''}{shared.plain(line)}{'**' if sure else ''}" for line, sure in lines)
+    )
+    paired = {d.paired: d.pairs for d in found if d.paired}
+    said = {"images": t("{count} test images"), "trials": t("{count} trials"), "seeds": t("{count} seeds")}
+    if paired:
+        over = ", ".join(said[kind].format(count=count) for kind, count in paired.items())
+        st.caption(t("Paired over {over}.", over=over) + " " + t(results.HOW_SURE))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def curves(members: list[Member], groups: dict[str, list[Run]]):
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.subheader(t("Curves"), anchor=False)
+        kind = st.segmented_control(
+            t("Saved as"), ["canvas", "svg"], default="canvas", required=True, key="compare_drawn",
+            format_func={"canvas": "PNG", "svg": "SVG"}.get, help=t("What the button above a picture saves."),
+        )  # fmt: skip
+    drawings = (
+        ("roc", compare.roc_band, t("knowns rejected"), t("unknowns caught"), t("ROC curves of the members compared.")),
+        ("oscr", compare.oscr_band, t("unknowns accepted"), t("knowns kept and named right"),
+         t("OSCR curves of the members compared.")),
+    )  # fmt: skip
+    for place, (name, draw, across, up, alt) in zip(st.columns(2, gap="large"), drawings, strict=True):
+        bands = {member.name: draw(member) for member in members}
+        with place:
+            if any(band is None for band in bands.values()):
+                st.caption(t("Some of these runs have no unknown test images, so there is no curve."))
+                continue
+            st.markdown(f"**{name.upper()}**")
+            spec = results.bands(bands, across, up, name, shared.palette())
+            st.echarts_chart(spec, key=f"compare_{name}_{kind}", height=400, renderer=kind, alt=alt)
+    if any(len(member.runs) > 1 for member in members):
+        st.caption(t("Means over the runs of a group; the band is one standard deviation wide on either side."))
+    st.markdown(f"**{t('Training')}**")
+    measure = st.segmented_control(
+        t("Shown"), ["accuracy", "total"], default="accuracy", required=True, key="compare_training",
+        format_func={"accuracy": t("validation accuracy"), "total": t("validation loss")}.get,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    spec = results.training(groups, measure, shared.palette())
+    if any(series["data"] for series in spec["series"]):
+        st.echarts_chart(spec, key=f"compare_training_{kind}", height=320, renderer=kind,
+                         alt=t("Training curves of the runs compared."))  # fmt: skip
+        if measure == "total":
+            st.caption(t("Losses of different methods have different units."))
+    else:
+        st.caption(t("These runs keep no record of their training."))
+
+
+def histograms(groups: dict[str, list[Run]], scorer: str | None):
+    """Scores of one run of each group, side by side."""
+    st.subheader(t("Scores"), anchor=False)
+    every = list(groups.items())
+    for start in range(0, len(every), 3):
+        for place, (name, group) in zip(st.columns(min(max(len(every), 2), 3)), every[start : start + 3], strict=False):
+            run = group[0]
+            score = scorer or default_for(run.recipe.method)
+            said = shared.judged(run, score)
+            with place:
+                st.markdown(f"**{shared.plain(name)}**")
+                theta = metrics.theta_at(judge.KEPT, said.validation.score)
+                st.echarts_chart(
+                    charts.histogram(said.test.score, said.labels, said.right, theta, said.scale, shared.palette(),
+                                     t(shared.SHORT[score])),
+                    key=f"compare_scores_{run.id}", height=340,
+                    alt=t("Histogram of the scores of known and unknown test images."),
+                )  # fmt: skip
+                if len(group) > 1:
+                    st.caption(t("One of {count} runs: {id}", count=len(group), id=shared.plain(run.id)))
+    st.caption(t("Scores of different runs have different units; each θ keeps 95 % of its own validation knowns."))
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def images(members: list[Member]):
+    """Where two runs decide differently about the same image."""
+    every = [(member, run) for member in members for run in member.runs]
+    pairs = [(a, b) for a, b in itertools.combinations(every, 2) if compare.same_images(a[1], b[1])]
+    st.subheader(t("Images on which two runs disagree"), anchor=False)
+    if not pairs:
+        st.caption(t("No two of these runs were tested on the same images."))
+        return
+    pairs.sort(key=lambda pair: pair[0][0] is pair[1][0])  # of two groups first
+    place = 0
+    if len(pairs) > 1:
+        place = st.selectbox(
+            t("Two runs"), range(len(pairs)), key="compare_pair",
+            format_func=lambda n: " · ".join(called_of(*one) for one in pairs[n]),
+        )  # fmt: skip
+    disagreeing(*(run for _, run in pairs[place]), [called_of(*one) for one in pairs[place]])
+
+
+def called_of(member: Member, run: Scored) -> str:
+    return member.name if len(member.runs) == 1 else f"{member.name} ({run.id})"
+
+
+def disagreeing(one: Scored, other: Scored, names: list[str]):
+    found, run = compare.disagreement(one, other), rows[one.id].run
+    kinds = {
+        "one": (t("1 is right"), found.one_right),
+        "other": (t("2 is right"), found.other_right),
+        "neither": (t("neither is right"), ~(found.one_right | found.other_right)),
+    }
+    st.markdown(t("They decide differently about **{count}** of {all} test images.",
+                  count=len(found.rows), all=len(one.labels)))  # fmt: skip
+    st.caption(t("1: {one}, 2: {other}", one=shared.plain(names[0]), other=shared.plain(names[1])))
+    if not len(found.rows):
+        return
+    kind = st.segmented_control(
+        t("Shown"), list(kinds), default=next(name for name, (_, which) in kinds.items() if which.any()),
+        required=True, key="compare_kind", label_visibility="collapsed",
+        format_func=lambda k: f"{kinds[k][0]} ({int(kinds[k][1].sum())})",
+    )  # fmt: skip
+    mine = np.flatnonzero(kinds[kind][1])
+    if not len(mine):
+        st.caption(t("There is no such image."))
+        return
+    pages = -(-len(mine) // SHOWN)
+    turn = 1
+    if pages > 1:
+        turn = st.number_input(t("Page, of {count}", count=pages), 1, pages, 1, key=f"compare_page_{kind}", width=160)
+    mine = mine[(turn - 1) * SHOWN : turn * SHOWN]
+    known, every = run.known_names, run.class_names
+
+    def called(label: int) -> str:
+        return t("unknown") if label < 0 else known[label]
+
+    rows_of = found.rows[mine]
+    truths = [every[one.classes[row]] if one.labels[row] >= 0 else
+              t("{name}, never seen", name=every[one.classes[row]]) for row in rows_of]  # fmt: skip
+    first, second = [called(label) for label in found.one[mine]], [called(label) for label in found.other[mine]]
+    pictures = shared.pixels(run)
+    if isinstance(pictures, str):
+        st.caption(t("The images cannot be shown here: {why}", why=shared.plain(pictures)))
+        columns = {t("test image"): one.index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
+                   f"2: {names[1]}": second}  # fmt: skip
+        st.dataframe(columns, hide_index=True)
+        return
+    with st.container(horizontal=True, gap="small"):
+        for row, truth, *decisions in zip(rows_of, truths, first, second, strict=True):
+            with st.container(width=132, gap=None):
+                st.image(shared.enlarged(pictures[one.index[row]], 120), width=120)
+                said = "  \n".join(f"{n}: {shared.plain(decision)}" for n, decision in enumerate(decisions, 1))
+                st.caption(f"**{shared.plain(truth)}**  \n{said}")
+
+
+# --- to take along ---------------------------------------------------------------------------------------------------
+
+
+def take_along(groups: dict[str, list[Run]], members: list[Member], found: list[Difference], scorer: str | None):
+    st.subheader(t("Take it along"), anchor=False)
+    with st.container(horizontal=True):
+        for label, file, mime, made in (
+            (t("Report (HTML)"), "comparison.html", "text/html",
+             lambda: results.as_html(groups, members, found, scorer)),
+            ("CSV", "comparison.csv", "text/csv", lambda: results.as_csv(members)),
+            (t("LaTeX table"), "comparison.tex", "text/x-tex", lambda: results.as_latex(members)),
+        ):  # fmt: skip
+            st.download_button(label, lambda made=made: made().encode(), file, mime, icon=":material/download:",
+                               on_click="ignore", key=file)  # fmt: skip
+    st.caption(t("The report is one file that needs no internet: tables, differences, curves, recipes and versions."))
+
+
+page()

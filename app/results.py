@@ -1,0 +1,421 @@
+"""What the pages Runs and Compare share: reads of many runs, kept by the stamps of their files, charts and exports.
+
+Nothing is read twice that has not changed: a run's row is kept under the times and sizes of the files that it rests on.
+"""
+
+import csv
+import html
+import io
+import itertools
+import json
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app import charts, shared
+from app.words import t
+from cac_core import compare, runs, shelf
+from cac_core.compare import GRID, Band, Difference, Member, Scored
+from cac_core.runs import Run
+from cac_core.scorers import default_for
+from cac_core.shelf import Shelf
+
+MEASURES = {
+    "auroc": "AUROC",
+    "accuracy": "Accuracy on knowns",
+    "oscr": "OSCR",
+    "fpr_at_95_knowns_kept": "FPR at 95 % of knowns kept",
+    "unknowns_caught": "Unknowns caught",
+}
+FILES = ("recipe.json", "status.json", "report.json", "events.jsonl", shelf.FILE)
+LINES = ("solid", "dashed", "dotted")
+
+
+# --- the rows of the table -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of a run: shares from 0 to 1, None where nothing is known, problem where it is broken."""
+
+    run: Run
+    problem: str
+    state: str
+    shelf: Shelf
+    dataset: str = ""
+    family: str = ""
+    trial: str = ""
+    seed: int | None = None
+    method: str = ""
+    backbone: str = ""
+    differs: str = ""
+    best: float | None = None
+    last: float | None = None
+    auroc: float | None = None
+    accuracy: float | None = None
+    oscr: float | None = None
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.shelf.title or self.run.id
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _kept(store: str) -> dict[str, tuple[tuple, Row]]:
+    """The rows of a store by id, each beside the stamps that it was read under."""
+    return {}
+
+
+def rows(store: Path) -> list[Row]:
+    """A row for every run of the store, broken ones too, by id. Only what has changed is read again."""
+    kept, found = _kept(str(store.absolute())), {}
+    for run in runs.every(store):
+        stamps = tuple(_stamp(run.path / name) for name in FILES)
+        known = kept.get(run.id)
+        if not known or known[0] != stamps:
+            known = stamps, row_of(run)
+        found[run.id] = known
+    kept.clear()
+    kept.update(found)
+    return [_as_of_now(row) for _, row in found.values()]
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _as_of_now(row: Row) -> Row:
+    """A process may be gone without a word: whether it lives stands in no file."""
+    return replace(row, state=row.run.state) if row.state in runs.ALIVE else row
+
+
+def row_of(run: Run) -> Row:
+    on_it = shelf.read(run)
+    if problem := run.problem():
+        return Row(run, problem, "broken", on_it)
+    recipe, report, epochs = run.recipe, run.report(), run.epochs()
+    numbers = _numbers(report, recipe.method)
+    accuracies = [x for epoch in epochs if (x := validated(epoch, "accuracy")) is not None]
+    differs = compare.differing(recipe)
+    return Row(
+        run, "", run.state, on_it, recipe.dataset, recipe.family, recipe.trial, recipe.seed,
+        recipe.method, recipe.backbone,
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in differs.items()),
+        max(accuracies, default=None), accuracies[-1] if accuracies else None,
+        *(numbers.get(name) if _is_number(numbers.get(name)) else None for name in ("auroc", "accuracy", "oscr")),
+        seconds_trained(epochs),
+    )  # fmt: skip
+
+
+def _numbers(report: Any, method: str) -> dict[str, Any]:
+    """Of the score that the method rejects by; nothing where the report is not of our making."""
+    try:
+        found = report["scorers"][report.get("default") or default_for(method)]
+    except (KeyError, TypeError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def validated(epoch: dict[str, Any], measure: str) -> float | None:
+    """A measure of the validation images in the event of an epoch, where it is there and a number."""
+    there = epoch.get("validation")
+    value = there.get(measure) if isinstance(there, dict) else None
+    return value if _is_number(value) else None
+
+
+def seconds_trained(epochs: list[dict[str, Any]]) -> float | None:
+    """From the times at which epochs ended; a pause, in which nothing was trained, counts as an epoch of usual length.
+
+    The first epoch has no beginning among the events: it, too, counts as one of usual length.
+    """
+    times = [e["time"] for e in epochs if _is_number(e.get("time"))]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    if not gaps:
+        return None
+    usual = statistics.median(gaps)
+    return usual + sum(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+
+@st.cache_data(max_entries=200, show_spinner="Reading the runs…")
+def _scored(path: str, written: str, scorer: str | None) -> Scored:
+    return compare.scored(Run(Path(path)), scorer)
+
+
+def members(groups: dict[str, list[Run]], scorer: str | None) -> list[Member]:
+    """A member for each group of runs, judged by one score, or by each method's own where none is named."""
+    return [
+        Member(name, tuple(_scored(str(run.path), run.written, scorer) for run in group))
+        for name, group in groups.items()
+    ]
+
+
+def differences(groups: dict[str, list[Run]], scorer: str | None) -> list[Difference]:
+    key = tuple((name, tuple((str(run.path), run.written) for run in group)) for name, group in groups.items())
+    return _differences(key, scorer)
+
+
+@st.cache_data(max_entries=24, show_spinner="Drawing the images again, 2000 times…")
+def _differences(key: tuple, scorer: str | None) -> list[Difference]:
+    return compare.every_difference(
+        [Member(name, tuple(_scored(*run, scorer) for run in group)) for name, group in key]
+    )
+
+
+def sentence(difference: Difference) -> str:
+    """A difference in words, in the reader's language."""
+    phrase, values = compare.said(difference)
+    return t(phrase, **{name: t(value) if name == "why" else value for name, value in values.items()})
+
+
+def fields(some: Iterable[Member]) -> dict[tuple[str, str], list[Member]]:
+    """Members by data set and family, each ranked by its AUROC, the highest first."""
+    found: dict[tuple[str, str], list[Member]] = {}
+    for member in some:
+        found.setdefault(min(member.fields), []).append(member)
+    order = lambda member: -np.nan_to_num(member.spread()["auroc"][0])  # noqa: E731
+    return {field: sorted(ours, key=order) for field, ours in found.items()}
+
+
+def spread(mean: float, sd: float, sign: str = "\u00a0±\u00a0") -> str:
+    """In percent: the mean, and the standard deviation where there is one."""
+    if np.isnan(mean):
+        return "–"
+    return f"{100 * mean:.1f}" + ("" if np.isnan(sd) else f"{sign}{100 * sd:.1f}")
+
+
+# --- charts ----------------------------------------------------------------------------------------------------------
+
+
+def bands(curves: dict[str, Band], across: str, up: str, file: str, palette: charts.Palette) -> dict[str, Any]:
+    """Mean curves over GRID, each within one standard deviation where there are several runs."""
+    series = []
+    for n, (name, band) in enumerate(curves.items()):
+        colour = palette.of(n)
+        line = {"color": colour, "width": 2.5, "type": LINES[n % len(LINES)]}
+        if band.sd.any():
+            low, high = np.clip(band.mean - band.sd, 0, 1), np.clip(band.mean + band.sd, 0, 1)
+            unseen = {"type": "line", "symbol": "none", "silent": True, "stack": f"band {n}",
+                      "tooltip": {"show": False}, "lineStyle": {"opacity": 0}}  # fmt: skip
+            series.append({**unseen, "data": _percents(low)})
+            series.append({**unseen, "data": _percents(high - low), "areaStyle": {"color": colour, "opacity": 0.18}})
+        series.append({"type": "line", "name": name, "symbol": "none", "lineStyle": line,
+                       "itemStyle": {"color": colour}, "data": _percents(band.mean)})  # fmt: skip
+    axis = {"nameLocation": "middle", "splitLine": {"lineStyle": {"color": palette.faint}}}
+    return {
+        "animation": False,
+        "color": list(palette.known),
+        "toolbox": saved_as(file),
+        "tooltip": {"trigger": "axis", "confine": True, "valueFormatter": "%.1f %%"},
+        "legend": legend(curves),
+        "grid": {"top": 16, "bottom": 78, "left": 62, "right": 18, **charts.EXACT},
+        "xAxis": {**axis, "type": "category", "boundaryGap": False, "name": across, "nameGap": 26,
+                  "data": [f"{100 * x:g} %" for x in GRID], "axisLabel": {"interval": 39},
+                  "axisTick": {"interval": 39}},
+        "yAxis": {**axis, "type": "value", "min": 0, "max": 100, "name": up, "nameGap": 43,
+                  "axisLabel": {"formatter": "{value} %"}},
+        "series": series,
+    }  # fmt: skip
+
+
+def _percents(shares: np.ndarray) -> list[float]:
+    return (100 * shares).round(2).tolist()
+
+
+def saved_as(file: str) -> dict[str, Any]:
+    """The button that saves the picture; PNG or SVG as the chart is drawn."""
+    return {"left": 0, "bottom": 0, "feature": {"saveAsImage": {"name": file, "title": t("Save"), "pixelRatio": 3}}}
+
+
+def legend(names: Iterable[str]) -> dict[str, Any]:
+    """Below the picture, lines as they are drawn."""
+    looks = {"itemWidth": 34, "itemStyle": {"opacity": 0}}
+    return {"bottom": 0, "left": 44, "type": "scroll", "data": list(names), **looks}
+
+
+def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette) -> dict[str, Any]:
+    """A measure of the validation images by epoch, a line a run, a colour a group."""
+    series = []
+    for n, (name, group) in enumerate(groups.items()):
+        for run in group:
+            points = [[e["epoch"], y] for e in run.epochs() if (y := validated(e, measure)) is not None]
+            some = np.unique(np.linspace(0, max(len(points) - 1, 0), 400).astype(int)) if points else []
+            series.append({
+                "type": "line", "name": name, "symbol": "none" if len(points) > 1 else "circle",
+                "data": [points[i] for i in some], "itemStyle": {"color": palette.of(n)},
+                "lineStyle": {"color": palette.of(n), "width": 2, "type": LINES[n % len(LINES)]},
+            })  # fmt: skip
+    axis = {"type": "value", "nameLocation": "middle", "splitLine": {"lineStyle": {"color": palette.faint}}}
+    share = measure == "accuracy"
+    return {
+        "animation": False,
+        "toolbox": saved_as("training"),
+        "legend": legend(groups),
+        "grid": {"top": 16, "bottom": 78, "left": 62, "right": 18, **charts.EXACT},
+        "xAxis": {**axis, "name": t("epoch"), "nameGap": 26, "minInterval": 1},
+        "yAxis": {**axis, "name": t("validation accuracy") if share else t("validation loss"), "nameGap": 43,
+                  "scale": True},
+        "series": series,
+    }  # fmt: skip
+
+
+# --- exports ---------------------------------------------------------------------------------------------------------
+
+
+def as_csv(some: list[Member]) -> str:
+    """The table of numbers, as shares between 0 and 1."""
+    file = io.StringIO()
+    line = csv.writer(file)
+    numbers = [f"{measure} {what}" for measure in compare.MEASURES for what in ("mean", "sd")]
+    line.writerow(["data set", "family", "member", "runs", *numbers])
+    for field, ours in fields(some).items():
+        for member in ours:
+            numbers = itertools.chain(*(member.spread()[m] for m in compare.MEASURES))
+            said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
+            line.writerow([*map(shared.no_formula, (*field, member.name)), len(member.runs), *said])
+    return file.getvalue()
+
+
+SPECIAL = str.maketrans({
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+})  # fmt: skip
+
+
+def as_latex(some: list[Member]) -> str:
+    """One tabular a data set and family, in percent, mean ± sd; for \\usepackage{booktabs}."""
+    heads = ["AUROC", "Accuracy", "OSCR", r"FPR@95 $\downarrow$", "Unknowns caught"]
+    lines = []
+    for field, ours in fields(some).items():
+        best = {m: _best([member.spread()[m][0] for member in ours], m) for m in compare.MEASURES}
+        lines += [f"% {field[0]}, {field[1]}; percent, mean and standard deviation over the runs".replace("\n", " ")]
+        lines += [r"\begin{tabular}{lr" + "r" * len(heads) + "}", r"\toprule"]
+        lines += [" & ".join(["", "runs", *heads]) + r" \\", r"\midrule"]
+        for member in ours:
+            cells = []
+            for m in compare.MEASURES:
+                cell = spread(*member.spread()[m], sign=r" \pm ")
+                cells.append(rf"$\mathbf{{{cell}}}$" if member.spread()[m][0] == best[m] else f"${cell}$")
+            lines.append(" & ".join([member.name.translate(SPECIAL), str(len(member.runs)), *cells]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(lines)
+
+
+def _best(values: list[float], measure: str) -> float | None:
+    there = [x for x in values if not np.isnan(x)]
+    if len(there) < 2:
+        return None
+    return min(there) if measure in compare.LOWER_IS_BETTER else max(there)
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b2430 }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
+th, td { border-bottom: 1px solid #d5dbe3; padding: .35rem .7rem; text-align: left; font-variant-numeric: tabular-nums }
+pre { background: #f3f5f8; padding: .7rem; overflow-x: auto; font-size: 13px }
+"""
+
+
+def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Difference], scorer: str | None) -> str:
+    """One page that stands alone: the table, the differences in words, the curves, every run's recipe, the versions."""
+    safe = html.escape
+    body = [f"<h1>{safe(t('Comparison'))}</h1>"]
+    score = t("each method's own score") if scorer is None else t(shared.SAID[scorer])
+    how = t("Score: {score}. Shares in percent, mean ± standard deviation over the runs.", score=score)
+    body.append(f"<p>{safe(how)}</p>")
+    if apart := split_note(some):
+        body.append(f"<p><strong>{safe(apart)}</strong></p>")
+    for field, ours in fields(some).items():
+        body.append(f"<h2>{safe(', '.join(field))}</h2>")
+        heads = ["", t("runs"), *(t(title) for title in MEASURES.values())]
+        lines = [[m.name, str(len(m.runs)), *(spread(*m.spread()[name]) for name in MEASURES)] for m in ours]
+        body.append(_table(heads, lines))
+    said = dict.fromkeys(sentence(d) for d in found)
+    body.append(f"<h2>{safe(t('Differences'))}</h2><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>")
+    body.append(f"<p>{safe(t(HOW_SURE))}</p>")
+    body += _figures(some)
+    body.append(f"<h2>{safe(t('Recipes'))}</h2>")
+    for name, group in groups.items():
+        for run in group:
+            record = {part: run.record.get(part) for part in ("recipe", "classes", "versions", "commit", "data")}
+            text = json.dumps(record, ensure_ascii=False, indent=1)
+            body.append(f"<h3>{safe(name)}: {safe(run.id)}</h3><pre>{safe(text)}</pre>")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("streamlit", "numpy", "plotly"))
+    body.append(f"<p>{safe(t('Made by Anchorscope with {versions}.', versions=versions))}</p>")
+    head = f'<meta charset="utf-8"><title>{safe(t("Comparison"))}</title><style>{STYLE}</style>'
+    return f"<!doctype html><html><head>{head}</head><body>{''.join(body)}</body></html>"
+
+
+def _table(heads: list[str], lines: list[list[str]]) -> str:
+    def row(kind: str, cells: list[str]) -> str:
+        return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+    return f"<table>{row('th', heads)}{''.join(row('td', line) for line in lines)}</table>"
+
+
+def _figures(some: list[Member]) -> list[str]:
+    """ROC and OSCR curves as Plotly's own, its program inline in the first."""
+    import plotly.graph_objects as go
+
+    parts: list[str] = []
+    for title, across, up, draw in (
+        (t("ROC"), t("knowns rejected"), t("unknowns caught"), compare.roc_band),
+        (t("OSCR"), t("unknowns accepted"), t("knowns kept and named right"), compare.oscr_band),
+    ):
+        figure = go.Figure()
+        for n, member in enumerate(some):
+            if (band := draw(member)) is None:
+                continue
+            colour, name = charts.LIGHT.of(n), html.escape(member.name)
+            if band.sd.any():
+                low, high = np.clip(band.mean - band.sd, 0, 1), np.clip(band.mean + band.sd, 0, 1)
+                around = {"x": np.r_[GRID, GRID[::-1]], "y": np.r_[high, low[::-1]], "fill": "toself"}
+                figure.add_scatter(**around, fillcolor=f"{colour}2E", line_width=0, hoverinfo="skip", showlegend=False)
+            line = {"color": colour, "dash": ("solid", "dash", "dot")[n % len(LINES)]}
+            figure.add_scatter(x=GRID, y=band.mean, name=name, line=line)
+        if figure.data:
+            percent = {"tickformat": ".0%", "range": [0, 1.005]}
+            figure.update_layout(template="plotly_white", height=440, margin_t=16)
+            figure.update_layout(legend={"orientation": "h", "y": -0.2})
+            figure.update_layout(xaxis={"title": across, **percent}, yaxis={"title": up, **percent})
+            drawn = figure.to_html(full_html=False, include_plotlyjs=not parts, div_id=f"figure{len(parts)}")
+            parts.append(f"<h2>{html.escape(title)}</h2>{drawn}")
+    return parts
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+HOW_SURE = (
+    "In brackets 95 % intervals of the paired difference: DeLong's for the AUROC of two runs on the same images, the "
+    "bootstrap's (2000 draws of the test images) for the other numbers, and a t interval over trials or seeds for "
+    "groups. Of many differences a few leave out 0 by chance alone."
+)
+
+
+def split_note(some: list[Member]) -> str:
+    """What to say where not all runs were tested on the same classes and images; empty where they were."""
+    if not (apart := compare.differences_of_splits(some)):
+        return ""
+    return t(
+        "These runs were tested on different splits: {what}. Their numbers stand side by side, and are paired only "
+        "where two runs share a trial.",
+        what=", ".join(t(name) for name in apart),
+    )

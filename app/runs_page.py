@@ -1,0 +1,282 @@
+"""All runs of the store: what they are, how well they did, and what can be done with them."""
+
+import tempfile
+
+import pandas as pd
+import streamlit as st
+
+from app import results, shared
+from app.results import Row
+from app.words import t
+from cac_core import runs, shelf
+
+UPLOAD = 500  # megabytes
+
+store = runs.store_of()
+st.markdown(
+    t("Select runs at the left edge of the table, then compare, describe or move them. A column's head sorts by it.")
+)
+
+
+@st.fragment
+def page():
+    if st.session_state.pop("runs_moved", False):
+        st.rerun()  # the run picker, too, should know
+    with shared.explained():
+        told()
+        every = results.rows(store)
+        if every:
+            shown = filtered(every)
+            chosen = table(shown)
+            if chosen:
+                act(chosen, every)
+            broken(shown)
+        else:
+            shared.empty_store()
+        if not shared.read_only():
+            left, right = st.columns(2)
+            with left:
+                bring_in()
+            with right:
+                trash()
+
+
+def told():
+    """What the last action did, and the way back."""
+    for kind, words in st.session_state.pop("runs_told", []):
+        (st.success if kind == "done" else st.error)(shared.plain(words))
+    deleted = [one for one in st.session_state.get("runs_deleted", []) if one.path.is_dir()]
+    if deleted:
+        names = shared.listed([one.id for one in deleted], 3)
+        line = st.container(horizontal=True, vertical_alignment="center")
+        line.caption(t("Deleted: {names}. They are in the trash.", names=names))
+        line.button(t("Undo"), icon=":material/undo:", key="undo_delete", on_click=bring_back, args=(deleted,))
+
+
+def tell(words: str, kind: str = "done"):
+    st.session_state.setdefault("runs_told", []).append((kind, words))
+
+
+# --- which runs ------------------------------------------------------------------------------------------------------
+
+
+def filtered(every: list[Row]) -> list[Row]:
+    """The rows that are asked for."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(t("Search"), key="runs_text", placeholder=t("in ids, titles, notes and recipes"))
+        picked = {
+            name: st.multiselect(label, choices, key=f"runs_{name}", placeholder=t("all"), width=160)
+            for name, label, choices in (
+                ("dataset", t("Data set"), sorted({row.dataset for row in every if row.dataset})),
+                ("method", t("Method"), sorted({row.method for row in every if row.method})),
+                ("state", t("State"), sorted({row.state for row in every})),
+                ("tag", t("Tag"), sorted({tag for row in every for tag in row.shelf.tags})),
+            )
+        }
+        away = sum(row.shelf.archived for row in every)
+        with_archived = st.toggle(t("Archived, too ({count})", count=away), key="runs_archived") if away else False
+    return [row for row in every if (with_archived or not row.shelf.archived) and fits(row, text, picked)]
+
+
+def fits(row: Row, text: str, picked: dict[str, list[str]]) -> bool:
+    mine = {"dataset": {row.dataset}, "method": {row.method}, "state": {row.state}, "tag": set(row.shelf.tags)}
+    said = " ".join([row.run.id, row.shelf.title, row.shelf.note, row.dataset, row.family, row.trial, row.method,
+                     row.backbone, row.differs, *row.shelf.tags]).casefold()  # fmt: skip
+    return all(word in said for word in text.casefold().split()) and all(
+        not asked or mine[name] & set(asked) for name, asked in picked.items()
+    )
+
+
+def table(shown: list[Row]) -> list[Row]:
+    """The table; the rows that are selected in it."""
+    if not shown:
+        st.info(t("No run fits these filters."), icon=":material/filter_alt_off:")
+        return []
+    share = {"format": "%.1f", "help": t("in percent, on the test images, by the score of the method")}
+    columns = {
+        t("Run"): (lambda row: row.name, st.column_config.TextColumn(width="medium", pinned=True)),
+        t("State"): (lambda row: t(row.state), None),
+        t("AUROC"): (lambda row: percent(row.auroc), st.column_config.NumberColumn(**share)),
+        t("Accuracy"): (lambda row: percent(row.accuracy), st.column_config.NumberColumn(**share)),
+        t("OSCR"): (lambda row: percent(row.oscr), st.column_config.NumberColumn(**share)),
+        t("Data set"): (lambda row: row.dataset, None),
+        t("Family"): (lambda row: row.family, None),
+        t("Trial"): (lambda row: row.trial, None),
+        t("Seed"): (lambda row: row.seed, None),
+        t("Method"): (lambda row: row.method, None),
+        t("Network"): (lambda row: row.backbone, None),
+        t("Differs from the default"): (lambda row: row.differs, None),
+        t("Best validation"): (
+            lambda row: percent(row.best),
+            st.column_config.NumberColumn(format="%.1f", help=t("accuracy on validation knowns, best epoch, percent")),
+        ),
+        t("Last"): (
+            lambda row: percent(row.last),
+            st.column_config.NumberColumn(format="%.1f", help=t("accuracy on validation knowns, last epoch, percent")),
+        ),
+        t("Trained, s"): (lambda row: row.seconds, st.column_config.NumberColumn(format="%.0f")),
+        t("Tags"): (lambda row: list(row.shelf.tags), st.column_config.ListColumn()),
+        t("Id"): (lambda row: row.run.id, None),
+    }
+    frame = pd.DataFrame({title: [read(row) for row in shown] for title, (read, _) in columns.items()})
+    event = st.dataframe(
+        frame, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
+        height=min(35 * len(shown) + 38, 560),
+        # a selection is by place, so that other rows are another table
+        key=f"runs_table_{hash(tuple(row.run.id for row in shown))}",
+        column_config={title: how for title, (_, how) in columns.items() if how},
+        alt=t("Table of {count} runs", count=len(shown)),
+    )  # fmt: skip
+    st.caption(t("{shown} runs, {chosen} selected", shown=len(shown), chosen=len(event.selection.rows)))
+    return [shown[place] for place in event.selection.rows if place < len(shown)]
+
+
+def percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def broken(shown: list[Row]):
+    if wrong := [row for row in shown if row.problem]:
+        with st.expander(t("{count} runs cannot be read", count=len(wrong)), icon=":material/error:"):
+            for row in wrong[:50]:
+                st.markdown(f"**{shared.plain(row.run.id)}**: {shared.plain(row.problem)}")
+
+
+# --- what can be done with them --------------------------------------------------------------------------------------
+
+
+def act(chosen: list[Row], every: list[Row]):
+    ready = [row for row in chosen if not row.problem and row.run.written]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ids = ",".join(row.run.id for row in ready)
+        st.page_link(
+            "app/compare.py", label=t("Compare {count} runs", count=len(ready)), icon=":material/compare_arrows:",
+            query_params={"ids": ids, "run": st.session_state.get("run") or ready[0].run.id} if ready else None,
+            disabled=len(ready) < 2,
+            help=None if len(ready) > 1 else t("Select at least two runs that have results."),
+        )  # fmt: skip
+        if ready:
+            st.download_button(
+                t("Download"), lambda: packed(ready), "runs.zip", "application/zip", icon=":material/download:",
+                on_click="ignore", key="runs_download",
+                help=t("A zip of small copies: all numbers, without features and the state to go on from."),
+            )  # fmt: skip
+        if shared.read_only():
+            st.caption(t("This is a show: nothing can be changed here."))
+            return
+        with st.popover(t("Describe"), icon=":material/edit:"):
+            describe(chosen, every)
+        kept = [row for row in chosen if not row.shelf.archived]
+        st.button(
+            t("Archive") if kept else t("Take out of the archive"), icon=":material/archive:", key="runs_archive",
+            on_click=put, args=([row for row in chosen if row.shelf.archived != bool(kept)], {"archived": bool(kept)}),
+        )  # fmt: skip
+        st.button(
+            t("Delete {count}", count=len(chosen)), icon=":material/delete:", key="runs_delete",
+            on_click=delete, args=(chosen,), help=t("Moves them to the trash; this can be undone."),
+        )  # fmt: skip
+
+
+def packed(chosen: list[Row]) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        shelf.pack([row.run for row in chosen], file)
+        file.seek(0)
+        return file.read()
+
+
+def describe(chosen: list[Row], every: list[Row]):
+    """Title, tags and note of one run; of several, tags to add."""
+    tags = sorted({tag for row in every for tag in row.shelf.tags})
+    one = chosen[0] if len(chosen) == 1 else None
+    with st.form(f"describe_{'-'.join(row.run.id for row in chosen[:3])}_{len(chosen)}", border=False):
+        fields = {}
+        if one:
+            fields["title"] = st.text_input(t("Title"), one.shelf.title, max_chars=shelf.TITLE, placeholder=one.run.id)
+        mine = st.multiselect(
+            t("Tags") if one else t("Tags to add"), tags, list(one.shelf.tags) if one else [],
+            accept_new_options=True, max_selections=shelf.TAGS, placeholder=t("Type a tag, then Enter"),
+        )  # fmt: skip
+        if one:
+            fields["note"] = st.text_area(t("Note"), one.shelf.note, max_chars=shelf.NOTE, height=120)
+        if st.form_submit_button(t("Save"), type="primary"):
+            put(chosen, fields, None if one else mine, mine if one else None)
+            st.rerun()
+
+
+def put(chosen: list[Row], fields: dict, more: list[str] | None = None, tags: list[str] | None = None):
+    """Put these fields on every chosen run; tags take the place of a run's own, more come to them."""
+    for row in chosen:
+        on_it = shelf.read(row.run)
+        mine = on_it.tags if tags is None else tuple(tags)
+        try:
+            shelf.write(row.run, shelf.Shelf(**{**vars(on_it), "tags": (*mine, *(more or ())), **fields}))
+        except ValueError as error:
+            tell(str(error), "wrong")
+            return
+
+
+def delete(chosen: list[Row]):
+    gone = []
+    for row in chosen:
+        try:
+            gone.append(shelf.delete(row.run))
+        except ValueError as error:
+            tell(str(error), "wrong")
+    st.session_state.runs_deleted, st.session_state.runs_moved = gone, True
+
+
+def bring_back(deleted: list[shelf.Trashed]):
+    for one in deleted:
+        try:
+            tell(t("{id} is back.", id=shelf.restore(one).id))
+        except ValueError as error:
+            tell(str(error), "wrong")
+    st.session_state.runs_deleted, st.session_state.runs_moved = [], True
+
+
+def trash():
+    there = shelf.trashed(store)
+    with st.expander(t("Trash ({count})", count=len(there)), icon=":material/delete:"):
+        if not there:
+            st.caption(t("The trash is empty."))
+            return
+        chosen = st.multiselect(
+            t("Deleted runs"), there, key="trash_chosen",
+            format_func=lambda one: f"{one.id}, {one.when:%Y-%m-%d %H:%M}",
+        )  # fmt: skip
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(t("Bring back"), icon=":material/undo:", key="trash_back", disabled=not chosen,
+                      on_click=bring_back, args=(chosen,))  # fmt: skip
+            sure = st.checkbox(t("I want them gone for good"), key="trash_sure")
+            st.button(t("Remove for good"), icon=":material/delete_forever:", key="trash_purge",
+                      disabled=not (chosen and sure), on_click=purge, args=(chosen,))  # fmt: skip
+
+
+def purge(chosen: list[shelf.Trashed]):
+    for one in chosen:
+        try:
+            shelf.purge(one)
+        except ValueError as error:
+            tell(str(error), "wrong")
+    st.session_state.trash_chosen, st.session_state.trash_sure = [], False
+
+
+def bring_in():
+    with st.expander(t("Import a run"), icon=":material/upload:"):
+        st.caption(
+            t("A zip that this page or the command share made. Nothing in it is run; ids are never overwritten.")
+        )
+        turn = st.session_state.setdefault("runs_turn", 0)  # another key empties the field
+        file = st.file_uploader(t("Zip of runs"), "zip", key=f"runs_zip_{turn}", max_upload_size=UPLOAD)
+        if file is not None:
+            try:
+                arrived = shelf.unpack(file, store)
+            except ValueError as error:
+                shared.explain(error)
+                return
+            st.session_state.runs_turn = turn + 1
+            tell(t("Imported: {names}", names=", ".join(run.id for run in arrived)))
+            st.rerun()
+
+
+page()

@@ -1,0 +1,442 @@
+"""Runs and groups of runs, held against one another: numbers, differences with intervals, curves, images. Numpy only.
+
+A member is a run, or all runs of one recipe that differ in trial and seed alone; its numbers are means over its runs,
+with sample standard deviations. Runs are comparable within a data set and a family of class lists. They are paired only
+where they share trials with the same classes and images: image by image where there is one run on either side, else
+trial by trial, or, on a single trial, seed by seed. What is not paired gets no interval.
+
+K known and U unknown test images, B resamples, G places of a grid. Shares lie between 0 and 1; a number that the images
+cannot give is nan.
+"""
+
+import functools
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cac_core import judge, metrics
+from cac_core.recipe import Recipe
+from cac_core.runs import SPLITS, Run
+from cac_core.scorers import Verdict, default_for, judge_of
+from cac_core.table import PER_RUN
+
+MEASURES = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept", "unknowns_caught")
+LOWER_IS_BETTER = ("fpr_at_95_knowns_kept",)
+MOST = 6  # members that a picture can hold
+LEVEL = 0.95
+GRID = np.linspace(0, 1, 201)
+RESAMPLES = 2000
+CHUNK = 1_000_000  # drawn images at a time, in a bootstrap
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What one score says about the validation knowns and the test images of a run.
+
+    split tells apart which images and classes were tested on: data set, family, trial, class lists and data digest.
+    labels, classes, index [N] are those of the test images, as in Outputs; theta keeps 95 % of the validation knowns.
+    """
+
+    id: str
+    seed: int
+    split: tuple
+    theta: float
+    test: Verdict
+    labels: np.ndarray
+    classes: np.ndarray
+    index: np.ndarray
+
+    @property
+    def field(self) -> tuple[str, str]:
+        """Data set and family: numbers of different fields are on different classes, and are never ranked together."""
+        dataset, family, trial, *_ = self.split
+        return dataset, family if family != "custom" else f"custom ({trial})"
+
+    def numbers(self) -> dict[str, float]:
+        """Each of MEASURES."""
+        return metrics.report(self.test, self.labels) | {"unknowns_caught": self._caught()}
+
+    def _caught(self) -> float:
+        unknown = self.labels < 0
+        return float((self.test.score[unknown] > self.theta).mean()) if unknown.any() else math.nan
+
+    @property
+    def decision(self) -> np.ndarray:
+        """[N] the class that an image is called, or -1 for unknown."""
+        return np.where(self.test.score > self.theta, -1, self.test.label)
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    runs: tuple[Scored, ...]
+
+    @property
+    def fields(self) -> set[tuple[str, str]]:
+        return {run.field for run in self.runs}
+
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Mean and sample standard deviation of each of MEASURES over the runs; a single run has no deviation, nan."""
+        numbers = [run.numbers() for run in self.runs]
+        columns = {name: [one[name] for one in numbers] for name in MEASURES}
+        return {name: (statistics.fmean(x), _sd(x)) for name, x in columns.items()}
+
+
+def _sd(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def scored(run: Run, scorer: str | None = None) -> Scored:
+    """Judge a run by a score at its defaults; None is the one that its method rejects by."""
+    train, validation, test = (run.outputs(split) for split in SPLITS)
+    judged, trial = judge_of(scorer or default_for(run.recipe.method), train), run.trial
+    split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
+    theta = metrics.theta_at(judge.KEPT, judged(validation).score)
+    return Scored(run.id, run.recipe.seed, split, theta, judged(test), test.labels, test.classes, test.index)
+
+
+Draw = Callable[[Scored], dict[str, np.ndarray]]
+
+# --- which runs belong together --------------------------------------------------------------------------------------
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Every choice of a recipe by name, the options of its method and its network among them."""
+    record = recipe.to_json()
+    return record | record.pop("hyper") | record.pop("trunk")
+
+
+def differing(recipe: Recipe) -> dict[str, Any]:
+    """What differs from the default recipe, but for the names that a table shows anyway."""
+    known = PER_RUN | {"dataset", "family", "method", "backbone"}
+    rest = {name: value for name, value in recipe.differences().items() if name not in known}
+    return rest | rest.pop("hyper", {}) | rest.pop("trunk", {})
+
+
+def grouped(chosen: list[Run], together: bool = True, titles: dict[str, str] | None = None) -> dict[str, list[Run]]:
+    """Runs by the name of their group: one recipe, whatever the trial and the seed; each alone where not together.
+
+    A name says the method, and what the groups differ in; a single run with a title of its own, by id, goes by that.
+    Raises ValueError where there are more groups than a picture can hold.
+    """
+    apart = [] if together else ["trial", "seed"]
+    groups: dict[str, list[tuple[Run, dict]]] = {}
+    for run in chosen:
+        said = {name: value for name, value in flat(run.recipe).items() if name not in PER_RUN or name in apart}
+        if run.recipe.family == "custom":
+            said["trial"] = run.recipe.trial
+        if file := run.record.get("imported_from"):  # <data set>_<trial>_<kind>.pth
+            said["weights"] = str(file).split("_")[-1]
+        groups.setdefault(repr(sorted(said.items())) + (run.id if not together else ""), []).append((run, said))
+    if len(groups) > MOST:
+        raise ValueError(f"These are {len(groups)} to compare; {MOST} at most fit into a picture. Choose fewer.")
+    recipes = [members[0][1] for members in groups.values()]
+    varied = [
+        name for name in dict.fromkeys(itertools.chain(*recipes)) if len({repr(r.get(name)) for r in recipes}) > 1
+    ]
+    named: dict[str, list[Run]] = {}
+    for members in groups.values():
+        run, said = members[0]
+        rest = [_words(name, said) for name in varied if name != "method" and (name in said or name not in PER_RUN)]
+        name = (titles or {}).get(run.id, "") if len(members) == 1 else ""
+        name = name or ", ".join([run.recipe.method, *rest])
+        named[name if name not in named else f"{name} ({run.id})"] = [one for one, _ in members]
+    return named
+
+
+def _words(name: str, said: dict[str, Any]) -> str:
+    value = str(said.get(name, "trained here" if name == "weights" else "default"))
+    return value if name in ("dataset", "family", "backbone") else f"{name.replace('_', ' ')} {value}"
+
+
+def differences_of_splits(members: list[Member]) -> list[str]:
+    """In what the members' splits differ, in words; empty where all were tested on the same ones."""
+    if len({frozenset(run.split for run in member.runs) for member in members}) < 2:
+        return []
+    names = ("data set", "family", "trial", "classes", "classes", "images")
+    parts = zip(*(run.split for member in members for run in member.runs), strict=True)
+    return list(dict.fromkeys(name for name, said in zip(names, parts, strict=True) if len(set(said)) > 1))
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+OTHER_FIELD = "their data sets or families of class lists differ"
+OTHER_TRIALS = "they share no trial with the same classes and images"
+TOO_FEW = "they share one trial alone, and not two seeds on it"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of one member less that of another, and its 95 % interval.
+
+    paired is "images", "trials" or "seeds", and pairs how many of them; where nothing is paired it is empty, the
+    interval is nan, and why says the reason.
+    """
+
+    one: str
+    other: str
+    measure: str
+    gap: float
+    low: float = math.nan
+    high: float = math.nan
+    paired: str = ""
+    pairs: int = 0
+    why: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def every_difference(members: list[Member]) -> list[Difference]:
+    """The differences of every two members; each run is resampled once."""
+    draw = functools.cache(resampled)
+    return [d for one, other in itertools.combinations(members, 2) for d in differences(one, other, draw)]
+
+
+def differences(one: Member, other: Member, draw: Draw | None = None) -> list[Difference]:
+    """Each of MEASURES of one less the other's, paired as far as they can be; see the module's first lines.
+
+    draw(run) gives the run's measures on resampled images, as `resampled` does.
+    """
+    shared = _shared(one, other)
+    if one.fields != other.fields or len(one.fields) > 1:
+        return _unpaired(one, other, OTHER_FIELD)
+    if not shared:
+        return _unpaired(one, other, OTHER_TRIALS)
+    if len(shared) == 1:
+        ((mine, theirs),) = shared
+        if len(mine) == len(theirs) == 1:
+            return _by_images(one.name, other.name, mine[0], theirs[0], draw or resampled)
+        seeds = [[run for run in side if run.seed in {r.seed for r in rest}] for side, rest in
+                 ((mine, theirs), (theirs, mine))]  # fmt: skip
+        if len({run.seed for run in seeds[0]}) < 2:
+            return _unpaired(one, other, TOO_FEW)
+        order = sorted({run.seed for run in seeds[0]})
+        shared = [tuple([run for run in side if run.seed == s] for side in seeds) for s in order]
+        return _by_blocks(one.name, other.name, shared, "seeds")
+    return _by_blocks(one.name, other.name, shared, "trials")
+
+
+def _shared(one: Member, other: Member) -> list[tuple[list[Scored], list[Scored]]]:
+    """For each split that both were tested on, by the same images, the runs of either."""
+    found = []
+    for split in dict.fromkeys(run.split for run in one.runs):
+        sides = tuple([run for run in member.runs if run.split == split] for member in (one, other))
+        if sides[1] and all(same_images(sides[0][0], run) for run in itertools.chain(*sides)):
+            found.append(sides)
+    return found
+
+
+def same_images(one: Scored, other: Scored) -> bool:
+    """Whether two runs were tested on the same images, with the same classes as known."""
+    alike = (np.array_equal(getattr(one, name), getattr(other, name)) for name in ("index", "classes", "labels"))
+    return one.split == other.split and all(alike)
+
+
+def _unpaired(one: Member, other: Member, why: str) -> list[Difference]:
+    mine, theirs = one.spread(), other.spread()
+    return [Difference(one.name, other.name, m, mine[m][0] - theirs[m][0], why=why) for m in MEASURES]
+
+
+def _by_blocks(one: str, other: str, blocks: list[tuple[list[Scored], list[Scored]]], paired: str) -> list[Difference]:
+    """The mean of the differences by block, and the t interval about it."""
+    from scipy.special import stdtrit
+
+    found = []
+    means = [[Member("", tuple(side)).spread() for side in block] for block in blocks]
+    for measure in MEASURES:
+        gaps = [mine[measure][0] - theirs[measure][0] for mine, theirs in means]
+        half = float(stdtrit(len(gaps) - 1, (1 + LEVEL) / 2)) * _sd(gaps) / math.sqrt(len(gaps))
+        middle = statistics.fmean(gaps)
+        found.append(Difference(one, other, measure, middle, middle - half, middle + half, paired, len(gaps)))
+    return found
+
+
+def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -> list[Difference]:
+    """DeLong's interval for the AUROC, the bootstrap's percentiles for what else there is."""
+    drawn = [draw(run) for run in (mine, theirs)]
+    numbers, found = (mine.numbers(), theirs.numbers()), []
+    for measure in MEASURES:
+        gap = numbers[0][measure] - numbers[1][measure]
+        if math.isnan(gap):
+            low = high = math.nan
+        elif measure == "auroc":
+            gap, low, high = metrics.delong_difference(mine.test, theirs.test, mine.labels, LEVEL)
+        else:
+            ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+            low, high = (float(x) for x in np.quantile(drawn[0][measure] - drawn[1][measure], ends))
+        found.append(Difference(one, other, measure, gap, low, high, "images", len(mine.labels)))
+    return found
+
+
+def resampled(run: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
+    """The measures but the AUROC [B], on as many test images drawn with replacement, knowns and unknowns apart.
+
+    The same seed draws the same images for every run that was tested on them, so that differences are paired. theta
+    stays as it is: what it owes to the validation images is not in the spread.
+    """
+    known = run.labels >= 0
+    right = (run.test.label == run.labels)[known]
+    k, u = run.test.score[known], run.test.score[~known]
+    by_known, by_unknown = np.argsort(k, kind="stable"), np.argsort(u, kind="stable")
+    k, u, right = k[by_known], u[by_unknown], right[by_known]
+    below, up_to = np.searchsorted(k, u, "left"), np.searchsorted(k, u, "right")  # knowns that score lower
+    reach = np.searchsorted(u, k, "right")  # unknowns accepted where theta is the score of a known
+    draw_known, draw_unknown = (np.random.default_rng([seed, side]) for side in (0, 1))
+    found: dict[str, list[np.ndarray]] = {name: [] for name in MEASURES if name != "auroc"}
+    for size in _chunks(resamples, len(k) + len(u)):
+        n = _times(draw_known, size, len(k)).take(by_known, 1)
+        m = _times(draw_unknown, size, len(u)).take(by_unknown, 1)
+        if len(k):
+            found["accuracy"].append((n * right).sum(1) / len(k))
+        if len(k) and len(u):
+            hits = np.pad(np.cumsum(n * right, 1, dtype=np.int32), ((0, 0), (1, 0)))
+            pairs = m * (hits.take(below, 1) + hits.take(up_to, 1))
+            found["oscr"].append(pairs.sum(1, dtype=np.int64) / (2 * len(k) * len(u)))
+            last = (np.cumsum(n, 1) >= judge.KEPT * len(k) - 1e-9).argmax(1)
+            accepted = np.pad(np.cumsum(m, 1), ((0, 0), (1, 0)))
+            found["fpr_at_95_knowns_kept"].append(accepted[np.arange(size), reach[last]] / len(u))
+        if len(u):
+            found["unknowns_caught"].append((m * (u > run.theta)).sum(1) / len(u))
+    return {name: np.concatenate(parts) if parts else np.full(resamples, math.nan) for name, parts in found.items()}
+
+
+def _chunks(resamples: int, width: int) -> Iterable[int]:
+    step = max(1, CHUNK // max(width, 1))
+    return (min(step, resamples - start) for start in range(0, resamples, step))
+
+
+def _times(rng: np.random.Generator, size: int, n: int) -> np.ndarray:
+    """[size, n] how often each of n images is among n drawn."""
+    drawn = rng.integers(0, n, (size, n)) if n else np.zeros((size, 0), int)
+    counts = np.bincount((drawn + n * np.arange(size)[:, None]).ravel(), minlength=size * n)
+    return counts.reshape(size, n).astype(np.int32)
+
+
+BETTER = {
+    "auroc": "{better} has an AUROC {points} points above that of {worse} ({low} to {high}).",
+    "accuracy": "{better} names {points} points more of the knowns right than {worse} ({low} to {high}).",
+    "oscr": "{better} has an OSCR {points} points above that of {worse} ({low} to {high}).",
+    "fpr_at_95_knowns_kept": "{better} accepts {points} points fewer unknowns than {worse} where 95 % of the test "
+    "knowns are kept ({low} to {high}).",
+    "unknowns_caught": "{better} catches {points} points more unknowns than {worse} at 95 % of knowns kept "
+    "({low} to {high}).",
+}  # fmt: skip
+ALIKE = {
+    "auroc": "AUROC: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",
+    "accuracy": "Accuracy: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",
+    "oscr": "OSCR: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",
+    "fpr_at_95_knowns_kept": "Unknowns accepted where 95 % of the test knowns are kept: no difference for sure between "
+    "{one} and {other} ({gap} points, {low} to {high}).",
+    "unknowns_caught": "Unknowns caught at 95 % of knowns kept: no difference for sure between {one} and {other} "
+    "({gap} points, {low} to {high}).",
+}  # fmt: skip
+
+
+SAME = {
+    "auroc": "AUROC: {one} and {other} are exactly the same.",
+    "accuracy": "Accuracy: {one} and {other} are exactly the same.",
+    "oscr": "OSCR: {one} and {other} are exactly the same.",
+    "fpr_at_95_knowns_kept": "Unknowns accepted where 95 % of the test knowns are kept: {one} and {other} are exactly "
+    "the same.",
+    "unknowns_caught": "Unknowns caught at 95 % of knowns kept: {one} and {other} are exactly the same.",
+}
+
+
+def said(difference: Difference) -> tuple[str, dict[str, str]]:
+    """A phrase, and the values of its {names}; in percentage points. The better one comes first where one is."""
+    d = difference
+    if d.why:
+        return "{one} and {other} cannot be paired: {why}.", {"one": d.one, "other": d.other, "why": d.why}
+    if math.isnan(d.gap):
+        return "{one} and {other}: the images do not give this number.", {"one": d.one, "other": d.other}
+    if d.gap == d.low == d.high == 0:
+        return SAME[d.measure], {"one": d.one, "other": d.other}
+    if not d.sure:
+        values = {"gap": f"{100 * d.gap:+.1f}", "low": f"{100 * d.low:+.1f}", "high": f"{100 * d.high:+.1f}"}
+        return ALIKE[d.measure], {"one": d.one, "other": d.other, **values}
+    low, high = sorted((abs(d.low), abs(d.high)))
+    first = (d.low > 0) != (d.measure in LOWER_IS_BETTER)
+    better, worse = (d.one, d.other) if first else (d.other, d.one)
+    values = {"points": f"{100 * abs(d.gap):.1f}", "low": f"{100 * low:.1f}", "high": f"{100 * high:.1f}"}
+    return BETTER[d.measure], {"better": better, "worse": worse, **values}
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean and standard deviation [G] of a curve over the runs of a member, at the places of GRID; one run has sd 0."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def roc_band(member: Member) -> Band | None:
+    """Unknowns caught against knowns rejected, averaged vertically (Fawcett, Pattern Recognition Letters 2006)."""
+
+    def line(run: Scored) -> np.ndarray:
+        curve = metrics.roc(run.test, run.labels)
+        return np.interp(GRID, curve["rejected_knowns"], curve["caught_unknowns"])
+
+    return _band(member, line)
+
+
+def oscr_band(member: Member) -> Band | None:
+    """Knowns accepted and right against unknowns accepted, averaged vertically."""
+
+    def line(run: Scored) -> np.ndarray:
+        known = run.labels >= 0
+        right = run.test.label[known] == run.labels[known]
+        curve = metrics.Curve(run.test.score[known], run.test.score[~known], right)
+        return np.interp(GRID, np.r_[0, curve.accepted] / curve.n_unknown, np.r_[0, curve.right] / curve.n_known)
+
+    return _band(member, line)
+
+
+def _band(member: Member, line: Callable[[Scored], np.ndarray]) -> Band | None:
+    """None where some run has no known or no unknown test image."""
+    if not all((run.labels < 0).any() and (run.labels >= 0).any() for run in member.runs):
+        return None
+    lines = np.stack([line(run) for run in member.runs])
+    return Band(lines.mean(0), lines.std(0, ddof=1) if len(lines) > 1 else np.zeros(len(GRID)))
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Where two runs on the same test images decide differently: rows [M] of the test outputs, and both decisions [M].
+
+    Decisions and truth [M] are labels, -1 for unknown.
+    """
+
+    rows: np.ndarray
+    one: np.ndarray
+    other: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def one_right(self) -> np.ndarray:
+        return self.one == self.truth
+
+    @property
+    def other_right(self) -> np.ndarray:
+        return self.other == self.truth
+
+
+def disagreement(one: Scored, other: Scored) -> Disagreement:
+    """Each at the theta that keeps 95 % of its validation knowns. Raises ValueError for other test images."""
+    if not same_images(one, other):
+        raise ValueError(f"{one.id} and {other.id} were not tested on the same images, so no image has two decisions.")
+    rows = np.flatnonzero(one.decision != other.decision)
+    return Disagreement(rows, one.decision[rows], other.decision[rows], one.labels[rows])

@@ -1,0 +1,134 @@
+"""Results, as people use them: select two runs, compare them, take the report along; delete a run and bring it back."""
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cac_core import compare, runs
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def pair(trained):
+    """The trained run, and a twin of another method, which is judged by another score and so decides differently."""
+    _, run = trained
+    other = runs.Run(run.path.parent / "results-twin")
+    shutil.copytree(run.path, other.path)
+    record = json.loads((other.path / "recipe.json").read_text("utf-8"))
+    record["recipe"] |= {"seed": 7, "method": "cross_entropy"}
+    runs.write_json(other.path / "recipe.json", record)
+    yield run, other
+    shutil.rmtree(other.path, ignore_errors=True)
+
+
+def tick(page, *rows: int):
+    """The checkboxes of rows of the table; it is a canvas."""
+    box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
+    for row in rows:
+        page.mouse.click(box["x"] + 16, box["y"] + 35 * (row + 1) + 17)
+        page.wait_for_timeout(400)
+
+
+def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_path):
+    page.goto(f"{server}/runs")
+    page.get_by_text("2 runs, 0 selected").wait_for()
+    tick(page, 0, 1)
+    page.get_by_text("2 runs, 2 selected").wait_for()
+    page.get_by_role("link", name="Compare 2 runs").click()
+    page.get_by_role("heading", name="Differences").wait_for()
+    assert all(f"{run.id}" in page.url for run in pair)
+    members = [compare.Member(run.recipe.method, (compare.scored(run),)) for run in pair]
+    phrases = [words.format(**values) for words, values in map(compare.said, compare.differences(*members))]
+    for phrase in phrases:
+        page.get_by_text(phrase, exact=True).wait_for()
+    page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report (HTML)").click()
+    report = tmp_path / "report.html"
+    shutil.copy(download.value.path(), report)
+    said = report.read_text("utf-8")
+    assert all(f": {run.id}</h3>" in said for run in pair)
+    page.wait_for_timeout(500)
+    asked = []
+    page.context.on("request", lambda request: asked.append(request.url))
+    page.goto(report.as_uri())  # without a server
+    page.locator(".plotly-graph-div .trace").first.wait_for(state="attached")
+    assert page.locator(".plotly-graph-div").count() == 2
+    assert page.locator("li").all_inner_texts() == phrases
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+def test_a_link_compares_and_its_tables_are_exported(page, server, pair):
+    page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
+    page.get_by_role("heading", name="Differences").wait_for()
+    page.wait_for_timeout(800)
+    for name, head in (("CSV", "data set,family,member"), ("LaTeX table", "% digits, osrci")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        assert Path(download.value.path()).read_text("utf-8").startswith(head)
+
+
+@pytest.mark.parametrize("kind, begins", [("PNG", b"\x89PNG"), ("SVG", b"<svg")])
+def test_a_picture_is_saved(page, server, pair, kind, begins):
+    page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
+    page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
+    page.get_by_role("radio", name=kind).click()
+    page.wait_for_timeout(1500)
+    chart = page.locator("[data-testid=stEChartsChart]").first
+    chart.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    box = chart.bounding_box()
+    with page.expect_download() as download:
+        page.mouse.click(box["x"] + 24, box["y"] + box["height"] - 25)
+    assert Path(download.value.path()).read_bytes().startswith(begins)
+
+
+def test_a_deleted_run_comes_back(page, server, pair):
+    _, other = pair
+    page.goto(f"{server}/runs")
+    page.get_by_text("2 runs, 0 selected").wait_for()
+    tick(page, 1)
+    page.get_by_role("button", name="Delete 1").click()
+    page.get_by_text("Deleted: results-twin").wait_for()
+    assert not other.path.exists()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("results-twin is back").wait_for()
+    assert other.written
+
+
+def test_runs_go_out_as_a_zip_and_come_in_again(page, server, pair):
+    page.goto(f"{server}/runs")
+    page.get_by_text("2 runs, 0 selected").wait_for()
+    tick(page, 0, 1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).click()
+    file = Path(download.value.path())
+    with zipfile.ZipFile(file) as packed:
+        assert {name.partition("/")[0] for name in packed.namelist()} == {run.id for run in pair}
+    page.get_by_text("Import a run").click()
+    content = {"name": "runs.zip", "mimeType": "application/zip", "buffer": file.read_bytes()}
+    page.set_input_files("input[type=file]", content)
+    page.get_by_text("4 runs, 0 selected").wait_for()
+    for run in pair:
+        copy = run.path.with_name(f"{run.id}-2")
+        assert copy.is_dir()
+        shutil.rmtree(copy)
+
+
+def test_a_title_is_given_in_the_browser(page, server, pair):
+    page.goto(f"{server}/runs")
+    page.get_by_text("2 runs, 0 selected").wait_for()
+    tick(page, 1)
+    page.get_by_role("button", name="Describe").click()
+    page.get_by_label("Title").fill("<b>Zwilling</b> 双胞胎")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("2 runs, 0 selected").or_(page.get_by_text("2 runs, 1 selected")).wait_for()
+    page.wait_for_timeout(500)
+    page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
+    page.get_by_text("<b>Zwilling</b> 双胞胎").first.wait_for()
+    (pair[1].path / "shelf.json").unlink()

@@ -1,0 +1,430 @@
+"""The pages Runs and Compare with every kind of store: right numbers, plain words, nothing lost."""
+
+import csv
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import charts, results
+from cac_core import compare, judge, runs, shelf
+from cac_core.runs import Run
+from cac_core.shelf import Shelf
+
+HERE = Path(__file__).parent.parent
+RUNS, COMPARE = "app/runs_page.py", "app/compare.py"
+WILD = "<img src=x onerror=alert(1)> *a* | $x$ & 50 % _b_"
+
+
+@pytest.fixture
+def full(make_run):
+    """full("name", method=..., split=...): a run with a report, two epochs of events, and a published trial."""
+
+    def make(name: str, trial: str = "0", seed: int = 0, split: dict | None = None, **kind) -> Run:
+        run = make_run(name, **kind)
+        record = json.loads((run.path / "recipe.json").read_text())
+        record["recipe"] |= {"family": "osrci", "trial": trial, "seed": seed, "known": [], "unknown": []}
+        record["recipe"] |= split or {}
+        record["classes"]["known"] = [int(trial) + c for c in range(4)]
+        record["classes"]["unknown"] = [8, 9]
+        runs.write_json(run.path / "recipe.json", record | {"versions": {"torch": "2.11.0"}})
+        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+        for epoch, accuracy in enumerate((0.9, 0.8), 1):
+            said = {"kind": "epoch", "epoch": epoch, "validation": {"accuracy": accuracy, "total": 1 / epoch}}
+            runs.append(run.path / "events.jsonl", said)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def app(store, monkeypatch, tmp_path):
+    """app(page, **query) opens a page over the store."""
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
+    monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
+
+    def open_page(page: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+        for key, value in query.items():
+            at.query_params[key] = value
+        return fine(at.switch_page(page).run())
+
+    return open_page
+
+
+def fine(at: AppTest) -> AppTest:
+    assert not at.exception, [e.value for e in at.exception]
+    assert len(at.title) == 1
+    return at
+
+
+def text(at: AppTest) -> str:
+    parts = [
+        *at.title,
+        *at.markdown,
+        *at.caption,
+        *at.info,
+        *at.warning,
+        *at.error,
+        *at.success,
+        *at.code,
+        *at.subheader,
+    ]
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def listed(at: AppTest) -> list[str]:
+    return at.dataframe[0].value["Id"].tolist()
+
+
+def select(at: AppTest, *ids: str) -> AppTest:
+    """Select runs in the table, as its checkboxes do."""
+    shown = listed(at)
+    places = [shown.index(name) for name in ids]
+    at.session_state[f"runs_table_{hash(tuple(shown))}"] = {"selection": {"rows": places, "columns": [], "cells": []}}
+    return fine(at.run())
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_runs_both_pages_say_what_to_do(app):
+    at = app(RUNS)
+    assert "cac_core train" in text(at) and not at.error
+    at = app(COMPARE, ids="a,b")
+    assert "Choose at least two runs" in text(at) and "Not among the runs with results: a and b" in text(at)
+
+
+def test_the_table_says_what_the_files_say(app, full):
+    run = full("one")
+    shelf.write(run, Shelf("My title", "", ("tag",)))
+    (row,) = app(RUNS).dataframe[0].value.to_dict("records")
+    report = judge.report(run)
+    for title, name in {"AUROC": "auroc", "Accuracy": "accuracy", "OSCR": "oscr"}.items():
+        assert row[title] == pytest.approx(100 * report[name])
+    assert (row["Run"], row["Id"], row["State"], row["Trial"]) == ("My title", "one", "finished", "0")
+    assert (row["Best validation"], row["Last"], list(row["Tags"])) == (90, 80, ["tag"])
+
+
+@pytest.mark.parametrize("torn", ['{"recipe": ', "[]", '{"recipe": {}, "classes": {}, "prepare": {}}', None])
+def test_a_broken_run_is_listed_as_such(app, full, store, torn):
+    full("one")
+    (store / "broken").mkdir(parents=True)
+    if torn is not None:
+        (store / "broken" / "recipe.json").write_text(torn)
+    at = app(RUNS)
+    table = at.dataframe[0].value
+    assert dict(zip(table["Id"], table["State"], strict=True)) == {"broken": "broken", "one": "finished"}
+    assert "recipe.json" in text(at) and not at.error
+    at = select(at, "broken", "one")
+    assert {b.label for b in at.button} >= {"Delete 2"}
+    assert "broken" not in app(COMPARE).multiselect(key="compare_ids").options
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", '{"scorers": []}', '{"scorers": {"gamma": 3}}',
+                                    '{"default": ["x"], "scorers": {}}',
+                                    '{"default": "gamma", "scorers": {"gamma": {"auroc": "high"}}}'])  # fmt: skip
+def test_a_damaged_report_or_log_leaves_the_rest_of_the_row(app, full, report):
+    run = full("one")
+    (run.path / "report.json").write_text(report)
+    (run.path / "events.jsonl").write_text('{"kind": "epoch", "epoch": 1, "validation": 3}\n{"kind": "ep')
+    (row,) = app(RUNS).dataframe[0].value.to_dict("records")
+    assert np.isnan(row["AUROC"] if row["AUROC"] is not None else np.nan) and row["Method"] == "cac"
+
+
+def test_what_is_said_of_seconds_leaves_pauses_out():
+    def epochs(*times):
+        return [{"time": t} for t in times]
+
+    assert results.seconds_trained(epochs(10, 12, 14, 16)) == 8
+    assert results.seconds_trained(epochs(10, 12, 14, 5014, 5016)) == 10  # went on after a night
+    assert results.seconds_trained(epochs(10)) is None and results.seconds_trained([{}, {"time": "x"}]) is None
+
+
+def test_rows_are_read_again_only_where_a_file_changed(full, store, monkeypatch):
+    run, other = full("one"), full("two")
+    results.rows(store)
+    read = []
+    monkeypatch.setattr(Run, "events", lambda self, real=Run.events: read.append(self.id) or real(self))
+    results.rows(store)
+    assert read == []
+    runs.append(run.path / "events.jsonl", {"kind": "epoch", "epoch": 3, "validation": {"accuracy": 0.99}})
+    assert {row.run.id: row.best for row in results.rows(store)} == {"one": 0.99, "two": 0.9} and read == ["one"]
+    shelf.write(other, Shelf("new"))
+    assert [row.name for row in results.rows(store)] == ["one", "new"] and read == ["one", "two"]
+    shelf.delete(run)
+    assert [row.run.id for row in results.rows(store)] == ["two"]
+
+
+def test_a_process_that_is_gone_is_seen_without_a_file_changing(full, store):
+    run = full("one")
+    now = runs.process_now()
+    runs.write_json(run.path / "status.json", {"state": "running", **now})
+    assert results.rows(store)[0].state == "running"
+    gone = {"state": "running", "host": now["host"], "pid": 2**22 + 1, "process_started": 0}
+    status = (run.path / "status.json").stat()
+    runs.write_json(run.path / "status.json", gone)
+    os.utime(run.path / "status.json", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert results.rows(store)[0].state == "lost"
+
+
+def test_filters(app, full):
+    shelf.write(full("a"), Shelf("Ünïque", "about ducks", ("x",)))
+    full("b", method="cross_entropy")
+    shelf.write(full("c"), Shelf(archived=True))
+    at = app(RUNS)
+    assert listed(at) == ["a", "b"]
+    at = fine(at.toggle(key="runs_archived").set_value(True).run())
+    assert listed(at) == ["a", "b", "c"]
+    for key, value, expected in (
+        ("runs_method", ["cross_entropy"], ["b"]), ("runs_tag", ["x"], ["a"]),
+        ("runs_state", ["finished"], ["a", "b", "c"]), ("runs_dataset", [], ["a", "b", "c"]),
+    ):  # fmt: skip
+        fine(at.multiselect(key=key).set_value(value).run())
+        assert listed(at) == expected
+        at.multiselect(key=key).set_value([]).run()
+    assert listed(fine(at.text_input(key="runs_text").set_value("DUCKS ünïque").run())) == ["a"]
+    at = fine(at.text_input(key="runs_text").set_value("nothing like it").run())
+    assert not at.dataframe and "No run fits" in text(at)
+
+
+def test_titles_tags_and_notes(app, full, store):
+    run = full("one")
+    at = select(app(RUNS), "one")
+    at.text_input[1].set_value(WILD)
+    at.text_area[0].set_value("line\nline")
+    at = fine(next(b for b in at.button if b.label == "Save").click().run())
+    assert shelf.read(run) == Shelf(WILD, "line\nline") and at.dataframe[0].value["Run"][0] == WILD
+    assert not any("onerror" in e.value and "\\<" not in e.value for e in (*at.markdown, *at.caption))
+
+
+def test_several_runs_are_archived_deleted_and_brought_back(app, full, store):
+    made = [full(name) for name in "abc"]
+    at = select(app(RUNS), "a", "b")
+    at = fine(at.button(key="runs_archive").click().run())
+    assert [shelf.read(run).archived for run in made] == [True, True, False] and listed(at) == ["c"]
+    at = fine(at.toggle(key="runs_archived").set_value(True).run())
+    at = fine(select(at, "a", "c").button(key="runs_delete").click().run())
+    assert listed(at) == ["b"] and "Deleted: a and c" in text(at) and at.selectbox(key="run").options == ["b"]
+    at = fine(at.button(key="undo_delete").click().run())
+    assert listed(at) == ["a", "b", "c"] and not shelf.trashed(store)
+    assert shelf.read(made[0]).archived
+
+
+def test_a_run_at_work_is_not_deleted_and_the_others_are(app, full, store):
+    run = full("a")
+    full("b")
+    runs.write_json(run.path / "status.json", {"state": "running", **runs.process_now()})
+    at = fine(select(app(RUNS), "a", "b").button(key="runs_delete").click().run())
+    assert "A process works on a" in text(at) and listed(at) == ["a"]
+
+
+def test_the_trash_gives_back_and_removes(app, full, store):
+    gone = [shelf.delete(full(name)) for name in "ab"]
+    full("c")
+    at = app(RUNS)
+    at = fine(at.multiselect(key="trash_chosen").set_value([gone[0]]).run())
+    assert at.button(key="trash_purge").disabled
+    at = fine(at.button(key="trash_back").click().run())
+    assert listed(at) == ["a", "c"]
+    at = fine(at.multiselect(key="trash_chosen").set_value(shelf.trashed(store)).run())
+    at = fine(at.checkbox(key="trash_sure").set_value(True).run())
+    fine(at.button(key="trash_purge").click().run())
+    assert shelf.trashed(store) == [] and not gone[1].path.exists()
+
+
+def test_a_zip_is_imported_and_a_wrong_one_explained(app, full, store):
+    file = io.BytesIO()
+    shelf.pack([full("a")], file)
+    at = app(RUNS)
+    at = fine(at.file_uploader[0].upload("runs.zip", file.getvalue(), "application/zip").run())
+    assert listed(at) == ["a", "a-2"] and "Imported: a-2" in text(at)
+    bad = io.BytesIO()
+    with zipfile.ZipFile(bad, "w") as packed:
+        packed.writestr("../evil", "x")
+    at = fine(at.file_uploader[0].upload("bad.zip", bad.getvalue(), "application/zip").run())
+    assert "no file of a run" in text(at) and listed(at) == ["a", "a-2"]
+
+
+def test_in_a_show_nothing_can_be_changed(app, full, monkeypatch):
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    full("a")
+    full("b")
+    at = select(app(RUNS), "a", "b")
+    assert "nothing can be changed" in text(at) and not at.file_uploader
+    assert not {"Delete 2", "Archive", "Save"} & {b.label for b in at.button}
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+def differing_runs(full) -> list[Run]:
+    """Two runs on the same images that decide differently."""
+    return [full("a"), full("b", method="cross_entropy")]
+
+
+def test_one_run_is_not_a_comparison(app, full):
+    full("a")
+    at = app(COMPARE, ids="a")
+    assert "Choose at least two runs" in text(at) and not at.error and not at.warning
+
+
+def test_two_runs_on_the_same_images(app, full):
+    made = [compare.scored(run) for run in differing_runs(full)]
+    at = app(COMPARE, ids="a,b")
+    assert not at.error and not at.warning
+    said = text(at)
+    (table,) = at.table
+    ranked = sorted(made, key=lambda run: -run.numbers()["auroc"])
+    assert table.value["AUROC"].tolist() == [f"{100 * run.numbers()['auroc']:.1f}" for run in ranked]
+    named = [compare.Member(name, (run,)) for name, run in zip(("cac", "cross_entropy"), made, strict=True)]
+    for difference in compare.differences(*named):
+        phrase, values = compare.said(difference)
+        assert phrase.format(**values) in said
+    count = len(compare.disagreement(*made).rows)
+    assert f"about **{count}** of {len(made[0].labels)} test images" in said
+    assert len(at.get("image")) == count
+
+
+def test_without_the_images_what_was_decided_is_still_said(app, full):
+    for run in (made := differing_runs(full)):
+        record = json.loads((run.path / "recipe.json").read_text())
+        runs.write_json(run.path / "recipe.json", record | {"data": "0123456789abcdef"})
+    at = app(COMPARE, ids="a,b")
+    assert not at.error and "cannot be shown here" in text(at) and not at.get("image")
+    found = compare.disagreement(*map(compare.scored, made))
+    assert len(at.dataframe[0].value) == len(found.rows)
+
+
+def test_two_runs_of_different_splits_stand_side_by_side(app, full):
+    full("a")
+    full("b", trial="1")
+    at = fine(app(COMPARE, ids="a,b").toggle(key="compare_together").set_value(False).run())
+    assert "different splits: trial, classes" in text(at) and "cannot be paired: they share no trial" in text(at)
+    assert "No two of these runs were tested on the same images" in text(at) and len(at.table) == 1
+
+
+def test_families_are_never_ranked_together(app, full):
+    full("a")
+    full("b", split={"family": "cac"})
+    full("c", split={"dataset": "other"})
+    at = app(COMPARE, ids="a,b,c")
+    assert [len(table.value) for table in at.table] == [1, 1, 1]
+    assert {s.value.replace("\\", "") for s in at.subheader} >= {"digits, osrci", "digits, cac", "other, osrci"}
+    assert "data sets or families of class lists differ" in text(at) and "has an AUROC" not in text(at)
+
+
+def test_groups_are_means_over_their_trials(app, full):
+    ids = [full(f"{method[:2]}{trial}", trial=str(trial), method=method).id
+           for method in ("cac", "cross_entropy") for trial in range(3)]  # fmt: skip
+    at = app(COMPARE, ids=",".join(ids))
+    (table,) = at.table
+    assert table.value["runs"].tolist() == ["3", "3"] and all("±" in cell for cell in table.value["OSCR"])
+    assert "Paired over 3 trials" in text(at) and not at.warning
+    at = fine(at.toggle(key="compare_together").set_value(False).run())
+    assert len(at.table[0].value) == 6
+
+
+def test_too_many_members_are_refused_in_words(app, full):
+    ids = [full(f"r{n}", seed=n).id for n in range(7)]
+    at = fine(app(COMPARE, ids=",".join(ids)).toggle(key="compare_together").set_value(False).run())
+    assert "6 at most fit" in text(at)
+    assert "6 at most" not in text(fine(at.toggle(key="compare_together").set_value(True).run()))
+
+
+def test_runs_without_unknowns_have_no_curves_and_no_trouble(app, full):
+    full("a", unknown=0)
+    full("b", unknown=0, method="cross_entropy")
+    at = app(COMPARE, ids="a,b")
+    assert not at.error and "there is no curve" in text(at)
+
+
+@pytest.mark.parametrize("ids", ["<b>x</b>,a", ",,,", "a,a,a", "../a,b", "a" * 5000])
+def test_nonsense_in_the_address_is_passed_over(app, full, ids):
+    full("a")
+    full("b", method="cross_entropy")
+    at = app(COMPARE, ids=ids)
+    assert not at.error and set(at.multiselect(key="compare_ids").value) <= {"a", "b"}
+
+
+def test_what_is_chosen_on_the_page_stays_whatever_the_address_said(app, full):
+    for name in "abc":
+        full(name, method="cac" if name == "a" else "cross_entropy", seed=ord(name))
+    at = app(COMPARE, ids="a,b")
+    at = fine(at.multiselect(key="compare_ids").set_value(["a", "c"]).run())
+    assert at.multiselect(key="compare_ids").value == ["a", "c"]
+    assert fine(at.run()).multiselect(key="compare_ids").value == ["a", "c"]
+
+
+def test_outputs_that_break_while_one_looks_are_explained(app, full):
+    runs_ = differing_runs(full)
+    (runs_[1].path / "outputs" / "test.npz").write_bytes(b"nothing")
+    at = app(COMPARE, ids="a,b")
+    assert len(at.error) == 1 and "is damaged" in text(at)
+
+
+# --- exports ---------------------------------------------------------------------------------------------------------
+
+
+def compared(full, title: str = "") -> tuple[dict, list[compare.Member], list[compare.Difference]]:
+    a, b = differing_runs(full)
+    groups = compare.grouped([a, b], titles={"a": title})
+    members = [compare.Member(name, tuple(map(compare.scored, group))) for name, group in groups.items()]
+    return groups, members, compare.every_difference(members)
+
+
+def test_csv_holds_the_numbers_and_no_formula(full):
+    _, members, _ = compared(full, "=HYPERLINK(1)")
+    lines = list(csv.DictReader(io.StringIO(results.as_csv(members))))
+    assert {line["member"] for line in lines} == {"'=HYPERLINK(1)", "cross_entropy"}
+    for line in lines:
+        member = next(m for m in members if m.name == line["member"].lstrip("'"))
+        for name, (mean, _) in member.spread().items():
+            assert float(line[f"{name} mean"]) == pytest.approx(mean, abs=1e-6) and line[f"{name} sd"] == ""
+
+
+def test_latex_escapes_names_and_marks_the_best(full):
+    _, members, _ = compared(full, WILD)
+    said = results.as_latex(members)
+    assert r"\textless{}img" in said and r"50 \% \_b\_" in said and r"\$x\$ \& " in said
+    assert said.count(r"\begin{tabular}") == said.count(r"\end{tabular}") == 1
+    best = max(m.spread()["auroc"][0] for m in members)
+    assert rf"$\mathbf{{{100 * best:.1f}}}$" in said
+    low = min(m.spread()["fpr_at_95_knowns_kept"][0] for m in members)
+    assert rf"$\mathbf{{{100 * low:.1f}}}$" in said
+    for line in said.splitlines():
+        assert not line.endswith(r"\\") or line.count(" & ") == 6
+
+
+def test_the_report_stands_alone_and_every_name_in_it_is_text(full, monkeypatch):
+    monkeypatch.setattr("app.words.language", lambda: "en")
+    groups, members, found = compared(full, f"</script>{WILD}")
+    page = results.as_html(groups, members, found, None)
+    assert "onerror=alert(1)>" not in page and page.count("<img") == page.count("<img src=\\") == 0
+    assert not re.search(r"<(script|link)[^>]+src=|<link", page) and page.count("plotly-graph-div") == 2
+    assert len(page) > 1_000_000  # Plotly's own program is in it
+    for difference in found:
+        phrase, values = compare.said(difference)
+        assert results.html.escape(phrase.format(**values)) in page
+    for run in ("a", "b"):
+        assert f": {run}</h3>" in page
+    assert "&quot;torch&quot;: &quot;2.11.0&quot;" in page
+    for member in members:
+        assert f"<td>{100 * member.spread()['auroc'][0]:.1f}</td>" in page
+
+
+def test_bands_are_drawn_around_the_means():
+    band = compare.Band(np.linspace(0.1, 0.99, len(compare.GRID)), np.full(len(compare.GRID), 0.05))
+    alone = compare.Band(band.mean, np.zeros(len(compare.GRID)))
+    spec = results.bands({"a": band, "b": alone}, "x", "y", "file", charts.LIGHT)
+    low, height, mean, single = (np.array(series["data"]) for series in spec["series"])
+    assert low == pytest.approx(100 * band.mean - 5, abs=0.02) and mean == pytest.approx(100 * band.mean, abs=0.01)
+    assert (low + height).max() == pytest.approx(100, abs=0.02) and single == pytest.approx(mean)
+    assert spec["legend"]["data"] == ["a", "b"]
+    json.dumps(spec, allow_nan=False)
