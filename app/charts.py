@@ -503,67 +503,6 @@ def histogram(
 RIGHT, WRONG, NEVER = "known, nearest class right", "known, nearest class wrong", "never seen"
 
 
-def roc(curve: dict[str, np.ndarray], here: tuple[float, float], palette: Palette) -> dict[str, Any]:
-    """Unknowns caught against knowns rejected, for every theta, and where this one is."""
-    places = np.stack([curve["rejected_knowns"], curve["caught_unknowns"]], 1)
-    if len(places) > 1000:
-        places = places[np.unique(np.linspace(0, len(places) - 1, 1000).astype(int))]
-    shares = {"type": "value", "min": 0, "max": 100, "nameLocation": "middle", "axisLabel": {"formatter": "{value} %"}}
-    return {
-        "animation": False,
-        "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
-        "grid": {"top": 20, "bottom": 52, "left": 66, "right": 20, **EXACT},
-        "xAxis": shares | {"name": t("knowns rejected"), "nameGap": 30},
-        "yAxis": shares | {"name": t("unknowns caught"), "nameGap": 48},
-        "series": [
-            {"type": "line", "symbol": "none", "silent": True, "lineStyle": {"color": palette.faint, "type": "dashed"},
-             "data": [[0, 0], [100, 100]]},
-            {"type": "line", "symbol": "none", "silent": True, "lineStyle": {"color": palette.known[0], "width": 2.5},
-             "areaStyle": {"color": palette.known[0], "opacity": 0.1},
-             "data": [[round(float(x) * 100, 2), round(float(y) * 100, 2)] for x, y in places]},
-            {"type": "scatter", "symbol": "circle", "symbolSize": 15, "z": 5,
-             "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 2},
-             "label": {"show": True, "formatter": "this θ", "position": "right", "color": palette.text,
-                       "fontWeight": "bold", "distance": 8},
-             "data": [{"value": [here[0] * 100, here[1] * 100],
-                       "name": f"{percent(here[0])} of knowns rejected, {percent(here[1])} of unknowns caught"}]},
-        ],
-    }  # fmt: skip
-
-
-def confusion(table: np.ndarray, names: list[str], palette: Palette) -> dict[str, Any]:
-    """Counts [C + 1, C + 1]: truth down, decision across; the shade is the share of the row."""
-    titles = [*(_legend_name(n) for n in names), t("unknown")]
-    rows = [c for c in range(len(titles)) if table[c].sum()]
-    cells = []
-    for row in rows:
-        share = table[row] / table[row].sum()
-        for column in range(len(titles)):
-            dark = share[column] > 0.55
-            cells.append(
-                {"value": [column, rows.index(row), round(float(share[column]) * 100, 1)],
-                 "name": f"{table[row, column]} of {table[row].sum()} of {titles[row]} are called {titles[column]}",
-                 "label": {"show": bool(table[row, column]), "formatter": str(table[row, column]),
-                           "color": palette.surface if dark else palette.text}}
-            )  # fmt: skip
-    axis = {"type": "category", "axisTick": {"show": False}, "axisLine": {"show": False}, "splitArea": {"show": False},
-            "nameLocation": "middle"}  # fmt: skip
-    small = {"fontSize": 12 if len(titles) <= 12 else 10}
-    return {
-        "animation": False,
-        "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
-        "grid": {"top": 52 if len(titles) <= 8 else 76, "bottom": 12, "left": 92, "right": 12, **EXACT},
-        "xAxis": axis | {"data": titles, "position": "top", "name": "decision",
-                         "nameGap": 30 if len(titles) <= 8 else 54,
-                         "axisLabel": {**small, "interval": 0, "rotate": 0 if len(titles) <= 8 else 50}},
-        "yAxis": axis | {"data": [titles[r] for r in rows], "inverse": True, "name": "truth", "nameGap": 74,
-                         "axisLabel": {**small, "interval": 0}},
-        "visualMap": {"show": False, "min": 0, "max": 100, "dimension": 2,
-                      "inRange": {"color": [palette.surface, palette.strong]}},
-        "series": [{"type": "heatmap", "data": cells, "itemStyle": {"borderColor": palette.faint, "borderWidth": 1}}],
-    }  # fmt: skip
-
-
 def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Palette, name: str, log: bool):
     """One bar a class, the smallest first, against theta where it is on the same scale."""
     ordered = sorted(values.items(), key=lambda item: item[1])[:10]
