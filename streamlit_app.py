@@ -35,6 +35,11 @@ SECTIONS = {
         "sweep": Place("sweep.py", t("Sweep"), "grid_on", t("Does moving the image help?")),
         "try": Place("upload.py", t("Try an image"), "image_search", t("Try an image")),
     },
+    t("Train"): {
+        "data": Place("data_page.py", t("Data and trials"), "dataset", t("Data and trials"), of_run=False),
+        "new": Place("new_run.py", t("New run"), "add_circle", t("New run"), of_run=False),
+        "live": Place("live_runs.py", t("Live"), "monitoring", t("Live"), of_run=False),
+    },
     t("Results"): {
         "runs": Place("runs_page.py", t("Runs"), "table_rows", t("Runs"), of_run=False),
         "compare": Place("compare.py", t("Compare"), "compare_arrows", t("Compare"), of_run=False),

@@ -1,0 +1,410 @@
+"""Data and trials: what is here, what can be downloaded, which classes are known, and images of one's own."""
+
+import io
+
+import numpy as np
+import streamlit as st
+
+from app import shared, training
+from app.words import t
+from cac_core import data, own_data
+from cac_core.data import Trial
+
+CLASSES = 24  # classes whose images are shown
+PARTS = {"known": "Known", "unknown": "Unknown", "out": "Left out"}
+VIEWS = {"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"}
+
+st.markdown(
+    t(
+        "A **data set** is images in classes. A **trial** says which of its classes the network learns, and which it "
+        "never sees until it is tested: those are the unknowns that it should reject."
+    )
+)
+view = st.segmented_control(
+    t("Show"), list(VIEWS), default="sets", required=True, format_func=lambda v: t(VIEWS[v]), key="data_view",
+    persist_state="session", label_visibility="collapsed",
+)  # fmt: skip
+
+
+# --- data sets -------------------------------------------------------------------------------------------------------
+
+
+def sets():
+    every = training.shelves(str(training.root()))
+    st.caption(t("Looked for under {root}", root=shared.plain(str(training.root()))))
+    busy = {shelf.name: job for shelf in every if (job := training.fetching(shelf.name))}
+    if busy:
+        active = any(training.going(job) for job in busy.values())
+        st.fragment(downloads, run_every="2s" if active else None, key="downloads")(list(busy))
+    with st.container(horizontal=True, gap="small", key="shelves"):
+        for shelf in every:
+            with st.container(border=True, width=310, height="stretch"):
+                card(shelf, busy)
+    if st.button(t("Look again"), icon=":material/refresh:", help=t("Reads the data folder anew.")):
+        training.shelves.clear()
+        st.rerun()
+    here = [shelf.name for shelf in every if not shelf.missing]
+    st.subheader(t("What the images look like"), anchor=False)
+    pictures(st.selectbox(t("Data set"), here, key="data_look", persist_state="session"))
+
+
+def card(shelf: training.Shelf, busy: dict):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{shared.plain(shelf.name)}**")
+        if shelf.missing:
+            st.badge(t("not here"), icon=":material/cloud_off:", color="gray")
+        else:
+            st.badge(t("here"), icon=":material/check:", color="green")
+    try:
+        count = len(training.row(shelf.name).classes)
+        words = [t("{count} classes", count=count)] if count else []
+        words += [training.pixel_note(shelf.name)]
+        words += [] if shelf.missing else [t("{size} on disk", size=training.megabytes(shelf.size))]
+        st.caption(", ".join(words))
+    except ValueError as error:
+        st.caption(f":material/error: {shared.plain(str(error))}")
+    st.caption(f"{shared.plain(t(shelf.about))}. {t('Licence')}: {shared.plain(t(shelf.licence))}.")
+    if not shelf.missing:
+        return
+    if shelf.own:
+        st.caption(f":material/error: {shared.plain(shelf.missing)}")
+        return
+    with st.container(horizontal=True):
+        if not shared.read_only():
+            st.button(
+                t("Download"), key=f"fetch_{shelf.name}", icon=":material/download:", on_click=fetch,
+                args=(shelf.name,), disabled=training.going(busy.get(shelf.name)),
+            )  # fmt: skip
+        with st.popover(t("By hand"), icon=":material/folder_open:"):
+            st.markdown(t("Without internet, put"))
+            for words in training.by_hand(shelf.name):
+                st.markdown(f"- {shared.plain(words)}")
+            st.code(f"python -m cac_core fetch {shelf.name}", language="bash")
+
+
+def fetch(name: str):
+    if not shared.read_only():
+        training.fetch(name)
+
+
+def downloads(names: list[str]):
+    """The downloads that wait, run or went wrong; looks again while one is under way."""
+    found = {name: training.fetching(name) for name in names}
+    if not any(training.going(job) for job in found.values()) and st.session_state.get("downloading"):
+        st.session_state.downloading = False
+        training.shelves.clear()
+        st.rerun()
+    st.session_state.downloading = any(training.going(job) for job in found.values())
+    for name, job in found.items():
+        if job is None:
+            continue
+        if not training.going(job):
+            if job.state in ("failed", "lost"):
+                st.error(t("{name}: {why}", name=shared.plain(name), why=shared.plain(job.reason)))
+                with st.expander(t("What it said")):
+                    st.code(training.log_of(job, None) or "–", language=None)
+            continue
+        words, stop = st.columns([5, 1], vertical_alignment="center")
+        said = training.log_of(job, None).splitlines()[-1:]
+        state = t("waits for its turn") if job.state == "queued" else t("downloading")
+        words.markdown(f"**{shared.plain(name)}**: {state}")
+        if said:
+            words.caption(shared.plain(said[0][-200:]))
+        if not shared.read_only():
+            stop.button(
+                t("Stop"), key=f"stop_{job.id}", icon=":material/stop:", on_click=training.stop, args=(job, None)
+            )
+
+
+def pictures(name: str | None):
+    if name is None:
+        return
+    found = training.samples(name)
+    if isinstance(found, str):
+        st.caption(found)
+        return
+    images, counts = found
+    said = {"train": t("for training"), "test": t("for testing"), "all": t("in all, a fifth of them for testing")}
+    st.caption(" · ".join(f"{count:,} {said[part]}".replace(",", "\u202f") for part, count in counts.items()))
+    gallery(dict(list(images.items())[:CLASSES]), training.row(name).classes)
+    if len(images) > CLASSES:
+        st.caption(t("The first {some} of {all} classes.", some=CLASSES, all=len(images)))
+
+
+def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):
+    with st.container(horizontal=True, gap="medium"):
+        for cls, some in images.items():
+            with st.container(width=364, gap="xsmall"):
+                st.caption(f"**{shared.plain(names[cls])}**")
+                st.image(training.strip(some), alt=t("Images of {name}", name=names[cls]))
+
+
+# --- the trial editor ------------------------------------------------------------------------------------------------
+
+
+def editor():
+    every = [shelf.name for shelf in training.shelves(str(training.root())) if not shelf.missing or shelf.name in
+             data.DATASETS]  # fmt: skip
+    left, right = st.columns(2)
+    name = left.selectbox(t("Data set"), every, key="trial_dataset", persist_state="session", on_change=another_set)
+    try:
+        row = training.row(name)
+        starts = training.published(name) | training.kept(name)
+    except ValueError as error:
+        shared.explain(error)
+        return
+    if len(row.classes) < 2:
+        st.info(t("The classes of {name} are known once its files are here.", name=name), icon=":material/info:")
+        return
+    start = right.selectbox(
+        t("Start from"), [*starts, None], key="trial_start", on_change=begin, args=(name,),
+        format_func=lambda key: training.trial_name(key) if key else t("nothing: all classes left out"),
+    )  # fmt: skip
+    if st.session_state.get("trial_of") != name:
+        begin(name)
+    chips(row)
+    trial = Trial(name, "custom", st.session_state.get("trial_name", ""), *(
+        tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown")
+    ))  # fmt: skip
+    try:
+        data.checked_trial(trial, row)
+    except ValueError as error:
+        st.warning(shared.plain(str(error)), icon=":material/info:")
+        return
+    st.markdown(f"**{training.openness(trial)}**")
+    st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
+    if not trial.unknown:
+        st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
+    keep(trial, row, start)
+    bring(name, row)
+    roles(name, trial, row)
+
+
+def another_set():
+    st.session_state.pop("trial_of", None)
+    st.session_state.pop("trial_start", None)
+
+
+def begin(name: str):
+    """Fill the editor from the trial to start from."""
+    starts = training.published(name) | training.kept(name)
+    key = st.session_state.get("trial_start", next(iter(starts), None))
+    trial = starts.get(key)
+    place(name, trial.known if trial else (), trial.unknown if trial else ())
+
+
+def place(name: str, known: tuple[int, ...], unknown: tuple[int, ...]):
+    st.session_state.trial_of = name
+    st.session_state.trial_known, st.session_state.trial_unknown = list(known), list(unknown)
+    rest = set(range(len(training.row(name).classes))) - set(known) - set(unknown)
+    st.session_state.trial_out = sorted(rest)
+
+
+def chips(row: data.Dataset):
+    """Three lists that hold each class once: choosing one in a list takes it out of the others."""
+    st.caption(t("Choose a class in a list, and it moves there; take it out with ×, and it is left out."))
+    for part, title in PARTS.items():
+        st.multiselect(
+            t(title), range(len(row.classes)), key=f"trial_{part}", format_func=lambda c: row.classes[c],
+            on_change=settle, args=(part, len(row.classes)), persist_state="session", placeholder=t("no class"),
+        )  # fmt: skip
+
+
+def settle(part: str, count: int):
+    mine = st.session_state[f"trial_{part}"]
+    for other in PARTS:
+        if other != part:
+            st.session_state[f"trial_{other}"] = [c for c in st.session_state[f"trial_{other}"] if c not in mine]
+    placed = {c for some in PARTS for c in st.session_state[f"trial_{some}"]}
+    st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
+
+
+def keep(trial: Trial, row: data.Dataset, start):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
+                             help=t("Small letters, digits and dashes."))  # fmt: skip
+        if not shared.read_only():
+            st.button(t("Save"), type="primary", icon=":material/save:", on_click=save, args=(trial.dataset,),
+                      key="trial_save")  # fmt: skip
+        st.download_button(
+            t("Export as JSON"), own_data.trial_json(trial), f"{name or 'trial'}.json", "application/json",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+    if said := st.session_state.pop("trial_said", None):
+        if isinstance(said, str):
+            st.success(said, icon=":material/check:")
+        else:
+            shared.explain(said)
+
+
+def save(dataset: str):
+    if shared.read_only():
+        return
+    known, unknown = (tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown"))
+    trial = Trial(dataset, "custom", st.session_state.trial_name.strip(), known, unknown)
+    try:
+        file = own_data.save_trial(trial, training.row(dataset), training.root())
+        words = t("Saved as {file}. It can be chosen under New run now.", file=shared.plain(str(file)))
+        st.session_state.trial_said = words
+    except ValueError as error:
+        st.session_state.trial_said = error
+
+
+def bring(name: str, row: data.Dataset):
+    with st.expander(t("Import a trial"), icon=":material/upload:"):
+        st.caption(t("A file {known}, with class numbers or names, as cac-openset writes it.",
+                     known=shared.plain('{"Known": [...], "Unknown": [...]}')))  # fmt: skip
+        file = st.file_uploader(t("Trial file"), type="json", key="trial_file", max_upload_size=1)
+        if file is not None:
+            try:
+                trial = own_data.trial_from_bytes(file.getvalue(), file.name, name, row)
+                st.markdown(training.openness(trial))
+                st.button(t("Take it into the editor"), on_click=take, args=(name, trial), key="trial_take")
+            except ValueError as error:
+                shared.explain(error)
+
+
+def take(name: str, trial: Trial):
+    place(name, trial.known, trial.unknown)
+    st.session_state.trial_name = trial.index
+
+
+def roles(name: str, trial: Trial, row: data.Dataset):
+    found = training.samples(name) if not data.here(name, training.root())[1] else ""
+    if isinstance(found, str):
+        return
+    images, rest = found[0], sorted(set(range(len(row.classes))) - {*trial.known, *trial.unknown})
+    for title, group in (("Known", trial.known), ("Unknown", trial.unknown), ("Left out", rest)):
+        if group:
+            st.subheader(f"{t(title)} ({len(group)})", anchor=False)
+            gallery({c: images[c] for c in group[:CLASSES] if c in images}, row.classes)
+
+
+# --- images of one's own ---------------------------------------------------------------------------------------------
+
+
+def own():
+    st.markdown(
+        t(
+            "Bring a **zip of class folders** (`cat/1.png`, `dog/1.png`, …; with or without `train` and `test` around "
+            "them), or pick images class by class. They are checked first, and written only when you say so."
+        )
+    )
+    if shared.read_only():
+        st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
+        return
+    way = st.segmented_control(t("How"), ["zip", "files"], default="zip", required=True, key="own_way",
+                               format_func={"zip": t("A zip"), "files": t("Class by class")}.get)  # fmt: skip
+    upload = from_zip() if way == "zip" else from_files()
+    if st.session_state.get("own_said"):
+        st.success(st.session_state.pop("own_said"), icon=":material/check:")
+    if upload is None:
+        return
+    key, brought = upload
+    found = check(key, brought)
+    overview(found)
+    write(found, brought)
+
+
+def from_zip():
+    file = st.file_uploader(
+        t("Zip file"), type="zip", key="own_zip",
+        max_upload_size=min(500, st.get_option("server.maxUploadSize")),  # the server takes no more
+        help=t("At most {files} files and {size} unpacked.", files=own_data.FILES,
+               size=training.megabytes(own_data.BYTES)),
+    )  # fmt: skip
+    return (file.file_id, own_data.zipped(io.BytesIO(file.getbuffer()))) if file else None
+
+
+def from_files():
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        count = st.number_input(t("Classes"), 2, 50, 2, 1, key="own_classes", width=140)
+    classes: dict[str, list] = {}
+    key = []
+    for n in range(count):
+        left, right = st.columns([1, 3])
+        name = left.text_input(t("Name of class {n}", n=n + 1), key=f"own_name_{n}", placeholder=t("cat"))
+        files = right.file_uploader(t("Its images"), type=["png", "jpg", "jpeg", "webp", "bmp"], key=f"own_files_{n}",
+                                    accept_multiple_files=True)  # fmt: skip
+        if files and not name.strip():
+            left.caption(f":material/info: {t('Give this class a name.')}")
+        elif files:
+            try:
+                mine = classes.setdefault(own_data.class_name(name), [])
+            except ValueError as error:
+                left.error(shared.plain(str(error)))
+                continue
+            mine += [(file.name, file.getvalue()) for file in files]
+            key += [name, *(file.file_id for file in files)]
+    return ("|".join(key), own_data.picked(classes)) if classes else None
+
+
+def check(key: str, upload: own_data.Upload) -> own_data.Checked:
+    """The upload looked through, once."""
+    if st.session_state.get("own_key") != key:
+        bar = st.progress(0.0, t("Checking the images…"))
+        found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))
+        bar.empty()
+        st.session_state.own_key, st.session_state.own_found = key, found
+    return st.session_state.own_found
+
+
+def overview(found: own_data.Checked):
+    counts = found.counts()
+    titles = {"": t("images"), "train": t("for training"), "test": t("for testing")}
+    sizes = {cls: [(p.width, p.height) for p in found.pictures if p.cls == cls] for cls in found.classes}
+    st.dataframe(
+        {
+            t("class"): found.classes,
+            **{titles[part]: list(some.values()) for part, some in counts.items()},
+            t("smallest, pixels"): [" × ".join(map(str, min(s))) for s in sizes.values()],
+            t("largest, pixels"): [" × ".join(map(str, max(s))) for s in sizes.values()],
+        },
+        hide_index=True,
+    )
+    if found.refused:
+        title = t("{count} files cannot be taken; they are left out", count=len(found.refused))
+        with st.expander(title, icon=":material/warning:"):
+            st.dataframe({t("file"): [n for n, _ in found.refused], t("why"): [w for _, w in found.refused]},
+                         hide_index=True)  # fmt: skip
+    gallery({n: found.shown[c][: training.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
+            tuple(found.classes))  # fmt: skip
+
+
+def write(found: own_data.Checked, upload: own_data.Upload):
+    if groups := own_data.copies(found):
+        across = sum(len({p.part for p in group}) > 1 for group in groups)
+        torn = sum(len({p.cls for p in group}) > 1 for group in groups)
+        words = t("{count} images are there more than once", count=len(groups))
+        words += t(", {n} of them both for training and for testing", n=across) if across else ""
+        words += t(", {n} in two classes", n=torn) if torn else ""
+        st.warning(words + ". " + t("A network that is tested on what it has seen looks better than it is."),
+                   icon=":material/content_copy:")  # fmt: skip
+        if st.checkbox(t("Leave the copies out"), value=True, key="own_unique"):
+            found = own_data.without_copies(found)
+    if problems := own_data.problems(found):
+        for words in problems:
+            st.error(shared.plain(t(words)), icon=":material/error:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(t("Name of the data set"), key="own_name", placeholder=t("my-pets"), width=260,
+                             help=t("Small letters, digits and dashes."))  # fmt: skip
+        side = st.number_input(t("Side that the network sees, pixels"), 16, 224, 32, 16, key="own_side", width=260)
+        grey = st.segmented_control(t("Colours"), ["colour", "grey"], default="colour", required=True, key="own_grey",
+                                    format_func={"colour": t("colour"), "grey": t("grey")}.get)  # fmt: skip
+        flip = st.toggle(
+            t("May be mirrored"), value=True, key="own_flip",
+            help=t("Leave it off for letters, signs and whatever means something else in a mirror."),
+        )  # fmt: skip
+    settings = {"size": side, "channels": 3 if grey == "colour" else 1, "flip": flip}
+    if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
+        folder = own_data.write(found, upload, training.root(), name.strip(), settings)
+        training.shelves.clear()
+        st.session_state.own_said = t("Written to {folder}. Choose known and unknown classes in the trial editor.",
+                                      folder=shared.plain(str(folder)))  # fmt: skip
+        st.session_state.pop("own_key", None)
+        st.rerun()
+
+
+with shared.explained():
+    {"sets": sets, "trial": editor, "own": own}[view]()

@@ -1,0 +1,276 @@
+"""Live: the queue, and how one training goes or went: its losses, its pace, and the cloud that moves to anchors."""
+
+import streamlit as st
+
+from app import charts, shared, training
+from app.words import t
+from cac_core import launch, runs
+from cac_core.launch import Job
+from cac_core.runs import Run
+
+SHOWN = 10  # jobs that wait, and that have ended, that are listed
+
+st.markdown(
+    t(
+        "What waits, what runs, and what became of it. Trainings go on when this page is closed; one that was stopped "
+        "goes on where it was saved."
+    )
+)
+
+
+def page():
+    going = under_way()
+    st.fragment(live, run_every="2s" if going else None, key="live")(going)
+
+
+def under_way() -> bool:
+    """Whether anything is going on that this page should look at again."""
+    return any(training.going(job) for job in launch.settle(training.store())) or any(
+        training.status(run)["state"] in runs.ALIVE for run in runs.every(training.store())
+    )
+
+
+def live(looked: bool):
+    with shared.explained():
+        jobs = launch.settle(training.store())
+        going = under_way()
+        if going != looked:
+            st.rerun()  # the page looks again by itself, or no longer
+        queue(jobs)
+        watch(jobs)
+
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+
+def queue(jobs: list[Job]):
+    running = [job for job in jobs if job.state in launch.UNDER_WAY]
+    line = training.waiting(jobs)
+    ended = [job for job in reversed(jobs) if job.state not in launch.UNDER_WAY and job.state != "queued"]
+    if said := st.session_state.pop("live_said", None):
+        st.warning(shared.plain(said), icon=":material/info:")
+    if not running and not line:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(t("Nothing is running, and nothing waits."))
+            st.page_link("app/new_run.py", label=t("Start a new run"), icon=":material/add:")
+    for job in [*running, *line[:SHOWN]]:
+        with st.container(border=True, key=f"job_{job.id}"):
+            entry(job, line)
+    if len(line) > 1:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(t("{n} wait; the first {some} are listed.", n=len(line), some=SHOWN) if len(line) > SHOWN
+                        else t("{n} wait.", n=len(line)))  # fmt: skip
+            if not shared.read_only():
+                st.button(t("Stop all that wait"), icon=":material/stop:", key="stop_waiting", on_click=act,
+                          args=(training.stop_waiting,))  # fmt: skip
+    if line and not launch.has_worker(training.store()) and not shared.read_only():
+        st.button(t("Start what waits"), icon=":material/play_arrow:", key="work", on_click=act,
+                  args=(launch.ensure_worker, training.store()))  # fmt: skip
+    if ended:
+        with st.expander(t("Ended ({n})", n=len(ended)), icon=":material/history:", key="ended"):
+            for job in ended[:SHOWN]:
+                entry(job, line)
+            if len(ended) > SHOWN:
+                st.caption(t("and {n} before", n=len(ended) - SHOWN))
+
+
+def entry(job: Job, line: list[Job]):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        training.badge(job.state)
+        title = job.run or " ".join(job.arguments[1:2]) or job.id
+        st.markdown(
+            f"**{shared.plain(t(job.kind))}** {shared.plain(title)} · {shared.plain(job.device)}", width="stretch"
+        )
+        if not shared.read_only():
+            buttons(job, line)
+    if job.reason and job.state != "finished":
+        st.caption(shared.plain(job.reason.split("\n")[0]))
+
+
+def buttons(job: Job, line: list[Job]):
+    def button(label: str, icon: str, name: str, work, *args, disabled: bool = False):
+        st.button(label, key=f"{name}_{job.id}", icon=f":material/{icon}:", on_click=act, args=(work, *args),
+                  disabled=disabled)  # fmt: skip
+
+    if job.state == "queued" and len(line) > 1:
+        place = [one.id for one in line].index(job.id)
+        button(t("Sooner"), "arrow_upward", "up", reorder, job, -1, disabled=place == 0)
+        button(t("Later"), "arrow_downward", "down", reorder, job, 1, disabled=place == len(line) - 1)
+    if job.state == "queued" or job.state in launch.UNDER_WAY:
+        button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping")
+    if job.state in launch.AGAIN:
+        button(t("Go on"), "play_arrow", "again", training.go_on, job, None)
+    if job.state not in launch.UNDER_WAY and job.state != "queued":
+        button(t("Remove"), "close", "remove", launch.remove, job)
+
+
+def reorder(job: Job, by: int):
+    line = training.waiting(launch.jobs(training.store()))
+    if job.id in (one.id for one in line):
+        for one, priority in training.moved(line, job, by).items():
+            launch.reorder(launch.find(training.store(), one), priority)
+
+
+def act(work, *args):
+    """Do something with the queue; what has changed since the page was drawn is said, and no harm."""
+    if shared.read_only():
+        return
+    try:
+        work(*args)
+    except (ValueError, OSError) as error:
+        st.session_state.live_said = str(error)
+
+
+# --- one training ----------------------------------------------------------------------------------------------------
+
+
+def watch(jobs: list[Job]):
+    mine = {job.run: job for job in jobs if job.kind == "train" and job.run}
+    found = {run.id: run for run in runs.every(training.store())}
+    names = sorted(
+        {*mine, *(name for name, run in found.items() if training.sound(run))},
+        key=lambda name: (rank(mine.get(name), found.get(name)), -started(found.get(name)), name),
+    )
+    if not names:
+        st.caption(t("What is trained is shown here, from its first epoch on."))
+        return
+    if st.session_state.get("watched") not in names:
+        st.session_state.pop("watched", None)
+    st.subheader(t("One training"), anchor=False)
+    name = st.selectbox(t("Run"), names, key="watched", persist_state="session", label_visibility="collapsed")
+    job, run = mine.get(name), found.get(name)
+    if run is None or not training.sound(run):
+        if job is not None and job.state in ("failed", "lost"):
+            trouble(job, None, job.reason)
+        else:
+            st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
+                    icon=":material/hourglass_top:")  # fmt: skip
+        said_last(job, None)
+        return
+    state = job.state if training.going(job) else run.state
+    head(run, job, state)
+    said = training.course(run)
+    if said is not None:
+        pictures(run, said)
+    said_last(job, run)
+
+
+def rank(job: Job | None, run: Run | None) -> int:
+    """What is under way first, then what waits."""
+    if (job and job.state in launch.UNDER_WAY) or (run and training.status(run)["state"] in runs.ALIVE):
+        return 0
+    return 1 if training.going(job) else 2
+
+
+def started(run: Run | None) -> float:
+    return float(training.status(run).get("changed", 0.0)) if run else 0.0
+
+
+def head(run: Run, job: Job | None, state: str):
+    recipe = run.recipe
+    total = recipe.epochs + recipe.fine_epochs
+    said = training.course(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        training.badge(state)
+        st.caption(
+            t("{method} on {dataset}, {backbone} network, on {device}", method=shared.plain(recipe.method),
+              dataset=shared.plain(recipe.dataset), backbone=shared.plain(recipe.backbone),
+              device=shared.plain(str(run.status.get("device", t("unknown"))))), width="stretch",
+        )  # fmt: skip
+        actions(run, job, state)
+    if state in ("failed", "lost"):
+        trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
+    if said is None:
+        return
+    done = said.epochs[-1] if said.epochs else 0
+    step = said.last.get("step", 0) / max(said.last.get("steps", 1), 1) if said.last["kind"] == "progress" else 0.0
+    going = state in ("starting", "running", "stopping")
+    part = min((done + step) / total, 1.0)
+    words = t("Epoch {done} of {total}", done=done, total=total)
+    if going and done == total:
+        words += " · " + t("being evaluated")
+    st.progress(part, words)
+    with st.container(horizontal=True):
+        accuracy = said.terms.get(("validation", "accuracy"), ())
+        tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
+        tile(t("Images a second"), f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f"))
+        if going:
+            tile(t("Time left"), training.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
+        tile(t("Best epoch"), str(said.best) if said.best > 0 else "–")
+
+
+def tile(title: str, value: str):
+    st.metric(title, value, border=True, width=168)
+
+
+def actions(run: Run, job: Job | None, state: str):
+    if state == "finished":
+        st.page_link("app/home.py", label=t("See what it can do"), icon=":material/arrow_forward:",
+                     query_params={"run": run.id})  # fmt: skip
+    if shared.read_only() or training.going(job):
+        return  # the buttons of what is going on are above
+    if state in launch.AGAIN:
+        again = job if job is not None and job.state in launch.AGAIN else None
+        st.button(t("Go on"), icon=":material/play_arrow:", key="run_again", on_click=act,
+                  args=(training.go_on, again, run))  # fmt: skip
+    elif state in runs.ALIVE:
+        st.button(t("Stop"), icon=":material/stop:", key="run_stop", on_click=act, args=(training.stop, None, run))
+
+
+def trouble(job: Job | None, run: Run | None, reason: str):
+    """Why it ended, and what to do next."""
+    shared.explain(ValueError(reason or t("It ended without a word.")))
+    if "fetch" in reason:
+        st.page_link("app/data_page.py", label=t("Get the images under Data and trials"), icon=":material/database:")
+        return
+    what = t("“Go on” starts again from what was saved last.") if run else t("Nothing was saved: start it anew.")
+    st.markdown(what + " " + t("To change a setting, start another run:"))
+    st.page_link("app/new_run.py", label=t("New run"), icon=":material/add:")
+
+
+def pictures(run: Run, said: training.Course):
+    palette, total = shared.palette(), run.recipe.epochs + run.recipe.fine_epochs
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        if said.epochs:
+            last = {f"{t(name)}, {t(split)}": values[-1] for (split, name), values in said.terms.items()}
+            told = ", ".join(f"{name} {charts.number(value)}" for name, value in last.items())
+            st.markdown(f"**{t('Loss')}**")
+            st.echarts_chart(training.loss_curves(said, palette, total), key="loss", height=360,
+                             alt=t("Losses by epoch; last: {told}", told=told))  # fmt: skip
+            st.markdown(f"**{t('Accuracy on validation images, %')}**")
+            st.echarts_chart(training.accuracy_curve(said, palette, total), key="accuracy", height=220,
+                             alt=t("Accuracy by epoch"))  # fmt: skip
+            st.markdown(f"**{t('Learning rate')}**")
+            st.echarts_chart(training.rate_curve(said, palette, total), key="rate", height=180,
+                             alt=t("Learning rate by epoch"))  # fmt: skip
+        else:
+            st.caption(t("Curves come with the first epoch."))
+    with right:
+        cloud = training.snapshot(run)
+        if cloud is None:
+            return
+        st.markdown("**" + t("Validation images after epoch {n}", n=cloud.epoch) + "**")
+        st.echarts_chart(
+            training.cloud(cloud, run.known_names, palette), key="cloud", height=500,
+            alt=t("The logits of {n} validation images on the anchor wheel after epoch {e}.", n=len(cloud.labels),
+                  e=cloud.epoch),
+        )  # fmt: skip
+        st.caption(
+            t("Training pulls the images of each known class to its anchor on the rim.") if cloud.anchors
+            else t("This method has no anchors: the class means are brought to the rim.")
+        )  # fmt: skip
+    table = st.expander(t("The numbers as a table"), on_change="rerun", key="course_table", icon=":material/table:")
+    if table.open:
+        columns = {f"{t(name)}, {t(split)}": values for (split, name), values in said.terms.items()}
+        table.dataframe({t("epoch"): said.epochs, **columns, t("learning rate"): said.lr}, hide_index=True)
+
+
+def said_last(job: Job | None, run: Run | None):
+    if words := training.log_of(job, run):
+        with st.expander(t("Log"), icon=":material/article:", key="log"):
+            st.code(words, language=None)
+
+
+with shared.explained():
+    page()

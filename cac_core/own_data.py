@@ -1,0 +1,390 @@
+"""A user's own images and trials: everything is checked before anything is written. Pillow and the standard library.
+
+An upload is a zip of class folders, or images picked class by class. It is read twice, image by image and never whole:
+once to be checked, once to be written as an image folder <root>/<name>/[train|test/]<class>/<number>.<ending>. No name
+of a file in it becomes a path; only the names of classes do, and those are narrow. A trial of one's own is kept as
+<root>/trials/<name>.json.
+"""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from cac_core import data, images, runs
+from cac_core.data import Dataset, Trial
+from cac_core.recipe import slug
+
+FILES = 20_000
+BYTES = 500_000_000  # of all images, unpacked
+DIRECTORY = 400 * FILES  # bytes of a zip's list of files: names of ordinary length
+CLASSES = 1000
+SHOWN = 8  # images kept of each class to be looked at
+TRIALS = "trials"  # the folder below the data root
+ENDING = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}  # by what Pillow says it is
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+TAKEN = {
+    name.lower() for name in (*data.DATASETS, *data.OWN_FOLDERS, TRIALS, "cifar-10-batches-py", "cifar-100-python")
+}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What somebody brings: the names of its files, a "/" after those of folders, and the content of each, by place."""
+
+    names: tuple[str, ...]
+    read: Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that can be read: its place and name in the upload, where it goes, and the digest of its file.
+
+    part is "train" or "test", or "" where the upload has no such parts.
+    """
+
+    place: int
+    name: str
+    part: str
+    cls: str
+    ending: str
+    width: int
+    height: int
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An upload that was looked through: what can be read, what cannot and why, and some pixels [n, S, S, 3] a class.
+
+    empty names the classes without a readable image; ignored counts what no one would miss (hidden files).
+    """
+
+    pictures: tuple[Picture, ...]
+    refused: tuple[tuple[str, str], ...]
+    empty: tuple[str, ...]
+    ignored: int
+    shown: dict[str, np.ndarray]
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted({picture.cls for picture in self.pictures})
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """part -> class -> how many."""
+        parts = sorted({picture.part for picture in self.pictures}, reverse=True)
+        table = {part: dict.fromkeys(self.classes, 0) for part in parts}
+        for picture in self.pictures:
+            table[picture.part][picture.cls] += 1
+        return table
+
+
+# --- what is brought -------------------------------------------------------------------------------------------------
+
+
+def zipped(file: BinaryIO) -> Upload:
+    """A zip of class folders. Raises ValueError where it is none, or one that nobody should unpack."""
+    try:
+        _check_directory(file)
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"This zip cannot be read: {error}.") from error
+    entries = archive.infolist()
+    if (count := sum(not entry.is_dir() for entry in entries)) > FILES:
+        raise ValueError(f"It holds {count} files; {FILES} at most. Put a part of them into another zip.")
+    names = tuple(_safe(entry) for entry in entries)
+
+    def read(place: int) -> bytes:
+        try:
+            with archive.open(entries[place]) as content:
+                return content.read(images.MAX_BYTES + 1)  # whatever size it claims to have
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+            raise ValueError(f"it cannot be unpacked ({error})") from error
+
+    return Upload(names, read)
+
+
+def picked(classes: dict[str, list[tuple[str, bytes]]]) -> Upload:
+    """Images chosen class by class: class -> (file name, content)."""
+    every = [(class_name(cls), name, content) for cls, files in classes.items() for name, content in files]
+    if len(every) > FILES:
+        raise ValueError(f"These are {len(every)} files; {FILES} at most.")
+    flat = (f"{cls}/{name.replace(chr(92), '/').split('/')[-1]}" for cls, name, _ in every)
+    return Upload(tuple(flat), lambda place: every[place][2])
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Before zipfile makes an object of every entry: the list of files must be short, by the record that it reads."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 22 - 20 - 65535, 0))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) - end < 22:
+        raise ValueError("it is no zip file, or it was cut short")
+    if tail[:end][-20:].startswith(b"PK\6\7"):
+        raise ValueError("it is of the kind for huge archives (zip64)")
+    if (listed := int.from_bytes(tail[end + 12 : end + 16], "little")) > DIRECTORY:
+        raise ValueError(f"its list of files alone has {listed / 1e6:.0f} MB: far more than {FILES} files")
+
+
+def _safe(entry: zipfile.ZipInfo) -> str:
+    """The name of an entry, with "/" between its parts; ValueError where it is no ordinary file of an ordinary zip."""
+    said, name = entry.orig_filename, entry.orig_filename.replace("\\", "/")
+    parts = name.rstrip("/").split("/")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if "\0" in name or name.startswith("/") or ".." in parts or (len(parts[0]) > 1 and parts[0][1] == ":"):
+        raise ValueError(f"{said!r} would lead out of the folder it is unpacked to. Such a zip is not taken.")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ValueError(f"{said!r} is a link or a device, not a file. Such a zip is not taken.")
+    if entry.flag_bits & 1:
+        raise ValueError("This zip has a password. Make one without.")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("This zip is packed in an unusual way. Make an ordinary one (deflate).")
+    if name.lower().endswith(ARCHIVES) and not _hidden(parts):
+        raise ValueError(f"{said!r} is an archive within the archive. Unpack it first.")
+    return "/".join(part for part in parts if part not in ("", ".")) + "/" * entry.is_dir()
+
+
+def _hidden(parts: list[str]) -> bool:
+    """What systems leave behind: .DS_Store, __MACOSX, Thumbs.db."""
+    return parts[0] == "__MACOSX" or any(p.startswith(".") for p in parts) or parts[-1] in ("Thumbs.db", "desktop.ini")
+
+
+def class_name(said: str) -> str:
+    """The name of a class as a folder may bear it, on any system. Raises ValueError that says what is wrong with it."""
+    name = unicodedata.normalize("NFC", said).strip()
+    printable = all(c.isprintable() or c == "\u200d" for c in name)  # it joins emoji
+    if not name or len(name) > 60 or len(name.encode("utf-8", "replace")) > 200 or not printable:
+        raise ValueError(f"A class is named by 1 to 60 characters that can be seen, not {said[:80]!r}.")
+    if any(c in '<>:"/\\|?*' for c in name) or name.startswith(".") or name.endswith("."):
+        raise ValueError(
+            f'A class name has none of < > : " / \\ | ? * and no full stop at its ends; {said[:80]!r} has.'
+        )
+    if name.split(".")[0].lower() in DEVICES:
+        raise ValueError(f"{name!r} is a name that Windows keeps for itself. Name the class otherwise.")
+    return name
+
+
+def data_set_name(said: str) -> str:
+    """The name itself, if an image folder below the data root may bear it."""
+    if said != slug(said) or not 1 <= len(said) <= 40:
+        near = slug(said)[:40].strip("-")
+        raise ValueError(f"A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {said[:80]!r}.")
+    if said in TAKEN:
+        raise ValueError(f"{said!r} belongs to a data set that is known by this name. Choose another.")
+    return said
+
+
+# --- looking it through ----------------------------------------------------------------------------------------------
+
+
+def check(upload: Upload, *, progress: Callable[[int, int], None] = lambda done, of: None) -> Checked:
+    """Look at every image once. Raises ValueError where the whole cannot be taken."""
+    places, refused, named, ignored = _laid_out(upload.names)
+    pictures, shown, read = [], {}, 0
+    for done, (place, (part, cls)) in enumerate(places.items()):
+        progress(done, len(places))
+        name = upload.names[place]
+        try:
+            content = upload.read(place)
+            read += len(content)
+            if read > BYTES:
+                raise OverflowError
+            pixels = images.prepare(content, data.FOLDER).pixels
+            with Image.open(io.BytesIO(content)) as image:
+                kind, (width, height) = image.format, image.size
+            if kind not in ENDING:
+                raise ValueError(f"{kind} images are not read from folders; save it as PNG or JPEG")
+        except OverflowError as error:
+            raise ValueError(
+                f"Unpacked, the images have more than {BYTES // 1_000_000} MB. Make them smaller, or leave some out; "
+                "or put them into the data folder yourself."
+            ) from error
+        except ValueError as error:
+            refused.append((name, str(error)))
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        pictures.append(Picture(place, name, part, cls, ENDING[kind], width, height, len(content), digest))
+        if len(shown.setdefault(cls, [])) < SHOWN:
+            shown[cls].append(pixels)
+    empty = tuple(sorted(named - {picture.cls for picture in pictures}))
+    return Checked(tuple(pictures), tuple(refused), empty, ignored, {c: np.stack(some) for c, some in shown.items()})
+
+
+def _laid_out(names: Iterable[str]) -> tuple[dict[int, tuple[str, str]], list[tuple[str, str]], set[str], int]:
+    """Where each image goes: place -> (part, class); what cannot be placed and why; all classes; how many ignored."""
+    every = {place: name.split("/") for place, name in enumerate(names)}
+    ignored = {place for place, parts in every.items() if parts[-1] and _hidden(parts)}
+    wanted = {place: parts for place, parts in every.items() if place not in ignored and not _hidden(parts)}
+    files = {place: parts for place, parts in wanted.items() if parts[-1].lower().endswith((*images.ENDINGS, ".gif"))}
+    refused = [("/".join(parts), "it is no image by its ending") for place, parts in wanted.items()
+               if parts[-1] and place not in files]  # fmt: skip
+    strip = 0  # folders around the class folders: the one that was packed
+    while files and all(len(p) > 2 + strip for p in files.values()) and len({p[strip] for p in files.values()}) == 1:
+        strip += 1
+    files = {place: parts[strip:] for place, parts in files.items()}
+    folders = [p[strip:] for p in wanted.values() if not p[-1] and len(p) > 1 + strip]
+    parts_of = {"train": "train", "test": "test", "val": "test"}
+    first = {p[0].lower() for p in files.values() if len(p) > 2}
+    split = "train" in first and len(first) == 2 and first <= set(parts_of)
+    if {"train", "val", "test"} <= first:
+        raise ValueError("It has train, val and test. Keep two of them: validation images are taken from train here.")
+    depth = 3 if split else 2
+    placed, named = {}, set()
+    for place, parts in files.items():
+        if len(parts) != depth or (split and parts[0].lower() not in parts_of):
+            where = "train/<class>/ or test/<class>/" if split else "<class>/"
+            refused.append(("/".join(parts), f"it does not lie in {where}, as the others do"))
+            continue
+        placed[place] = parts_of[parts[0].lower()] if split else "", class_name(parts[-2])
+        named.add(class_name(parts[-2]))
+    named |= {class_name(p[-2]) for p in folders if len(p) == depth}
+    if len(named) > CLASSES:
+        raise ValueError(f"It has {len(named)} class folders; {CLASSES} at most.")
+    return placed, refused, named, len(ignored)
+
+
+def problems(checked: Checked) -> list[str]:
+    """What keeps these images from being a data set, in sentences; empty where nothing does."""
+    found = []
+    if len(checked.classes) < 2:
+        found.append(f"A data set needs at least two classes with images; this has {len(checked.classes)}.")
+    if checked.empty:
+        found.append(f"No image can be read of: {', '.join(checked.empty)}. Add some, or remove the class.")
+    for part, counts in checked.counts().items():
+        least = {"": 3, "train": 2, "test": 1}[part]
+        if few := [cls for cls, count in counts.items() if count < least]:
+            among = f" in {part}" if part else ""
+            found.append(f"Each class needs at least {least} images{among}; too few have: {', '.join(few)}.")
+    alike = {}
+    for cls in (*checked.classes, *checked.empty):
+        alike.setdefault(cls.casefold(), set()).add(cls)
+    if same := [" and ".join(sorted(group)) for group in alike.values() if len(group) > 1]:
+        found.append(f"Some systems take these for one folder: {', '.join(same)}.")
+    return found
+
+
+def copies(checked: Checked) -> list[tuple[Picture, ...]]:
+    """The images that are there more than once, byte for byte, grouped."""
+    groups: dict[str, list[Picture]] = {}
+    for picture in checked.pictures:
+        groups.setdefault(picture.digest, []).append(picture)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def without_copies(checked: Checked) -> Checked:
+    """One of each image, the test one rather than the training one; none of what lies in two classes."""
+    drop = set()
+    for group in copies(checked):
+        kept = min(group, key=lambda picture: (picture.part != "test", picture.place))
+        clear = len({picture.cls for picture in group}) == 1
+        drop |= {picture.place for picture in group if not clear or picture is not kept}
+    return replace(checked, pictures=tuple(p for p in checked.pictures if p.place not in drop))
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dict[str, Any]) -> Path:
+    """Write checked images as the image folder root/name, in one step: all of it or nothing. settings: dataset.json."""
+    data_set_name(name)
+    if found := problems(checked):
+        raise ValueError(" ".join(found))
+    folder, fresh = root / name, root / f".{name}-{secrets.token_hex(4)}"
+    if folder.exists():
+        raise ValueError(f"{folder} is there already. Choose another name.")
+    try:
+        fresh.mkdir(parents=True)
+        for number, picture in enumerate(checked.pictures):
+            content = upload.read(picture.place)
+            if hashlib.sha256(content).hexdigest() != picture.digest:
+                raise ValueError(f"{picture.name} has changed since it was checked. Upload it again.")
+            target = fresh / picture.part / picture.cls
+            target.mkdir(parents=True, exist_ok=True)
+            (target / f"{number:05}{picture.ending}").write_bytes(content)
+        if settings:
+            runs.write_json(fresh / data.sources.SETTINGS, settings)
+        data.folder_row(root, fresh.name)  # the settings make sense
+        os.rename(fresh, folder)
+    except OSError as error:
+        raise ValueError(f"The images could not be written to {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+# --- trials ----------------------------------------------------------------------------------------------------------
+
+
+def trial_json(trial: Trial) -> str:
+    """As cac-openset writes a trial: class numbers."""
+    return json.dumps({"Known": trial.known, "Unknown": trial.unknown})
+
+
+def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> Trial:
+    """A trial out of an uploaded file; the errors are those of data.trial_from_file."""
+    if len(content) > 1_000_000:
+        raise ValueError("A trial is a short list of classes; this file has more than 1 MB.")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trial.json"
+        file.write_bytes(content)
+        try:
+            return replace(data.trial_from_file(file, dataset, row), index=slug(Path(name).stem)[:40])
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), name)) from error
+        except RecursionError as error:
+            raise ValueError(f"{name} is not a trial: it is nested too deeply.") from error
+
+
+def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
+    """Keep a trial under its index as root/trials/<index>.json, by the names of its classes."""
+    name = trial.index
+    if name != slug(name) or not 1 <= len(name) <= 40:
+        near = slug(name)[:40].strip("-")
+        raise ValueError(f"A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {name[:80]!r}.")
+    data.checked_trial(trial, row)
+    file = root / TRIALS / f"{name}.json"
+    if file.exists() and (other := _dataset_of(file)) != trial.dataset:
+        raise ValueError(f"There is a trial {name!r} of {other or 'another data set'} already. Choose another name.")
+    names = {part: [row.classes[c] for c in numbers] for part, numbers in
+             (("Known", trial.known), ("Unknown", trial.unknown))}  # fmt: skip
+    try:
+        runs.write_json(file, {**names, "Dataset": trial.dataset})
+    except OSError as error:
+        raise ValueError(f"The trial could not be written to {file}: {error.strerror or error}.") from error
+    return file
+
+
+def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
+    """The trials kept for a data set by name; in place of one that does not fit it any more, why."""
+    found = {}
+    for file in sorted((root / TRIALS).glob("*.json")):
+        if _dataset_of(file) == dataset and file.stem == slug(file.stem):
+            try:
+                found[file.stem] = data.trial_from_file(file, dataset, row)
+            except (ValueError, RecursionError) as error:
+                found[file.stem] = str(error)
+    return found
+
+
+def _dataset_of(file: Path) -> str | None:
+    try:
+        return json.loads(file.read_text("utf-8"))["Dataset"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
