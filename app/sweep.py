@@ -6,7 +6,7 @@ import streamlit as st
 from app import charts, shared
 from app.words import t
 from cac_core import metrics, sweep
-from cac_core.scorers import class_means, distances
+from cac_core.scorers import class_means, default_for, distances
 
 MEASURES = {"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"}
 
@@ -94,9 +94,10 @@ def grid(report: dict, published: bool):
     head = st.container(horizontal=True, vertical_alignment="bottom")
     with head:
         there = list(report["cells"][0]["scores"])
+        own = default_for(run.recipe.method)
         score = there[0]
         if len(there) > 1:
-            score = st.segmented_control(t("Score"), there, default="gamma", required=True, key="sweep_score",
+            score = st.segmented_control(t("Score"), there, default=own, required=True, key="sweep_score",
                                          format_func=lambda s: t(shared.SHORT[s]))  # fmt: skip
         measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",
                                        format_func=lambda m: t(MEASURES[m]))  # fmt: skip

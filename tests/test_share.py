@@ -1,6 +1,7 @@
 """Small copies of runs: what they keep, and that they say the same."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,22 @@ def test_half_precision_is_not_taken_where_it_would_change_a_number(run, tmp_pat
 def test_a_copy_takes_no_other_runs_place(run, copy):
     with pytest.raises(FileExistsError, match="is there already"):
         share.share(run, copy.path.parent)
+
+
+BUNDLED = sorted(p for p in (Path(__file__).parents[1] / "checkpoints").glob("*-s0*") if p.is_dir())
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
+def test_a_bundled_run_is_small_whole_and_without_images(path):
+    run, files = runs.Run(path), [f for f in path.rglob("*") if f.is_file()]
+    assert not run.problem() and run.state == "finished" and run.written
+    assert sum(f.stat().st_size for f in files) <= 8_000_000
+    assert {f.suffix for f in files} <= {".json", ".jsonl", ".npz", ".safetensors"}
+    for file in path.rglob("*.npz"):
+        with np.load(file) as stored:
+            assert all(stored[name].dtype != np.uint8 for name in stored.files)
+    default = run.report()["scorers"][run.report()["default"]]
+    assert judge.plain(judge.report(run))["auroc"] == pytest.approx(default["auroc"], abs=1e-9)
 
 
 def test_a_run_without_outputs_is_not_shared(store, tmp_path):
