@@ -103,6 +103,8 @@ def downloads(names: list[str]):
                 st.error(t("{name}: {why}", name=shared.plain(name), why=shared.plain(job.reason)))
                 with st.expander(t("What it said")):
                     st.code(training.log_of(job, None) or "–", language=None)
+                if not shared.read_only():
+                    st.button(t("Dismiss"), key=f"dismiss_{job.id}", on_click=training.launch.remove, args=(job,))
             continue
         words, stop = st.columns([5, 1], vertical_alignment="center")
         said = training.log_of(job, None).splitlines()[-1:]
@@ -125,7 +127,7 @@ def pictures(name: str | None):
         return
     images, counts = found
     said = {"train": t("for training"), "test": t("for testing"), "all": t("in all, a fifth of them for testing")}
-    st.caption(" · ".join(f"{count:,} {said[part]}".replace(",", "\u202f") for part, count in counts.items()))
+    st.caption(" · ".join(f"{count:,}".replace(",", "\u202f") + f" {said[part]}" for part, count in counts.items()))
     gallery(dict(list(images.items())[:CLASSES]), training.row(name).classes)
     if len(images) > CLASSES:
         st.caption(t("The first {some} of {all} classes.", some=CLASSES, all=len(images)))

@@ -169,6 +169,8 @@ def test_a_download_is_a_job_and_a_second_click_is_none(opened, store, root):
     made(one, state="failed", reason="No internet.")
     at = fine(at.run())
     assert any("No internet" in e.value for e in at.error)
+    at = fine(at.button(key=f"dismiss_{one.id}").click().run())
+    assert not at.error and not launch.jobs(store)
 
 
 def test_a_trial_is_edited_saved_and_chosen(opened, root):
@@ -236,7 +238,7 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
-    assert "9 in all" in text(at)
+    assert "9 in all, a fifth of them for testing" in text(at)
 
 
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
