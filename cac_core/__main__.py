@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {message}", file=sys.stderr)
         return 1
     try:
-        if arguments.json:
+        if arguments.json and result is not None:
             print(json.dumps(result, ensure_ascii=False))
         elif lines:
             print("\n".join(lines))
@@ -196,6 +196,8 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
     run = train.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
     shown.close()
+    if train.distributed.rank():  # of several processes under torchrun the first one tells
+        return None, []
     status, report = run.status, run.report()
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]

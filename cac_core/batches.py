@@ -21,14 +21,33 @@ Scale = tuple[Tensor, Tensor]
 class Batches:
     """The training images [N, C, H, W] uint8 on the device, and their augmented, normalised batches.
 
-    A last batch that would not be full is left out of its epoch; other images are, in the next.
+    A last batch that would not be full is left out of its epoch; other images are, in the next. Of several processes
+    that train together each makes its share of the same batches: the images mine of each, as even as can be.
+    Raises ValueError where there are fewer images in a batch than processes.
     """
 
-    def __init__(self, part: Part, row: Dataset, stats: Stats, *, batch: int, seed: int, device: torch.device):
+    def __init__(
+        self,
+        part: Part,
+        row: Dataset,
+        stats: Stats,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
+    ):
         self.images, self.labels = on_device(part.pixels, device), torch.as_tensor(part.labels).to(device)
         self.row, self.scale, self.seed = row, scale_of(stats, device), seed
         self.batch = min(batch, len(part))
         self.steps = len(part) // self.batch
+        if self.batch < processes:
+            raise ValueError(
+                f"A batch of {self.batch} cannot be shared by {processes} processes: each needs an image. Give --batch "
+                f"at least {processes} (there are {len(part)} training images), or torchrun a smaller --nproc-per-node."
+            )
+        self.mine = slice(self.batch * rank // processes, self.batch * (rank + 1) // processes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:
         """The batches of an epoch, from the one numbered start."""
@@ -38,7 +57,7 @@ class Batches:
         places = random_affine(count, self.row, generator)
         order, places = order.to(self.images.device), places.to(self.images.device)
         for step in range(start, self.steps):
-            at = slice(step * self.batch, (step + 1) * self.batch)
+            at = slice(step * self.batch + self.mine.start, step * self.batch + self.mine.stop)
             chosen = order[at]
             x = warped(self.images[chosen].float() / 255, places[at])
             yield normalised(x, self.scale), self.labels[chosen]

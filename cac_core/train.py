@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from cac_core import data, evaluate, runs
+from cac_core import data, distributed, evaluate, runs
 from cac_core.batches import Batches, Stats, device_of, half_of
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
@@ -46,11 +46,25 @@ def train(
 
     say receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
     run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
+    Under torchrun each process calls this and trains on its share of every batch; the first alone writes and says.
     """
     row = data.row_of(recipe.dataset, root, recipe.size)
     trial = data.trial_of(recipe, row)
-    chosen = device_of(device)
     run = Run(store / recipe.id)
+    with distributed.joined(device_of(device)) as chosen:
+
+        def work() -> None:
+            _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, say).work()
+
+        if distributed.rank() == 0:
+            _lead(run, recipe, chosen, work)
+        elif distributed.gathered(None)[0]:
+            work()
+    return run
+
+
+def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], None]) -> None:
+    """Do the work where there is any, as the only one at this run, and leave its status right whatever comes."""
     fresh = not run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(run.path / ".lock", timeout=0)
@@ -60,12 +74,13 @@ def train(
         pid = run.status.get("pid", "unknown")
         raise ValueError(f"{run.id} is being trained by another process ({pid}). Wait for it, or stop it.") from error
     try:
-        if run.state == "finished" and run.written:
-            return run
+        finished = run.state == "finished" and bool(run.written)
+        if not distributed.gathered(not finished)[0]:
+            return
         (run.path / "stop").unlink(missing_ok=True)
-        _set_status(run, "starting", device=str(chosen), **runs.process_now())
+        _set_status(run, "starting", device=str(device), **runs.process_now())
         try:
-            _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, say).work()
+            work()
         except Exception as error:
             if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
                 shutil.rmtree(run.path, ignore_errors=True)
@@ -75,7 +90,6 @@ def train(
             if isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, FloatingPointError):
                 raise
             raise TrainingFailed(cause) from error
-        return run
     finally:
         lock.release()
 
@@ -92,6 +106,15 @@ class _Training:
         self.trial, self.validation = trial, parts["validation"]
         digest, stats = data.digest(images), data.statistics(parts["train"].pixels)
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
+        if len(set(distributed.gathered(digest))) > 1:
+            raise ValueError(
+                f"The processes do not find the same images of {recipe.dataset} under their --data. Give each machine "
+                "a copy of the same."
+            )
+        self.batches = Batches(
+            parts["train"], row, stats, batch=recipe.batch, seed=recipe.seed, device=device,
+            rank=distributed.rank(), processes=distributed.processes(),
+        )  # fmt: skip
 
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
@@ -99,12 +122,12 @@ class _Training:
         _check_or_write_record(run, recipe, trial, row, stats, digest)
         self.method.half = half_of(device, recipe.precision, recipe.backbone)
         self.method.to(device, memory_format=torch.channels_last)
+        distributed.share(self.method, self.batches.batch, self.batches.mine)
         if compiled:
             self.method.backbone.compile()
-        self.batches = Batches(parts["train"], row, stats, batch=recipe.batch, seed=recipe.seed, device=device)
         self.stats = stats
         self.total = recipe.epochs + recipe.fine_epochs
-        self.writer = _tensorboard(run.path) if tensorboard else None
+        self.writer = _tensorboard(run.path) if tensorboard and distributed.rank() == 0 else None
         sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
         self.sample = np.unique(sample)
         self.every = math.ceil(self.total / (SNAPSHOTS - 1))
@@ -131,46 +154,61 @@ class _Training:
 
     def work(self) -> None:
         run, stop = self.run, threading.Event()
-        self._load()
-        if self.epoch == 0 and self.step == 0 and not self.snapshots:
-            self._snapshot(self._validate()[1], 0)
-            self._save()
-        _set_status(run, "running", device=str(self.device))
         with _signals(stop):
+            self._load()
+            if len(set(distributed.gathered((self.epoch, self.step)))) > 1:
+                raise ValueError(f"The processes do not find the same files in {run.path}. All need the same --runs.")
+            if self.epoch == 0 and self.step == 0 and not self.snapshots:
+                self._snapshot(self._validate()[1], 0)
+                self._save()
+            _set_status(run, "running", device=str(self.device))
             self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
             try:
                 while self.epoch < self.total:
-                    self._one_epoch(lambda: stop.is_set() or (run.path / "stop").exists())
+                    self._one_epoch(lambda: distributed.any_of(stop.is_set() or (run.path / "stop").exists()))
             except _Stop:
                 self._save()
-                (run.path / "stop").unlink(missing_ok=True)
-                _set_status(run, "stopped", reason="Stopped when asked to; train it again to go on.")
+                self._stopped()
                 return
+        self._finish()
+
+    @distributed.only_first
+    def _stopped(self) -> None:
+        (self.run.path / "stop").unlink(missing_ok=True)
+        _set_status(self.run, "stopped", reason="Stopped when asked to; train it again to go on.")
+
+    @distributed.only_first
+    def _finish(self) -> None:
         if self.writer:
             self.writer.close()
         evaluate.evaluate(
-            run, self.root, device=str(self.device), progress=lambda *p: self.told({"kind": "evaluation", "at": p})
+            self.run, self.root, device=str(self.device), progress=lambda *p: self.told({"kind": "evaluation", "at": p})
         )
-        _set_status(run, "finished", final=True)
+        _set_status(self.run, "finished", final=True)
 
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
         self.method.train()
         began, first = time.monotonic(), self.step
         rates = [rate_at(self.recipe, self.epoch + step / self.batches.steps) for step in range(self.batches.steps)]
         for x, y in self.batches.epoch(self.epoch, self.step):
+            share = len(y) / self.batches.batch  # of the batch is here: all of it, but for torchrun
             for part, terms in self.method.losses(x, y):
                 optimizer = self.optimizers[part]
                 for group in optimizer.param_groups:
                     group["lr"] = rates[self.step] * group["times"]
                 optimizer.zero_grad(set_to_none=True)
+                terms = {name: value * share for name, value in terms.items()}
                 terms["total"].backward()
+                terms = {name: value.detach() for name, value in terms.items()}
+                gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+                distributed.add_up([*terms.values(), *gradients])
                 optimizer.step()
                 for name, value in terms.items():
                     name = name if part == "net" else f"{part}_{name}"
-                    self.sums[name] = self.sums.get(name, 0) + value.detach()
+                    self.sums[name] = self.sums.get(name, 0) + value
             self.step += 1
             self.counted += 1
-            self.seen += len(y)
+            self.seen += self.batches.batch
             if time.monotonic() - self.beat > BEAT:
                 self._beat()
             if asked_to_stop():
@@ -193,6 +231,7 @@ class _Training:
         )  # fmt: skip
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
         if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch
+            distributed.gathered(number)  # none reads it before it is written
             self.method.load_state_dict(load_file(self.run.path / "best.safetensors", device=str(self.device)))
             self._new_optimizers()
         self._save()
@@ -201,20 +240,21 @@ class _Training:
         """The loss terms and the accuracy on the validation images, and their logits [N, C]."""
         self.method.eval()
         scale = self.batches.scale
-        logits = []
+        logits = torch.zeros(len(self.validation), len(self.trial.known), device=self.device)
         with torch.no_grad():
-            for start in range(0, len(self.validation), evaluate.BATCH):
+            for start in range(0, len(logits), evaluate.BATCH)[distributed.rank() :: distributed.processes()]:
                 x = (
                     evaluate.on_device(self.validation.pixels[start : start + evaluate.BATCH], self.device).float()
                     / 255
                 )
-                logits.append(self.method(evaluate.normalised(x, scale))[0])
-            logits = torch.cat(logits)
+                logits[start : start + evaluate.BATCH] = self.method(evaluate.normalised(x, scale))[0]
+            distributed.add_up([logits])
             y = torch.as_tensor(self.validation.labels, device=self.device)
             terms = {name: float(value) for name, value in self.method.terms(logits, y).items()}
             terms["accuracy"] = float((self.method.affinity(logits).argmax(1) == y).float().mean())
         return terms, logits.cpu().numpy()
 
+    @distributed.only_first
     def _beat(self) -> None:
         """A sign of life, and a look at the losses: a run that has gone wrong should not go on for an hour."""
         _finite({name: float(v) for name, v in self.sums.items()}, "training", self.epoch + 1, self.recipe)
@@ -232,6 +272,7 @@ class _Training:
         rate = (time.monotonic() - self.began) / max(self.seen, 1) * self.batches.batch
         return round(steps * rate, 1)
 
+    @distributed.only_first
     def _event(self, **event: Any) -> None:
         runs.append(self.run.path / "events.jsonl", event)
         self.told(event)
@@ -242,6 +283,7 @@ class _Training:
             self.writer.add_scalar("lr", event["lr"], event["epoch"])
             self.writer.add_scalar("images_per_second", event["images_per_second"], event["epoch"])
 
+    @distributed.only_first
     def _snapshot(self, logits: np.ndarray, epoch: int) -> None:
         self.snapshots[epoch] = logits[self.sample].astype(np.float16)
         epochs = sorted(self.snapshots)
@@ -253,12 +295,14 @@ class _Training:
             index=self.validation.index[self.sample].astype(np.int32),
         )
 
+    @distributed.only_first
     def _write_best(self) -> None:
         weights = {name: value.detach().contiguous().cpu() for name, value in self.method.state_dict().items()}
         fresh = self.run.path / ".best.safetensors.tmp"
         save_file(weights, fresh, self.metadata(self.best_epoch))
         os.replace(fresh, self.run.path / "best.safetensors")
 
+    @distributed.only_first
     def _save(self) -> None:
         """The whole state, in one step: training from it is training that was never interrupted."""
         state = {
@@ -334,7 +378,8 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
                 f"images back, or delete {run.path} and train it again."
             )
         return
-    runs.write_json(run.path / "recipe.json", record_of(recipe, trial, row, stats, digest))
+    if distributed.rank() == 0:
+        runs.write_json(run.path / "recipe.json", record_of(recipe, trial, row, stats, digest))
 
 
 def record_of(recipe: Recipe, trial: data.Trial, row: data.Dataset, stats: Stats, digest: str) -> dict[str, Any]:
@@ -361,6 +406,7 @@ def _commit() -> str | None:
         return None
 
 
+@distributed.only_first
 def _set_status(run: Run, state: str, final: bool = False, **more: Any) -> None:
     """A finished run forgets which process made it."""
     old = {k: v for k, v in run.status.items() if k not in {"state", "reason"}}
@@ -387,6 +433,8 @@ def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) ->
 def _cause(error: Exception, recipe: Recipe) -> str:
     """What went wrong and what to try, for people."""
     text = str(error)
+    if reason := distributed.lost(error):
+        return reason
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         return f"Out of memory: {text.splitlines()[0]} Try a smaller batch (--batch {max(recipe.batch // 2, 2)})."
     if isinstance(error, OSError) and error.errno is not None:

@@ -31,6 +31,7 @@ FLOORS = {
     "cac_core.methods": 6,  # the contract, in __init__
     "cac_core.methods.": 7,
     "cac_core.batches": 7,
+    "cac_core.distributed": 7,
     "cac_core.evaluate": 8,
     "cac_core.import_weights": 10,
     "cac_core.sweep": 9,
@@ -61,7 +62,17 @@ ALLOWED = {  # outside these modules, nowhere
     "sklearn": ("cac_core.project",),
     "torch": tuple(
         f"cac_core.{m}"
-        for m in ("losses", "backbones", "methods", "batches", "train", "evaluate", "sweep", "import_weights")
+        for m in (
+            "losses",
+            "backbones",
+            "methods",
+            "batches",
+            "distributed",
+            "train",
+            "evaluate",
+            "sweep",
+            "import_weights",
+        )
     ),
     "torchvision": ("cac_core.backbones", "cac_core.sources"),
     "efficientnet_pytorch": ("cac_core.backbones",),
