@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.words import t
+from app.words import phrases, t
 
 DRAWN = 3000  # points on the wheel; more would only lie on top of one another
 CROSS = "M0,2L2,0L5,3L8,0L10,2L7,5L10,8L8,10L5,7L2,10L0,8L3,5Z"
@@ -237,8 +237,8 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
     }  # fmt: skip
 
 
-REJECTED, ACCEPTED = "never seen, rejected", "never seen, yet accepted"
-MEANS, ANCHORS = "class mean", "anchor"
+REJECTED, ACCEPTED = phrases(("never seen, rejected", "never seen, yet accepted"))
+MEANS, ANCHORS = phrases(("class mean", "anchor"))
 
 
 def place_on_wheel(
@@ -500,7 +500,7 @@ def histogram(
     }  # fmt: skip
 
 
-RIGHT, WRONG, NEVER = "known, nearest class right", "known, nearest class wrong", "never seen"
+RIGHT, WRONG, NEVER = phrases(("known, nearest class right", "known, nearest class wrong", "never seen"))
 
 
 def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Palette, name: str, log: bool):

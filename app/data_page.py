@@ -6,13 +6,13 @@ import numpy as np
 import streamlit as st
 
 from app import shared, training
-from app.words import t
+from app.words import phrases, t
 from cac_core import data, own_data
 from cac_core.data import Trial
 
 CLASSES = 24  # classes whose images are shown
-PARTS = {"known": "Known", "unknown": "Unknown", "out": "Left out"}
-VIEWS = {"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"}
+PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
+VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"})
 
 st.markdown(
     t(
@@ -30,7 +30,7 @@ view = st.segmented_control(
 
 
 def sets():
-    every = training.shelves(str(training.root()))
+    every = training.shelves()
     st.caption(t("Looked for under {root}", root=shared.plain(str(training.root()))))
     busy = {shelf.name: job for shelf in every if (job := training.fetching(shelf.name))}
     if busy:
@@ -41,7 +41,7 @@ def sets():
             with st.container(border=True, width=310, height="stretch"):
                 card(shelf, busy)
     if st.button(t("Look again"), icon=":material/refresh:", help=t("Reads the data folder anew.")):
-        training.shelves.clear()
+        training.look_again()
         st.rerun()
     here = [shelf.name for shelf in every if not shelf.missing]
     st.subheader(t("What the images look like"), anchor=False)
@@ -92,7 +92,7 @@ def downloads(names: list[str]):
     found = {name: training.fetching(name) for name in names}
     if not any(training.going(job) for job in found.values()) and st.session_state.get("downloading"):
         st.session_state.downloading = False
-        training.shelves.clear()
+        training.look_again()
         st.rerun()
     st.session_state.downloading = any(training.going(job) for job in found.values())
     for name, job in found.items():
@@ -145,7 +145,7 @@ def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):
 
 
 def editor():
-    every = [shelf.name for shelf in training.shelves(str(training.root())) if not shelf.missing or shelf.name in
+    every = [shelf.name for shelf in training.shelves() if not shelf.missing or shelf.name in
              data.DATASETS]  # fmt: skip
     left, right = st.columns(2)
     name = left.selectbox(t("Data set"), every, key="trial_dataset", persist_state="session", on_change=another_set)
@@ -401,7 +401,7 @@ def write(found: own_data.Checked, upload: own_data.Upload):
     settings = {"size": side, "channels": 3 if grey == "colour" else 1, "flip": flip}
     if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
         folder = own_data.write(found, upload, training.root(), name.strip(), settings)
-        training.shelves.clear()
+        training.look_again()
         st.session_state.own_said = t("Written to {folder}. Choose known and unknown classes in the trial editor.",
                                       folder=shared.plain(str(folder)))  # fmt: skip
         st.session_state.pop("own_key", None)

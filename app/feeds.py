@@ -17,6 +17,7 @@ import streamlit as st
 from PIL import Image
 
 from app import live, shared
+from app.words import t
 from cac_core import data, images, judge, project, runs, sweep
 from cac_core.runs import Run
 from cac_core.scorers import Outputs, Verdict, class_means, joined, judge_of
@@ -69,10 +70,11 @@ def _rows(path: str, written: str, sets: tuple[str, ...]) -> Rows:
 
 def scored(run: Run, scorer: str, options: dict[str, Any], each: float | None, sets: tuple[str, ...] = ()) -> Verdict:
     """The verdict on all rows, with `each` less the theta of the nearest class that keeps this share of its knowns."""
-    return _scored(str(run.path), _written(run, sets), scorer, tuple(sorted(options.items())), each, sets)
+    with st.spinner(t("Scoring the images…")):
+        return _scored(str(run.path), _written(run, sets), scorer, tuple(sorted(options.items())), each, sets)
 
 
-@st.cache_data(max_entries=12, show_spinner="Scoring the images…")
+@st.cache_data(max_entries=12, show_spinner=False)
 def _scored(path: str, written: str, scorer: str, options: tuple, each: float | None, sets: tuple[str, ...]) -> Verdict:
     every = rows(Run(Path(path)), sets)
     verdict = judge_of(scorer, every.train, **dict(options))(every.outputs)
@@ -95,11 +97,12 @@ def run_feed(
     stamp = run.path / "sweep.npz"
     swept = stamp.stat().st_mtime_ns if odin and stamp.exists() else 0
     root = str(data.root_of().absolute())
-    return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,
-                     str(umap.path) if umap else None, root)  # fmt: skip
+    with st.spinner(t("Reading the run…")):
+        return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,
+                         str(umap.path) if umap else None, root)  # fmt: skip
 
 
-@st.cache_data(max_entries=6, show_spinner="Reading the run…")
+@st.cache_data(max_entries=6, show_spinner=False)
 def _run_feed(
     path: str, written: str, odin: float | None, swept: int, sets: tuple[str, ...], umap: str | None, root: str
 ) -> bytes:

@@ -8,29 +8,34 @@ import psutil
 import streamlit as st
 
 from app import shared, training
-from app.words import t
+from app.words import phrases, t
 from cac_core import data, recipe
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
-PRESETS = {"quick": "Quick look", "paper": "Paper", "report": "The report's EfficientNets"}
-ABOUT = {
-    "quick": "One cycle of the learning rate and few epochs: most of the result in a small part of the time.",
-    "paper": "The network and schedule published with Class Anchor Clustering (Miller et al., WACV 2021).",
-    "report": "The EfficientNet that a report on ODIN with class anchors took for this data set, on CAC's schedule.",
-}
-FIELDS = {  # of Recipe, in the order of the form: label and what it means
-    "epochs": ("Epochs", "How often every training image is seen."),
-    "fine_epochs": ("Fine epochs", "More epochs at a tenth of the learning rate, from the best epoch on."),
-    "schedule": ("Schedule", "onecycle: up, then down along a cosine. constant: the same rate all the time."),
-    "lr": ("Learning rate", "The peak of one cycle, or the constant rate."),
-    "batch": ("Batch", "Images a step. Smaller needs less memory."),
-    "momentum": ("Momentum", "Of stochastic gradient descent."),
-    "decay": ("Weight decay", "Pulls all weights towards zero."),
-    "precision": ("Precision", "auto: half precision where the device is fast at it."),
-    "size": ("Image side, pixels", "0 is the data set's own."),
-    "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
-}
+PRESETS = phrases({"quick": "Quick look", "paper": "Paper", "report": "The report's EfficientNets"})
+ABOUT = phrases(
+    {
+        "quick": "One cycle of the learning rate and few epochs: most of the result in a small part of the time.",
+        "paper": "The network and schedule published with Class Anchor Clustering (Miller et al., WACV 2021).",
+        "report": "The EfficientNet that a report on ODIN with class anchors took for this data set, on CAC's "
+        "schedule.",
+    }
+)
+FIELDS = phrases(
+    {  # of Recipe, in the order of the form: label and what it means
+        "epochs": ("Epochs", "How often every training image is seen."),
+        "fine_epochs": ("Fine epochs", "More epochs at a tenth of the learning rate, from the best epoch on."),
+        "schedule": ("Schedule", "onecycle: up, then down along a cosine. constant: the same rate all the time."),
+        "lr": ("Learning rate", "The peak of one cycle, or the constant rate."),
+        "batch": ("Batch", "Images a step. Smaller needs less memory."),
+        "momentum": ("Momentum", "Of stochastic gradient descent."),
+        "decay": ("Weight decay", "Pulls all weights towards zero."),
+        "precision": ("Precision", "auto: half precision where the device is fast at it."),
+        "size": ("Image side, pixels", "0 is the data set's own."),
+        "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
+    }
+)
 CHOICES = {"schedule": recipe.SCHEDULES, "precision": recipe.PRECISIONS}
 FEWEST = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0}
 
@@ -43,7 +48,7 @@ st.markdown(
 
 
 def page():
-    shelves = training.shelves(str(training.root()))
+    shelves = training.shelves()
     here = {shelf.name: not shelf.missing for shelf in shelves}
     preset_box, dataset_box = st.columns([3, 2])
     name = dataset_box.selectbox(

@@ -22,7 +22,7 @@ import streamlit as st
 from PIL import Image
 
 from app import address, charts, live
-from app.words import t
+from app.words import phrases, t
 from cac_core import data, images, judge, launch, metrics, project, runs, sweep
 from cac_core.runs import Broken, Run
 from cac_core.scorers import (
@@ -38,20 +38,22 @@ from cac_core.scorers import (
     scorer_options,
 )
 
-SAID = {
-    "gamma": "γ, the rejection score of CAC",
-    "distance": "distance to the nearest class mean",
-    "msp": "1 − largest softmax probability",
-    "max_logit": "− largest logit",
-    "energy": "energy of the logits",
-    "knn": "distance to the k-th nearest training image, by features",
-    "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
-    "openmax": "probability of unknown by OpenMax",
-}
-SHORT = {
+SAID = phrases(
+    {
+        "gamma": "γ, the rejection score of CAC",
+        "distance": "distance to the nearest class mean",
+        "msp": "1 − largest softmax probability",
+        "max_logit": "− largest logit",
+        "energy": "energy of the logits",
+        "knn": "distance to the k-th nearest training image, by features",
+        "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
+        "openmax": "probability of unknown by OpenMax",
+    }
+)
+SHORT = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
     "knn": "k nearest", "mahalanobis": "Mahalanobis", "openmax": "OpenMax",
-}  # fmt: skip
+})  # fmt: skip
 TRAIN = "python -m cac_core train --dataset digits"
 LOOK = {  # colour and icon of the chip for each state of a run
     "finished": ("green", ":material/check:"),
@@ -62,11 +64,13 @@ LOOK = {  # colour and icon of the chip for each state of a run
     "lost": ("orange", ":material/help:"),
     "broken": ("red", ":material/error:"),
 }
-COUNTS = {
-    "k": "The neighbour that counts, k",
-    "tail": "Images in each class's tail",
-    "alpha": "Top classes that are revised",
-}
+COUNTS = phrases(
+    {
+        "k": "The neighbour that counts, k",
+        "tail": "Images in each class's tail",
+        "alpha": "Top classes that are revised",
+    }
+)
 evaluating = threading.Lock()
 
 
@@ -355,10 +359,11 @@ def judged(
 ) -> Judged:
     """each: scores less the theta of the nearest class that keeps this share of its validation knowns."""
     moved = moved if moved and moved.magnitude else None
-    return _judged(str(run.path), run.written, scorer, moved, each, tuple(sorted(options.items())))
+    with st.spinner(t("Reading the run…")):
+        return _judged(str(run.path), run.written, scorer, moved, each, tuple(sorted(options.items())))
 
 
-@st.cache_data(max_entries=24, show_spinner="Reading the run…")
+@st.cache_data(max_entries=24, show_spinner=False)
 def _judged(
     path: str, written: str, scorer: str, moved: Perturbation | None, each: float | None, options: tuple
 ) -> Judged:
@@ -401,7 +406,7 @@ def report(run: Run) -> dict[str, Any]:
     return _report(str(run.path), run.written)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Reading the images…")
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str, np.ndarray] | str:
     try:
         images = data.load(dataset, Path(root), size)
@@ -425,7 +430,8 @@ def pixels_of(dataset: str) -> np.ndarray | str:
 def _part_of(part: str, *said: Any) -> np.ndarray | str:
     dataset, size, digest = said
     root = str(data.root_of().absolute())
-    found = _pixels(dataset, root, size, digest)
+    with st.spinner(t("Reading the images…")):
+        found = _pixels(dataset, root, size, digest)
     if isinstance(found, str):
         _pixels.clear(dataset, root, size, digest)  # it may come to be there
         return found

@@ -4,11 +4,11 @@ import numpy as np
 import streamlit as st
 
 from app import charts, shared
-from app.words import t
+from app.words import phrases, t
 from cac_core import metrics, sweep
 from cac_core.scorers import class_means, default_for, distances
 
-MEASURES = {"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"}
+MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
 
 run = shared.chosen_run()
 names, classes = run.known_names, run.class_names
@@ -235,9 +235,11 @@ def what_it_did(report: dict, picked: tuple[int, int]):
     choices = [*order[said.labels[order] >= 0][:4].tolist(), *order[said.labels[order] < 0][:4].tolist()]
     i = st.selectbox(
         t("Image, of those nearest to θ"), choices, key="moved_image",
-        format_func=lambda i: t(
-            "{name} (test image {number})" if said.labels[i] >= 0 else "{name}, never seen (test image {number})",
-            name=classes[said.outputs.classes[i]], number=said.outputs.index[i],
+        format_func=lambda i: (
+            t("{name} (test image {number})", name=classes[said.outputs.classes[i]], number=said.outputs.index[i])
+            if said.labels[i] >= 0
+            else t("{name}, never seen (test image {number})", name=classes[said.outputs.classes[i]],
+                   number=said.outputs.index[i])
         ),
     )  # fmt: skip
     if not (run.path / "best.safetensors").exists():

@@ -7,11 +7,11 @@ import numpy as np
 import streamlit as st
 
 from app import charts, feeds, live, shared
-from app.words import t
+from app.words import phrases, t
 from cac_core import judge, metrics
 from cac_core.scorers import SCORERS
 
-MEANING = {
+MEANING = phrases({
     "accuracy": ("Accuracy on knowns", "share of known images whose nearest class is theirs, rejected or not"),
     "auroc": ("AUROC", "how often an unknown scores higher than a known; 50 % is chance"),
     "aupr_unknown": ("AUPR, unknowns", "average precision of finding unknowns"),
@@ -19,7 +19,7 @@ MEANING = {
     "fpr_at_95_knowns_kept": ("Unknowns accepted where 95 % of knowns are kept", "FPR@95; lower is better"),
     "fpr_at_95_unknowns_caught": ("Knowns rejected where 95 % of unknowns are caught", "FPR@95 the other way round"),
     "oscr": ("OSCR", "knowns kept and named right against unknowns accepted, over every θ"),
-}  # fmt: skip
+})  # fmt: skip
 
 run = shared.chosen_run()
 names = run.known_names

@@ -20,7 +20,7 @@ import streamlit as st
 from PIL import Image
 
 from app import charts, shared
-from app.words import t
+from app.words import phrases, t
 from cac_core import data, launch, own_data, recipe, runs, sources
 from cac_core.data import Dataset, Trial
 from cac_core.recipe import Recipe
@@ -28,6 +28,7 @@ from cac_core.runs import Run
 
 MANY = 60  # runs that are started in one go, at most
 PICTURES = 6  # of each class that are shown
+OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and its licence
 FIRST = 1000  # the priority of a download
 LOOK = shared.LOOK | {
     "queued": ("gray", ":material/schedule:"),
@@ -79,12 +80,21 @@ class Shelf:
     licence: str
 
 
-@st.cache_data(ttl=600, max_entries=4, show_spinner="Looking at the data folder…")
-def shelves(root: str) -> list[Shelf]:
-    """All data sets and image folders. Looked at again after ten minutes, or after shelves.clear()."""
+def shelves() -> list[Shelf]:
+    """All data sets and image folders. Looked at again after ten minutes, or after look_again()."""
+    with st.spinner(t("Looking at the data folder…")):
+        return _shelves(str(root()))
+
+
+def look_again() -> None:
+    _shelves.clear()
+
+
+@st.cache_data(ttl=600, max_entries=4, show_spinner=False)
+def _shelves(root: str) -> list[Shelf]:
     found = []
     for name in (*data.DATASETS, *data.folders(Path(root))):
-        about, licence = sources.ABOUT.get(name, ("an image folder of your own", "yours"))
+        about, licence = sources.ABOUT.get(name, OWN)
         files, missing = data.here(name, Path(root))
         size = sum(file.stat().st_size for file in files)
         found.append(Shelf(name, name not in data.DATASETS, size, missing, about, licence))
@@ -113,7 +123,8 @@ def samples(name: str) -> tuple[dict[int, np.ndarray], dict[str, int]] | str:
     kept = _decoded(name)
     if kept is None:
         return t("Its images can be seen here after the first training has read them.")
-    return _samples(str(kept), kept.stat().st_mtime_ns)
+    with st.spinner(t("Reading the images…")):
+        return _samples(str(kept), kept.stat().st_mtime_ns)
 
 
 def _decoded(name: str) -> Path | None:
@@ -122,7 +133,7 @@ def _decoded(name: str) -> Path | None:
     return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
-@st.cache_data(max_entries=8, show_spinner="Reading the images…")
+@st.cache_data(max_entries=8, show_spinner=False)
 def _samples(file: str, stamp: int) -> tuple[dict[int, np.ndarray], dict[str, int]]:
     with zipfile.ZipFile(file) as stored:
         names = set(stored.namelist())

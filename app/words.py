@@ -7,12 +7,13 @@ words/<language>.json beside this file, {English phrase: translated}; where it l
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 HERE = Path(__file__).parent / "words"
 ENGLISH = "en"
+Table = TypeVar("Table")
 
 
 def languages() -> list[str]:
@@ -32,6 +33,11 @@ def language() -> str:
         if asked and (short := asked.split("-")[0].lower()) in languages():
             return short
     return ENGLISH
+
+
+def phrases(table: Table) -> Table:
+    """Marks text that is written in one place and shown, by t, in another: a phrase, or a table of them by name."""
+    return table
 
 
 def t(phrase: str, **values: Any) -> str:

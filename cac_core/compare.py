@@ -154,13 +154,15 @@ def _words(name: str, said: dict[str, Any]) -> str:
     return value if name in ("dataset", "family", "backbone") else f"{name.replace('_', ' ')} {value}"
 
 
+SPLIT = ("data set", "family", "trial", "classes", "classes", "images")  # what makes the split of a run
+
+
 def differences_of_splits(members: list[Member]) -> list[str]:
     """In what the members' splits differ, in words; empty where all were tested on the same ones."""
     if len({frozenset(run.split for run in member.runs) for member in members}) < 2:
         return []
-    names = ("data set", "family", "trial", "classes", "classes", "images")
     parts = zip(*(run.split for member in members for run in member.runs), strict=True)
-    return list(dict.fromkeys(name for name, said in zip(names, parts, strict=True) if len(set(said)) > 1))
+    return list(dict.fromkeys(name for name, said in zip(SPLIT, parts, strict=True) if len(set(said)) > 1))
 
 
 # --- differences -----------------------------------------------------------------------------------------------------
@@ -340,6 +342,7 @@ ALIKE = {
 }  # fmt: skip
 
 
+UNPAIRED = ("{one} and {other} cannot be paired: {why}.", "{one} and {other}: the images do not give this number.")
 SAME = {
     "auroc": "AUROC: {one} and {other} are exactly the same.",
     "accuracy": "Accuracy: {one} and {other} are exactly the same.",
@@ -354,9 +357,9 @@ def said(difference: Difference) -> tuple[str, dict[str, str]]:
     """A phrase, and the values of its {names}; in percentage points. The better one comes first where one is."""
     d = difference
     if d.why:
-        return "{one} and {other} cannot be paired: {why}.", {"one": d.one, "other": d.other, "why": d.why}
+        return UNPAIRED[0], {"one": d.one, "other": d.other, "why": d.why}
     if math.isnan(d.gap):
-        return "{one} and {other}: the images do not give this number.", {"one": d.one, "other": d.other}
+        return UNPAIRED[1], {"one": d.one, "other": d.other}
     if d.gap == d.low == d.high == 0:
         return SAME[d.measure], {"one": d.one, "other": d.other}
     if not d.sure:

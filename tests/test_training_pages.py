@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 def root(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
-    training.shelves.clear()
+    training.look_again()
     training.devices.clear()
     return tmp_path / "data"
 

@@ -1,0 +1,56 @@
+"""Every phrase that the app can show, read out of its source: what a catalogue in app/words translates.
+
+python -m tests.phrases LANGUAGE prints, as JSON, the English phrases that this language's catalogue lacks.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from app import live, words
+from cac_core import compare, launch, project, sources, sweep
+
+ROOT = Path(__file__).parents[1]
+STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
+CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
+# what the core says in English and a page shows by t; its sentences about errors stay English, with their commands
+CORE = (
+    *STATES, *CURVES, *launch.KINDS, *project.STAGES, "perturbing",
+    *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
+    *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW,
+    *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,
+)  # fmt: skip
+
+
+def every() -> set[str]:
+    files = [ROOT / "streamlit_app.py", *sorted((ROOT / "app").glob("*.py"))]
+    return {*CORE, *live.WORDS, *(phrase for file in files for phrase in of(file.read_text("utf-8")))}
+
+
+def of(source: str) -> Iterator[str]:
+    """The phrases in t(...) and phrases(...) of a file; the keys of a table are names, not phrases."""
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and call.args:
+            name = getattr(call.func, "id", "")
+            if name == "t" and isinstance(call.args[0], ast.Constant):
+                yield call.args[0].value
+            elif name == "phrases":
+                yield from _texts(call.args[0])
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _texts(value)
+    elif isinstance(node, ast.Tuple | ast.List):
+        for value in node.elts:
+            yield from _texts(value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+if __name__ == "__main__":
+    catalogue = words.catalogue(sys.argv[1])
+    print(json.dumps({phrase: "" for phrase in sorted(every() - catalogue.keys())}, ensure_ascii=False, indent=1))
