@@ -18,11 +18,17 @@ SETTINGS = "dataset.json"  # beside the class folders, if their owner wants anot
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
+def counted_digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits as they are: ink counts [1797, 8, 8] from 0 to 16, and class numbers [1797]."""
+    # its own file, read without importing scikit-learn, which would take two seconds
+    table = np.loadtxt(digits_source(Path(), "digits")[0], delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
+
+
 def read_digits(root: Path, name: str, row: Format) -> Parts:
-    # scikit-learn's own file, read without importing scikit-learn, which would take two seconds
-    table = np.loadtxt(digits_source(root, name)[0], delimiter=",")
-    small = (table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)  # it counts from 0 to 16
-    return {"all": (np.stack([at_size(Image.fromarray(image), row) for image in small]), table[:, -1].astype(np.int64))}
+    counts, classes = counted_digits()
+    small = (counts * (255 / 16)).round().astype(np.uint8)
+    return {"all": (np.stack([at_size(Image.fromarray(image), row) for image in small]), classes)}
 
 
 def digits_source(root: Path, name: str) -> list[Path]:

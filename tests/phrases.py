@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app import live, words
-from cac_core import compare, launch, project, sources, sweep
+from app import live, teach, words
+from cac_core import compare, images, launch, project, sources, sweep
 
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
@@ -21,12 +21,13 @@ CORE = (
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,
+    *(note for _, note in images.DRAWN.values()),
 )  # fmt: skip
 
 
 def every() -> set[str]:
     files = [ROOT / "streamlit_app.py", *sorted((ROOT / "app").glob("*.py"))]
-    return {*CORE, *live.WORDS, *(phrase for file in files for phrase in of(file.read_text("utf-8")))}
+    return {*CORE, *live.WORDS, *teach.WORDS, *(phrase for file in files for phrase in of(file.read_text("utf-8")))}
 
 
 def of(source: str) -> Iterator[str]:
