@@ -128,7 +128,7 @@ def _run_feed(
         "dataset": run.recipe.dataset,
         "known": run.known_names,
         "names": run.class_names,
-        "sets": ["validation images", "test images", *(further(run)[split] for split in sets)],
+        "sets": [*live.SETS, *(further(run)[split] for split in sets)],
         "pca_share": flat.shares.tolist(),
     }
     if odin is not None and not sets and (held := sweep.cube(run, odin)) is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, paste, shared
+from app import charts, draw, paste, shared
 from app.words import t
 from cac_core import judge, project
 
@@ -55,7 +55,10 @@ def forget():
     st.session_state.pop("pasted", None)
 
 
-given = pictures()
+ways = [f":material/image: {t('Pictures')}", f":material/draw: {t('Draw')}"]
+by_picture, by_hand = st.tabs(ways, key="way", on_change="rerun")
+with by_picture:  # its files stay while the other tab is open
+    given = pictures()
 
 
 @st.fragment
@@ -74,7 +77,9 @@ def desk():
             st.caption(
                 t("Each image is moved first: ε = {e:g}, T = {t:g} (ODIN).", e=moved.magnitude, t=moved.temperature)
             )
-        if given:
+        if by_hand.open:
+            easel(said, scorer, theta, thetas, moved, options)
+        elif given:
             uploads(said_here, said, scorer, theta, thetas, moved, options)
         else:
             examples(said_here, said, scorer, theta, thetas, options)
@@ -95,7 +100,7 @@ def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, opti
                 with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
                     if not isinstance(images, str):
                         st.image(
-                            shared.enlarged(images[said.outputs.index[i]], 72), width=72,
+                            shared.inline(shared.enlarged(images[said.outputs.index[i]], 72)), width=72,
                             alt=t("A test image: {truth}, {kind}", truth=truth, kind=kind),
                         )  # fmt: skip
                     st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
@@ -133,6 +138,25 @@ def unknown_examples(said: shared.Judged) -> list[int]:
 
 def choose(i: int):
     st.session_state.example = run.id, i
+
+
+@st.fragment
+def easel(said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
+    """The paper to draw on, and beside it the verdict, which follows the pen: only this part of the page runs again."""
+    paper, verdict = st.columns([2, 5])
+    with paper:
+        drawing = draw.canvas("drawing")
+    with verdict, shared.explained():
+        if drawing is None:
+            invitation = t(
+                "Draw one of {names}, or something else: the verdict follows the pen.", names=shared.listed(names)
+            )
+            st.markdown(invitation)
+            return
+        looked = shared.looked_at(run, drawing, moved, drawn=True)
+        (judged,) = said_of_all([looked], scorer, theta, thetas, options)
+        notes = tuple(t(note) for note in looked.notes)
+        card("", judged, None, looked.pixels, notes, scorer, 0, looked.logits, said)
 
 
 def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
@@ -207,33 +231,21 @@ def card(
     name: str, verdict: dict, original, pixels: np.ndarray | None, notes: tuple[str, ...], scorer: str, n: int,
     logits: np.ndarray, said: shared.Judged,
 ):  # fmt: skip
-    score, theta, label = verdict["score"], verdict["theta"], verdict["label"]
-    unknown = score > theta
     with st.container(border=True):
-        shown, words, chart = st.columns([6, 6, 9], gap="medium")
-        with shown, st.container(horizontal=True, gap="small"):
+        shown, chart = st.columns([12, 9], gap="medium")
+        with shown, st.container(horizontal=True, gap="medium"):
             if original is not None:
                 st.image(original, t("your picture"), width=92, alt=t("The picture as uploaded"))
             if pixels is not None:
-                st.image(shared.enlarged(pixels), t("as the network saw it"), width=92, alt=t("What the network saw"))
+                seen = shared.inline(shared.enlarged(pixels))
+                st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))
+            words = st.container(gap="small")
         with words:
-            st.subheader(t("Unknown") if unknown else t("Known: {name}", name=shared.plain(label)), anchor=False)
-            numbers = {"score": charts.number(score), "theta": charts.number(theta),
-                       "margin": charts.number(abs(score - theta))}  # fmt: skip
-            if unknown:
-                said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
-                said_so += " " + t("The nearest class is {name}.", name=shared.plain(label))
-            else:
-                said_so = t("Score **{score}** is not above θ **{theta}**; the margin is {margin}.", **numbers)
-            st.markdown(said_so)
-            best = max(verdict["softmax"], key=verdict["softmax"].get)
-            st.markdown(
-                t("Softmax alone says **{name}** with {share}.", name=shared.plain(best),
-                  share=charts.percent(verdict["softmax"][best]))
-            )  # fmt: skip
+            shared.say(verdict)
             if notes:
                 st.caption(shared.plain("; ".join(notes)))
-            st.text(name)
+            if name:
+                st.text(name)
         with chart:
             bars(verdict, scorer, n)
         more = st.expander(t("Its place, its neighbours, its pixels"), on_change="rerun", key=f"why_{n}",

@@ -13,7 +13,19 @@ import streamlit as st
 
 HERE = Path(__file__).parent / "words"
 ENGLISH = "en"
+NAMES = {"en": "English", "zh": "中文", "ja": "日本語", "ko": "한국어"}
 Table = TypeVar("Table")
+
+# so that what reads a page aloud takes the right voice
+_spoken = st.components.v2.component(
+    "anchorscope_language",
+    js="""
+    export default function ({ data, parentElement }) {
+      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+      document.documentElement.lang = data;
+    }
+    """,
+)
 
 
 def languages() -> list[str]:
@@ -28,11 +40,21 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def language() -> str:
-    """?lang= in the address, else the browser's, where there is a catalogue for it; else English."""
-    for asked in (st.query_params.get("lang"), st.context.locale):
+    """The one chosen, else ?lang= in the address, else the browser's, where there is a catalogue; else English."""
+    for asked in (st.session_state.get("lang"), st.query_params.get("lang"), st.context.locale):
         if asked and (short := asked.split("-")[0].lower()) in languages():
             return short
     return ENGLISH
+
+
+def choose_language() -> None:
+    """The picker; what is chosen stands in the address."""
+    there = languages()
+    st.selectbox(
+        t("Language"), there, there.index(language()), key="lang", bind="query-params",
+        format_func=lambda name: NAMES.get(name, name),
+    )  # fmt: skip
+    _spoken(key="spoken", data=language())
 
 
 def phrases(table: Table) -> Table:

@@ -1,5 +1,6 @@
 """Every page with every kind of run: right numbers, plain words, never a traceback."""
 
+import base64
 import io
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
 from app import charts, shared
@@ -338,6 +339,81 @@ def test_examples_need_no_upload(app):
     assert f"in truth {first.label}".replace("\\", "") in text(fine(first.click().run()))
 
 
+def drawing_page(app, said: object = None, **query: str) -> AppTest:
+    """The page Try an image with the paper to draw on; said: what the browser tells of it."""
+    at = fine(app("cac", page="try", **query))
+    at.session_state["way"] = ":material/draw: Draw"
+    if said is not None:
+        at.session_state["drawing"] = {"drawing": said}
+    return fine(at.run())
+
+
+@pytest.fixture
+def ring() -> str:
+    picture = Image.new("L", (280, 280), 255)
+    ImageDraw.Draw(picture).ellipse((150, 20, 250, 180), outline=0, width=20)
+    return base64.b64encode(png(np.asarray(picture))).decode()
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_drawing_is_judged_as_its_run_judges_it(app, ring, monkeypatch, locked):
+    from cac_core import evaluate
+
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", str(int(locked)))
+    at = drawing_page(app, {"number": 7, "png": ring})
+    run = Run(runs.store_of() / "cac")
+    prepared = images.drawn(base64.b64decode(ring), run.row, "digits")
+    (said,) = judge.said_of(run, *evaluate.load(run, "cpu").outputs(prepared.pixels[None]), "gamma")
+    heading = "Unknown" if said["decision"] == judge.UNKNOWN else f"Known: {said['decision']}"
+    assert heading in text(at) and f"**{charts.number(said['score'])}**" in text(at) and not at.error
+    assert prepared.notes[0] in text(at) and "No picture at hand?" not in text(at)
+
+
+def test_another_page_shows_a_verdict_on_a_drawing_by_its_own_theta(app, ring):
+    app("cac")
+
+    def page(drawing: str, theta: float | None):
+        import base64
+
+        from app import draw
+        from cac_core import runs
+
+        draw.verdict(runs.Run(runs.store_of() / "cac"), base64.b64decode(drawing), theta=theta)
+
+    for theta, heading in ((-1.0, "Unknown"), (1e6, "Known: ")):
+        at = fine(AppTest.from_function(page, args=(ring, theta), default_timeout=60).run())
+        assert at.subheader[0].value.startswith(heading) and "Softmax alone says" in text(at)
+    at = fine(AppTest.from_function(page, args=("aGVsbG8=", None), default_timeout=60).run())
+    assert len(at.error) == 1 and not at.subheader
+
+
+def test_an_empty_paper_invites_and_pictures_stay_meanwhile(app, digit):
+    at = fine(app("cac", page="try"))
+    at = fine(at.file_uploader(key="files").upload("zero.png", digit, "image/png").run())
+    at.session_state["way"] = ":material/draw: Draw"
+    at = fine(at.run())
+    assert "Draw one of 0, 1, 2, 4, 5 and 9, or something else" in text(at) and "zero.png" not in text(at)
+    at.session_state["way"] = ":material/image: Pictures"
+    assert "zero.png" in text(fine(at.run()))
+
+
+BAD_DRAWINGS = [
+    "text", 3, [], {}, {"png": None}, {"number": "x", "png": "!!"}, {"number": 1, "png": "aGVsbG8="},
+    {"number": 1, "png": "ä"}, {"number": 1, "png": "A" * 400_000}, {"number": [], "png": ["iVBORw0KGgo="]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", BAD_DRAWINGS, ids=lambda said: str(said)[:30])
+def test_what_is_no_drawing_leaves_the_paper_empty(app, said):
+    at = drawing_page(app, said)
+    assert "the verdict follows the pen" in text(at) and not at.error
+
+
+def test_a_damaged_drawing_is_told(app, ring):
+    at = drawing_page(app, {"number": 1, "png": ring[:120]})
+    assert len(at.error) == 1 and "damaged" in text(at)
+
+
 def test_text_of_others_is_shown_as_it_is():
     wild = "<b>*a*</b> [x](http://e.com) :smile: $x^2$ `c` www.e.com # | ~~s~~"
     escaped = shared.plain(wild)
@@ -383,6 +459,16 @@ def test_the_slider_covers_all_scores(scores):
                                       (-6.398, "-6.40"), (1e-9, "1e-09"), (12345.6, "12346")])  # fmt: skip
 def test_numbers_are_said_with_three_digits(x, words):
     assert charts.number(x) == words
+
+
+def test_a_small_theta_is_drawn_where_it_is_not_at_zero():
+    """ECharts rounds the place of a mark to `precision` decimals, two where nothing is said."""
+    scale = charts.Scale(1e-6, 6.0, True)
+    spec = charts.histogram(np.full(9, 0.1), np.r_[np.zeros(5), -np.ones(4)], np.ones(9, bool), 5.6e-4, scale,
+                            charts.LIGHT, "γ")  # fmt: skip
+    for series in (spec["series"][0], spec["series"][-1]):
+        mark = series["markLine"]
+        assert round(mark["data"][0]["xAxis"], mark.get("precision", 2)) == 5.6e-4
 
 
 def test_theme_and_charts_agree():

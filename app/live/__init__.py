@@ -32,7 +32,8 @@ SCRIPT = "\n".join(
     [f"const STYLE = {json.dumps(STYLE)};", *((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)]
 )
 # every phrase that the views show: what a page gives as state["words"] for another language, {phrase: translated}
-WORDS = tuple(sorted(set(re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT))))
+SETS = ("validation images", "test images")  # in a feed's header; the views translate them
+WORDS = tuple(sorted({*SETS, *re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT)}))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
     "feed", "extra", "scorer", "name", "centres", "theta", "kept", "temperature", "eps", "share", "sets", "selection",

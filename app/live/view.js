@@ -209,7 +209,7 @@ class View {
     const { header, labels, classes, split } = this.feed;
     if (labels[row] >= 0) return header.known[labels[row]];
     const known = classes && classes[row] >= 0 ? header.names?.[classes[row]] : null;
-    return known ?? ((split[row] > 1 && header.sets?.[split[row]]) || this.say("unknown"));
+    return known ?? ((split[row] > 1 && header.sets?.[split[row]] && this.say(header.sets[split[row]])) || this.say("unknown"));
   }
 
   /** The sentence above everything: what theta does. */
@@ -302,7 +302,7 @@ class View {
       make(
         "button",
         { type: "button", class: "chip", click: () => this.toggleSet(s) },
-        header.sets?.[s] ?? this.say("set {n}", { n: s }),
+        header.sets?.[s] ? this.say(header.sets[s]) : this.say("set {n}", { n: s }),
       ),
     );
     const node = make(
