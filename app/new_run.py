@@ -1,6 +1,5 @@
 """New run: what to train and how, what it will take, and the button that puts it into the queue."""
 
-import dataclasses
 import os
 import shutil
 
@@ -9,14 +8,18 @@ import streamlit as st
 
 from app import shared, training
 from app.words import phrases, t
-from cac_core import data, recipe
+from cac_core import data, probe, recipe
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
-PRESETS = phrases({"quick": "Quick look", "paper": "Paper", "report": "The report's EfficientNets"})
+PRESETS = phrases(
+    {"quick": "Quick look", "standard": "Standard", "paper": "Paper", "report": "The report's EfficientNets"}
+)
 ABOUT = phrases(
     {
         "quick": "One cycle of the learning rate and few epochs: most of the result in a small part of the time.",
+        "standard": "The paper's network and one cycle of the learning rate, over half of the paper's epochs: meant "
+        "to come near the published results in half the time.",
         "paper": "The network and schedule published with Class Anchor Clustering (Miller et al., WACV 2021).",
         "report": "The EfficientNet that a report on ODIN with class anchors took for this data set, on CAC's "
         "schedule.",
@@ -36,8 +39,7 @@ FIELDS = phrases(
         "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
     }
 )
-CHOICES = {"schedule": recipe.SCHEDULES, "precision": recipe.PRECISIONS}
-FEWEST = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0}
+LIMIT = 300  # seconds that a probe may take: the largest networks need minutes on a processor
 
 st.markdown(
     t(
@@ -66,6 +68,7 @@ def page():
         st.caption(t(ABOUT[preset]))
     preset = f"report-{name.lower()}" if preset == "report" else preset
     if not here[name]:
+        keep_probe(None)
         missing(name)
         return
     trials = choose_trials(name)
@@ -73,6 +76,8 @@ def page():
     plan = choose_plan(preset, name, trials, *chosen) if trials and chosen else None
     if plan:
         summary(preset, *plan)
+    else:
+        keep_probe(None)
 
 
 def missing(name: str):
@@ -133,7 +138,7 @@ def choose_plan(preset: str, name: str, trials: list[data.Trial], methods: list[
         t("Seeds and options of the methods: several values make several runs"), icon=":material/grid_on:"
     ):
         columns = st.columns(3)
-        seeds, bad = values(columns[0], t("Seeds"), "0", int, f"new_seeds_{mark}", t("0-4 is five seeds."))
+        seeds, bad = values(columns[0], "seed", t("Seeds"), "0", int, f"new_seeds_{mark}", t("0-4 is five seeds."))
         wrong |= bad
         place = 1
         for method in methods:
@@ -143,22 +148,27 @@ def choose_plan(preset: str, name: str, trials: list[data.Trial], methods: list[
                 column = columns[place % 3]
                 if kind:
                     key = f"new_{method}_{option}_{mark}"
-                    axes[method][option], bad = values(column, f"{method}: {option}", f"{default:g}", kind, key)
-                    wrong |= bad
+                    label = f"{method}: {option}"
+                    axes[method][option], bad = values(column, option, label, f"{default:g}", kind, key)
                 else:
-                    axes[method][option] = [one_value(column, f"{method}: {option}", default, f"new_{option}_{mark}")]
+                    value, bad = one_value(column, option, f"{method}: {option}", default, f"new_{option}_{mark}")
+                    axes[method][option] = [value]
+                wrong |= bad
                 place += 1
     trunk = {}
     with st.expander(t("Training and backbone"), icon=":material/tune:"):
-        given = fields(base, mark)
+        given, bad = fields(base, mark)
+        wrong |= bad
         if options := recipe.backbone_options(backbone):
             st.caption(t("Options of {backbone}", backbone=shared.plain(backbone)))
             columns = st.columns(3)
             for n, (option, default) in enumerate(options.items()):
                 now = base.trunk.get(option, default)
-                trunk[option] = one_value(columns[n % 3], option, now, f"new_trunk_{option}_{mark}")
+                trunk[option], bad = one_value(columns[n % 3], option, option, now, f"new_trunk_{option}_{mark}")
+                wrong |= bad
     device = choose_device()
     if wrong:
+        st.error(t("A value above cannot be used. What is wrong with it stands beside it."), icon=":material/error:")
         return None
     try:
         every = training.product(preset, given | {"backbone": backbone}, trials, methods, seeds, axes, trunk)
@@ -169,43 +179,49 @@ def choose_plan(preset: str, name: str, trials: list[data.Trial], methods: list[
     return every, {one.id: data.trial_of(one, row) for one in every}, device
 
 
-def values(place, label: str, default: str, kind: type, key: str, help: str | None = None) -> tuple[list, bool]:
-    """One or several numbers, and whether what was written is none; that is said beside the field."""
+def values(
+    place, name: str, label: str, default: str, kind: type, key: str, help: str | None = None
+) -> tuple[list, bool]:
+    """One or several numbers, and whether what was written cannot be used; why is said beside the field."""
     said = place.text_input(label, default, key=key, persist_state="session", help=help)
     try:
-        return training.numbers(said, kind), False
+        return [recipe.checked(name, value) for value in training.numbers(said, kind)], False
     except ValueError as error:
         place.error(shared.plain(str(error)))
         return [], True
 
 
-def one_value(place, label: str, default, key: str):
-    if isinstance(default, bool):
-        return place.toggle(label, default, key=key, persist_state="session")
-    if isinstance(default, int):
-        return place.number_input(label, 0, None, default, 1, key=key, persist_state="session")
-    if isinstance(default, float):
-        return place.number_input(label, 0.0, None, default, format="%g", key=key, persist_state="session")
-    return place.text_input(label, default, key=key, persist_state="session")
+def one_value(place, name: str, label: str, default, key: str, help: str | None = None):
+    """A field or option by the type of its default, and whether its value cannot be used, as values does."""
+    if name in recipe.CHOICES:
+        there = recipe.CHOICES[name]
+        value = place.selectbox(label, there, there.index(default), key=key, help=help, persist_state="session")
+    elif isinstance(default, bool):
+        value = place.toggle(label, default, key=key, help=help, persist_state="session")
+    elif isinstance(default, int):
+        value = place.number_input(label, None, None, default, 1, key=key, help=help, persist_state="session")
+    elif isinstance(default, float):
+        step = float(f"{max(default, 1e-6) / 10:.1g}")
+        value = place.number_input(
+            label, None, None, default, step, format="%g", key=key, help=help, persist_state="session"
+        )
+    else:
+        value = place.text_input(label, default, key=key, help=help, persist_state="session")
+    try:
+        return recipe.checked(name, value), False
+    except ValueError as error:
+        place.error(shared.plain(str(error)))
+        return value, True
 
 
-def fields(base: Recipe, mark: str) -> dict:
-    """Recipe's own fields, one widget each, by its type."""
-    given, columns = {}, st.columns(3)
-    kinds = {field.name: field.type for field in dataclasses.fields(Recipe)}
+def fields(base: Recipe, mark: str) -> tuple[dict, bool]:
+    """Recipe's own fields, and whether one of them cannot be used."""
+    given, wrong, columns = {}, False, st.columns(3)
     for n, (name, (label, meaning)) in enumerate(FIELDS.items()):
-        now, key, place = getattr(base, name), f"new_{name}_{mark}", columns[n % 3]
-        if name in CHOICES:
-            given[name] = place.selectbox(t(label), CHOICES[name], CHOICES[name].index(now), key=key, help=t(meaning),
-                                          persist_state="session")  # fmt: skip
-        elif kinds[name] is int:
-            given[name] = place.number_input(t(label), FEWEST[name], None, now, 1, key=key, help=t(meaning),
-                                             persist_state="session")  # fmt: skip
-        else:
-            step = 0.1 if name in ("momentum", "trunk_rate") else float(f"{max(now, 1e-6) / 10:.1g}")
-            given[name] = place.number_input(t(label), 0.0, None, now, step, format="%g", key=key, help=t(meaning),
-                                             persist_state="session")  # fmt: skip
-    return given
+        key = f"new_{name}_{mark}"
+        given[name], bad = one_value(columns[n % 3], name, t(label), getattr(base, name), key, t(meaning))
+        wrong |= bad
+    return given, wrong
 
 
 def choose_device() -> str:
@@ -230,7 +246,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, data.Trial], dev
     first = every[0]
     with st.container(border=True):
         st.markdown(f"**{in_words(first, trials[first.id], len(every))}**")
-        st.markdown(cost(fresh, trials, device))
+        cost(preset, fresh, trials, device)
         done, under_way = (sum(states[one.id] == "finished" for one in every), sum(one.id in queued for one in every))
         if done:
             st.caption(t("Finished already, and not trained again: {n}.", n=done))
@@ -282,27 +298,125 @@ def in_words(one: Recipe, trial: data.Trial, count: int) -> str:
     return f"{words} {tested}" + (" " + t("{n} runs in all; this is the first.", n=count) if count > 1 else "")
 
 
-def cost(fresh: list[Recipe], trials: dict[str, data.Trial], device: str) -> str:
-    """What is left to train takes this long and this much, as far as a finished run tells."""
-    told = training.estimate(fresh, trials, device) if fresh else None
+def cost(preset: str, fresh: list[Recipe], trials: dict[str, data.Trial], device: str):
+    """What is left to train takes, by what was measured here; until it is, as far as a finished run tells."""
     free = shutil.disk_usage(next(p for p in (training.store(), *training.store().parents) if p.exists())).free
-    memory = psutil.virtual_memory()
-    machine = t(
-        "Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=training.megabytes(free),
-        memory=training.megabytes(memory.available), cores=os.cpu_count(),
+    memory = psutil.virtual_memory().available
+    going = st.session_state.get("new_probe")
+    ended = going is not None and not going.going  # asked before its file is: it writes, then ends
+    files = training.probes(fresh, trials, device)
+    took = {file: probe.kept(file) for file in files}
+    known = all(took.values())
+    busy = "" if known and not any(one.beside for one in took.values()) else probe.busy(training.store(), device)
+    missing = [file for file, one in took.items() if one is None or (one.beside and not busy)]
+    if fresh and known:
+        measured(files, took, free, memory)
+    elif fresh and (told := training.estimate(fresh, trials, device)):
+        st.markdown(by_a_run(*told))
+    measure(preset, files, missing, device, busy, ended)
+    st.caption(
+        t("Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=training.megabytes(free),
+          memory=training.megabytes(memory), cores=os.cpu_count())
     )  # fmt: skip
-    if not fresh:
-        return machine
-    if told is None:
-        return t("No estimate yet: no finished run with this data set, backbone and device tells how long an epoch "
-                 "takes. The first epoch will tell, under Live.") + f" {machine}"  # fmt: skip
-    seconds, size, by = told
+
+
+def measured(files: dict, took: dict, free: int, available: int):
+    """What probes measured, for all the runs that they serve, and whether it fits."""
+    pairs = [(took[file], one) for file, every in files.items() for one in every]
+    seconds, disk = sum(one.seconds(given) for one, given in pairs), sum(one.disk(given) for one, given in pairs)
+    memory, first = max(one.memory for one, _ in pairs), pairs[0][0]
+    st.markdown(
+        t("About **{time}**, {memory} of memory and {disk} of disk, as a few training steps took on this machine.",
+          time=training.span(seconds), memory=training.megabytes(memory), disk=training.megabytes(disk))
+    )  # fmt: skip
+    epoch = t("An epoch takes {epoch}: {steps} steps of {step} s and the validation.",
+              epoch=training.span(first.epoch()), steps=first.steps, step=f"{first.step:.2g}")  # fmt: skip
+    if any(one.beside for one, _ in pairs):
+        epoch += " " + t("It was measured beside other work, so it will rather take less.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(epoch)
+        if not shared.read_only():
+            st.button(t("Measure again"), type="tertiary", icon=":material/timer:", key="new_measure_again",
+                      on_click=forget, args=(list(files),))  # fmt: skip
+    room = first.room or available
+    if memory > room:
+        st.warning(
+            t("It will probably not fit into memory: it takes about {memory}, and {room} are there. A smaller batch "
+              "takes less.", memory=training.megabytes(memory), room=training.megabytes(room)),
+            icon=":material/memory:",
+        )  # fmt: skip
+    if disk > free:
+        st.warning(
+            t("There is too little disk: it takes about {disk}, and {free} are free.",
+              disk=training.megabytes(disk), free=training.megabytes(free)),
+            icon=":material/hard_drive:",
+        )  # fmt: skip
+
+
+def measure(preset: str, files: dict, missing: list, device: str, busy: str, ended: bool):
+    """See to it that what is missing is measured, one after the other, in a process of its own."""
+    going, failed = st.session_state.get("new_probe"), st.session_state.setdefault("new_probe_failed", {})
+    if going and going.file in missing and ended:
+        failed[going.file] = going.complaint()
+    elif going and going.file in missing and going.seconds > LIMIT:
+        failed[going.file] = t("It took longer than {n} s.", n=LIMIT)
+    else:
+        keep_probe(going if going and going.file in missing else None)
+    if not missing:
+        return
+    if shared.read_only():
+        st.caption(t("Nothing is measured here: one can only look."))
+        return
+    file = missing[0]
+    asked = file in st.session_state.get("new_probe_asked", ())
+    if file in failed:
+        keep_probe(None)
+        st.warning(t("It could not be measured: {why}", why=shared.plain(failed[file])), icon=":material/timer_off:")
+        st.button(t("Measure again"), icon=":material/timer:", key="new_measure", on_click=ask, args=(missing,))
+    elif busy and not asked:
+        st.info(
+            t("{run} is at work on this device, so a measurement now would be too slow.", run=shared.plain(busy)),
+            icon=":material/timer_off:",
+        )
+        st.button(t("Measure all the same"), icon=":material/timer:", key="new_measure", on_click=ask, args=(missing,))
+    else:
+        if not st.session_state.get("new_probe"):
+            keep_probe(training.begin_probe(preset, files[file][0], file, device))
+        st.fragment(measuring, run_every="1s", key="measuring")()
+
+
+def measuring():
+    going = st.session_state.get("new_probe")
+    if going is None or not going.going or going.seconds > LIMIT:
+        st.rerun()
+    st.caption(t("Measuring on this machine… {n} s", n=int(going.seconds)))
+
+
+def ask(files: list):
+    st.session_state.new_probe_asked = files
+    st.session_state.new_probe_failed = {}
+    training.look_again()  # what was measured is kept under the images that were found
+
+
+def forget(files: list):
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def keep_probe(going: probe.Probing | None):
+    """This probe is the one at work; another that was is ended."""
+    before = st.session_state.get("new_probe")
+    if before is not None and before is not going:
+        before.end()
+    st.session_state.new_probe = going
+
+
+def by_a_run(seconds: float, size: float, by: training.Measured) -> str:
     where = t("as measured on this machine") if by.here else t("if this machine is like the one that trained it")
-    return (
-        t("About **{time}** and {disk} of disk, by the epochs of {run}, {where}; the evaluation at the end comes on "
-          "top.",
-          time=training.span(seconds), disk=training.megabytes(size), run=shared.plain(by.run), where=where)
-        + f" {machine}"
+    return t(
+        "About **{time}** and {disk} of disk, by the epochs of {run}, {where}; the evaluation at the end comes on "
+        "top.",
+        time=training.span(seconds), disk=training.megabytes(size), run=shared.plain(by.run), where=where,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ only what has changed. E epochs, N images, C classes.
 import dataclasses
 import itertools
 import math
+import re
 import shlex
 import socket
 import zipfile
@@ -21,7 +22,7 @@ from PIL import Image
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import data, launch, own_data, recipe, runs, sources
+from cac_core import data, launch, own_data, probe, recipe, runs, sources
 from cac_core.data import Dataset, Trial
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
@@ -29,7 +30,6 @@ from cac_core.runs import Run
 MANY = 60  # runs that are started in one go, at most
 PICTURES = 6  # of each class that are shown
 OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and its licence
-FIRST = 1000  # the priority of a download
 LOOK = shared.LOOK | {
     "queued": ("gray", ":material/schedule:"),
     "stopping": ("orange", ":material/stop:"),
@@ -165,8 +165,8 @@ def _rows_of(stored: zipfile.ZipFile, member: str, wanted: dict[int, np.ndarray]
 
 
 def fetch(name: str) -> None:
-    """Put a download into the queue, before what else waits: trainings may wait for its images."""
-    launch.submit(store(), "fetch", ["fetch", name, "--data", str(root())], priority=FIRST)
+    """Put a download into the queue; it goes on beside what is trained, and trainings of its images wait for it."""
+    launch.submit(store(), "fetch", ["fetch", name, "--data", str(root())])
     launch.ensure_worker(store())
 
 
@@ -261,9 +261,14 @@ def numbers(text: str, kind: Callable[[str], Any]) -> list[Any]:
 
 
 def command(preset: str, one: Recipe) -> str:
-    """The command line that trains this recipe, by what differs from the preset."""
+    """The command line that trains this recipe."""
+    return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one)])
+
+
+def flags(preset: str, one: Recipe) -> list[str]:
+    """What says this recipe on a command line, by what differs from the preset."""
     base = recipe.compose(preset, dataset=one.dataset, method=one.method, backbone=one.backbone)
-    line = ["python", "-m", "cac_core", "train", "--dataset", one.dataset]
+    line = ["--dataset", one.dataset]
     if one.family == "custom":
         line += ["--trial", str(root() / own_data.TRIALS / f"{one.trial}.json")]
     else:
@@ -278,10 +283,27 @@ def command(preset: str, one: Recipe) -> str:
     for name, value in here.items():
         if value != there[name]:
             line += [f"--{name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
-    return shlex.join(line)
+    return line
 
 
 # --- what it will take -----------------------------------------------------------------------------------------------
+
+
+def probes(every: list[Recipe], trials: dict[str, Trial], device: str) -> dict[Path, list[Recipe]]:
+    """Where what a probe measures is kept, with the recipes that it serves: seeds and weights of a loss share one."""
+    found: dict[Path, list[Recipe]] = {}
+    on_disk = {shelf.name: shelf.size for shelf in shelves()}
+    rows = {name: row(name) for name in {one.dataset for one in every}}
+    for one in every:
+        file = probe.file_of(store(), one, trials[one.id], rows[one.dataset], on_disk[one.dataset], device)
+        found.setdefault(file, []).append(one)
+    return found
+
+
+def begin_probe(preset: str, one: Recipe, file: Path, device: str) -> probe.Probing:
+    """Start to measure what this recipe takes; file is where probes says it will be kept."""
+    where = ["--device", device, "--runs", str(store()), "--data", str(root())]
+    return probe.begin([*flags(preset, one), *where], file)
 
 
 @dataclass(frozen=True)
@@ -384,11 +406,18 @@ def go_on(job: launch.Job | None, run: Run | None) -> None:
     if job is not None:
         launch.resume(job)
     else:
-        launch.submit_recipe(store(), run.recipe, root=root(), device=_slot(run))
+        launch.submit_recipe(store(), run.recipe, root=root(), device=slot(run))
     launch.ensure_worker(store())
 
 
-def _slot(run: Run) -> str:
+def smaller(run: Run, reason: str) -> Recipe | None:
+    """The recipe in the batch that a run's last words propose where its memory did not suffice; else None."""
+    proposed = re.search(r"--batch (\d+)", reason) if reason.startswith("Out of memory") else None
+    return dataclasses.replace(run.recipe, batch=int(proposed[1])) if proposed else None
+
+
+def slot(run: Run) -> str:
+    """The device that a run was on, as the queue names it; the processor where it is not here."""
     device = str(run.status.get("device", "cpu"))
     device = "cuda:0" if device == "cuda" else device
     return device if device in devices() else "cpu"
@@ -553,17 +582,25 @@ def curves(
             "label": {"formatter": t("best"), "color": palette.text, "position": "end"},
             "data": [{"xAxis": best}],
         }  # fmt: skip
-    axis = {"axisLabel": {"hideOverlap": True}, "splitLine": {"lineStyle": {"color": palette.faint}}}
+    axis = {"axisLabel": {"hideOverlap": True}, "splitNumber": 4, "splitLine": {"lineStyle": {"color": palette.faint}}}
     return {
         "animation": False,
         "tooltip": {"trigger": "axis", "confine": True},
         "legend": {"bottom": 0, "itemHeight": 8, "itemWidth": 22, "show": len(series) > 1},
         "grid": {"left": 52, "right": 16, "top": 22, "bottom": 96 if len(series) > 1 else 40, **charts.EXACT},
-        "xAxis": {"type": "value", "min": 0, "max": max(total, 1), "minInterval": 1, "name": t("epoch"),
+        "xAxis": {"type": "value", "min": 0, "max": reach(epochs, total), "minInterval": 1, "name": t("epoch"),
                   "nameLocation": "middle", "nameGap": 24, "splitLine": {"show": False}},
         "yAxis": axis | ({"type": "log"} if log else {"type": "value", "scale": True, "max": 100 if share else None}),
         "series": series,
     }  # fmt: skip
+
+
+def reach(epochs: tuple[int, ...], total: int) -> int:
+    """Where the axis of epochs ends: it doubles as a long training goes on, so that its beginning can be seen."""
+    end = 10
+    while end < max(epochs, default=0):
+        end *= 2
+    return max(min(end, total), 1)
 
 
 def _shown(value: float, share: bool) -> float | None:

@@ -1,6 +1,7 @@
 """The command line.
 
 python -m cac_core train --dataset digits --trial 0 --method cac --backbone small --epochs 20 --seed 0
+python -m cac_core probe --dataset CIFAR10 --backbone plain
 python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
 python -m cac_core predict RUN IMAGE...
 python -m cac_core sweep RUN [--temperatures 1 10 1000] [--magnitudes 0 0.0014]
@@ -20,6 +21,7 @@ Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported
 import argparse
 import contextlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from cac_core import recipe as recipes
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    takes_options = arguments.command in {"train", "eval", "predict"}
+    takes_options = arguments.command in {"train", "probe", "eval", "predict"}
     try:
         options = _options(rest) if takes_options else {}
         if rest and not takes_options:
@@ -63,9 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, help: str, **more: Any) -> argparse.ArgumentParser:
+    def command(name: str, help: str, *parents: argparse.ArgumentParser, **more: Any) -> argparse.ArgumentParser:
         return commands.add_parser(
-            name, help=help, description=help, parents=[common], allow_abbrev=False,
+            name, help=help, description=help, parents=[common, *parents], allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter, **more,
         )  # fmt: skip
 
@@ -74,35 +76,18 @@ def _parser() -> argparse.ArgumentParser:
         f"  {b:16} {_listed(recipes.backbone_options(b))}"
         for b in ("small", "plain", "efficientnet-b0", "wide_resnet-40-2", "resnet18")
     )
-    train = command(
-        "train", "train a recipe, or go on with it where its run was left",
-        epilog=f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}",
-    )  # fmt: skip
+    named = f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}"
+    flags = _recipe_flags()
+    train = command("train", "train a recipe, or go on with it where its run was left", flags, epilog=named)
     train.add_argument("--resume", metavar="RUN", help="go on with this run, whatever its recipe")
-    train.add_argument("--recipe", metavar="FILE", help="the recipe as JSON, whole, instead of the options below")
-    train.add_argument("--dataset", help="a data set, or the name of an image folder under the data root")
-    train.add_argument("--family", help="whose class lists: osrci or cac-2020")
-    train.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
-    train.add_argument("--method", help=", ".join(recipes.METHODS))
-    train.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
-    train.add_argument(
-        "--preset", default="quick", help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published"
-    )
-    train.add_argument("--epochs", type=int)
-    train.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
-    train.add_argument("--schedule", help="onecycle or constant")
-    train.add_argument("--batch", type=int)
-    train.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
-    train.add_argument("--momentum", type=float)
-    train.add_argument("--decay", type=float, help="weight decay")
-    train.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
-    train.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
-    train.add_argument("--seed", type=int)
-    train.add_argument("--precision", help="auto, float32 or bfloat16")
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
     train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
+
+    measure = command(
+        "probe", "what a recipe takes here: time, memory, disk, by a few steps of it", flags, epilog=named
+    )
+    measure.add_argument("--again", action="store_true", help="measure also what has been measured before")
 
     names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
     scorers = (
@@ -162,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     act.add_argument("--priority", nargs=2, metavar=("JOB", "N"), help="higher comes first")
     work = command("work", "start what is queued, one job a device, until told to stop")
     work.add_argument("--once", action="store_true", help="end when nothing is left to do")
+    work.add_argument("--idle", type=float, default=math.inf, metavar="SECONDS", help="end after so long without a job")
 
     command("runs", "the runs there are")
     command("table", "what the runs measured beside what has been published, as Markdown")
@@ -174,6 +160,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _recipe_flags() -> argparse.ArgumentParser:
+    """What says a recipe, for train and probe alike."""
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument("--recipe", metavar="FILE", help="the recipe as JSON, whole, instead of the options below")
+    flags.add_argument("--dataset", help="a data set, or the name of an image folder under the data root")
+    flags.add_argument("--family", help="whose class lists: osrci or cac-2020")
+    flags.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
+    flags.add_argument("--method", help=", ".join(recipes.METHODS))
+    flags.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
+    flags.add_argument(
+        "--preset", default="quick", help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published"
+    )
+    flags.add_argument("--epochs", type=int)
+    flags.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
+    flags.add_argument("--schedule", help="onecycle or constant")
+    flags.add_argument("--batch", type=int)
+    flags.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
+    flags.add_argument("--momentum", type=float)
+    flags.add_argument("--decay", type=float, help="weight decay")
+    flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
+    flags.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
+    flags.add_argument("--seed", type=int)
+    flags.add_argument("--precision", help="auto, float32 or bfloat16")
+    flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    return flags
+
+
 def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import data, runs, to_mlflow
 
@@ -183,11 +196,6 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if a.resume:
         recipe = (run := runs.find(a.resume, store)).recipe
         store = run.path.parent
-    elif a.recipe:
-        try:
-            recipe = recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
     else:
         recipe = _recipe(a, options, root)
         data.trial_of(recipe, data.row_of(recipe.dataset, root, recipe.size))  # a wrong name is told before torch loads
@@ -210,7 +218,32 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     return result, lines
 
 
+def _probe(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import data, probe, runs
+
+    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    recipe = _recipe(a, options, root)
+    took = probe.measure(recipe, store, root, device=a.device, again=a.again)
+    result = {"recipe": recipe.id, "device": took.device, "step": took.step, "epoch": took.epoch(),
+              "seconds": took.seconds(recipe), "memory": took.memory, "disk": took.disk(recipe),
+              "beside": took.beside}  # fmt: skip
+    epochs = recipe.epochs + recipe.fine_epochs
+    lines = [
+        f"a training step     {took.step:.2g} s: a batch of {recipe.batch} on {took.device}",
+        f"an epoch            {_span(took.epoch()) if took.epoch() > 10 else f'{took.epoch():.2g} s'}",
+        f"the whole run       {_span(result['seconds'])}: {epochs} epochs and the evaluation",
+        f"memory              {took.memory / 1e6:.0f} MB" + (f" of {took.room / 1e6:.0f} MB" if took.room else ""),
+        f"disk                {result['disk'] / 1e6:.1f} MB",
+    ]
+    return result, lines + ["Other work was under way here, so it will take less than that."] * took.beside
+
+
 def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
+    if a.recipe:
+        try:
+            return recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
               "momentum", "decay", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
@@ -441,7 +474,7 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
 def _work(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import launch, runs
 
-    launch.work(runs.store_of(a.runs), once=a.once)
+    launch.work(runs.store_of(a.runs), once=a.once, idle=a.idle)
     return {}, []
 
 
@@ -501,6 +534,7 @@ def _fetch(a: argparse.Namespace, options: dict[str, str]):
 
 COMMANDS = {
     "train": _train,
+    "probe": _probe,
     "eval": _eval,
     "predict": _predict,
     "sweep": _sweep,

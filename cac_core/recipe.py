@@ -11,13 +11,48 @@ import importlib
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 SCHEDULES = ("onecycle", "constant")  # train.rate_at gives the learning rate of each
 PRECISIONS = ("auto", "float32", "bfloat16")
+CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
+WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}  # the least that each may be
+RATES = ("lr", "decay", "momentum", "trunk_rate")
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones
+    "dropout": (lambda value: 0 <= value < 1, "at least 0 and less than 1"),
+    "input_size": (lambda value: 32 <= value <= 1024, "between 32 and 1024 pixels"),
+    "alpha": (lambda value: 0 < value < math.inf, "a positive number"),
+    "lam": (lambda value: 0 <= value < math.inf, "a number of at least 0"),
+}
 HERE = Path(__file__).parent
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of a recipe's field, or of an option of a method or backbone, if it may have it.
+
+    Otherwise ValueError that names the field, so that a form can say it beside that field. What a name may be that
+    stands in no table here (a data set, a class list) is checked where it is looked up.
+    """
+    if name in CHOICES:
+        return known_name(value, CHOICES[name], name)
+    if name in WHOLE and (not isinstance(value, int) or value < WHOLE[name]):
+        raise ValueError(f"{name} must be a whole number of at least {WHOLE[name]}, not {value!r}.")
+    if name in RATES:
+        try:
+            number = float(value) + 0.0  # no negative zero
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number) or number < 0 or (name == "lr" and number == 0):
+            raise ValueError(
+                f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {value!r}."
+            )
+        return number
+    if name in RANGES and not RANGES[name][0](value):
+        raise ValueError(f"{name} must be {RANGES[name][1]}, not {value!r}.")
+    return value
 
 
 def known_name(name: str, names, kind: str, hint: str = "") -> str:
@@ -74,22 +109,8 @@ class Recipe:
         for name in ("hyper", "trunk"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} holds options by name, not {getattr(self, name)!r}.")
-        known_name(self.schedule, SCHEDULES, "schedule")
-        known_name(self.precision, PRECISIONS, "precision")
-        for name, least in {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}.items():
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {getattr(self, name)!r}.")
-        for name in ("lr", "decay", "momentum", "trunk_rate"):
-            given = getattr(self, name)
-            try:
-                value = float(given) + 0.0  # no negative zero
-            except (TypeError, ValueError):
-                value = math.nan
-            if not math.isfinite(value) or value < 0 or (name == "lr" and value == 0):
-                raise ValueError(
-                    f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {given!r}."
-                )
-            settle(name, value)
+        for name in ("schedule", "precision", *WHOLE, *RATES):
+            settle(name, checked(name, getattr(self, name)))
 
     @property
     def id(self) -> str:
@@ -164,6 +185,15 @@ def quick(dataset: str) -> dict[str, Any]:
     return {"backbone": "plain", "epochs": 8 if dataset == "MNIST" else 30, "batch": 128, "lr": 0.05}
 
 
+def standard(dataset: str) -> dict[str, Any]:
+    """One cycle of the learning rate over half of the paper's epochs, with the paper's network and dropout."""
+    if dataset == "digits":
+        return {"epochs": 60}
+    like = paper(dataset)
+    epochs = (like["epochs"] + like["fine_epochs"]) // 2
+    return {"backbone": "plain", "epochs": epochs, "batch": 128, "lr": 0.05, "trunk": like["trunk"]}
+
+
 def paper(dataset: str) -> dict[str, Any]:
     """The schedule published with CAC, with the paper's network; data sets it does not cover train as its CIFAR10."""
     epochs, fine_epochs, decay, dropout = PAPER.get(dataset, PAPER["MNIST" if dataset == "digits" else "CIFAR10"])
@@ -187,6 +217,7 @@ def report(dataset: str, backbone: str) -> dict[str, Any]:
 # each takes the data set that was asked for
 PRESETS = {
     "quick": quick,
+    "standard": standard,
     "paper": paper,
     "report-mnist": lambda _: report("MNIST", "efficientnet-b2"),
     "report-cifar10": lambda _: report("CIFAR10", "efficientnet-b5"),
@@ -233,6 +264,7 @@ def compose(preset: str = "quick", options: dict[str, Any] | None = None, **give
     for_method, for_backbone = method_options(method), backbone_options(backbone)
     values = {k: v for k, v in chosen.pop("trunk", {}).items() if k in for_backbone} | (options or {})
     values = checked_options(f"{method} on {backbone}", for_method | for_backbone, values)
+    values = {name: checked(name, value) for name, value in values.items()}
     return Recipe(
         **chosen,
         hyper={k: v for k, v in values.items() if k in for_method and v != for_method[k]},

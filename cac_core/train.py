@@ -85,11 +85,11 @@ def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], Non
             if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
                 shutil.rmtree(run.path, ignore_errors=True)
                 raise
-            cause = _cause(error, recipe)
-            _try_status(run, "failed", reason=cause)
+            reason = cause(error, recipe)
+            _try_status(run, "failed", reason=reason)
             if isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, FloatingPointError):
                 raise
-            raise TrainingFailed(cause) from error
+            raise TrainingFailed(reason) from error
     finally:
         lock.release()
 
@@ -98,45 +98,29 @@ class _Stop(Exception):
     pass
 
 
-class _Training:
-    def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
-        self.run, self.recipe, self.root, self.device, self.told = run, recipe, root, device, say
-        images = data.load(recipe.dataset, root, recipe.size)
+class Steps:
+    """What training is but for its run: the network, its batches, its optimizers, and one step. It writes nothing."""
+
+    def __init__(
+        self, recipe: Recipe, trial: data.Trial, row: data.Dataset, images: dict[str, data.Images], device: torch.device
+    ):
+        self.recipe, self.trial, self.device = recipe, trial, device
         parts = data.parts_of(images, trial, recipe.seed, row)
-        self.trial, self.validation = trial, parts["validation"]
-        digest, stats = data.digest(images), data.statistics(parts["train"].pixels)
-        self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
-        if len(set(distributed.gathered(digest))) > 1:
-            raise ValueError(
-                f"The processes do not find the same images of {recipe.dataset} under their --data. Give each machine "
-                "a copy of the same."
-            )
+        self.validation, self.images = parts["validation"], {name: len(part) for name, part in parts.items()}
+        self.stats = data.statistics(parts["train"].pixels)
         self.batches = Batches(
-            parts["train"], row, stats, batch=recipe.batch, seed=recipe.seed, device=device,
+            parts["train"], row, self.stats, batch=recipe.batch, seed=recipe.seed, device=device,
             rank=distributed.rank(), processes=distributed.processes(),
         )  # fmt: skip
 
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
-        _check_or_write_record(run, recipe, trial, row, stats, digest)
         self.method.half = half_of(device, recipe.precision, recipe.backbone)
         self.method.to(device, memory_format=torch.channels_last)
         distributed.share(self.method, self.batches.batch, self.batches.mine)
-        if compiled:
-            self.method.backbone.compile()
-        self.stats = stats
-        self.total = recipe.epochs + recipe.fine_epochs
-        self.writer = _tensorboard(run.path) if tensorboard and distributed.rank() == 0 else None
-        sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
-        self.sample = np.unique(sample)
-        self.every = math.ceil(self.total / (SNAPSHOTS - 1))
-
-        # the state, all of it: what _save writes and _load reads
-        self.epoch, self.step, self.sums, self.counted = 0, 0, {}, 0
-        self.best, self.best_epoch = math.inf, -1
+        self.sums: dict[str, torch.Tensor] = {}
         self._new_optimizers()
-        self.snapshots: dict[int, np.ndarray] = {}
 
     def _new_optimizers(self) -> None:
         r = self.recipe
@@ -151,6 +135,51 @@ class _Training:
         sides = {self.recipe.trunk_rate: [p for p in parameters if id(p) in trunk]}
         sides.setdefault(1.0, []).extend(p for p in parameters if id(p) not in trunk)
         return [{"params": side, "times": times} for times, side in sides.items() if side]
+
+    def learn(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> None:
+        """One batch, images [N, C, H, W] and labels [N], at this learning rate; its loss terms are added to sums."""
+        share = len(y) / self.batches.batch  # of the batch is here: all of it, but for torchrun
+        for part, terms in self.method.losses(x, y):
+            optimizer = self.optimizers[part]
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["times"]
+            optimizer.zero_grad(set_to_none=True)
+            terms = {name: value * share for name, value in terms.items()}
+            terms["total"].backward()
+            terms = {name: value.detach() for name, value in terms.items()}
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            distributed.add_up([*terms.values(), *gradients])
+            optimizer.step()
+            for name, value in terms.items():
+                name = name if part == "net" else f"{part}_{name}"
+                self.sums[name] = self.sums.get(name, 0) + value
+
+
+class _Training(Steps):
+    def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
+        images = data.load(recipe.dataset, root, recipe.size)
+        digest = data.digest(images)
+        if len(set(distributed.gathered(digest))) > 1:
+            raise ValueError(
+                f"The processes do not find the same images of {recipe.dataset} under their --data. Give each machine "
+                "a copy of the same."
+            )
+        super().__init__(recipe, trial, row, images, device)
+        self.run, self.root, self.told = run, root, say
+        self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
+        _check_or_write_record(run, recipe, trial, row, self.stats, digest)
+        if compiled:
+            self.method.backbone.compile()
+        self.total = recipe.epochs + recipe.fine_epochs
+        self.writer = _tensorboard(run.path) if tensorboard and distributed.rank() == 0 else None
+        sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
+        self.sample = np.unique(sample)
+        self.every = math.ceil(self.total / (SNAPSHOTS - 1))
+
+        # the state, all of it: what _save writes and _load reads
+        self.epoch, self.step, self.counted = 0, 0, 0
+        self.best, self.best_epoch = math.inf, -1
+        self.snapshots: dict[int, np.ndarray] = {}
 
     def work(self) -> None:
         run, stop = self.run, threading.Event()
@@ -191,21 +220,7 @@ class _Training:
         began, first = time.monotonic(), self.step
         rates = [rate_at(self.recipe, self.epoch + step / self.batches.steps) for step in range(self.batches.steps)]
         for x, y in self.batches.epoch(self.epoch, self.step):
-            share = len(y) / self.batches.batch  # of the batch is here: all of it, but for torchrun
-            for part, terms in self.method.losses(x, y):
-                optimizer = self.optimizers[part]
-                for group in optimizer.param_groups:
-                    group["lr"] = rates[self.step] * group["times"]
-                optimizer.zero_grad(set_to_none=True)
-                terms = {name: value * share for name, value in terms.items()}
-                terms["total"].backward()
-                terms = {name: value.detach() for name, value in terms.items()}
-                gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-                distributed.add_up([*terms.values(), *gradients])
-                optimizer.step()
-                for name, value in terms.items():
-                    name = name if part == "net" else f"{part}_{name}"
-                    self.sums[name] = self.sums.get(name, 0) + value
+            self.learn(x, y, rates[self.step])
             self.step += 1
             self.counted += 1
             self.seen += self.batches.batch
@@ -430,7 +445,7 @@ def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) ->
         )
 
 
-def _cause(error: Exception, recipe: Recipe) -> str:
+def cause(error: Exception, recipe: Recipe) -> str:
     """What went wrong and what to try, for people."""
     text = str(error)
     if reason := distributed.lost(error):

@@ -144,7 +144,7 @@ def test_eval_says_what_is_wrong(trained, where, arguments, said):
         ("--epochs 0", "epochs must be a whole number of at least 1"),
         ("--lr 0", "lr must be a positive number"),
         ("--precision float64", "no precision 'float64'"),
-        ("--preset fast", "no preset 'fast'; there are: quick, paper"),
+        ("--preset fast", "no preset 'fast'; there are: quick, standard, paper"),
         ("--device tpu", "no device 'tpu'"),
     ],
 )

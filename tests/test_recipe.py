@@ -1,5 +1,6 @@
 """Recipes: what their ids are, what they refuse, and that nothing light imports anything heavy."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -198,6 +199,22 @@ def test_the_papers_preset_is_what_was_released_with_the_paper(dataset, epochs, 
     assert recipe.hyper == {}
 
 
+def test_the_standard_preset_lies_between_quick_and_paper():
+    for dataset in recipes.PAPER:
+        quick, standard, paper = (compose(preset, dataset=dataset) for preset in ("quick", "standard", "paper"))
+        assert quick.epochs < standard.epochs == (paper.epochs + paper.fine_epochs) // 2, dataset
+        assert standard.fine_epochs == 0
+        assert (standard.backbone, standard.trunk, standard.schedule) == ("plain", paper.trunk, "onecycle")
+    assert compose().epochs < compose("standard").epochs == 60 and compose("standard").backbone == "small"
+
+
+@pytest.mark.parametrize("name", ["MNIST", "CIFAR10", "TinyImageNet"])
+def test_the_reports_presets_are_its_networks_on_the_papers_schedule(name):
+    recipe, paper = compose(f"report-{name.lower()}", dataset=name), compose("paper", dataset=name)
+    assert recipe.backbone == {"MNIST": "efficientnet-b2"}.get(name, "efficientnet-b5") and recipe.trunk == {}
+    assert dataclasses.replace(recipe, backbone="plain", trunk=paper.trunk) == paper
+
+
 @pytest.mark.parametrize("preset", recipes.PRESETS)
 def test_what_the_user_says_goes_before_the_preset(preset):
     recipe = compose(preset, dataset="MNIST", epochs=3, lr=None)
@@ -221,7 +238,7 @@ def test_options_go_to_the_method_or_the_backbone_that_has_them():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: compose("slow"), "no preset 'slow'; there are: quick, paper"),
+        (lambda: compose("slow"), "no preset 'slow'; there are: quick, standard, paper"),
         (lambda: compose(method="cacc"), "no method 'cacc'; there are: cac, cross_entropy"),
         (lambda: compose(backbone="resnet"), "no backbone 'resnet'; there are: small, plain, efficientnet-b0"),
         (lambda: compose(options={"lamda": 1}), "cac on small has no option lamda; it takes alpha, lam, dropout"),
@@ -233,6 +250,39 @@ def test_options_go_to_the_method_or_the_backbone_that_has_them():
 def test_a_wrong_choice_is_refused_with_the_right_ones(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+OUT_OF_RANGE = [
+    ("small", "dropout", [1.0, 1.5, -0.1, math.nan], [0.0, 0.99]),
+    ("wide_resnet-40-2", "dropout", [1.0, -1.0], [0.0, 0.5]),
+    ("efficientnet-b0", "input_size", [31, 1025, 0], [32, 64]),
+    ("resnet18", "stem", ["tiny", ""], ["small", "original"]),
+    ("small", "alpha", [0.0, -3.0, math.inf, math.nan], [0.1]),
+    ("small", "lam", [-0.1, math.inf, math.nan], [0.0, 5.0]),
+]
+
+
+@pytest.mark.parametrize(("backbone", "name", "wrong", "right"), OUT_OF_RANGE)
+def test_an_option_out_of_range_is_named_before_any_network_is_built(backbone, name, wrong, right):
+    from cac_core import evaluate
+
+    for value in wrong:
+        with pytest.raises(ValueError, match=name):
+            compose(backbone=backbone, options={name: value})
+        where = "hyper" if name in ("alpha", "lam") else "trunk"
+        with pytest.raises(ValueError, match=name):  # and the network itself draws the same line
+            evaluate.build(Recipe(backbone=backbone, **{where: {name: value}}), 3, 1, 32)
+    for value in right:
+        recipe = compose(backbone=backbone, options={name: value})
+        evaluate.build(recipe, 3, 1, 32)
+
+
+def test_every_number_and_word_among_the_options_has_its_limits():
+    every = {}
+    for names, options in ((recipes.METHODS, recipes.method_options), (recipes.BACKBONES, recipes.backbone_options)):
+        for name in names:
+            every |= options(name)
+    assert {name for name, value in every.items() if not isinstance(value, bool)} <= {*recipes.RANGES, *recipes.CHOICES}
 
 
 ALLOWED = {"count": 3, "share": 0.5, "name": "a", "on": False}
