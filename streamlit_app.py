@@ -4,13 +4,14 @@ The frame around every page: its title, the navigation, the run picker, and what
 """
 
 import runpy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from app import shared
-from app.words import t
+from app.words import choose_language, t
 
 HERE = Path(__file__).parent
 
@@ -29,6 +30,10 @@ class Place:
 st.set_page_config("Anchorscope", str(HERE / "app" / "anchor.svg"), layout="wide")
 SECTIONS = {
     "": {"": Place("home.py", t("Home"), "home", t("Does it know what it does not know?"))},
+    t("Learn"): {
+        "lessons": Place("lessons.py", t("Lessons"), "school", t("Lessons"), of_run=False),
+        "anchors": Place("anchors.py", t("Anchor lab"), "science", t("Anchor lab"), of_run=False),
+    },
     t("Explore"): {
         "space": Place("logits.py", t("Logit space"), "hub", t("Logit space")),
         "thresholds": Place("thresholds.py", t("Thresholds"), "tune", t("Thresholds")),
@@ -59,6 +64,7 @@ place = PLACES[page.url_path]
 shared.read_link()
 with st.sidebar:
     run = shared.pick_run()
+    choose_language()
 st.title(place.heading, anchor=False)
 if place.of_run and run is None:
     shared.empty_store()
@@ -68,3 +74,4 @@ else:
             # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
             # page to page; Streamlit 1.67 forgets on the way what came by a link
             runpy.run_path(str(HERE / "app" / place.file))
+shared.spare_garbage_collection(len(sys.modules))

@@ -450,6 +450,7 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palet
 def _theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
     return {
         "symbol": "none", "silent": True, "animation": False,
+        "precision": 20,  # ECharts draws at the second decimal otherwise: at 0, which a logarithmic axis has not
         "lineStyle": {"color": palette.text, "type": "dashed", "width": 2},
         "label": {"show": label, "formatter": f"θ = {number(theta)}", "color": palette.text, "fontWeight": "bold",
                   "position": "end"},
@@ -478,17 +479,17 @@ def histogram(
     if (known & ~right).any():
         every.append(steps(t(WRONG), known & ~right, palette.known[1], 0, stack="known"))
     every[0]["markLine"] = _theta_line(theta, scale, palette)
-    grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 58, "right": 20, **EXACT}]
+    grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 72, "right": 20, **EXACT}]
     axes = [
         scale.axis(name) | ({"axisLabel": {"show": False}, "name": "", "axisTick": {"show": False}} if unknowns else {})
     ]
-    heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 38, "minInterval": 1}]
+    heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1}]
     if unknowns:
         every.append(steps(t(NEVER), ~known, palette.unknown, 1, markLine=_theta_line(theta, scale, palette, False)))
-        grids.append({"top": "50%", "bottom": 52, "left": 58, "right": 20, **EXACT})
+        grids.append({"top": "50%", "bottom": 52, "left": 72, "right": 20, **EXACT})
         axes.append(scale.axis(name) | {"gridIndex": 1, "position": "bottom", "axisLine": {"onZero": False}})
         heights.append(
-            {"type": "value", "name": t("unknown images"), "nameLocation": "middle", "nameGap": 38, "minInterval": 1,
+            {"type": "value", "name": t("unknown images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1,
              "inverse": True, "gridIndex": 1}
         )  # fmt: skip
     return {

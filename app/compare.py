@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import address, charts, results, shared
+from app import charts, results, shared
 from app.results import MEASURES
 from app.words import t
 from cac_core import compare, judge, metrics, runs
@@ -15,8 +15,17 @@ from cac_core.scorers import SCORERS, default_for
 
 MOST = 60  # runs, in groups
 SHOWN = 24  # images at a time
+LINKS: shared.Links = {
+    "compare_scorer": (shared.one_of(*SCORERS), None),
+    "compare_together": (shared.yes, True),
+    "compare_measure": (shared.one_of(*MEASURES), "auroc"),
+    "compare_training": (shared.one_of("accuracy", "total"), "accuracy"),
+    "compare_pair": (int, 0),
+    "compare_kind": (shared.one_of("one", "other", "neither"), None),
+}
 
 store = runs.store_of()
+shared.read_link(LINKS)
 rows = {row.run.id: row for row in results.rows(store) if not row.problem and row.run.written}
 st.markdown(
     t(
@@ -41,7 +50,7 @@ def page():
             )  # fmt: skip
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
-        address.show({"ids": ",".join(ids) or None})
+        shared.put_in_link(LINKS, ids=",".join(ids) or None)
         titles = {name: rows[name].shelf.title for name in ids}
         groups = compare.grouped([rows[name].run for name in ids], together, titles)
         if len(ids) < 2:
@@ -208,6 +217,8 @@ def images(members: list[Member]):
         return
     pairs.sort(key=lambda pair: pair[0][0] is pair[1][0])  # of two groups first
     place = 0
+    if not 0 <= st.session_state.get("compare_pair", 0) < len(pairs):  # of other runs
+        del st.session_state["compare_pair"]
     if len(pairs) > 1:
         place = st.selectbox(
             t("Two runs"), range(len(pairs)), key="compare_pair",

@@ -14,6 +14,21 @@ CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
 VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"})
 
+
+def classes(text: str) -> list[int]:
+    return [int(number) for number in shared.several(text)]
+
+
+LINKS: shared.Links = {
+    "data_view": (shared.one_of(*VIEWS), "sets"),
+    "data_look": (str, None),
+    "trial_dataset": (str, None),
+    "trial_start": (lambda text: tuple(text.split("/", 1)), None),
+    "trial_known": (classes, None),
+    "trial_unknown": (classes, None),
+}
+shared.read_link(LINKS)
+
 st.markdown(
     t(
         "A **data set** is images in classes. A **trial** says which of its classes the network learns, and which it "
@@ -45,6 +60,8 @@ def sets():
         st.rerun()
     here = [shelf.name for shelf in every if not shelf.missing]
     st.subheader(t("What the images look like"), anchor=False)
+    if st.session_state.get("data_look") not in here:
+        st.session_state.pop("data_look", None)
     pictures(st.selectbox(t("Data set"), here, key="data_look", persist_state="session"))
 
 
@@ -148,6 +165,8 @@ def editor():
     every = [shelf.name for shelf in training.shelves() if not shelf.missing or shelf.name in
              data.DATASETS]  # fmt: skip
     left, right = st.columns(2)
+    if st.session_state.get("trial_dataset") not in every:
+        st.session_state.pop("trial_dataset", None)
     name = left.selectbox(t("Data set"), every, key="trial_dataset", persist_state="session", on_change=another_set)
     try:
         row = training.row(name)
@@ -158,11 +177,15 @@ def editor():
     if len(row.classes) < 2:
         st.info(t("The classes of {name} are known once its files are here.", name=name), icon=":material/info:")
         return
+    if st.session_state.get("trial_start") not in (*starts, None):
+        st.session_state.pop("trial_start")
     start = right.selectbox(
         t("Start from"), [*starts, None], key="trial_start", on_change=begin, args=(name,),
         format_func=lambda key: training.trial_name(key) if key else t("nothing: all classes left out"),
     )  # fmt: skip
-    if st.session_state.get("trial_of") != name:
+    if "trial_of" not in st.session_state and "trial_known" in st.session_state:
+        linked(name, len(row.classes))
+    elif st.session_state.get("trial_of") != name:
         begin(name)
     chips(row)
     trial = Trial(name, "custom", st.session_state.get("trial_name", ""), *(
@@ -182,8 +205,15 @@ def editor():
     roles(name, trial, row)
 
 
+def linked(name: str, count: int):
+    """Fill the editor from the address; a class that is not there, or stands there twice, is passed over."""
+    known = {c for c in st.session_state.trial_known if 0 <= c < count}
+    unknown = {c for c in st.session_state.get("trial_unknown", []) if 0 <= c < count} - known
+    place(name, tuple(sorted(known)), tuple(sorted(unknown)))
+
+
 def another_set():
-    st.session_state.pop("trial_of", None)
+    st.session_state.trial_of = ""
     st.session_state.pop("trial_start", None)
 
 
@@ -408,5 +438,20 @@ def write(found: own_data.Checked, upload: own_data.Upload):
         st.rerun()
 
 
+def in_link() -> dict:
+    """What the address says of this view: of a trial as it was published or kept its name, else its classes."""
+    state = st.session_state
+    if view != "trial" or "trial_known" not in state:
+        return {"data_view": view, "data_look": state.get("data_look") if view == "sets" else None}
+    name, key = state.trial_dataset, state.get("trial_start")
+    start = (training.published(name) | training.kept(name)).get(key)
+    known, unknown = sorted(state.trial_known), sorted(state.trial_unknown)
+    said = {"data_view": view, "trial_dataset": name, "trial_start": "/".join(key) if key else None}
+    if start is None or (known, unknown) != (sorted(start.known), sorted(start.unknown)):
+        said |= {"trial_known": known, "trial_unknown": unknown}
+    return said
+
+
 with shared.explained():
     {"sets": sets, "trial": editor, "own": own}[view]()
+    shared.put_in_link(LINKS, dict.fromkeys(LINKS) | in_link())

@@ -6,9 +6,11 @@ from app import charts, shared, training
 from app.words import t
 from cac_core import launch, runs
 from cac_core.launch import Job
+from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
 SHOWN = 10  # jobs that wait, and that have ended, that are listed
+LINKS: shared.Links = {"watched": (str, None)}
 
 st.markdown(
     t(
@@ -16,6 +18,9 @@ st.markdown(
         "goes on where it was saved."
     )
 )
+
+
+shared.read_link(LINKS)
 
 
 def page():
@@ -38,6 +43,7 @@ def live(looked: bool):
             st.rerun()  # the page looks again by itself, or no longer
         queue(jobs)
         watch(jobs)
+    shared.put_in_link(LINKS)
 
 
 # --- the queue -------------------------------------------------------------------------------------------------------
@@ -134,9 +140,11 @@ def watch(jobs: list[Job]):
     if not names:
         st.caption(t("What is trained is shown here, from its first epoch on."))
         return
-    if st.session_state.get("watched") not in names:
-        st.session_state.pop("watched", None)
     st.subheader(t("One training"), anchor=False)
+    if (asked := st.session_state.get("watched")) not in names:
+        st.session_state.pop("watched", None)
+        if asked:
+            st.caption(t("There is no training called “{asked}” here.", asked=shared.plain(asked[:80])))
     name = st.selectbox(t("Run"), names, key="watched", persist_state="session", label_visibility="collapsed")
     job, run = mine.get(name), found.get(name)
     if run is None or not training.sound(run):
@@ -223,9 +231,20 @@ def trouble(job: Job | None, run: Run | None, reason: str):
     if "fetch" in reason:
         st.page_link("app/data_page.py", label=t("Get the images under Data and trials"), icon=":material/database:")
         return
+    if run is not None and (smaller := training.smaller(run, reason)):
+        st.markdown(t("The images of one step did not fit into memory. With fewer a step they may:"))
+        if not shared.read_only():
+            st.button(t("Train again with batch {n}", n=smaller.batch), icon=":material/replay:", type="primary",
+                      key="run_smaller", on_click=act, args=(train_again, smaller, run))  # fmt: skip
     what = t("“Go on” starts again from what was saved last.") if run else t("Nothing was saved: start it anew.")
     st.markdown(what + " " + t("To change a setting, start another run:"))
     st.page_link("app/new_run.py", label=t("New run"), icon=":material/add:")
+
+
+def train_again(one: Recipe, run: Run):
+    """Put this recipe into the queue where the run was, and watch it."""
+    training.start([one], training.slot(run))
+    st.session_state.watched = one.id
 
 
 def pictures(run: Run, said: training.Course):

@@ -1,8 +1,11 @@
 """What the pages Runs and Compare share: reads of many runs, kept by the stamps of their files, charts and exports.
 
-Nothing is read twice that has not changed: a run's row is kept under the times and sizes of the files that it rests on.
+Nothing is read twice that has not changed: a run's row is kept under the times and sizes of the files that it rests on,
+in memory and, so that a server that has just begun is quick with hundreds of runs, in <store>/.cache/rows.json, a file
+that can be deleted at any time.
 """
 
+import contextlib
 import csv
 import html
 import io
@@ -11,7 +14,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,21 +23,24 @@ import numpy as np
 import streamlit as st
 
 from app import charts, shared
-from app.words import t
+from app.words import phrases, t
 from cac_core import compare, runs, shelf
 from cac_core.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scorers import default_for
 from cac_core.shelf import Shelf
 
-MEASURES = {
-    "auroc": "AUROC",
-    "accuracy": "Accuracy on knowns",
-    "oscr": "OSCR",
-    "fpr_at_95_knowns_kept": "FPR at 95 % of knowns kept",
-    "unknowns_caught": "Unknowns caught",
-}
+MEASURES = phrases(
+    {
+        "auroc": "AUROC",
+        "accuracy": "Accuracy on knowns",
+        "oscr": "OSCR",
+        "fpr_at_95_knowns_kept": "FPR at 95 % of knowns kept",
+        "unknowns_caught": "Unknowns caught",
+    }
+)
 FILES = ("recipe.json", "status.json", "report.json", "events.jsonl", shelf.FILE)
+WORTH = 20  # rows read anew from which on they are kept on disk
 LINES = ("solid", "dashed", "dotted")
 
 
@@ -76,16 +82,49 @@ def _kept(store: str) -> dict[str, tuple[tuple, Row]]:
 
 def rows(store: Path) -> list[Row]:
     """A row for every run of the store, broken ones too, by id. Only what has changed is read again."""
-    kept, found = _kept(str(store.absolute())), {}
+    kept, found, fresh = _kept(str(store.absolute())), {}, 0
+    before = kept or _stored(store)
     for run in runs.every(store):
         stamps = tuple(_stamp(run.path / name) for name in FILES)
-        known = kept.get(run.id)
+        known = before.get(run.id)
         if not known or known[0] != stamps:
-            known = stamps, row_of(run)
+            known, fresh = (stamps, row_of(run)), fresh + 1
         found[run.id] = known
     kept.clear()
     kept.update(found)
+    if fresh >= WORTH and not shared.read_only():
+        with contextlib.suppress(OSError):  # a store that cannot be written: read again next time
+            content = {name: [stamps, asdict(row) | {"run": name}] for name, (stamps, row) in found.items()}
+            runs.write(_file(store), json.dumps({"code": _code(), "rows": content}))
     return [_as_of_now(row) for _, row in found.values()]
+
+
+def _file(store: Path) -> Path:
+    return store / ".cache" / "rows.json"
+
+
+def _stored(store: Path) -> dict[str, tuple[tuple, Row]]:
+    """The rows that a server before this one has kept, where it was of the same code; what is torn is none."""
+    try:
+        said = json.loads(_file(store).read_text("utf-8"))
+        if said["code"] != _code():
+            return {}
+        return {
+            name: (tuple(stamp and tuple(stamp) for stamp in stamps), _row(store / name, **fields))
+            for name, (stamps, fields) in said["rows"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _row(path: Path, **fields: Any) -> Row:
+    said = fields["shelf"]
+    return Row(**fields | {"run": Run(path), "shelf": Shelf(**said | {"tags": tuple(said["tags"])})})
+
+
+def _code() -> int:
+    """Changes when the code does: other code may say another thing of the same files."""
+    return max(file.stat().st_mtime_ns for place in (shared, runs) for file in Path(place.__file__).parent.glob("*.py"))
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -155,25 +194,27 @@ def seconds_trained(epochs: list[dict[str, Any]]) -> float | None:
 # --- what is compared ------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(max_entries=200, show_spinner="Reading the runs…")
+@st.cache_data(max_entries=200, show_spinner=False)
 def _scored(path: str, written: str, scorer: str | None) -> Scored:
     return compare.scored(Run(Path(path)), scorer)
 
 
 def members(groups: dict[str, list[Run]], scorer: str | None) -> list[Member]:
     """A member for each group of runs, judged by one score, or by each method's own where none is named."""
-    return [
-        Member(name, tuple(_scored(str(run.path), run.written, scorer) for run in group))
-        for name, group in groups.items()
-    ]
+    with st.spinner(t("Reading the runs…")):
+        return [
+            Member(name, tuple(_scored(str(run.path), run.written, scorer) for run in group))
+            for name, group in groups.items()
+        ]
 
 
 def differences(groups: dict[str, list[Run]], scorer: str | None) -> list[Difference]:
     key = tuple((name, tuple((str(run.path), run.written) for run in group)) for name, group in groups.items())
-    return _differences(key, scorer)
+    with st.spinner(t("Drawing the images again, 2000 times…")):
+        return _differences(key, scorer)
 
 
-@st.cache_data(max_entries=24, show_spinner="Drawing the images again, 2000 times…")
+@st.cache_data(max_entries=24, show_spinner=False)
 def _differences(key: tuple, scorer: str | None) -> list[Difference]:
     return compare.every_difference(
         [Member(name, tuple(_scored(*run, scorer) for run in group)) for name, group in key]
@@ -226,11 +267,11 @@ def bands(curves: dict[str, Band], across: str, up: str, file: str, palette: cha
         "toolbox": saved_as(file),
         "tooltip": {"trigger": "axis", "confine": True, "valueFormatter": "%.1f %%"},
         "legend": legend(curves),
-        "grid": {"top": 16, "bottom": 78, "left": 62, "right": 18, **charts.EXACT},
+        "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
         "xAxis": {**axis, "type": "category", "boundaryGap": False, "name": across, "nameGap": 26,
                   "data": [f"{100 * x:g} %" for x in GRID], "axisLabel": {"interval": 39},
                   "axisTick": {"interval": 39}},
-        "yAxis": {**axis, "type": "value", "min": 0, "max": 100, "name": up, "nameGap": 43,
+        "yAxis": {**axis, "type": "value", "min": 0, "max": 100, "name": up, "nameGap": 50,
                   "axisLabel": {"formatter": "{value} %"}},
         "series": series,
     }  # fmt: skip
@@ -269,9 +310,9 @@ def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette
         "animation": False,
         "toolbox": saved_as("training"),
         "legend": legend(groups),
-        "grid": {"top": 16, "bottom": 78, "left": 62, "right": 18, **charts.EXACT},
+        "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
         "xAxis": {**axis, "name": t("epoch"), "nameGap": 26, "minInterval": 1},
-        "yAxis": {**axis, "name": t("validation accuracy") if share else t("validation loss"), "nameGap": 43,
+        "yAxis": {**axis, "name": t("validation accuracy") if share else t("validation loss"), "nameGap": 50,
                   "scale": True},
         "series": series,
     }  # fmt: skip
@@ -403,7 +444,7 @@ def _figures(some: list[Member]) -> list[str]:
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
-HOW_SURE = (
+HOW_SURE = phrases(
     "In brackets 95 % intervals of the paired difference: DeLong's for the AUROC of two runs on the same images, the "
     "bootstrap's (2000 draws of the test images) for the other numbers, and a t interval over trials or seeds for "
     "groups. Of many differences a few leave out 0 by chance alone."

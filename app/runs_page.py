@@ -7,12 +7,24 @@ import streamlit as st
 
 from app import results, shared
 from app.results import Row
-from app.words import t
+from app.words import phrases, t
 from cac_core import runs, shelf
 
 UPLOAD = 500  # megabytes
+ORDERS = phrases({
+    "id": "id", "auroc": "AUROC, highest first", "accuracy": "accuracy, highest first", "oscr": "OSCR, highest first",
+    "seconds": "trained longest first",
+})  # fmt: skip
+FILTERS = ("dataset", "method", "state", "tag")
+LINKS: shared.Links = {
+    "runs_text": (str, ""),
+    **{f"runs_{name}": (shared.several, []) for name in FILTERS},
+    "runs_order": (shared.one_of(*ORDERS), "id"),
+    "runs_archived": (shared.yes, False),
+}
 
 store = runs.store_of()
+shared.read_link(LINKS)
 st.markdown(
     t("Select runs at the left edge of the table, then compare, describe or move them. A column's head sorts by it.")
 )
@@ -39,6 +51,7 @@ def page():
                 bring_in()
             with right:
                 trash()
+    shared.put_in_link(LINKS)
 
 
 def told():
@@ -61,21 +74,43 @@ def tell(words: str, kind: str = "done"):
 
 
 def filtered(every: list[Row]) -> list[Row]:
-    """The rows that are asked for."""
+    """The rows that are asked for, in the order that is."""
+    titles = dict(zip(FILTERS, (t("Data set"), t("Method"), t("State"), t("Tag")), strict=True))
+    choices = {
+        "dataset": {row.dataset for row in every if row.dataset},
+        "method": {row.method for row in every if row.method},
+        "state": {row.state for row in every},
+        "tag": {tag for row in every for tag in row.shelf.tags},
+    }
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input(t("Search"), key="runs_text", placeholder=t("in ids, titles, notes and recipes"))
-        picked = {
-            name: st.multiselect(label, choices, key=f"runs_{name}", placeholder=t("all"), width=160)
-            for name, label, choices in (
-                ("dataset", t("Data set"), sorted({row.dataset for row in every if row.dataset})),
-                ("method", t("Method"), sorted({row.method for row in every if row.method})),
-                ("state", t("State"), sorted({row.state for row in every})),
-                ("tag", t("Tag"), sorted({tag for row in every for tag in row.shelf.tags})),
+        text = st.text_input(
+            t("Search"), key="runs_text", placeholder=t("in ids, titles, notes and recipes"), persist_state="session"
+        )
+        order = st.selectbox(
+            t("Order"), list(ORDERS), key="runs_order", format_func=lambda name: t(ORDERS[name]), width=240,
+            persist_state="session",
+        )  # fmt: skip
+        away, with_archived = sum(row.shelf.archived for row in every), False
+        if away:
+            with_archived = st.toggle(
+                t("Archived, too ({count})", count=away), key="runs_archived", persist_state="session"
             )
-        }
-        away = sum(row.shelf.archived for row in every)
-        with_archived = st.toggle(t("Archived, too ({count})", count=away), key="runs_archived") if away else False
-    return [row for row in every if (with_archived or not row.shelf.archived) and fits(row, text, picked)]
+    with st.container(horizontal=True):
+        picked = {name: picker(f"runs_{name}", title, choices[name]) for name, title in titles.items()}
+    shown = [row for row in every if (with_archived or not row.shelf.archived) and fits(row, text, picked)]
+    if order == "id":
+        return shown
+    value = {row.run.id: getattr(row, order) for row in shown}
+    return sorted(shown, key=lambda row: (value[row.run.id] is None, -(value[row.run.id] or 0)))
+
+
+def picker(key: str, title: str, choices: set[str]) -> list[str]:
+    """What is chosen of these; what a link asked for and is not there is passed over."""
+    st.session_state[key] = [name for name in st.session_state.get(key, []) if name in choices]
+    return st.multiselect(
+        title, sorted(choices), key=key, placeholder=t("all"), width=160, persist_state="session",
+        format_func=t if key == "runs_state" else str,
+    )  # fmt: skip
 
 
 def fits(row: Row, text: str, picked: dict[str, list[str]]) -> bool:

@@ -4,9 +4,13 @@ Cached functions are keyed by where a run lies and when its outputs were written
 carries is in LINKS, and the run. Torch is imported in `network` alone.
 """
 
+import base64
 import contextlib
+import csv
 import dataclasses
+import gc
 import hashlib
+import io
 import logging
 import math
 import os
@@ -77,7 +81,7 @@ evaluating = threading.Lock()
 # --- what a link carries ---------------------------------------------------------------------------------------------
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
+def one_of(*choices: str) -> Callable[[str], str]:
     return lambda text: choices[choices.index(text)]
 
 
@@ -90,57 +94,72 @@ def _between(low: float, high: float, kind: type = float) -> Callable[[str], flo
     return read
 
 
-def _yes(text: str) -> bool:
-    return _one_of("false", "true")(text) == "true"
+def yes(text: str) -> bool:
+    return one_of("false", "true")(text) == "true"
+
+
+def several(text: str) -> list[str]:
+    return next(csv.reader([text]), [])
 
 
 VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 # by name: how the address is read, and what need not stand in it. Not Streamlit's own binding of widgets: that drops
 # from the address what is in a closed popover or expander, or on a page that one has left
-LINKS: dict[str, tuple[Callable[[str], Any], Any]] = {
-    "scorer": (_one_of(*SCORERS), None),
+Links = dict[str, tuple[Callable[[str], Any], Any]]
+LINKS: Links = {  # of all pages about a run; another page has its own
+    "scorer": (one_of(*SCORERS), None),
     "theta": (_between(-math.inf, math.inf), None),
     "kept": (_between(1, 100), 100 * judge.KEPT),
     "share": (_between(0, 100), 20.0),
-    "centres": (_one_of(*CENTRES), "means"),
+    "centres": (one_of(*CENTRES), "means"),
     "temperature": (_between(0.01, 1000), 1.0),
     **{name: (_between(1, 100_000, int), None) for name in COUNTS},
-    "metric": (_one_of(*METRICS), "euclidean"),
+    "metric": (one_of(*METRICS), "euclidean"),
     "epsilon": (_between(0, 1), 0.0),
     "odin": (_between(1e-6, 1e6), None),
-    "each": (_yes, False),
-    "order": (_one_of("similar", "number"), "similar"),
-    "published": (_yes, False),
-    "view": (_one_of(*VIEWS), "wheel"),
+    "each": (yes, False),
+    "order": (one_of("similar", "number"), "similar"),
+    "published": (yes, False),
+    "view": (one_of(*VIEWS), "wheel"),
     "epoch": (_between(0, 1_000_000, int), None),
 }
 
 
-def read_link() -> None:
-    """What the address says, once a session; what makes no sense is passed over."""
-    if st.session_state.setdefault("linked", False):
-        return
-    st.session_state.linked = True
-    for name, (read, _) in LINKS.items():
-        if name in st.query_params:
+def read_link(links: Links = LINKS) -> None:
+    """What the address says, each name once a session; what makes no sense is passed over."""
+    known = st.session_state.setdefault("linked", set())
+    for name, (read, _) in links.items():
+        if name in st.query_params and name not in known:
             try:
                 st.session_state[name] = read(st.query_params[name])
             except ValueError:
                 if name == "theta":
                     st.session_state.no_theta = st.query_params[name]
+    known |= set(links)
 
 
 def write_link() -> None:
-    """Puts what is set into the address; each page does so at its end."""
+    """Puts what is set for a run into the address; each page about it does so at its end."""
     said = {name: st.session_state.get(name) for name in LINKS}
     if said["scorer"] == default_for(chosen_run().recipe.method):
         said["scorer"] = None
     if not said["epsilon"]:
         said["odin"] = None
-    address.show({name: None if value in (None, LINKS[name][1]) else _in_link(value) for name, value in said.items()})
+    put_in_link(LINKS, said)
+
+
+def put_in_link(links: Links, said: dict[str, Any] | None = None, **more: str | None) -> None:
+    """Puts these values, or else what is set, into the address; of what is at its default nothing stands there."""
+    said = {name: st.session_state.get(name) for name in links} if said is None else said
+    written = {name: None if value in (None, links[name][1]) else _in_link(value) for name, value in said.items()}
+    address.show(written | more)
 
 
 def _in_link(value: Any) -> str:
+    if isinstance(value, list):
+        file = io.StringIO()
+        csv.writer(file, lineterminator="").writerow(value)
+        return file.getvalue()
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.12g}" if isinstance(value, float) else str(value)
@@ -171,6 +190,15 @@ def explain(error: Exception) -> None:
         st.code(command.split("\n")[0], language="bash")
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def spare_garbage_collection(modules: int) -> None:
+    """Leaves all that has been imported out of the full collection that Streamlit does each time a script has ended.
+
+    That takes 30 to 50 ms of processor time for what is no garbage. Done again when further modules have come.
+    """
+    gc.freeze()
+
+
 def kinds(run: Run, count: int) -> str:
     """What the classes of a run are called."""
     if run.recipe.dataset in ("digits", "MNIST"):
@@ -181,8 +209,8 @@ def kinds(run: Run, count: int) -> str:
 def listed(names: list[str], most: int = 12) -> str:
     names = [plain(n) for n in names]
     if len(names) > most:
-        return t("{names} and {count} more", names=", ".join(names[:most]), count=len(names) - most)
-    return f" {t('and')} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        return t("{names} and {count} more", names=t(", ").join(names[:most]), count=len(names) - most)
+    return t(" and ").join([t(", ").join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -446,6 +474,13 @@ def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
     )
 
 
+def inline(picture: Image.Image) -> str:
+    """A small picture as an address that holds it: Streamlit's own is gone where another picture follows soon."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 # --- work for a process of its own ---------------------------------------------------------------------------------
 
 
@@ -492,8 +527,9 @@ def _work(run: Run, kind: str) -> None:
             line.progress(min(far[0], 1.0), far[1])
         else:
             line.caption(t("Waits for its turn.") if job.state == "queued" else t("Starting…"))
-        if stop.button(t("Stop"), key=f"stop_{job.id}", icon=":material/stop:"):
-            launch.stop(job)
+        if not read_only() and stop.button(t("Stop"), key=f"stop_{job.id}", icon=":material/stop:"):
+            with explained():
+                launch.stop(job)
 
 
 def progress_of(run: Run, kind: str) -> tuple[float, str] | None:
@@ -525,7 +561,7 @@ def _network(path: str, written: str):
 
 @dataclass(frozen=True)
 class Looked:
-    """An uploaded image: a small picture of it, what the network saw, what was done to it, and what came out."""
+    """An image or a drawing: a small picture of it, what the network saw, what was done to it, and what came out."""
 
     original: Image.Image
     pixels: np.ndarray
@@ -534,15 +570,18 @@ class Looked:
     features: np.ndarray
 
 
-def looked_at(run: Run, image: bytes, moved: Perturbation) -> Looked:
-    """What the network puts out for an image after ODIN's step. Raises ValueError that says why it is no image."""
-    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, image)
+def looked_at(run: Run, image: bytes, moved: Perturbation, drawn: bool = False) -> Looked:
+    """What the network puts out for an image after ODIN's step. Raises ValueError that says why it is no image.
+
+    drawn: it is dark on white and brought to size as the run's data set was, see `images.drawn`.
+    """
+    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, drawn, image)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _looked_at(path: str, written: str, digest: str, moved: Perturbation, _image: bytes) -> Looked:
+def _looked_at(path: str, written: str, digest: str, moved: Perturbation, drawn: bool, _image: bytes) -> Looked:
     run = Run(Path(path))
-    prepared = images.prepare(_image, run.row)
+    prepared = images.drawn(_image, run.row, run.recipe.dataset) if drawn else images.prepare(_image, run.row)
     how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
         logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
@@ -589,6 +628,24 @@ def said_of(
     run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float, thetas=None, **options: Any
 ) -> list[dict]:
     return judge.said_of(run, logits, features, scorer, theta, thetas, **options)
+
+
+def say(verdict: dict[str, Any]) -> None:
+    """The verdict on an image, one of `said_of`, in words."""
+    score, theta, label = verdict["score"], verdict["theta"], plain(verdict["label"])
+    unknown = score > theta
+    st.subheader(t("Unknown") if unknown else t("Known: {name}", name=label), anchor=False)
+    said = {"score": score, "theta": theta, "margin": abs(score - theta)}
+    numbers = {name: charts.number(value) for name, value in said.items()}
+    if unknown:
+        said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
+        said_so += " " + t("The nearest class is {name}.", name=label)
+    else:
+        said_so = t("Score **{score}** is not above θ **{theta}**; the margin is {margin}.", **numbers)
+    st.markdown(said_so)
+    best = max(verdict["softmax"], key=verdict["softmax"].get)
+    share = charts.percent(verdict["softmax"][best])
+    st.markdown(t("Softmax alone says **{name}** with {share}.", name=plain(best), share=share))
 
 
 # --- controls --------------------------------------------------------------------------------------------------------

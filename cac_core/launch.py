@@ -4,7 +4,7 @@
     <id>.json         a job: what to run, for which run, on which device, and how far it is
     <id>.lock         held by the job's process from before it says "running" until it ends
     <id>.log          what that process said
-    recipes/<run>.json    what is to be trained, for `train --recipe`
+    recipes/<run>.json    what is to be trained, for `train --recipe`, until that has finished or the job is removed
     decisions.lock    held for a moment by whoever decides; every job is read, judged and written under it
     worker.lock  worker.log   held, and written, by the worker
 
@@ -28,6 +28,7 @@ Standard library, psutil and filelock.
 
 import contextlib
 import json
+import math
 import os
 import re
 import runpy
@@ -47,16 +48,18 @@ import filelock
 import psutil
 
 from cac_core import runs
-from cac_core.recipe import Recipe, known_name
+from cac_core.recipe import Recipe, known_name, slug
 
 KINDS = ("train", "eval", "sweep", "map", "fetch")
 UNDER_WAY = ("starting", "running", "stopping")
 AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
 STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")
 ID = re.compile(r"\d{6,}-[0-9a-f]{6}")
-DEVICE = re.compile(r"cpu|cuda:\d{1,3}")
+NET = "net"  # the slot of downloads: they keep neither a processor nor a card from training
+DEVICE = re.compile(rf"cpu|cuda:\d{{1,3}}|{NET}")
 PATIENCE = (15.0, 30.0)  # seconds: from a training's stop file to SIGTERM; from SIGTERM to the end of the whole group
 WAIT = 30.0  # seconds that anybody waits for a lock which is only ever held for a moment
+IDLE = 600.0  # seconds after which a worker that the app started ends where nothing is queued and nothing runs
 
 
 class ReadOnly(ValueError):
@@ -104,27 +107,31 @@ def submit(
 ) -> Job:
     """Put a job into the queue; where the same one, or a training of the same run, waits or runs already, that one.
 
-    Raises ValueError for what is no job, OSError where it cannot be written; nothing is left behind then.
+    A download has a slot of its own, whatever the device. Raises ValueError for what is no job, OSError where it
+    cannot be written; nothing is left behind then.
     """
     with _deciding(store) as queue:
-        taken = [int(path.stem.split("-")[0]) for path in _files(queue) if ID.fullmatch(path.stem)]
-        name = f"{max(taken, default=0) + 1:06}-{secrets.token_hex(3)}"
-        new = Job(queue / f"{name}.json", kind, tuple(arguments), run, device, priority, round(time.time(), 3))
-        _check(new)
-        return _same(new) or _write(new)
+        return _submitted(queue, kind, arguments, run, device, priority)
+
+
+def _submitted(queue: Path, kind: str, arguments: list[str], run: str, device: str, priority: int) -> Job:
+    taken = [int(path.stem.split("-")[0]) for path in _files(queue) if ID.fullmatch(path.stem)]
+    name = f"{max(taken, default=0) + 1:06}-{secrets.token_hex(3)}"
+    device = NET if kind == "fetch" else device
+    new = Job(queue / f"{name}.json", kind, tuple(arguments), run, device, priority, round(time.time(), 3))
+    _check(new)
+    return _same(new) or _write(new)
 
 
 def submit_recipe(
     store: Path, recipe: Recipe, *, root: Path | None = None, device: str = "cpu", priority: int = 0
 ) -> Job:
     """Put the training of a recipe into the queue; root is where the data sets are."""
-    with _deciding(store) as queue:
-        file = queue / "recipes" / f"{recipe.id}.json"
-        runs.write_json(file, recipe.to_json())
     data = ["--data", str(root.absolute())] if root else []
-    return submit(
-        store, "train", ["train", "--recipe", str(file), *data], run=recipe.id, device=device, priority=priority
-    )
+    with _deciding(store) as queue:
+        file = _recipe_file(queue, recipe.id)
+        runs.write_json(file, recipe.to_json())
+        return _submitted(queue, "train", ["train", "--recipe", str(file), *data], recipe.id, device, priority)
 
 
 def jobs(store: Path) -> list[Job]:
@@ -214,6 +221,7 @@ def remove(job: Job) -> None:
         if ID.fullmatch(job.id):
             for ending in (".log", ".lock"):
                 job.beside(ending).unlink(missing_ok=True)
+        _drop_recipe(job)
 
 
 def has_worker(store: Path) -> bool:
@@ -228,7 +236,7 @@ def ensure_worker(store: Path) -> bool:
     if _held(queue / "worker.lock", seconds=0.1):  # so long that somebody else who only looks is not taken for one
         return False
     queue.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cac_core", "work", "--runs", str(queue.parent)]
+    command = [sys.executable, "-m", "cac_core", "work", "--runs", str(queue.parent), "--idle", f"{IDLE:g}"]
     with open(queue / "worker.log", "ab") as said:
         _detached(command, said, _environment())
     return True
@@ -262,28 +270,31 @@ def work(
     once: bool = False,
     slots: dict[str, str] | None = None,
     pause: float = 1.0,
+    idle: float = math.inf,
     patience: tuple[float, float] = PATIENCE,
     say: Callable[[str], None] = _say,
 ) -> None:
     """Start what is queued, one job a slot, until SIGTERM or SIGINT; what runs then goes on without a worker.
 
-    once: end when nothing is left that this machine can do. slots as devices() gives them; pause in seconds. Returns
-    at once where another worker is at work on the store.
+    once: end when nothing is left that this machine can do. slots as devices() gives them, and one for downloads comes
+    to them. pause in seconds; idle: end after so many in which nothing was queued or under way. Returns at once where
+    another worker is at work on the store.
     """
     _check_writable()
     queue, end, children = _queue(store), threading.Event(), {}
-    slots = devices() if slots is None else slots
+    slots = {**(devices() if slots is None else slots), NET: ""}
     queue.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        mine = filelock.FileLock(queue / "worker.lock", timeout=1)
         try:
-            stack.enter_context(filelock.FileLock(queue / "worker.lock", timeout=1))
+            stack.enter_context(mine)
         except filelock.Timeout:
             say(f"Another worker is at work on {queue.parent}.")
             return
         for name in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: end.set()))
         say(f"At work on {queue.parent} as process {os.getpid()}.")
-        taken_over, trouble = False, ""
+        taken_over, trouble, busy = False, "", time.monotonic()
         while not end.is_set():
             try:
                 if not taken_over:
@@ -298,7 +309,19 @@ def work(
                 trouble = str(error)
             if once and not left:
                 return
+            busy = time.monotonic() if left else busy
+            if time.monotonic() - busy > idle and _let_go(store, mine):
+                say("Nothing has been queued for a while: this worker ends. The next job starts another.")
+                return
             end.wait(pause)
+
+
+def _let_go(store: Path, lock: filelock.FileLock) -> bool:
+    """Give up the worker's lock, unless somebody has just queued a job; whoever does so later starts a new worker."""
+    with contextlib.suppress(OSError), _deciding(store) as queue:
+        if not any(_read(path).state in ("queued", *UNDER_WAY) for path in _files(queue)):
+            lock.release()
+    return not lock.is_locked
 
 
 def _take_over(store: Path) -> None:
@@ -332,16 +355,24 @@ def _pass(
             everything.append(job)
         working = [job for job in everything if job.state in UNDER_WAY]
         waiting = [job for job in everything if job.state == "queued" and _has_slot(job, slots)]
+        arriving = [job for job in (*working, *waiting) if job.kind == "fetch"]
         for job in sorted(waiting, key=lambda job: (-job.priority, job.id)):
-            if not any(job.device == other.device or (job.run and job.run == other.run) for other in working):
+            taken = any(job.device == other.device or (job.run and job.run == other.run) for other in working)
+            if not taken and not any(_is_of(job, fetch) for fetch in arriving):
                 working.append(job)
                 _start(job, slots[job.device], children)
                 say(f"{job.id} starting on {job.device}: {' '.join(job.arguments)}")
         return bool(working or waiting)
 
 
+def _is_of(job: Job, fetch: Job) -> bool:
+    """Whether a job works on the images of a download: the id of a run begins with its data set."""
+    return len(fetch.arguments) > 1 and job.run.startswith(f"{slug(fetch.arguments[1])}-")
+
+
 def _has_slot(job: Job, slots: dict[str, str]) -> bool:
-    lacking = "" if job.device in slots else f"This machine has no {job.device}; it has {', '.join(slots)}."
+    there = ", ".join(name for name in slots if name != NET)
+    lacking = "" if job.device in slots else f"This machine has no {job.device}; it has {there}."
     if lacking and job.reason != lacking:
         _write(replace(job, reason=lacking))
     return not lacking
@@ -403,6 +434,8 @@ def _settled(job: Job, lives: bool, code: int | None, patience: tuple[float, flo
         if job.asked and job.kind == "train":
             with contextlib.suppress(OSError):  # nobody is left whom it would ask to stop
                 _stop_file(job).unlink(missing_ok=True)
+        if job.state == "finished":
+            _drop_recipe(job)
     if job.state == "stopping":
         job = _pushed(job, patience)
     return job
@@ -477,6 +510,20 @@ def _since_boot(process: psutil.Process) -> float:
 
 def _stop_file(job: Job) -> Path:
     return job.store / job.run / "stop"
+
+
+def _recipe_file(queue: Path, run: str) -> Path:
+    return queue / "recipes" / f"{run}.json"
+
+
+def _drop_recipe(job: Job) -> None:
+    """Forget what a job was to train, unless another that could still be started asks for it. The run keeps its own."""
+    file = _recipe_file(job.path.parent, job.run)
+    if job.kind == "train" and job.run and file.exists():
+        others = [_read(path) for path in _files(job.path.parent) if path != job.path]
+        if not any(str(file) in other.arguments and other.state != "finished" for other in others):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

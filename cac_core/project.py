@@ -287,6 +287,9 @@ def umap_map(
         ends = np.cumsum([len(chosen), *(len(mark) for mark in marks.values())])
         arrays = dict(zip(("xy", *marks), np.split(places, ends[:-1]), strict=True))
         runs.write_npz(file, **arrays, split=split[chosen], row=row[chosen], about=np.array(json.dumps(about)))
+        for one in maps(run):
+            if one.stale:  # of outputs that are no more: nobody can see it again
+                one.path.unlink(missing_ok=True)
         told("checking", 1, 1)
     return file
 

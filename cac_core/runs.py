@@ -20,6 +20,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -208,11 +209,18 @@ class Run:
 
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
+        once = _Once(self.path)
         try:
-            _ = self.trial, self.row, self.stats
+            _ = once.trial, once.row, once.stats
             return ""
         except Broken as error:
             return str(error)
+
+
+class _Once(Run):
+    """A run whose record is read once, for several questions in a row."""
+
+    record, recipe = cached_property(Run.record.fget), cached_property(Run.recipe.fget)
 
 
 def unknown_split(name: str) -> str:

@@ -39,6 +39,7 @@ FLOORS = {
     "cac_core.share": 10,
     "cac_core.project": 9,
     "cac_core.launch": 10,
+    "cac_core.probe": 11,
     "cac_core.__main__": 12,
     "app": 11,  # its docstring, if it has one
     "app.words": 12,
@@ -46,8 +47,12 @@ FLOORS = {
     "app.live": 12,
     "app.charts": 13,
     "app.paste": 13,
+    "app.cards": 14,
     "app.shared": 14,
+    "app.teach": 14,
+    "app.draw": 15,
     "app.feeds": 15,
+    "app.handout": 15,
     "app.results": 15,
     "app.training": 15,
     "app.": 16,  # pages
@@ -69,6 +74,7 @@ ALLOWED = {  # outside these modules, nowhere
             "batches",
             "distributed",
             "train",
+            "probe",
             "evaluate",
             "sweep",
             "import_weights",

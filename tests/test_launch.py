@@ -325,6 +325,80 @@ def test_each_slot_has_its_own_turn_and_its_job_sees_nothing_else(store, tmp_pat
     ])  # fmt: skip
 
 
+def test_a_download_goes_on_beside_a_training_and_what_is_of_its_images_waits_for_it(store, tmp_path, worker):
+    """What the downloads here really do is another command: what counts is the kind that the record says."""
+    training, gate = gated(store, tmp_path, run="digits-a")
+    arriving = Gate(tmp_path / "net")
+    fetch = record(launch.submit(store, "fetch", ["fetch", "MNIST"]), arguments=arriving.arguments)
+    assert fetch.device == launch.NET
+    at_work = worker()
+    until(lambda: {now(training).state, now(fetch).state} == {"running"})
+    second = launch.submit(store, "fetch", ["fetch", "CIFAR10"])
+    of_it, other = small(store, 1, run="cifar10-a"), small(store, 2, run="cifar100-a")
+    record(second, arguments=["runs", "CIFAR10", "--json"])
+    gate.open()
+    until(lambda: now(other).state == "finished")
+    assert [now(job).state for job in (fetch, second, of_it)] == ["running", "queued", "queued"]
+    arriving.open()
+    assert at_work.wait(40) == 0
+    assert now(of_it).state == "finished" and now(second).state in launch.AGAIN
+
+
+def test_even_without_the_workers_lock_each_download_starts_once_and_alone(store, worker, began):
+    for number in range(4):
+        record(launch.submit(store, "fetch", ["fetch", f"MNIST{number}"]), arguments=["runs", "--json"])
+        small(store, number)
+    loop = WORK + (
+        "import time; children = {}\n"
+        "while launch._pass(Path(sys.argv[1]), children, {'cpu': '', 'net': ''}, launch.PATIENCE, print):"
+        " time.sleep(0.02)"
+    )
+    assert [process.wait(60) for process in [worker(loop), worker(loop), worker(loop)]] == [0, 0, 0]
+    assert Counter(began()) == {"runs --json": 4, **{f"runs --json --data {i}": 1 for i in range(4)}}
+    assert [job.attempt for job in launch.jobs(store)] == [1] * 8
+
+
+def test_a_worker_of_the_app_ends_when_nothing_is_left_for_a_while(store, worker, began):
+    small(store, 1)
+    started = time.monotonic()
+    at_work = worker(once=False, idle=1.0)
+    assert at_work.wait(40) == 0 and time.monotonic() - started > 1
+    assert len(began()) == 1 and not launch.has_worker(store)
+    small(store, 2, device="cuda:7")  # what waits for a card keeps it
+    at_work = worker(once=False, idle=0.2)
+    time.sleep(2)
+    assert at_work.poll() is None
+
+
+def test_no_job_is_left_behind_by_a_worker_that_ends(store, worker, monkeypatch):
+    """Somebody submits at the very moments at which idle workers end, and starts a new one as the app does."""
+    monkeypatch.setattr(launch, "IDLE", 0.0)
+    for number in range(12):
+        small(store, number)
+        launch.ensure_worker(store)
+        time.sleep(random.Random(number).uniform(0, 0.5))
+    until(lambda: all(job.state == "finished" for job in launch.jobs(store)))
+    until(lambda: not launch.has_worker(store))
+
+
+def test_what_was_to_be_trained_is_forgotten_with_the_job_not_before(store, make_run):
+    recipe = Recipe(dataset="digits")
+    file = store.absolute() / ".queue" / "recipes" / f"{recipe.id}.json"
+    job = launch.submit_recipe(store, recipe)
+    launch.stop(job)
+    assert now(job).state == "stopped" and file.exists()  # it can go on
+    again = launch.submit_recipe(store, recipe)
+    launch.remove(job)
+    assert file.exists()
+    make_run(recipe.id)
+    assert launch.state(record(again, state="running", exit_code=0)) == "finished"
+    assert not file.exists()
+    job = launch.submit_recipe(store, recipe)
+    launch.stop(job)
+    launch.remove(job)
+    assert not file.exists()
+
+
 def test_two_jobs_on_one_run_take_turns_whatever_their_devices(store, tmp_path, worker):
     first, gate = gated(store, tmp_path, run="toy")
     second = small(store, 1, run="toy", device="cuda:0")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import charts, results
+from app import charts, results, shared
 from cac_core import compare, judge, runs, shelf
 from cac_core.runs import Run
 from cac_core.shelf import Shelf
@@ -162,6 +162,53 @@ def test_rows_are_read_again_only_where_a_file_changed(full, store, monkeypatch)
     assert [row.run.id for row in results.rows(store)] == ["two"]
 
 
+def test_a_new_server_reads_what_another_has_kept_and_no_more(full, store, monkeypatch):
+    names = ["one", "two", "three"]
+    monkeypatch.setattr(results, "WORTH", 3)
+    for name in names:
+        shelf.write(full(name), Shelf("a title", tags=("a", "b")))
+    (full("torn").path / "recipe.json").write_text("{")
+    asked = results.rows(store)
+    assert [(row.run.id, row.state) for row in asked] == [
+        ("one", "finished"), ("three", "finished"), ("torn", "broken"), ("two", "finished"),
+    ]  # fmt: skip
+    read = []
+    monkeypatch.setattr(Run, "events", lambda self, real=Run.events: read.append(self.id) or real(self))
+    results._kept.clear()
+    assert results.rows(store) == asked and read == []
+    results._kept.clear()
+    runs.append(store / "two" / "events.jsonl", {"kind": "epoch", "epoch": 3, "validation": {"accuracy": 0.99}})
+    assert {row.run.id: row.best for row in results.rows(store)}["two"] == 0.99 and read == ["two"]
+
+
+@pytest.mark.parametrize("torn", ["", "{", "[]", '{"code": 1}', '{"code": 0, "rows": {"one": [[], {}]}}', None])
+def test_kept_rows_that_are_torn_or_of_other_code_are_read_anew(full, store, monkeypatch, torn):
+    monkeypatch.setattr(results, "WORTH", 1)
+    full("one")
+    asked = results.rows(store)
+    file = store / ".cache" / "rows.json"
+    kept = file.read_text()
+    if torn is None:
+        torn = kept.replace(json.dumps("finished"), json.dumps("failed"))
+        monkeypatch.setattr(results, "_code", lambda: 0)
+    elif torn.startswith('{"code": 0'):
+        monkeypatch.setattr(results, "_code", lambda: 0)
+    file.write_text(torn)
+    results._kept.clear()
+    assert results.rows(store) == asked
+
+
+def test_a_show_and_a_store_that_refuses_keep_no_rows(full, store, monkeypatch):
+    monkeypatch.setattr(results, "WORTH", 1)
+    full("one")
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    assert len(results.rows(store)) == 1 and not (store / ".cache").exists()
+    monkeypatch.delenv("ANCHORSCOPE_READONLY")
+    (store / ".cache").write_text("in the way")
+    results._kept.clear()
+    assert len(results.rows(store)) == 1
+
+
 def test_a_process_that_is_gone_is_seen_without_a_file_changing(full, store):
     run = full("one")
     now = runs.process_now()
@@ -192,6 +239,37 @@ def test_filters(app, full):
     assert listed(fine(at.text_input(key="runs_text").set_value("DUCKS ünïque").run())) == ["a"]
     at = fine(at.text_input(key="runs_text").set_value("nothing like it").run())
     assert not at.dataframe and "No run fits" in text(at)
+
+
+def test_a_link_carries_filters_and_order(app, full):
+    for name, seed, method in (("one", 1, "cac"), ("two", 2, "cross_entropy"), ("three", 3, "cac")):
+        shelf.write(full(name, seed=seed, method=method), Shelf(tags=("a, b", "c") if seed != 1 else ()))
+    at = app(RUNS, runs_method="cac,nonsense", runs_tag='"a, b"', runs_text="thr")
+    assert listed(at) == ["three"] and at.multiselect(key="runs_method").value == ["cac"]
+    at = app(RUNS, runs_order="auroc")
+    shown = at.dataframe[0].value["AUROC"].tolist()
+    assert shown == sorted(shown, reverse=True) and len(shown) == 3
+    at = app(RUNS, runs_order="sideways", runs_archived="perhaps", runs_tag='"')
+    assert len(listed(at)) == 3
+    assert shared.several(shared._in_link(["a, b", 'say "c"', "d"])) == ["a, b", 'say "c"', "d"]
+
+
+def test_runs_without_a_number_come_last_in_its_order(app, full, make_run):
+    full("one")
+    make_run("bare")
+    assert listed(app(RUNS, runs_order="auroc")) == ["one", "bare"]
+    assert listed(app(RUNS)) == ["bare", "one"]
+
+
+def test_a_link_carries_how_runs_are_compared(app, full):
+    for name, seed in (("one", 1), ("two", 2), ("three", 3)):
+        full(name, seed=seed)
+    query = {"compare_together": "false", "compare_scorer": "msp", "compare_measure": "oscr", "compare_pair": "2"}
+    at = app(COMPARE, ids="one,two,three", **query)
+    assert not at.toggle(key="compare_together").value and at.selectbox(key="compare_scorer").value == "msp"
+    assert at.segmented_control(key="compare_measure").value == "oscr" and at.selectbox(key="compare_pair").value == 2
+    at = app(COMPARE, ids="one,two,three", **dict.fromkeys(query, "-1"))
+    assert at.selectbox(key="compare_pair").value == 0
 
 
 def test_titles_tags_and_notes(app, full, store):

@@ -3,9 +3,13 @@
 Nothing is faked: jobs are submitted, runs are trained, and no worker is started but by the test that says so.
 """
 
+import dataclasses
 import io
 import json
+import resource
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, training
 from cac_core import __main__ as command_line
-from cac_core import data, launch, own_data, recipe, runs, train
+from cac_core import data, launch, own_data, probe, recipe, runs, train
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -48,12 +52,20 @@ def no_worker(monkeypatch):
 
 
 @pytest.fixture
-def opened(root, store, monkeypatch, no_worker):
+def no_probe(monkeypatch):
+    """Nothing is measured unless it is asked for: the device is said to be at work."""
+    monkeypatch.setattr(probe, "busy", lambda store, device: "another-run")
+
+
+@pytest.fixture
+def opened(root, store, monkeypatch, no_worker, no_probe):
     """opened(page) opens a page over the store."""
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
 
-    def open_page(page: str) -> AppTest:
+    def open_page(page: str, **query: str) -> AppTest:
         at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+        for name, value in query.items():
+            at.query_params[name] = value
         return fine(at.switch_page(PAGES[page]).run())
 
     return open_page
@@ -125,9 +137,6 @@ def test_every_page_in_every_state(opened, store, page, state, request):
 
 
 def test_nothing_here_computes_in_the_servers_process(opened, finished):
-    import subprocess
-    import sys
-
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
@@ -153,6 +162,39 @@ def test_a_show_offers_and_does_nothing(opened, store, finished, page, monkeypat
             assert not wrong & set(labels(at)) and not at.error
         assert not at.get("file_uploader")
     assert launch.find(store, waits.id).state == "queued"
+
+
+# --- what a link carries ---------------------------------------------------------------------------------------------
+
+
+def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
+    at = opened("data", data_view="trial", trial_dataset="MNIST", trial_start="osrci/3")
+    start = training.published("MNIST")["osrci", "3"]
+    assert at.selectbox(key="trial_dataset").value == "MNIST"
+    assert at.selectbox(key="trial_start").value == ("osrci", "3")
+    assert at.multiselect(key="trial_known").value == list(start.known)
+    at = opened("data", data_view="trial", trial_dataset="digits", trial_known="1,2,99,4", trial_unknown="4,7,-1")
+    held = [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
+    assert held == [[1, 2, 4], [7], [0, 3, 5, 6, 8, 9]]
+    at = fine(at.selectbox(key="trial_dataset").set_value("MNIST").run())  # another set starts anew
+    assert at.multiselect(key="trial_known").value == list(training.published("MNIST")["osrci", "0"].known)
+    assert opened("data", data_look="digits").selectbox(key="data_look").value == "digits"
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "-1", "trial", "1,1", '"', "a/b/c"])
+@pytest.mark.parametrize("view", ["sets", "trial"])
+def test_nonsense_in_a_link_is_passed_over(opened, value, view):
+    names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown")
+    at = opened("data", **dict.fromkeys(names, value), data_view=view)
+    assert not at.error and at.segmented_control(key="data_view").value == view
+
+
+def test_a_link_says_which_training_is_watched(opened, store, finished):
+    waits = job(store, 5)
+    assert opened("live").selectbox(key="watched").value == waits.run
+    assert opened("live", watched=finished.id).selectbox(key="watched").value == finished.id
+    at = opened("live", watched="<b>gone</b>")
+    assert at.selectbox(key="watched").value == waits.run and "There is no training called “<b>gone</b>”" in text(at)
 
 
 # --- data and trials -------------------------------------------------------------------------------------------------
@@ -299,14 +341,155 @@ def test_a_finished_run_is_not_trained_again_and_tells_how_long_others_take(open
     assert "at least one method" in text(at)
 
 
-def test_what_has_no_measure_has_no_estimate(opened, store):
-    assert "No estimate yet" in text(opened("new"))
+def measured(**fields) -> probe.Measured:
+    """As if a probe had measured what the page shows; fields are those of Measured."""
+    (file,) = training.probes([recipe.compose()], {recipe.DEFAULT.id: TRIAL}, "cpu")
+    one = {
+        "device": "cpu", "start": 2.0, "step": 0.5, "validation": 0.01, "evaluation": 0.02, "memory": 700_000_000,
+        "room": 0, "steps": 10, "images": (100, 1000), "weights": 4_000_000, "trained": 3_000_000,
+        "outputs": 1_000_000, "snapshots": (60, 1000), "beside": False,
+    }  # fmt: skip
+    runs.write_json(file, one | fields)
+    return probe.kept(file)
+
+
+TRIAL = data.trial_of(Recipe(), data.DIGITS)
+
+
+def ended(at: AppTest) -> AppTest:
+    """The page after the probe that it has begun."""
+    at.session_state["new_probe"].process.wait(120)
+    return fine(at.run())
+
+
+def free(monkeypatch):
+    """The device is free, as far as the store tells."""
+    monkeypatch.setattr(probe, "busy", BUSY)
+
+
+BUSY = probe.busy
+
+
+def test_a_probe_in_a_process_of_its_own_tells_what_a_run_takes(opened, store, monkeypatch):
+    free(monkeypatch)
+    at = opened("new")
+    assert "Measuring on this machine" in text(at) and at.session_state["new_probe"].going
+    at = ended(at)
+    (file,) = (store / ".probes").glob("*.json")
+    one, given = probe.kept(file), recipe.compose()
+    assert f"About **{training.span(one.seconds(given))}**, {training.megabytes(one.memory)} of memory" in text(at)
+    assert training.megabytes(one.disk(given)) in text(at) and "Measuring" not in text(at) and not at.warning
+    at.text_input(key="new_seeds_quick_digits_small").set_value("0-2")
+    at.text_input(key="new_cac_alpha_quick_digits_small").set_value("5, 10")
+    at.text_input(key="new_cac_lam_quick_digits_small").set_value("0.1")
+    at = fine(at.run())  # one probe serves them all
+    total = 6 * one.seconds(given)
+    assert f"About **{training.span(total)}**" in text(at) and at.session_state["new_probe"] is None
+    assert len(list((store / ".probes").glob("*.json"))) == 1
+    at = fine(at.button(key="new_measure_again").click().run())
+    assert "Measuring on this machine" in text(at)
+    at.session_state["new_probe"].end()
+
+
+def test_a_probe_ends_when_the_recipe_changes_and_when_it_takes_too_long(opened, store, monkeypatch):
+    free(monkeypatch)
+    at = opened("new")
+    first = at.session_state["new_probe"]
+    at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(16).run())
+    second = at.session_state["new_probe"]
+    assert not first.going and second.going and second.file != first.file
+    at.session_state["new_probe"] = dataclasses.replace(second, began=second.began - 1000)
+    at = fine(at.run())
+    assert "could not be measured: It took longer than" in text(at) and not second.going
+    at = fine(at.button(key="new_measure").click().run())
+    assert at.session_state["new_probe"].going
+    at.session_state["new_probe"].end()
+    at = fine(at.run())
+    assert "It ended without a word (-9)" in text(at)
+    at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(1).run())
+    assert at.session_state["new_probe"] is None
+
+
+def test_a_device_at_work_is_measured_only_when_asked(opened, store):
+    at = opened("new")
+    assert "another-run is at work on this device" in text(at) and "new_probe" in at.session_state
+    assert at.session_state["new_probe"] is None
+    at = ended(fine(at.button(key="new_measure").click().run()))
+    (file,) = (store / ".probes").glob("*.json")
+    assert "About **" in text(at) and probe.kept(file)  # the process knows nothing of the other run
+
+
+def test_a_measurement_beside_other_work_says_so_and_is_made_again_when_that_has_ended(opened, store, monkeypatch):
+    measured(beside=True)
+    at = opened("new")
+    assert "measured beside other work" in text(at)
+    free(monkeypatch)
+    at = fine(at.run())
+    assert "Measuring on this machine" in text(at)
+    assert "beside other work" not in text(ended(at))
+
+
+def test_a_show_measures_nothing_and_shows_what_is_known(opened, store, monkeypatch):
+    free(monkeypatch)
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    at = opened("new")
+    assert "Nothing is measured here" in text(at) and not at.session_state["new_probe"]
+    assert not (store / ".probes").exists()
+    one = measured()
+    at = fine(at.run())
+    assert f"About **{training.span(one.seconds(recipe.compose()))}**" in text(at)
+    assert not {"Measure again", "Measure all the same"} & set(labels(at))
+
+
+def test_what_does_not_fit_is_said(opened, store):
+    measured(memory=10**15, weights=10**16)
+    said = [w.value for w in opened("new").warning]
+    assert "not fit into memory: it takes about 1000000.0 GB" in said[0] and "too little disk" in said[1]
+    measured(memory=9 * 10**9, room=8 * 10**9)  # a card
+    (said,) = (w.value for w in opened("new").warning)
+    assert "9.0 GB, and 8.0 GB are there" in said
+
+
+WRONG = [
+    ("number_input", "batch", 1, "batch must be a whole number of at least 2, not 1."),
+    ("number_input", "epochs", 0, "epochs must be a whole number of at least 1, not 0."),
+    ("number_input", "lr", 0.0, "lr must be a positive number, not 0.0."),
+    ("number_input", "decay", -1.0, "decay must be a non-negative number, not -1.0."),
+    ("number_input", "trunk_dropout", 1.0, "dropout must be at least 0 and less than 1, not 1.0."),
+    ("number_input", "trunk_dropout", 1.5, "dropout must be at least 0 and less than 1, not 1.5."),
+    ("text_input", "cac_alpha", "10, -3", "alpha must be a positive number, not -3.0."),
+    ("text_input", "cac_lam", "-0.1", "lam must be a number of at least 0, not -0.1."),
+    ("text_input", "seeds", "-4", "seed must be a whole number of at least 0, not -4."),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value", "said"), WRONG)
+def test_a_wrong_value_is_said_beside_its_field(opened, kind, name, value, said):
+    at = opened("new")
+    at = fine(getattr(at, kind)(key=f"new_{name}_quick_digits_small").set_value(value).run())
+    (expander,) = (e for e in at.expander if any(w.key and w.key.startswith(f"new_{name}_") for w in getattr(e, kind)))
+    assert [e.value.replace("\\", "") for e in expander.error] == [said]
+    assert "A value above cannot be used" in text(at) and "new_start" not in [b.key for b in at.button]
+
+
+def test_a_choice_offers_only_what_there_is(opened):
+    at = opened("new")
+    at = fine(at.selectbox(key="new_backbone_quick_digits").set_value("resnet18").run())
+    assert at.selectbox(key="new_trunk_stem_quick_digits_resnet18").options == ["auto", "small", "original"]
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard", "paper"])
+def test_every_preset_can_be_started(opened, preset):
+    at = opened("new")
+    at = fine(at.segmented_control(key="new_preset").set_value(preset).run())
+    assert at.button(key="new_start") and not at.error
 
 
 @pytest.mark.parametrize(
     "preset, fields, options",
     [
         ("quick", {}, {}),
+        ("standard", {"dataset": "digits", "batch": 64}, {}),
         ("paper", {"dataset": "digits", "seed": 3, "epochs": 7}, {"alpha": 5.0, "dropout": 0.1}),
         ("quick", {"method": "cross_entropy", "schedule": "constant", "precision": "float32", "lr": 0.003}, {}),
         ("report-mnist", {"dataset": "digits", "trunk_rate": 0.1, "size": 24}, {"pretrained": True, "input_size": 96}),
@@ -434,6 +617,12 @@ def test_the_curves_hold_every_epoch_and_no_infinity(finished):
     assert dict(map(tuple, next(s for s in spec["series"] if s["name"] == "total, train")["data"]))[4] is None
 
 
+@pytest.mark.parametrize("done, total, end", [(0, 5, 5), (0, 400, 10), (3, 1, 1), (10, 400, 10), (11, 400, 20),
+                                              (57, 400, 80), (321, 400, 400), (400, 400, 400), (0, 0, 1)])  # fmt: skip
+def test_the_axis_of_epochs_doubles_up_to_the_last(done, total, end):
+    assert training.reach(tuple(range(1, done + 1)), total) == end
+
+
 def test_only_what_has_changed_is_read_again(finished, monkeypatch):
     first, reads = training.course(finished), []
     monkeypatch.setattr(Run, "events", lambda run: reads.append(run))
@@ -450,6 +639,26 @@ def test_a_failed_run_says_why_and_what_to_do(opened, store, finished):
     at = fine(at.button(key="run_again").click().run())
     (one,) = launch.jobs(store)
     assert one.run == finished.id and one.state == "queued"
+
+
+def test_a_run_out_of_memory_is_trained_again_in_smaller_batches(opened, store, root):
+    """A real one: a process that may have 6 GB and whose first layer wants twice as much."""
+    words = ["train", "--dataset", "digits", "--size", "256", "--batch", "640", "--backbone", "plain"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "cac_core", *words, "--data", str(root), "--runs", str(store), "--device", "cpu"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30)), cwd=HERE,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    (run,) = runs.every(store)
+    assert ran.returncode and run.state == "failed" and "Out of memory" in run.status["reason"], ran.stderr
+    at = opened("live")
+    assert at.selectbox(key="watched").value == run.id and "Out of memory" in text(at)
+    fine(button(at, "Train again with batch 320").click().run())
+    (waits,) = launch.jobs(store)
+    again = Recipe.from_json(json.loads(Path(waits.arguments[2]).read_text("utf-8")))
+    assert (again.batch, waits.device) == (320, "cpu")
+    assert dataclasses.replace(again, batch=640) == run.recipe
+    assert at.selectbox(key="watched").value == again.id == waits.run
 
 
 def test_missing_images_lead_to_the_data_page(opened, store):

@@ -3,10 +3,15 @@
 Plain JavaScript, one component of Streamlit's. It trains on points of a plane, or on three of scikit-learn's digits, in
 three classes: logit space has three dimensions, so every picture of it is exact.
 
-network.js  the network, CAC's loss and softmax cross-entropy, gradient descent
-toys.js     what it learns from, and the unknowns          course.js  one training, epoch by epoch, and what is known
-link.js     the state in the address                       paint.js   pictures on canvas
-bench.js    the lab itself; arithmetic.js and theme.js are app/live's
+network.js   the network, CAC's loss and softmax cross-entropy, gradient descent
+toys.js      what it learns from, and the unknowns      course.js    one training, epoch by epoch, and what is known
+link.js      the state in the address                   paint.js     canvas, signs, boxes: what the parts are made of
+plane.js     the plane, its points and tools            gallery.js   the digits, and a pad to draw one's own
+solid.js     the space of the three logits              formulas.js  the formulas, filled in
+controls.js  what is learned, the player, the settings  numbers.js   the numbers of each epoch, the scores
+exercise.js  the box to hand it out                     bench.js     the lab itself: what is trained, and when drawn
+
+arithmetic.js and theme.js are app/live's.
 """
 
 import dataclasses
@@ -30,13 +35,14 @@ PURE = "\n".join(  # without a page, as the tests run it
         *((HERE / f"{name}.js").read_text("utf-8") for name in ("network", "toys", "course", "link")),
     ]
 )
+PAGE = ("paint", "plane", "gallery", "solid", "formulas", "controls", "numbers", "exercise", "bench")
 STYLE = (live.HERE / "live.css").read_text("utf-8") + (HERE / "teach.css").read_text("utf-8")
 SCRIPT = "\n".join(
     [
         f"const STYLE = {json.dumps(STYLE)};",
         (live.HERE / "theme.js").read_text("utf-8"),
         PURE,
-        *((HERE / f"{name}.js").read_text("utf-8") for name in ("paint", "bench")),
+        *((HERE / f"{name}.js").read_text("utf-8") for name in PAGE),
     ]
 )
 WORDS = tuple(sorted(set(re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT))))

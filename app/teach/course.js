@@ -13,6 +13,10 @@ const SCORER_OF = { cac: "gamma", softmax: "msp" };
 const courseKey = ({ epoch, kept, unknown, at, stranger, drawing, points, ...rest }) =>
   JSON.stringify({ ...rest, points: rest.data === "drawn" ? points : "" });
 
+/** What of a state decides which unknowns there are. */
+const unknownKey = ({ unknown, at, stranger, drawing, points }) =>
+  JSON.stringify([unknown, at, stranger, drawing, points]);
+
 class Course {
   constructor(state, digits) {
     this.state = state;
@@ -67,7 +71,9 @@ class Course {
 
   /** Other unknowns, the same course. */
   meet(state, digits) {
-    this.state = { ...this.state, ...state };
+    const same = unknownKey(state) === unknownKey(this.state);
+    this.state = state;
+    if (same) return;
     this.data = dataOf(state, digits);
     this.seen.clear();
   }

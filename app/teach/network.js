@@ -59,6 +59,7 @@ class Network {
     let room = this.rooms.get(count);
     if (!room) {
       room = this.layers.map(({ outputs }) => new Float64Array(count * outputs));
+      if (this.rooms.size > 8) this.rooms.clear(); // while points are drawn there is one more each time
       this.rooms.set(count, room);
     }
     const { weights } = this;
@@ -116,7 +117,7 @@ class Network {
   }
 }
 
-// --- losses: means over the points; each also gives its gradient [N, C] by the logits ---------------------------------
+// --- losses: means over the points; each also gives its gradient [N, C] by the logits --------------------------------
 
 /** The anchors [C, C]: alpha times the unit vectors. */
 function anchorsOf(width, alpha) {
@@ -181,7 +182,7 @@ const LOSSES = {
   },
 };
 
-// --- training ---------------------------------------------------------------------------------------------------------
+// --- training --------------------------------------------------------------------------------------------------------
 
 const BATCH = 32;
 const MOMENTUM = 0.9;

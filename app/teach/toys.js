@@ -94,6 +94,9 @@ function planeOf(state, random) {
   };
 }
 
+/** The ink of a drawing's 64 letters 0 to f, each 0 to 1. */
+const inkOf = (drawing) => Float64Array.from(drawing, (letter) => parseInt(letter, 16) / 15);
+
 function digitsOf(state, digits, random) {
   const size = SIDE * SIDE;
   const rows = [];
@@ -120,20 +123,9 @@ function digitsOf(state, digits, random) {
       if (d === state.stranger) add(image(i), -1, 1, i);
     });
   } else if (state.unknown === "noise") {
-    for (let i = 0; i < STRANGERS; i++)
-      add(
-        Float64Array.from({ length: size }, () => random.next()),
-        -1,
-        1,
-        -1,
-      );
+    for (let i = 0; i < STRANGERS; i++) add(Float64Array.from({ length: size }, () => random.next()), -1, 1, -1);
   } else if (state.unknown === "drawing" && state.drawing) {
-    add(
-      Float64Array.from(state.drawing, (letter) => parseInt(letter, 16) / 15),
-      -1,
-      1,
-      -1,
-    );
+    add(inkOf(state.drawing), -1, 1, -1);
   }
   const x = new Float64Array(rows.length * size);
   rows.forEach((row, i) => x.set(row, i * size));

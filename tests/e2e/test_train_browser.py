@@ -85,3 +85,20 @@ def test_from_a_trial_to_a_finished_run(page, server, trained):
     page.get_by_role("link", name="See what it can do").wait_for(timeout=60_000)
     assert [e["epoch"] for e in run.epochs()] == list(range(1, 61))
     assert run.trial.known == saved.known
+
+
+def test_a_copied_address_opens_the_same_trial_and_watches_the_same_run(page, server, trained):
+    _, run = trained
+    page.goto(f"{server}/data?data_view=trial")
+    page.get_by_text("6 known, 4 unknown classes").wait_for()
+    page.wait_for_timeout(1000)
+    choose(page, "^Known", "3")
+    page.get_by_text("7 known, 3 unknown classes").wait_for()
+    page.wait_for_url("**/data?*trial_known=*")
+    same = page.context.new_page()
+    same.goto(page.url)
+    same.get_by_text("7 known, 3 unknown classes").wait_for()
+    same.goto(f"{server}/live?watched={run.id}")
+    same.get_by_text("See what it can do").wait_for()
+    assert f"watched={run.id}" in same.url
+    same.close()

@@ -1,0 +1,176 @@
+"""Learn, as a class uses it: through the six cards by keys, on a projector, to the page where one tries it oneself."""
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def until(page, found, what="it did not come about"):
+    for _ in range(300):
+        if result := found():
+            return result
+        page.wait_for_timeout(50)
+    raise AssertionError(what)
+
+
+def at_rest(page):
+    page.wait_for_timeout(300)
+    until(page, lambda: not page.locator("[data-testid=stStatusWidget]").count())
+
+
+def opened(page, server, query=""):
+    page.goto(f"{server}/lessons{query}")
+    page.get_by_role("button", name="Next").wait_for()
+    at_rest(page)
+
+
+def card(page, number):
+    page.get_by_role("heading", name=re.compile(rf"^{number} · ")).wait_for()
+    at_rest(page)
+
+
+def test_six_cards_by_keyboard(page, server):
+    opened(page, server)
+    for number in range(1, 7):
+        card(page, number)
+        until(page, lambda n=number: f"card={n}" in page.url)
+        answer = page.get_by_text(re.compile(r"^(Right\.|Not quite\.) "))
+        page.keyboard.press("a")  # nothing to tell yet
+        at_rest(page)
+        assert not answer.count()
+        page.keyboard.press("2")
+        until(page, lambda: page.get_by_role("button", name="Show the answer").is_enabled())
+        assert not answer.count()
+        page.keyboard.press("a")
+        answer.wait_for()
+        at_rest(page)
+        page.keyboard.press("ArrowRight")
+    card(page, 6)  # there is no seventh
+    page.keyboard.press("ArrowLeft")
+    card(page, 5)
+    page.get_by_text(re.compile(r"^Right\. ")).wait_for()  # kept
+
+
+def test_a_slider_in_a_picture_keeps_its_arrow_keys(page, server):
+    opened(page, server, "?card=4")
+    handle = page.locator(".handle[aria-valuenow]")
+    handle.wait_for()
+    at_rest(page)
+    before = handle.get_attribute("aria-valuenow")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    until(page, lambda: handle.get_attribute("aria-valuenow") != before)
+    page.wait_for_timeout(1500)
+    card(page, 4)
+
+
+def test_the_presenters_view_is_nothing_but_the_card(page, server):
+    opened(page, server)
+    sidebar, title = page.locator("[data-testid=stSidebar]"), page.get_by_role("heading", name="Lessons")
+    question = page.locator(".st-key-options button").first
+    assert sidebar.is_visible() and title.is_visible()
+    small = question.evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+    page.keyboard.press("p")
+    until(page, lambda: not sidebar.is_visible() and not title.is_visible())
+    until(page, lambda: "present=1" in page.url)
+    assert question.evaluate("node => parseFloat(getComputedStyle(node).fontSize)") > 1.25 * small
+    page.keyboard.press("PageDown")  # a presenter's clicker
+    card(page, 2)
+    page.locator(".st-key-options button").nth(1).focus()
+    page.keyboard.press("PageDown")
+    card(page, 3)
+    page.keyboard.press("PageUp")
+    card(page, 2)
+    page.keyboard.press("p")
+    sidebar.wait_for()
+    until(page, lambda: "present" not in page.url)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
+def test_question_and_answers_fit_on_a_projector(page, server, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    for number in range(1, 7):
+        opened(page, server, f"?card={number}&present=1")
+        last = page.get_by_role("button", name="Show the answer")
+        until(page, lambda b=last: b.bounding_box())
+        box = last.bounding_box()
+        assert box["y"] + box["height"] <= size[1], number
+        wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+        assert wide <= size[0], number
+
+
+def test_the_pictures_of_the_last_card_share_what_is_picked(page, server):
+    opened(page, server, "?card=6")
+    canvases = page.get_by_role("application")
+    until(page, lambda: canvases.count() == 2 and canvases.first.get_attribute("aria-label"))
+    at_rest(page)
+    box = canvases.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + 4)
+    page.mouse.down()
+    for x, y in ((0.65, 0.02), (0.65, 0.35), (0.35, 0.35)):
+        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y, steps=6)
+    page.mouse.up()
+    chosen = page.locator(".selection h3")
+    until(page, lambda: re.search(r"\d", chosen.nth(0).inner_text()))
+    until(page, lambda: chosen.nth(1).inner_text() == chosen.nth(0).inner_text())
+
+
+def test_a_drawing_is_judged(page, server):
+    opened(page, server, "?card=4")
+    paper = page.locator(".desk canvas")
+    paper.wait_for()
+    paper.scroll_into_view_if_needed()
+    at_rest(page)
+    box = paper.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.15)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.85, steps=12)
+    page.mouse.up()
+    page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).wait_for(timeout=60_000)
+    page.get_by_text("Softmax alone says").wait_for()
+
+
+def test_trying_it_opens_the_page_in_that_state(page, server):
+    opened(page, server, "?card=4")
+    page.keyboard.press("1")
+    until(page, lambda: page.get_by_role("button", name="Show the answer").is_enabled())
+    page.keyboard.press("a")
+    link = page.get_by_role("link", name=re.compile("^Try it yourself"))
+    link.wait_for()
+    with page.context.expect_page() as other:
+        link.click()
+    tab = other.value
+    assert "/thresholds?kept=99" in tab.url
+    kept = tab.get_by_role("spinbutton", name=re.compile("Knowns to keep"))
+    kept.wait_for(timeout=60_000)
+    until(tab, lambda: kept.input_value() == "99")
+    tab.close()
+
+
+def test_the_anchor_lab_opens_in_that_state(page, server):
+    opened(page, server, "?card=1")
+    page.keyboard.press("3")
+    until(page, lambda: page.get_by_role("button", name="Show the answer").is_enabled())
+    page.keyboard.press("a")
+    link = page.get_by_role("link", name=re.compile("^Try it yourself"))
+    link.wait_for()
+    with page.context.expect_page() as other:
+        link.click()
+    tab = other.value
+    until(tab, lambda: tab.locator(".bench").count())
+    until(tab, lambda: tab.get_by_role("radio", name="softmax").get_attribute("aria-checked") == "true")
+    tab.close()
+
+
+def test_the_handout_comes_whole(page, server):
+    opened(page, server)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All six cards on paper").click()
+    document = Path(download.value.path()).read_text("utf-8")
+    root = ET.fromstring(document.split("\n", 1)[1])
+    assert len(root.findall(".//body/section")) == 6
+    assert all(a.get("href").startswith(server) for a in root.iter("a"))
