@@ -64,9 +64,9 @@ CARDS = (
         ),
         2,
         phrases(
-            "The farther a point lies from the borders between the classes, the surer softmax gets, whether or not "
-            "anything was ever seen there. Images are no different: of the images of {strangers} in MNIST, which the "
-            "bundled softmax network never saw, {sure} get more than 90 % for one of {known}."
+            "As a rule, the farther a point lies from the borders between the classes, the surer softmax gets, whether "
+            "or not anything was ever seen there. Images are no different: of the images of {strangers} in MNIST, "
+            "which the bundled softmax network never saw, {sure} get more than 90 % for one of {known}."
         ),
         phrases("Train a softmax network on three digits and show it a fourth."),
         "anchors",

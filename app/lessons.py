@@ -39,8 +39,10 @@ html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
 [data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; max-width: none; }
 .st-key-options button { min-height: 2.3rem; padding-block: 0.15rem; }
 .st-key-text { gap: 0.6rem; }
-[data-testid=stColumn]:has(.st-key-text) { position: sticky; top: 0.5rem; align-self: flex-start; }
 .st-key-text p { line-height: 1.45; }
+@media (min-width: 700px) {
+  [data-testid=stColumn]:has(.st-key-text) { position: sticky; top: 0.5rem; align-self: flex-start; }
+}
 """
 # A key that a picture has used (it moves a slider there) is not a command too. On a projector, a presenter's clicker
 # goes through the cards wherever the focus is: it sends Page Up and Page Down. How high the window is, says how large

@@ -238,7 +238,7 @@ def ensure_worker(store: Path) -> bool:
     queue.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "cac_core", "work", "--runs", str(queue.parent), "--idle", f"{IDLE:g}"]
     with open(queue / "worker.log", "ab") as said:
-        _detached(command, said, _environment())
+        detached(command, said, environment())
     return True
 
 
@@ -385,12 +385,12 @@ def _start(job: Job, visible: str, children: dict[str, subprocess.Popen]) -> Non
     seen = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
     try:
         with open(job.beside(".log"), "wb") as said:
-            children[job.id] = _detached(command, said, {**_environment(), **seen, "ANCHORSCOPE_RUNS": str(job.store)})
+            children[job.id] = detached(command, said, {**environment(), **seen, "ANCHORSCOPE_RUNS": str(job.store)})
     except OSError as error:
         _write(replace(job, state="failed", reason=f"It could not be started: {error}"))
 
 
-def _detached(command: list[str], said, environment: dict[str, str]) -> subprocess.Popen:
+def detached(command: list[str], said, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process that lives on when this one, its terminal or its user's session ends."""
     quiet = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
     return subprocess.Popen(
@@ -399,7 +399,7 @@ def _detached(command: list[str], said, environment: dict[str, str]) -> subproce
     )  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, and where the package is, which may not be installed."""
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     known = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}

@@ -309,6 +309,6 @@ class Probing:
 def begin(arguments: list[str], file: Path) -> Probing:
     """Start `python -m cac_core probe` with the options of a recipe; file is where file_of says it will be kept."""
     said = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process is
-    environment = launch._environment() | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which devices are listed
+    environment = launch.environment() | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which devices are listed
     command = [sys.executable, "-m", "cac_core", "probe", *arguments]
-    return Probing(file, launch._detached(command, said, environment), said, time.monotonic())
+    return Probing(file, launch.detached(command, said, environment), said, time.monotonic())

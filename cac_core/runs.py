@@ -19,10 +19,11 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -253,7 +254,7 @@ def every(store: Path) -> list[Run]:
 
 def write(path: Path, content: str | bytes) -> None:
     """Put content into place in one step: a reader, or a crash, finds the old file or the new one."""
-    _in_one_step(path, lambda file: file.write(content.encode() if isinstance(content, str) else content))
+    in_one_step(path, lambda file: file.write(content.encode() if isinstance(content, str) else content))
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -261,10 +262,11 @@ def write_json(path: Path, record: Any) -> None:
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    _in_one_step(path, lambda file: np.savez_compressed(file, **arrays))
+    in_one_step(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _in_one_step(path: Path, fill) -> None:
+def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
+    """Let fill write a file anew: whoever reads it finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

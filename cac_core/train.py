@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import platform
 import shutil
 import signal
@@ -16,7 +15,7 @@ from typing import Any
 import filelock
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from cac_core import data, distributed, evaluate, runs
 from cac_core.batches import Batches, Stats, device_of, half_of
@@ -82,6 +81,7 @@ def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], Non
         try:
             work()
         except Exception as error:
+            _there(run)
             if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
                 shutil.rmtree(run.path, ignore_errors=True)
                 raise
@@ -313,9 +313,8 @@ class _Training(Steps):
     @distributed.only_first
     def _write_best(self) -> None:
         weights = {name: value.detach().contiguous().cpu() for name, value in self.method.state_dict().items()}
-        fresh = self.run.path / ".best.safetensors.tmp"
-        save_file(weights, fresh, self.metadata(self.best_epoch))
-        os.replace(fresh, self.run.path / "best.safetensors")
+        content = save(weights, self.metadata(self.best_epoch))
+        runs.in_one_step(_there(self.run) / "best.safetensors", lambda file: file.write(content))
 
     @distributed.only_first
     def _save(self) -> None:
@@ -333,12 +332,7 @@ class _Training(Steps):
             "generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        fresh = self.run.path / ".last.pt.tmp"
-        with open(fresh, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.run.path / "last.pt")
+        runs.in_one_step(_there(self.run) / "last.pt", lambda file: torch.save(state, file))
 
     def _load(self) -> None:
         file = self.run.path / "last.pt"
@@ -428,7 +422,17 @@ def _set_status(run: Run, state: str, final: bool = False, **more: Any) -> None:
     if final:
         old = {k: v for k, v in old.items() if k in {"started", "device"}}
     now = round(time.time(), 3)
-    runs.write_json(run.path / "status.json", {"started": now, **old, **more, "state": state, "changed": now})
+    runs.write_json(_there(run) / "status.json", {"started": now, **old, **more, "state": state, "changed": now})
+
+
+def _there(run: Run) -> Path:
+    """The run's folder; raises FileNotFoundError where somebody has removed it, which writing must not undo."""
+    if not run.path.exists():
+        raise FileNotFoundError(
+            f"{run.path} was removed while it was being trained, so nothing of it is left. Train it again to have it "
+            "anew."
+        )
+    return run.path
 
 
 def _try_status(run: Run, state: str, **more: Any) -> None:

@@ -96,6 +96,7 @@ def test_a_disk_that_fills_up_while_training(training_process):
     assert process.wait(60) == 1
     assert run.state == "failed" and "File too large" in run.status["reason"]
     everywhere()
+    assert not list(run.path.glob(".*.tmp"))
 
 
 def test_a_run_that_is_deleted_while_it_trains(training_process):

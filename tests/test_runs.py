@@ -403,7 +403,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_crumbs(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs._in_one_step(file, fill)
+        runs.in_one_step(file, fill)
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["note.txt"]
 

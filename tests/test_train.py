@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,16 @@ def test_a_full_disk_is_named(tmp_path, data):
     with pytest.raises(train.TrainingFailed, match=r"Cannot write: No space left on device"):
         run_of(tmp_path, data)
     assert runs.Run(tmp_path / recipe.id).state == "failed"
+
+
+def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, data):
+    def remove(event):
+        if event.get("epoch") == 1:
+            shutil.rmtree(next(tmp_path.iterdir()))
+
+    with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
+        run_of(tmp_path, data, say=remove)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path, data):

@@ -179,3 +179,164 @@ def test_keys_choose_points_and_turn_the_space(page, server):
     before = solid.evaluate("canvas => canvas.toDataURL()")
     solid.press("ArrowLeft")
     until(page, lambda: solid.evaluate("canvas => canvas.toDataURL()") != before, "the arrow key turned nothing")
+
+
+def focused(page) -> str:
+    """What has the focus within the lab: its name, or its label's words."""
+    return page.locator(".bench").evaluate(
+        """bench => {
+          const node = bench.getRootNode().activeElement;
+          const label = node?.closest("label")?.querySelector(".label");
+          return node ? node.ariaLabel ?? (label ?? node).textContent : "";
+        }"""
+    )
+
+
+def test_what_is_set_by_key_keeps_the_focus(page, server):
+    opened(page, server, "epochs=3")
+    for label, words in (("Unknown", "noise"), ("Data", "three digits"), ("Digit", "9")):
+        select = page.locator(".choice:not([hidden])", has=page.locator(".label", has_text=label)).locator("select")
+        select.focus()
+        select.select_option(words)
+        if label == "Data":
+            page.locator(".thumb").first.wait_for()
+            page.locator(".choice", has_text="Unknown").locator("select").select_option("another digit")
+            page.locator(".choice", has_text="Data").locator("select").focus()
+        until(page, lambda label=label: focused(page) == label, f"{label} has lost the focus")
+    until(page, lambda: "stranger=9" in page.url, "the address does not follow")
+    page.get_by_role("radio", name="CAC").focus()
+    page.keyboard.press("ArrowRight")
+    until(page, lambda: "method=softmax" in page.url, "the arrow key chose no method")
+    assert focused(page) == "softmax" and page.locator(".tabs [tabindex='0']").inner_text() == "softmax"
+    page.keyboard.press("ArrowRight")
+    until(page, lambda: "method=softmax" not in page.url and focused(page) == "CAC", "it does not go round")
+
+
+def test_the_epoch_slider_stays_where_it_is_put(page, server):
+    opened(page, server, "epochs=90")
+    slider = page.get_by_role("slider", name="Epoch")
+    slider.press("End")
+    assert slider.input_value() == "100"
+    trained_to(page, 100)
+    until(page, lambda: "epochs=100" in page.url, "the address does not say how far it was trained")
+
+
+def test_at_the_last_epoch_there_is_no_step_and_play_begins_anew(page, server):
+    opened(page, server, "epochs=400&width=4")
+    trained_to(page, 400)
+    assert page.get_by_role("button", name="Step").is_disabled()
+    page.get_by_role("button", name="Play").click()
+    until(page, lambda: 0 < epoch(page) < 100, "it does not play again")
+    page.get_by_role("button", name="Restart").click()
+    until(page, lambda: epoch(page) == 0, "it does not begin anew")
+    page.get_by_role("button", name="Step").click()
+    page.wait_for_timeout(300)
+    assert epoch(page) == 1 and page.get_by_role("button", name="Play").is_visible()
+
+
+def test_what_is_spoken_of_stays_so_while_the_course_and_the_points_change(page, server):
+    opened(page, server, "epochs=5")
+    trained_to(page, 5)
+    canvas, truth = page.locator(".stage.plane canvas"), page.locator(".formula .truth")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + 0.95 * box["width"], box["y"] + 0.05 * box["height"])
+    until(page, lambda: truth.inner_text() == "A place where no point is", "no place is chosen")
+    page.get_by_role("slider", name="λ").press("ArrowRight")
+    until(page, lambda: "lambda=0.3" in page.url, "the address does not follow")
+    assert truth.inner_text() == "A place where no point is"
+    canvas.focus()
+    canvas.press("ArrowLeft")  # the last row: an unknown of the blob
+    until(page, lambda: truth.inner_text() == "An unknown", "the key chose no unknown")
+    page.get_by_label("draw points of class B").click()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    until(page, lambda: "data=drawn" in page.url, "no point was drawn")
+    canvas.press("ArrowRight")  # still the last row, though a known point came before it: on to the first
+    until(page, lambda: truth.inner_text() == "Of class A", "another row is spoken of")
+    page.locator(".choice", has_text="Unknown").locator("select").select_option("none")
+    canvas.press("ArrowLeft")
+    page.locator(".choice", has_text="Unknown").locator("select").select_option("a blob")
+    assert page.locator(".formula .verdict").count() == 1
+
+
+def ink(page) -> float:
+    """The share of the pad that is drawn on."""
+    return page.locator("canvas.pad").evaluate(
+        """pad => {
+          const { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
+          return data.filter((value, n) => n % 4 === 0 && value < 128).length / (pad.width * pad.height);
+        }"""
+    )
+
+
+def test_a_drawing_of_the_address_is_on_the_pad_and_is_read_from_it_again(page, server):
+    drawing = "000ff000" * 4 + "00ffff00" * 4
+    opened(page, server, f"data=digits&unknown=drawing&epochs=3&drawing={drawing}")
+    trained_to(page, 3)
+    assert ink(page) == pytest.approx(24 / 64)
+    assert page.locator("canvas.pad").evaluate("pad => [pad.width, pad.height]") == [144, 144]
+    box = page.locator("canvas.pad").bounding_box()
+    page.mouse.click(box["x"] + 74, box["y"] + 74)  # in the middle of the ink: the same again
+    page.wait_for_timeout(600)
+    assert f"drawing={drawing}" in page.url
+    page.get_by_role("button", name="Clear").click()
+    until(page, lambda: "drawing=0" not in page.url and ink(page) == 0, "the pad was not wiped")
+    assert not page.locator(".group h4", has_text="unknown").count()
+
+
+def test_one_who_leaves_while_it_plays_comes_back_to_where_it_was(page, server):
+    opened(page, server)
+    page.get_by_role("button", name="Play").click()
+    until(page, lambda: epoch(page) >= 12, "it does not play")
+    at = epoch(page)
+    page.get_by_role("link", name="Data and trials").click()
+    page.locator(".bench").wait_for(state="detached")
+    page.get_by_role("link", name="Anchor lab").click()
+    page.locator(".bench .said").wait_for()
+    until(page, lambda: epoch(page) >= at and "…" not in page.locator(".player .value").inner_text(), "it was lost")
+    page.wait_for_timeout(600)
+    assert page.get_by_role("button", name="Play").is_visible()
+
+
+def in_colour(page) -> bool:
+    """Whether the plane has pixels in the first class's colour of the present theme."""
+    return page.locator(".stage.plane canvas").evaluate(
+        """canvas => {
+          const colour = getComputedStyle(canvas).getPropertyValue("--known-0").match(/\\w\\w/g);
+          const [r, g, b] = colour.map((two) => parseInt(two, 16));
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return data.some((value, n) => n % 4 === 0 && value === r && data[n + 1] === g && data[n + 2] === b);
+        }"""
+    )
+
+
+def test_the_theme_changes_while_it_plays(page, server):
+    opened(page, server)
+    page.get_by_role("button", name="Play").click()
+    assert in_colour(page)
+    page.emulate_media(color_scheme="dark")
+    page.locator(".bench.dark").wait_for()
+    at = epoch(page)
+    until(page, lambda: epoch(page) > at, "it stopped playing")
+    assert in_colour(page)
+
+
+def test_the_box_knows_what_is_hidden_and_follows_the_lab(page, server):
+    opened(page, server, "hide=alpha")
+    page.get_by_text("Hand out as an exercise").click()
+    link = page.get_by_label("Link to the exercise")
+    assert page.locator(".box", has_text="α").locator("input").is_checked() and "hide=alpha" in link.input_value()
+    page.get_by_role("radio", name="softmax").click()
+    until(page, lambda: "method=softmax" in link.input_value(), "the link is of before")
+    page.locator(".choice", has_text="Data").locator("select").select_option("three digits")
+    until(page, lambda: "data=digits" in link.input_value(), "the box was closed")
+
+
+def test_a_finger_scrolls_over_the_pictures_but_where_it_draws(page, server):
+    opened(page, server, "epochs=3")
+    action = "canvas => getComputedStyle(canvas).touchAction"
+    plane, turns = page.locator(".stage.plane canvas"), page.locator(".stage.turns canvas")
+    assert plane.evaluate(action) == turns.evaluate(action) == "pan-y pinch-zoom"
+    assert page.locator(".scores canvas").evaluate(action) == "auto"
+    page.get_by_label("draw unknown points").click()
+    until(page, lambda: plane.evaluate(action) == "none", "the page would scroll while a finger draws")
