@@ -11,7 +11,7 @@ import streamlit as st
 from app import address, cards, charts, draw, feeds, handout, live, shared, teach
 from app.cards import CARDS
 from app.words import t
-from cac_core import judge, metrics, project, sweep
+from cac_core import project, sweep
 from cac_core.runs import Run
 
 state, run = st.session_state, Run(cards.DIGITS)
@@ -225,28 +225,21 @@ def line_to_draw():
     live.feed(blob := feeds.run_feed(run), key="lesson_feed")
     with st.container(width=NARROW if state.present else "stretch"):
         theta = live.lab(of_the_digits(blob), key="lesson_theta", height=round(300 * large)).get("theta")
+    drawing(theta)
+
+
+@st.fragment
+def drawing(theta: float | None):
+    """A verdict that follows the pen; nothing else runs again for it."""
     st.markdown(t("**Draw something**: a digit that the network knows, one that it does not, or your initials."))
     paper, verdict = st.columns([1, 2], gap="large", vertical_alignment="center")
     with paper:
         drawn = draw.canvas(key="lesson_drawing")
     with verdict:
         if drawn:
-            judged(drawn, theta)
+            draw.verdict(run, drawn, "gamma", theta)
         else:
             st.caption(t("It knows {names}.", names=shared.listed(run.known_names)))
-
-
-def judged(drawn: bytes, theta: float | None):
-    looked = shared.looked_at(run, drawn, shared.Perturbation())
-    if theta is None:
-        theta = metrics.theta_at(judge.KEPT, shared.judged(run, "gamma").validation.score)
-    (said,) = shared.said_of(run, looked.logits, looked.features, "gamma", theta)
-    unknown, nearest = said["score"] > said["theta"], shared.plain(said["label"])
-    st.subheader(t("Unknown") if unknown else t("Known: {name}", name=nearest), anchor=False)
-    sign, best = ">" if unknown else "≤", max(said["softmax"], key=said["softmax"].get)
-    st.markdown(f"γ = {charts.number(said['score'])} {sign} θ = {charts.number(said['theta'])}")
-    share = charts.percent(said["softmax"][best])
-    st.markdown(t("Softmax alone says **{name}** with {share}.", name=shared.plain(best), share=share))
 
 
 def of_the_digits(blob: bytes, **own) -> dict:
