@@ -23,6 +23,8 @@ class Course {
     this.data = dataOf(state, digits);
     const { inputs, labels, held } = this.data;
     this.training = Array.from(labels.keys()).filter((i) => labels[i] >= 0 && !held[i]);
+    // a class without points: there is nothing to train
+    this.empty = new Set(this.training.map((i) => labels[i])).size < WIDTH;
     this.random = new Random(state.seed + 1);
     this.network = new Network([inputs, state.width, state.width, WIDTH], this.random);
     this.kept = [Float32Array.from(this.network.weights)]; // the weights after each epoch
@@ -32,11 +34,6 @@ class Course {
 
   get trained() {
     return this.kept.length - 1;
-  }
-
-  /** Whether some class has no points, so that there is nothing to train. */
-  get empty() {
-    return new Set(this.training.map((i) => this.data.labels[i])).size < WIDTH;
   }
 
   /** Whether training went wrong: too long steps leave a network whose neurons are all silent. */

@@ -213,9 +213,10 @@ def test_what_is_set_by_key_keeps_the_focus(page, server):
 
 
 def test_the_epoch_slider_stays_where_it_is_put(page, server):
-    opened(page, server, "epochs=90")
+    opened(page, server, "data=digits&width=64")
     slider = page.get_by_role("slider", name="Epoch")
     slider.press("End")
+    until(page, lambda: epoch(page) > 0, "it is not trained")
     assert slider.input_value() == "100"
     trained_to(page, 100)
     until(page, lambda: "epochs=100" in page.url, "the address does not say how far it was trained")
