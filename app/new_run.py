@@ -249,7 +249,8 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, data.Trial], dev
         cost(preset, fresh, trials, device)
         done, under_way = (sum(states[one.id] == "finished" for one in every), sum(one.id in queued for one in every))
         if done:
-            st.caption(t("Finished already, and not trained again: {n}.", n=done))
+            said = t("Finished already, and not trained again: {n}.", n=done)
+            st.caption(said if fresh else f"{said} {t('Another seed, trial or setting makes another run.')}")
         if under_way:
             st.caption(t("In the queue already: {n}.", n=under_way))
         with st.container(horizontal=True, vertical_alignment="center"):

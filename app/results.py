@@ -313,7 +313,7 @@ def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette
         "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
         "xAxis": {**axis, "name": t("epoch"), "nameGap": 26, "minInterval": 1},
         "yAxis": {**axis, "name": t("validation accuracy") if share else t("validation loss"), "nameGap": 50,
-                  "scale": True},
+                  "scale": True, "max": 1 if share else None},
         "series": series,
     }  # fmt: skip
 
