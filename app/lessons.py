@@ -231,6 +231,8 @@ def line_to_draw():
 @st.fragment
 def drawing(theta: float | None):
     """A verdict that follows the pen; nothing else runs again for it."""
+    if shared.read_only():
+        return
     st.markdown(t("**Draw something**: a digit that the network knows, one that it does not, or your initials."))
     paper, verdict = st.columns([1, 2], gap="large", vertical_alignment="center")
     with paper:

@@ -183,7 +183,7 @@ def head(run: Run, job: Job | None, state: str):
         st.caption(
             t("{method} on {dataset}, {backbone} network, on {device}", method=shared.plain(recipe.method),
               dataset=shared.plain(recipe.dataset), backbone=shared.plain(recipe.backbone),
-              device=shared.plain(str(run.status.get("device", t("unknown"))))), width="stretch",
+              device=shared.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
         )  # fmt: skip
         actions(run, job, state)
     if state in ("failed", "lost"):
@@ -202,6 +202,8 @@ def head(run: Run, job: Job | None, state: str):
         accuracy = said.terms.get(("validation", "accuracy"), ())
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
         tile(t("Images a second"), f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f"))
+        if memory := max((event.get("memory", 0) for event in run.epochs()), default=0):
+            tile(t("Memory, at most"), training.megabytes(memory))
         if going:
             tile(t("Time left"), training.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
         tile(t("Best epoch"), str(said.best) if said.best > 0 else "–")

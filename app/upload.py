@@ -21,7 +21,10 @@ names, classes = run.known_names, run.class_names
 
 
 def pictures() -> list[tuple[str, bytes]]:
-    """Names and contents of what was dropped, photographed or pasted."""
+    """Names and contents of what was dropped, photographed or pasted; none in a show."""
+    if shared.read_only():
+        only_shown()
+        return []
     files = st.file_uploader(
         t(
             "Drop pictures here: the network says which of {count} {kind} each one shows, or that it has never seen "
@@ -55,6 +58,13 @@ def forget():
     st.session_state.pop("pasted", None)
 
 
+def only_shown():
+    st.info(
+        t("The app is only shown here: it judges no pictures of your own. The test set's examples are all there."),
+        icon=":material/lock:",
+    )
+
+
 ways = [f":material/image: {t('Pictures')}", f":material/draw: {t('Draw')}"]
 by_picture, by_hand = st.tabs(ways, key="way", on_change="rerun")
 with by_picture:  # its files stay while the other tab is open
@@ -77,7 +87,9 @@ def desk():
             st.caption(
                 t("Each image is moved first: ε = {e:g}, T = {t:g} (ODIN).", e=moved.magnitude, t=moved.temperature)
             )
-        if by_hand.open:
+        if by_hand.open and shared.read_only():
+            only_shown()
+        elif by_hand.open:
             easel(said, scorer, theta, thetas, moved, options)
         elif given:
             uploads(said_here, said, scorer, theta, thetas, moved, options)
@@ -303,6 +315,8 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shar
         st.markdown(t("**Pixels that push γ**"))
         if pixels is None:
             st.caption(t("The picture is not here."))
+        elif shared.read_only():
+            only_shown()
         elif (run.path / "best.safetensors").exists():
             gradient = shared.pushing(run, pixels)
             st.image(tinted(pixels, gradient), width=220, alt=t("The image, tinted where pixels push gamma"))

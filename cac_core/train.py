@@ -14,6 +14,7 @@ from typing import Any
 
 import filelock
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import load_file, save
 
@@ -243,6 +244,7 @@ class _Training(Steps):
         self._event(
             kind="epoch", epoch=number, epochs=self.total, train=means, validation=measured, lr=rates[-1],
             best_epoch=self.best_epoch, images_per_second=round(speed, 1), seconds_left=self._left(),
+            memory=_memory(self.device),
         )  # fmt: skip
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
         if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch
@@ -439,6 +441,13 @@ def _try_status(run: Run, state: str, **more: Any) -> None:
     # the disk that made training fail may be too full for this too; the error itself still reaches the user
     with contextlib.suppress(OSError):
         _set_status(run, state, **more)
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes: the most that was in use on a card so far, what this process holds on a processor."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return psutil.Process().memory_info().rss
 
 
 def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) -> None:

@@ -355,11 +355,15 @@ def ring() -> str:
     return base64.b64encode(png(np.asarray(picture))).decode()
 
 
-@pytest.mark.parametrize("locked", [False, True])
-def test_a_drawing_is_judged_as_its_run_judges_it(app, ring, monkeypatch, locked):
+def test_in_a_show_no_drawing_is_judged(app, ring, monkeypatch):
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    at = drawing_page(app, {"number": 7, "png": ring})
+    assert "The app is only shown here" in text(at) and "Softmax alone says" not in text(at)
+
+
+def test_a_drawing_is_judged_as_its_run_judges_it(app, ring):
     from cac_core import evaluate
 
-    monkeypatch.setenv("ANCHORSCOPE_READONLY", str(int(locked)))
     at = drawing_page(app, {"number": 7, "png": ring})
     run = Run(runs.store_of() / "cac")
     prepared = images.drawn(base64.b64decode(ring), run.row, "digits")

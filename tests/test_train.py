@@ -46,7 +46,7 @@ def same(a: runs.Run, b: runs.Run) -> bool:
     """The same weights, bit for bit, the same course and the same outputs."""
     one, two = load_file(a.path / "best.safetensors"), load_file(b.path / "best.safetensors")
     last = [torch.load(r.path / "last.pt", weights_only=True) for r in (a, b)]
-    drop = {"time", "images_per_second", "seconds_left"}
+    drop = {"time", "images_per_second", "seconds_left", "memory"}
     course = [[{k: v for k, v in e.items() if k not in drop} for e in r.epochs()] for r in (a, b)]
     shots = [r.snapshots() for r in (a, b)]
     return (
@@ -67,6 +67,7 @@ def test_a_run_leaves_everything_behind_and_learns(undisturbed):
     assert epochs[-1]["validation"]["total"] < epochs[0]["validation"]["total"]
     assert {"total", "tuplet", "anchor"} <= set(epochs[0]["train"]) and "accuracy" in epochs[0]["validation"]
     assert all(e["images_per_second"] > 0 and e["seconds_left"] >= 0 for e in epochs)
+    assert all(100e6 < e["memory"] < 100e9 for e in epochs)
     assert run.record["versions"]["torch"] == torch.__version__.split("+")[0]
     shots = run.snapshots()
     assert shots["epochs"].tolist() == [0, 1, 2, 3, 4, 5]
