@@ -64,7 +64,7 @@ place = PLACES[page.url_path]
 shared.read_link()
 with st.sidebar:
     run = shared.pick_run()
-    choose_language()
+    choose_language(page.url_path)
 st.title(place.heading, anchor=False)
 if place.of_run and run is None:
     shared.empty_store()

@@ -14,7 +14,7 @@ import numpy as np
 import streamlit as st
 
 from app import charts
-from app.words import ENGLISH, language, phrases
+from app.words import ENGLISH, language, phrases, t
 from cac_core import judge, metrics, project, runs, sweep
 from cac_core.runs import Run
 from cac_core.scorers import class_means, distances, gamma, joined, softmax
@@ -226,7 +226,12 @@ def address(card: Card) -> str:
 
 def measured() -> dict[str, str]:
     """The numbers that the texts name, by what the bundled runs put out."""
-    return _measured(*(Run(path).written for path in (CLOSED, DIGITS)))
+    closed = Run(CLOSED)
+    return {
+        "strangers": t(", ").join(closed.class_names[c] for c in closed.trial.unknown),
+        "known": t(", ").join(closed.known_names),
+        **_measured(*(Run(path).written for path in (CLOSED, DIGITS))),
+    }
 
 
 @st.cache_data(max_entries=2, show_spinner=False)
@@ -236,8 +241,6 @@ def _measured(*written: str) -> dict[str, str]:
     surest = softmax(test.logits.astype(float))[test.labels < 0].max(1)
     swept = sweep.report(Run(SWEPT["CIFAR10"]))
     return {
-        "strangers": ", ".join(closed.class_names[c] for c in closed.trial.unknown),
-        "known": ", ".join(closed.known_names),
         "sure": charts.percent((surest > SURE).mean()),
         **_lengths(run),
         **_terms(run),

@@ -77,7 +77,7 @@ def card(shelf: training.Shelf, busy: dict):
         words = [t("{count} classes", count=count)] if count else []
         words += [training.pixel_note(shelf.name)]
         words += [] if shelf.missing else [t("{size} on disk", size=training.megabytes(shelf.size))]
-        st.caption(", ".join(words))
+        st.caption(t(", ").join(words))
     except ValueError as error:
         st.caption(f":material/error: {shared.plain(str(error))}")
     st.caption(f"{shared.plain(t(shelf.about))}. {t('Licence')}: {shared.plain(t(shelf.licence))}.")

@@ -153,8 +153,11 @@ def question():
 def answer():
     """What is right, and where to try it."""
     with st.container(border=True):
-        verdict = t("Right.") if state.answers[number] == card.right else t("Not quite.")
-        st.markdown(f"**{verdict} {cards.marked(t(card.options[card.right]))}.**", unsafe_allow_html=True)
+        right = cards.marked(t(card.options[card.right]))
+        said = t("Right: {option}.", option=right) if state.answers[number] == card.right else t(
+            "Not quite. Right is: {option}.", option=right
+        )  # fmt: skip
+        st.markdown(f"**{said}**", unsafe_allow_html=True)
         st.markdown(cards.marked(t(card.answer, **cards.measured())), unsafe_allow_html=True)
     st.link_button(f"{t('Try it yourself')}: {t(card.task)}", cards.address(card), icon=":material/open_in_new:",
                    type="tertiary", wrap=True)  # fmt: skip

@@ -186,9 +186,10 @@ def maps() -> dict[str, project.Map]:
 def map_name(one: project.Map) -> str:
     p = one.parameters
     kind = "densMAP" if p["dense"] else "UMAP"
-    return (
-        f"{kind}, {p['neighbours']} {t('neighbours')}, {t('least distance')} {p['min_dist']:g}, {t('seed')} {p['seed']}"
-    )
+    return t(
+        "{kind}, {n} neighbours, least distance {distance:g}, seed {seed}",
+        kind=kind, n=p["neighbours"], distance=p["min_dist"], seed=p["seed"],
+    )  # fmt: skip
 
 
 def seeds(some: list[project.Map]):

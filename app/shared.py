@@ -565,7 +565,7 @@ class Looked:
 
     original: Image.Image
     pixels: np.ndarray
-    notes: tuple[str, ...]
+    done: tuple[images.Note, ...]
     logits: np.ndarray
     features: np.ndarray
 
@@ -585,7 +585,7 @@ def _looked_at(path: str, written: str, digest: str, moved: Perturbation, drawn:
     how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
         logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
-    return Looked(prepared.preview, prepared.pixels, prepared.notes, logits, features)
+    return Looked(prepared.preview, prepared.pixels, prepared.done, logits, features)
 
 
 def moved_image(run: Run, pixels: np.ndarray, magnitude: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:

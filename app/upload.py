@@ -11,6 +11,7 @@ from PIL import Image
 from app import charts, draw, paste, shared
 from app.words import t
 from cac_core import judge, project
+from cac_core.images import Note
 
 MOST = 64  # images at a time
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
@@ -167,8 +168,7 @@ def easel(said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.
             return
         looked = shared.looked_at(run, drawing, moved, drawn=True)
         (judged,) = said_of_all([looked], scorer, theta, thetas, options)
-        notes = tuple(t(note) for note in looked.notes)
-        card("", judged, None, looked.pixels, notes, scorer, 0, looked.logits, said)
+        card("", judged, None, looked.pixels, looked.done, scorer, 0, looked.logits, said)
 
 
 def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
@@ -194,14 +194,14 @@ def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved
             full.append({"file": name, "error": broken[n]})
             continue
         looked, verdict = looks[n], verdicts[n]
-        card(name, verdict, looked.original, looked.pixels, looked.notes, scorer, n, looked.logits, said)
+        card(name, verdict, looked.original, looked.pixels, looked.done, scorer, n, looked.logits, said)
         rows.append(
             {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
              "theta": verdict["theta"], "error": ""}
             | {f"gamma {name}": value for name, value in verdict["gamma"].items()}
             | {f"distance {name}": value for name, value in verdict["distances"].items()}
         )  # fmt: skip
-        full.append({"file": name, **verdict, "notes": list(looked.notes)})
+        full.append({"file": name, **verdict, "notes": list(map(str, looked.done))})
     judged = [row for row in rows if not row["error"]]
     unknown = sum(row["score"] > row["theta"] for row in judged)
     with place:
@@ -240,7 +240,7 @@ def table(rows: list[dict]) -> str:
 
 
 def card(
-    name: str, verdict: dict, original, pixels: np.ndarray | None, notes: tuple[str, ...], scorer: str, n: int,
+    name: str, verdict: dict, original, pixels: np.ndarray | None, done: tuple[Note, ...], scorer: str, n: int,
     logits: np.ndarray, said: shared.Judged,
 ):  # fmt: skip
     with st.container(border=True):
@@ -254,8 +254,8 @@ def card(
             words = st.container(gap="small")
         with words:
             shared.say(verdict)
-            if notes:
-                st.caption(shared.plain("; ".join(notes)))
+            if done:
+                st.caption(shared.plain("; ".join(t(note.phrase, **note.values) for note in done)))
             if name:
                 st.text(name)
         with chart:

@@ -37,13 +37,46 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What was done to an image: a phrase of NOTES or DRAWN, and the values of its {names}."""
+
+    phrase: str
+    values: dict[str, int]
+
+    def __str__(self) -> str:
+        return self.phrase.format(**self.values)
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """One image as the network sees it, [H, W, C] uint8, what was done to it on the way, in words, and the image
-    itself, upright and small enough to be shown."""
+    """One image as the network sees it, [H, W, C] uint8, what was done to it on the way, and the image itself, upright
+    and small enough to be shown."""
 
     pixels: np.ndarray
-    notes: tuple[str, ...]
+    done: tuple[Note, ...]
     preview: Image.Image
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(map(str, self.done))
+
+
+NOTES = {  # by what was done
+    "inverted": "colours inverted: the network learned bright strokes on black",
+    "padded": "padded to a square",
+    "cut": "cut to the square in its middle",
+    "reduced": "{width} × {height} pixels reduced to {side} × {side}",
+    "enlarged": "{width} × {height} pixels enlarged to {side} × {side}",
+    "frame": "the first of {count} frames",
+    "upright": "turned upright, as its camera noted",
+    "bits": "16 bits reduced to 8",
+    "white": "transparent parts shown on white",
+    "print": "print colours (CMYK) brought to RGB",
+}
+
+
+def _note(what: str, **values: int) -> Note:
+    return Note(NOTES[what], values)
 
 
 def prepare(source: Path | str | bytes, row: Format) -> Prepared:
@@ -51,7 +84,7 @@ def prepare(source: Path | str | bytes, row: Format) -> Prepared:
 
     Raises ValueError that names the cause for what is no image, damaged, or too large.
     """
-    image, notes = _decoded(source)
+    image, done = _decoded(source)
     preview = image.copy()
     preview.thumbnail((PREVIEW, PREVIEW))
     image = image.convert("RGB" if row.channels == 3 else "L")
@@ -63,25 +96,22 @@ def prepare(source: Path | str | bytes, row: Format) -> Prepared:
         if border > 127:
             image = ImageOps.invert(image)
             border = 255 - border
-            notes.append("colours inverted: the network learned bright strokes on black")
+            done.append(_note("inverted"))
         if width != height:
             side = max(width, height)
             square = Image.new("L", (side, side), border)
             square.paste(image, ((side - width) // 2, (side - height) // 2))
             image = square
-            notes.append("padded to a square")
+            done.append(_note("padded"))
     elif width != height:
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         image = image.crop((left, top, left + side, top + side))
-        notes.append("cut to the square in its middle")
+        done.append(_note("cut"))
     if image.size[0] != row.grain:
-        notes.append(
-            f"{width} × {height} pixels reduced to {row.grain} × {row.grain}"
-            if min(width, height) > row.grain
-            else f"{width} × {height} pixels enlarged to {row.grain} × {row.grain}"
-        )
-    return Prepared(at_size(image, row), tuple(notes), preview)
+        what = "reduced" if min(width, height) > row.grain else "enlarged"
+        done.append(_note(what, width=width, height=height, side=row.grain))
+    return Prepared(at_size(image, row), tuple(done), preview)
 
 
 def converted(pixels: np.ndarray, row: Format) -> np.ndarray:
@@ -121,8 +151,8 @@ def drawn(source: Path | str | bytes, row: Format, dataset: str) -> Prepared:
     ink = np.asarray(image.convert("L")) < 128
     if not ink.any():
         raise ValueError("nothing is drawn on it")
-    normalised, note = DRAWN[dataset]
-    return Prepared(at_size(Image.fromarray(normalised(ink)), row), (note,), image)
+    normalised, phrase = DRAWN[dataset]
+    return Prepared(at_size(Image.fromarray(normalised(ink)), row), (Note(phrase, {}),), image)
 
 
 def as_mnist(ink: np.ndarray) -> np.ndarray:
@@ -201,9 +231,9 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
-def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
+def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[Note]]:
     """8-bit L or RGB, upright and opaque, and what was done to make it so."""
-    notes = []
+    done = []
     try:
         if not isinstance(source, bytes):
             if Path(source).stat().st_size > MAX_BYTES:
@@ -219,7 +249,7 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
                 f"it has {image.width} × {image.height} pixels, more than {MAX_PIXELS // 1_000_000} million"
             )
         if getattr(image, "is_animated", False) and image.format != "MPO":
-            notes.append(f"the first of {image.n_frames} frames")
+            done.append(_note("frame", count=image.n_frames))
         image.load()
     except FileNotFoundError as error:
         raise ValueError(f"there is no such file: {source}") from error
@@ -232,14 +262,14 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[str]]:
     with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             image = ImageOps.exif_transpose(image)
-            notes.append("turned upright, as its camera noted")
+            done.append(_note("upright"))
     if image.mode.startswith("I"):  # 16 bits a pixel
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-        notes.append("16 bits reduced to 8")
+        done.append(_note("bits"))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-        notes.append("transparent parts shown on white")
+        done.append(_note("white"))
     if image.mode == "CMYK":
-        notes.append("print colours (CMYK) brought to RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"), notes
+        done.append(_note("print"))
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"), done

@@ -21,7 +21,7 @@ CORE = (
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,
-    *(note for _, note in images.DRAWN.values()),
+    *(note for _, note in images.DRAWN.values()), *images.NOTES.values(),
 )  # fmt: skip
 
 

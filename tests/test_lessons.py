@@ -82,7 +82,7 @@ def test_an_answer_is_shown_only_after_ones_own(lessons, number, option):
     at = press(at, "tell")
     assert told(at) and answer in text(at)
     assert (
-        f"**{'Right.' if option == card.right else 'Not quite.'} {cards.marked(card.options[card.right])}.**"
+        f"**{'Right:' if option == card.right else 'Not quite. Right is:'} {cards.marked(card.options[card.right])}.**"
         in text(at)
     )
 

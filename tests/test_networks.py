@@ -105,7 +105,7 @@ def test_wrong_options_are_refused(options, said):
 
 
 def test_efficientnet_refuses_an_input_it_cannot_see():
-    with pytest.raises(ValueError, match="input_size lies between"):
+    with pytest.raises(ValueError, match="input_size must be between 32 and 1024"):
         network(backbone="efficientnet-b0", channels=3, size=32, input_size=8)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app import words
+
 pytestmark = pytest.mark.browser
 
 
@@ -38,7 +40,7 @@ def test_six_cards_by_keyboard(page, server):
     for number in range(1, 7):
         card(page, number)
         until(page, lambda n=number: f"card={n}" in page.url)
-        answer = page.get_by_text(re.compile(r"^(Right\.|Not quite\.) "))
+        answer = page.get_by_text(re.compile(r"^(Right:|Not quite\.) "))
         page.keyboard.press("a")  # nothing to tell yet
         at_rest(page)
         assert not answer.count()
@@ -52,7 +54,7 @@ def test_six_cards_by_keyboard(page, server):
     card(page, 6)  # there is no seventh
     page.keyboard.press("ArrowLeft")
     card(page, 5)
-    page.get_by_text(re.compile(r"^Right\. ")).wait_for()  # kept
+    page.get_by_text(re.compile(r"^Right: ")).wait_for()  # kept
 
 
 def test_a_slider_in_a_picture_keeps_its_arrow_keys(page, server):
@@ -174,3 +176,22 @@ def test_the_handout_comes_whole(page, server):
     root = ET.fromstring(document.split("\n", 1)[1])
     assert len(root.findall(".//body/section")) == 6
     assert all(a.get("href").startswith(server) for a in root.iter("a"))
+
+
+def test_the_language_stays_in_the_address_and_on_every_page(page, server):
+    page.goto(f"{server}/?lang=ko")
+    page.get_by_role("heading", name=words.catalogue("ko")["Does it know what it does not know?"]).wait_for()
+    until(page, lambda: page.evaluate("document.documentElement.lang") == "ko" and "lang=ko" in page.url)
+    page.get_by_role("link", name=words.catalogue("ko")["Lessons"]).click()
+    page.wait_for_url(re.compile(r"/lessons.*lang=ko"))
+    page.reload()
+    page.get_by_role("heading", name=words.catalogue("ko")["Lessons"], exact=True).wait_for()
+    page.get_by_role("combobox", name=words.catalogue("ko")["Language"]).click()
+    page.get_by_role("option", name="中文").click()
+    page.get_by_role("heading", name=words.catalogue("zh")["Lessons"], exact=True).wait_for()
+    page.wait_for_url(re.compile("lang=zh"))
+    page.get_by_role("combobox", name=words.catalogue("zh")["Language"]).click()
+    page.get_by_role("option", name="English").click()
+    page.get_by_role("heading", name="Lessons", exact=True).wait_for()
+    page.wait_for_timeout(500)
+    assert "lang=" not in page.url  # it is the browser's own
