@@ -448,13 +448,18 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palet
 
 
 def _theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
+    said = {"show": label, "formatter": f"θ = {number(theta)}", "position": "end"}
+    return _line_at(float(scale.clip(np.array(theta))), said, palette)
+
+
+def _line_at(x: float, label: dict[str, Any], palette: Palette) -> dict[str, Any]:
+    """A dashed line across, with a label."""
     return {
         "symbol": "none", "silent": True, "animation": False,
         "precision": 20,  # ECharts draws at the second decimal otherwise: at 0, which a logarithmic axis has not
         "lineStyle": {"color": palette.text, "type": "dashed", "width": 2},
-        "label": {"show": label, "formatter": f"θ = {number(theta)}", "color": palette.text, "fontWeight": "bold",
-                  "position": "end"},
-        "data": [{"xAxis": float(scale.clip(np.array(theta)))}],
+        "label": {"color": palette.text, "fontWeight": "bold", **label},
+        "data": [{"xAxis": x}],
     }  # fmt: skip
 
 
@@ -517,11 +522,7 @@ def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Pa
         if log
         else {"type": "value", "min": 0}
     )
-    line = {
-        "symbol": "none", "silent": True, "lineStyle": {"color": palette.text, "type": "dashed", "width": 2},
-        "label": {"formatter": "θ", "color": palette.text, "fontWeight": "bold"},
-        "data": [{"xAxis": max(theta, floor)}] if theta is not None else [],
-    }  # fmt: skip
+    said = {"formatter": "θ", "position": "start"}  # at the top, since the first class stands there
     return {
         "animation": False,
         "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
@@ -530,7 +531,8 @@ def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Pa
         "yAxis": {"type": "category", "inverse": True, "data": [_legend_name(n) for n, _ in ordered],
                   "axisTick": {"show": False}},
         "series": [
-            {"type": "bar", "barMaxWidth": 18, "markLine": line,
+            {"type": "bar", "barMaxWidth": 18,
+             "markLine": None if theta is None else _line_at(max(theta, floor), said, palette),
              "data": [
                 {"value": max(v, floor) if log else v, "name": f"{n}: {number(v)}",
                  "itemStyle": {"color": palette.strong if n == chosen else palette.known[-1],
