@@ -227,7 +227,9 @@ def two_pulls():
 def line_to_draw():
     live.feed(blob := feeds.run_feed(run), key="lesson_feed")
     with st.container(width=NARROW if state.present else "stretch"):
-        theta = live.lab(of_the_digits(blob), key="lesson_theta", height=round(300 * large)).get("theta")
+        theta = live.lab(of_the_digits(blob, bare=state.present), key="lesson_theta", height=round(300 * large)).get(
+            "theta"
+        )
     drawing(theta)
 
 

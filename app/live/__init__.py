@@ -37,7 +37,7 @@ WORDS = tuple(sorted({*SETS, *re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT)}))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
     "feed", "extra", "scorer", "name", "centres", "theta", "kept", "temperature", "eps", "share", "sets", "selection",
-    "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words",
+    "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare",
 )  # fmt: skip
 
 _feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
@@ -132,7 +132,8 @@ def _mounted(
     keeps the share `kept` of the validation knowns. temperature; eps: 0 = none, e = the e-th of the feed. share: of
     unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
     umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
-    the legend. palettes: {"light": colours, "dark": colours} as charts.Palette. words: {phrase of WORDS: translated}.
+    the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. palettes: {"light": colours, "dark":
+    colours} as charts.Palette. words: {phrase of WORDS: translated}.
 
     Raises ValueError for a name that no view knows.
     """

@@ -18,6 +18,7 @@ const INITIAL = {
   triple: [0, 1, 2],
   hidden: [],
   words: {},
+  bare: false,
 };
 
 class View {
