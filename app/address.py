@@ -12,7 +12,7 @@ _component = st.components.v2.component(
     export default function ({ data, parentElement }) {
       parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
       const url = new URL(window.location);
-      for (const [name, value] of Object.entries(data)) {
+      for (const [name, value] of Object.entries(data.parameters)) {
         if (value === null) url.searchParams.delete(name);
         else url.searchParams.set(name, value);
       }
@@ -24,4 +24,5 @@ _component = st.components.v2.component(
 
 def show(parameters: dict[str, str | None]) -> None:
     """Put parameters into the address; None takes one out."""
-    _component(key="address", data=parameters)
+    # with the page: going to another one empties the address, and the same data as before would not be heard
+    _component(key="address", data={"parameters": parameters, "page": st.context.url})

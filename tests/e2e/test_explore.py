@@ -101,6 +101,7 @@ def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
     box = page.locator("[data-testid=stEChartsChart] canvas").first.bounding_box()
     page.mouse.click(box["x"] + 64 + (box["width"] - 72) * 5 / 6, box["y"] + 8 + (box["height"] - 60) * 3 / 4)
     page.get_by_text("T = 10, ε = 0.05").first.wait_for()
+    until(page, lambda: "epsilon=0.05" in page.url)
     page.get_by_role("link", name="To the thresholds").click()
     page.wait_for_selector(".handle[aria-valuenow]")
     until(page, lambda: "epsilon=0.05" in page.url and "odin=10" in page.url)
