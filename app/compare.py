@@ -276,7 +276,7 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     with st.container(horizontal=True, gap="small"):
         for row, truth, *decisions in zip(rows_of, truths, first, second, strict=True):
             with st.container(width=132, gap=None):
-                st.image(shared.enlarged(pictures[one.index[row]], 120), width=120)
+                st.image(shared.inline(shared.enlarged(pictures[one.index[row]], 120)), width=120)
                 said = "  \n".join(f"{n}: {shared.plain(decision)}" for n, decision in enumerate(decisions, 1))
                 st.caption(f"**{shared.plain(truth)}**  \n{said}")
 

@@ -155,7 +155,7 @@ def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):
         for cls, some in images.items():
             with st.container(width=364, gap="xsmall"):
                 st.caption(f"**{shared.plain(names[cls])}**")
-                st.image(training.strip(some), alt=t("Images of {name}", name=names[cls]))
+                st.image(shared.inline(training.strip(some)), alt=t("Images of {name}", name=names[cls]))
 
 
 # --- the trial editor ------------------------------------------------------------------------------------------------

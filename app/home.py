@@ -136,7 +136,7 @@ def examples(said: shared.Judged, theta: float):
         good = rejected != known if rejected or not known else bool(said.right[i])
         with row.container(border=True, width=150, height="stretch"):
             st.image(
-                shared.enlarged(images[said.outputs.index[i]]),
+                shared.inline(shared.enlarged(images[said.outputs.index[i]])),
                 width=104,
                 alt=t("A test image, in truth {truth}", truth=truth),
             )

@@ -268,7 +268,7 @@ def neighbours(every: feeds.Rows, row: int):
             name = classes[every.train.classes[i]]
             with st.container(width=120, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(pictures, str):
-                    st.image(shared.enlarged(pictures[every.train.index[i]], 96), width=96,
+                    st.image(shared.inline(shared.enlarged(pictures[every.train.index[i]], 96)), width=96,
                              alt=t("A training image of {name}", name=name))  # fmt: skip
                 st.caption(f"**{shared.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
     if isinstance(pictures, str):

@@ -259,7 +259,7 @@ def what_it_did(report: dict, picked: tuple[int, int]):
             ),
             (np.rint(moved * 255).clip(0, 255).astype(np.uint8), t("moved")),
         ):
-            st.image(shared.enlarged(image, 160), words, width=160)
+            st.image(shared.inline(shared.enlarged(image, 160)), words, width=160)
         with st.container(width="stretch"):
             st.table(
                 {

@@ -319,7 +319,9 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shar
             only_shown()
         elif (run.path / "best.safetensors").exists():
             gradient = shared.pushing(run, pixels)
-            st.image(tinted(pixels, gradient), width=220, alt=t("The image, tinted where pixels push gamma"))
+            st.image(
+                shared.inline(tinted(pixels, gradient)), width=220, alt=t("The image, tinted where pixels push gamma")
+            )
             st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
         else:
             st.caption(t("The network's weights are not here."))
@@ -332,7 +334,7 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shar
             truth = classes[train.classes[i]]
             with st.container(width=110, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(found, str):
-                    st.image(shared.enlarged(found[train.index[i]], 88), width=88,
+                    st.image(shared.inline(shared.enlarged(found[train.index[i]], 88)), width=88,
                              alt=t("A training image of {name}", name=truth))  # fmt: skip
                 st.caption(t("**{name}**, distance {d}", name=shared.plain(truth), d=charts.number(float(gap))))
 

@@ -14,6 +14,8 @@ class Plane {
       tabindex: 0,
       role: "img",
       "aria-label": say("The plane of the inputs: points of three classes, and what the network would call each place"),
+      "aria-description":
+        say("Arrow keys go through the points, with Shift to any place; Enter draws there, or sets the blob."),
       keydown: (event) => this.walk(event),
     });
     this.stage = make("div", { class: "stage plane" }, this.sheet.canvas);
@@ -242,15 +244,33 @@ class Plane {
     });
   }
 
-  /** The arrow keys go through the points. */
+  /** The arrow keys go through the points; with Shift to any place, where Enter does what a finger would. */
   walk(event) {
     const arrow = ARROWS[event.key];
     const { length } = this.bench.course.data.labels;
-    if (!arrow || !length) return;
+    if (!arrow && event.key !== "Enter") return;
     event.preventDefault();
     event.stopPropagation();
+    if (!arrow) return this.pressed();
+    if (event.shiftKey || !length) {
+      const place = this.spot().map((value, n) => Math.min(Math.max(value + 0.2 * arrow[n], -VIEW), VIEW));
+      return this.bench.speakOf({ x: Float64Array.from(place) });
+    }
     const way = arrow[0] || -arrow[1]; // to the right and down is on
     const from = this.bench.probe?.row ?? (way > 0 ? -1 : 0);
     this.bench.speakOf({ row: (from + way + length) % length });
+  }
+
+  /** Where the keys are: at the point or the place that is spoken of, else at the blob's. */
+  spot() {
+    const { probe, course, state } = this.bench;
+    if (probe?.x) return [...probe.x];
+    return probe ? [...course.data.x.slice(2 * probe.row, 2 * probe.row + 2)] : [...state.at];
+  }
+
+  pressed() {
+    const [px, py] = this.toPage(...this.spot());
+    if (this.tool === "choose" && this.hasHandle) this.dragging()(px, py);
+    else if (!["choose", "move"].includes(this.tool)) this.drawing(px, py);
   }
 }

@@ -341,3 +341,21 @@ def test_a_finger_scrolls_over_the_pictures_but_where_it_draws(page, server):
     assert page.locator(".scores canvas").evaluate(action) == "auto"
     page.get_by_label("draw unknown points").click()
     until(page, lambda: plane.evaluate(action) == "none", "the page would scroll while a finger draws")
+
+
+def test_the_blob_is_set_and_points_are_drawn_by_keys_alone(page, server):
+    opened(page, server, "epochs=10&unknown=blob")
+    trained_to(page, 10)
+    plane = page.locator(".stage.plane canvas")
+    plane.focus()
+    for _ in range(3):
+        plane.press("Shift+ArrowDown")
+    plane.press("Enter")
+    until(page, lambda: "at=" in page.url, "the blob was not set")
+    page.get_by_label("draw points of class B").focus()
+    page.keyboard.press("Enter")
+    plane.focus()
+    plane.press("Shift+ArrowLeft")
+    plane.press("Enter")
+    until(page, lambda: "data=drawn" in page.url, "nothing was drawn")
+    trained_to(page, 10)
