@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import shared
-from app.words import choose_language, t
+from app.words import t
 
 HERE = Path(__file__).parent
 
@@ -64,7 +64,7 @@ place = PLACES[page.url_path]
 shared.read_link()
 with st.sidebar:
     run = shared.pick_run()
-    choose_language(page.url_path)
+    shared.choose_language()
 st.title(place.heading, anchor=False)
 if place.of_run and run is None:
     shared.empty_store()

@@ -22,7 +22,7 @@ _component = st.components.v2.component(
 )
 
 
-def show(parameters: dict[str, str | None]) -> None:
+def show(parameters: dict[str, str | None], key: str = "address") -> None:
     """Put parameters into the address; None takes one out."""
     # with the page: going to another one empties the address, and the same data as before would not be heard
-    _component(key="address", data={"parameters": parameters, "page": st.context.url})
+    _component(key=key, data={"parameters": parameters, "page": st.context.url})

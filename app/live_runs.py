@@ -202,8 +202,8 @@ def head(run: Run, job: Job | None, state: str):
         accuracy = said.terms.get(("validation", "accuracy"), ())
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
         tile(t("Images a second"), f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f"))
-        if memory := max((event.get("memory", 0) for event in run.epochs()), default=0):
-            tile(t("Memory, at most"), training.megabytes(memory))
+        if said.memory:
+            tile(t("Memory, at most"), training.megabytes(said.memory))
         if going:
             tile(t("Time left"), training.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
         tile(t("Best epoch"), str(said.best) if said.best > 0 else "–")

@@ -25,7 +25,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import address, charts, live
+from app import address, charts, live, words
 from app.words import phrases, t
 from cac_core import data, images, judge, launch, metrics, project, runs, sweep
 from cac_core.runs import Broken, Run
@@ -211,6 +211,34 @@ def listed(names: list[str], most: int = 12) -> str:
     if len(names) > most:
         return t("{names} and {count} more", names=t(", ").join(names[:most]), count=len(names) - most)
     return t(" and ").join([t(", ").join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+# what reads a page aloud takes the right voice
+_spoken = st.components.v2.component(
+    "anchorscope_language",
+    js="""
+    export default function ({ data, parentElement }) {
+      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+      document.documentElement.lang = data;
+    }
+    """,
+)
+
+
+def choose_language() -> None:
+    """The picker; a language other than the browser's stands in the address, so that a copy opens in it.
+
+    Not bound to the address by Streamlit: that leaves out what is the default here, which elsewhere is another, and
+    writes what the picker shows.
+    """
+    there = words.languages()
+    st.selectbox(
+        t("Language"), there, there.index(words.language()), key="lang",
+        format_func=lambda name: words.NAMES.get(name, name),
+    )  # fmt: skip
+    spoken = words.language()
+    _spoken(key="spoken", data=spoken)
+    address.show({"lang": None if spoken == words.first_of(st.context.locale) else spoken}, key="language")
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

@@ -441,13 +441,15 @@ def stop(job: launch.Job | None, run: Run | None) -> None:
 
 @dataclass(frozen=True)
 class Course:
-    """How a training went so far: epochs [E], terms {(split, name): [E]}, learning rate [E], and the last event."""
+    """How a training went so far: epochs [E], terms {(split, name): [E]}, learning rate [E], the last event, the best
+    epoch, and the most memory that it took, in bytes (0: not told)."""
 
     epochs: tuple[int, ...]
     terms: dict[tuple[str, str], tuple[float, ...]]
     lr: tuple[float, ...]
     last: dict[str, Any]
     best: int
+    memory: int
 
 
 def course(run: Run) -> Course | None:
@@ -472,7 +474,7 @@ def _course(path: str, stamp: int, size: int) -> Course | None:
     last = max(events, key=lambda event: event.get("time", 0))
     return Course(
         tuple(e["epoch"] for e in epochs), terms, tuple(e.get("lr", math.nan) for e in epochs), last,
-        epochs[-1].get("best_epoch", 0) if epochs else 0,
+        epochs[-1].get("best_epoch", 0) if epochs else 0, max((e.get("memory", 0) for e in epochs), default=0),
     )  # fmt: skip
 
 

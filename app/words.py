@@ -16,23 +16,8 @@ ENGLISH = "en"
 NAMES = {"en": "English", "zh": "中文", "ja": "日本語", "ko": "한국어"}
 Table = TypeVar("Table")
 
-# What reads a page aloud takes the right voice, and a copy of the address opens in the same language. Not Streamlit's
-# own binding: that leaves out what is the default here, which elsewhere is another, and writes what the picker shows.
-_spoken = st.components.v2.component(
-    "anchorscope_language",
-    js="""
-    export default function ({ data, parentElement }) {
-      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
-      document.documentElement.lang = data.spoken;
-      const url = new URL(window.location);
-      if (data.told) url.searchParams.set("lang", data.spoken);
-      else url.searchParams.delete("lang");
-      if (url.href !== window.location.href) window.history.replaceState(window.history.state, "", url);
-    }
-    """,
-)
 
-
+@cache
 def languages() -> list[str]:
     """The languages that there are, English first."""
     return [ENGLISH, *sorted(file.stem for file in HERE.glob("*.json"))]
@@ -46,24 +31,15 @@ def catalogue(language: str) -> dict[str, str]:
 
 def language() -> str:
     """The one chosen, else ?lang= in the address, else the browser's, where there is a catalogue; else English."""
-    return _first(st.session_state.get("lang"), st.query_params.get("lang"), st.context.locale)
+    return first_of(st.session_state.get("lang"), st.query_params.get("lang"), st.context.locale)
 
 
-def _first(*asked: str | None) -> str:
+def first_of(*asked: str | None) -> str:
+    """The first of these, such as zh or zh-Hans, that is a language here; else English."""
     for name in asked:
         if name and (short := name.split("-")[0].lower()) in languages():
             return short
     return ENGLISH
-
-
-def choose_language(page: str) -> None:
-    """The picker, on the page with this url; a language other than the browser's stands in the address."""
-    there = languages()
-    st.selectbox(
-        t("Language"), there, there.index(language()), key="lang", format_func=lambda name: NAMES.get(name, name)
-    )
-    told = language() != _first(st.context.locale)
-    _spoken(key="spoken", data={"spoken": language(), "told": told, "page": page})
 
 
 def phrases(table: Table) -> Table:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cac_core.recipe import known_name
+from cac_core.recipe import checked, known_name
 
 
 class Backbone(nn.Module):
@@ -36,8 +36,7 @@ class ConvNet(Backbone):
 
     def __init__(self, channels: int, size: int, layers: list[tuple[int, int]], dropout: float, drop_after: set[int]):
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}.")
+        checked("dropout", dropout)
         self.drop_after = drop_after
         self.drop = nn.Dropout2d(dropout)
         before, side = channels, size
@@ -100,9 +99,7 @@ class EfficientNet(Backbone):
 
 def efficientnet(name: str, channels: int, size: int, *, input_size: int = 64, pretrained: bool = False) -> Backbone:
     """efficientnet-b0 to b7. Its stride is 32, so 32 pixels would become one: input_size enlarges them first."""
-    if not 32 <= input_size <= 1024:
-        raise ValueError(f"input_size lies between 32 and 1024 pixels, not {input_size}.")
-    return EfficientNet(name, channels, input_size, pretrained)
+    return EfficientNet(name, channels, checked("input_size", input_size), pretrained)
 
 
 class WideResNet(Backbone):
@@ -153,8 +150,7 @@ WIDE_RESNET_WEIGHTS = (
 
 def wide_resnet(name: str, channels: int, size: int, *, dropout: float = 0.3, pretrained: bool = False) -> Backbone:
     """wide_resnet-40-2: 40 layers, twice as wide, 2.2 M parameters. Pretrained: imagenet32-nocifar of pytorch-ood."""
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}.")
+    checked("dropout", dropout)
     network = WideResNet(channels, 40, 2, dropout)
     if pretrained:
         stored = downloaded(WIDE_RESNET_WEIGHTS, f"the ImageNet weights of {name}")

@@ -72,7 +72,9 @@ def test_a_catalogue_translates_and_english_fills_its_gaps(tmp_path, monkeypatch
     (tmp_path / "xx.json").write_text(json.dumps({"Keep {share} %": "{share} % x"}))
     monkeypatch.setattr(words, "HERE", tmp_path)
     words.catalogue.cache_clear()
+    words.languages.cache_clear()
     monkeypatch.setattr(words, "language", lambda: "xx")
     assert words.t("Keep {share} %", share=95) == "95 % x" and words.t("Reject") == "Reject"
     assert words.languages() == ["en", "xx"]
     words.catalogue.cache_clear()
+    words.languages.cache_clear()

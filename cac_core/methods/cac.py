@@ -3,7 +3,7 @@
 from cac_core import losses
 from cac_core.backbones import Backbone
 from cac_core.methods import Method
-from cac_core.scorers import positive
+from cac_core.recipe import checked
 
 
 class CAC(Method):
@@ -16,10 +16,8 @@ class CAC(Method):
 
     def __init__(self, backbone: Backbone, classes: int, *, alpha: float = 10.0, lam: float = 0.1):
         super().__init__(backbone, classes)
-        if not lam >= 0 or lam == float("inf"):
-            raise ValueError(f"lam must be a number of at least 0, not {lam}.")
-        self.lam = lam
-        self.register_buffer("anchors", losses.anchors(classes, positive(alpha, "alpha")))
+        self.lam = checked("lam", lam)
+        self.register_buffer("anchors", losses.anchors(classes, checked("alpha", alpha)))
 
     def terms(self, logits, y):
         return losses.cac(logits, y, self.anchors, lam=self.lam)

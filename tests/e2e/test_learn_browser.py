@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 
 from app import words
+from tests.e2e.test_explore import until
 
 pytestmark = pytest.mark.browser
-
-
-def until(page, found, what="it did not come about"):
-    for _ in range(300):
-        if result := found():
-            return result
-        page.wait_for_timeout(50)
-    raise AssertionError(what)
 
 
 def at_rest(page):
@@ -136,16 +129,21 @@ def test_a_drawing_is_judged(page, server):
     page.get_by_text("Softmax alone says").wait_for()
 
 
-def test_trying_it_opens_the_page_in_that_state(page, server):
-    opened(page, server, "?card=4")
-    page.keyboard.press("1")
+def tried(page, answer: str):
+    """Answers, and follows the link to try it; gives the tab that it opens."""
+    page.keyboard.press(answer)
     until(page, lambda: page.get_by_role("button", name="Show the answer").is_enabled())
     page.keyboard.press("a")
     link = page.get_by_role("link", name=re.compile("^Try it yourself"))
     link.wait_for()
     with page.context.expect_page() as other:
         link.click()
-    tab = other.value
+    return other.value
+
+
+def test_trying_it_opens_the_page_in_that_state(page, server):
+    opened(page, server, "?card=4")
+    tab = tried(page, "1")
     assert "/thresholds?kept=99" in tab.url
     kept = tab.get_by_role("spinbutton", name=re.compile("Knowns to keep"))
     kept.wait_for(timeout=60_000)
@@ -155,14 +153,7 @@ def test_trying_it_opens_the_page_in_that_state(page, server):
 
 def test_the_anchor_lab_opens_in_that_state(page, server):
     opened(page, server, "?card=1")
-    page.keyboard.press("3")
-    until(page, lambda: page.get_by_role("button", name="Show the answer").is_enabled())
-    page.keyboard.press("a")
-    link = page.get_by_role("link", name=re.compile("^Try it yourself"))
-    link.wait_for()
-    with page.context.expect_page() as other:
-        link.click()
-    tab = other.value
+    tab = tried(page, "3")
     until(tab, lambda: tab.locator(".bench").count())
     until(tab, lambda: tab.get_by_role("radio", name="softmax").get_attribute("aria-checked") == "true")
     tab.close()
