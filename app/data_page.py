@@ -7,8 +7,9 @@ import streamlit as st
 
 from app import shared, training
 from app.words import phrases, t
-from cac_core import data, own_data
-from cac_core.data import Trial
+from cac_core import own_data
+from cac_core.data import datasets
+from cac_core.data.datasets import Trial
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
@@ -163,7 +164,7 @@ def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):
 
 def editor():
     every = [shelf.name for shelf in training.shelves() if not shelf.missing or shelf.name in
-             data.DATASETS]  # fmt: skip
+             datasets.DATASETS]  # fmt: skip
     left, right = st.columns(2)
     if st.session_state.get("trial_dataset") not in every:
         st.session_state.pop("trial_dataset", None)
@@ -192,7 +193,7 @@ def editor():
         tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown")
     ))  # fmt: skip
     try:
-        data.checked_trial(trial, row)
+        datasets.checked_trial(trial, row)
     except ValueError as error:
         st.warning(shared.plain(str(error)), icon=":material/info:")
         return
@@ -232,7 +233,7 @@ def place(name: str, known: tuple[int, ...], unknown: tuple[int, ...]):
     st.session_state.trial_out = sorted(rest)
 
 
-def chips(row: data.Dataset):
+def chips(row: datasets.Dataset):
     """Three lists that hold each class once: choosing one in a list takes it out of the others."""
     st.caption(t("Choose a class in a list, and it moves there; take it out with ×, and it is left out."))
     for part, title in PARTS.items():
@@ -251,7 +252,7 @@ def settle(part: str, count: int):
     st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
 
 
-def keep(trial: Trial, row: data.Dataset, start):
+def keep(trial: Trial, row: datasets.Dataset, start):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip
@@ -282,7 +283,7 @@ def save(dataset: str):
         st.session_state.trial_said = error
 
 
-def bring(name: str, row: data.Dataset):
+def bring(name: str, row: datasets.Dataset):
     with st.expander(t("Import a trial"), icon=":material/upload:"):
         st.caption(t("A file {known}, with class numbers or names, as cac-openset writes it.",
                      known=shared.plain('{"Known": [...], "Unknown": [...]}')))  # fmt: skip
@@ -301,8 +302,8 @@ def take(name: str, trial: Trial):
     st.session_state.trial_name = trial.index
 
 
-def roles(name: str, trial: Trial, row: data.Dataset):
-    found = training.samples(name) if not data.here(name, training.root())[1] else ""
+def roles(name: str, trial: Trial, row: datasets.Dataset):
+    found = training.samples(name) if not datasets.here(name, training.root())[1] else ""
     if isinstance(found, str):
         return
     images, rest = found[0], sorted(set(range(len(row.classes))) - {*trial.known, *trial.unknown})

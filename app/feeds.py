@@ -18,7 +18,8 @@ from PIL import Image
 
 from app import live, shared
 from app.words import t
-from cac_core import data, images, judge, project, runs, sweep
+from cac_core import judge, project, runs, sweep
+from cac_core.data import datasets, images
 from cac_core.runs import Run
 from cac_core.scorers import Outputs, Verdict, class_means, joined, judge_of
 
@@ -43,7 +44,7 @@ class Rows:
 
 def further(run: Run) -> dict[str, str]:
     """Data sets evaluated as unknown for this run: the split's name and the data set's."""
-    names = {runs.unknown_split(name): name for name in (*data.DATASETS, *data.folders(data.root_of()))}
+    names = {runs.unknown_split(name): name for name in (*datasets.DATASETS, *datasets.folders(datasets.root_of()))}
     files = sorted((run.path / "outputs").glob("unknown-*.npz"))
     return {file.stem: names.get(file.stem, file.stem.removeprefix("unknown-")) for file in files}
 
@@ -96,7 +97,7 @@ def run_feed(
     """The feed of a run: with the perturbed logits at one temperature `odin` of the sweep, with a UMAP."""
     stamp = run.path / "sweep.npz"
     swept = stamp.stat().st_mtime_ns if odin and stamp.exists() else 0
-    root = str(data.root_of().absolute())
+    root = str(datasets.root_of().absolute())
     with st.spinner(t("Reading the run…")):
         return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,
                          str(umap.path) if umap else None, root)  # fmt: skip

@@ -8,7 +8,8 @@ import streamlit as st
 
 from app import shared, training
 from app.words import phrases, t
-from cac_core import data, probe, recipe
+from cac_core import probe, recipe
+from cac_core.data import datasets
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -86,7 +87,7 @@ def missing(name: str):
     st.caption(t("The data set digits is always here and needs no internet."))
 
 
-def choose_trials(name: str) -> list[data.Trial]:
+def choose_trials(name: str) -> list[datasets.Trial]:
     there = training.published(name) | training.kept(name)
     if not there:
         st.info(
@@ -128,7 +129,7 @@ def choose_networks(preset: str, name: str) -> tuple[list[str], str] | None:
     return methods, backbone
 
 
-def choose_plan(preset: str, name: str, trials: list[data.Trial], methods: list[str], backbone: str):
+def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: list[str], backbone: str):
     """Everything that is folded, and what comes of it: the recipes, the trial of each, and the device."""
     base = recipe.compose(preset, dataset=name, backbone=backbone)
     mark = f"{preset}_{name}_{backbone}"  # other defaults are other widgets
@@ -176,7 +177,7 @@ def choose_plan(preset: str, name: str, trials: list[data.Trial], methods: list[
         st.error(shared.plain(str(error)), icon=":material/error:")
         return None
     row = training.row(name)
-    return every, {one.id: data.trial_of(one, row) for one in every}, device
+    return every, {one.id: datasets.trial_of(one, row) for one in every}, device
 
 
 def values(
@@ -237,7 +238,7 @@ def choose_device() -> str:
     )
 
 
-def summary(preset: str, every: list[Recipe], trials: dict[str, data.Trial], device: str):
+def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str):
     states = {
         one.id: Run(training.store() / one.id).state if (training.store() / one.id).exists() else "" for one in every
     }
@@ -285,7 +286,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, data.Trial], dev
             )  # fmt: skip
 
 
-def in_words(one: Recipe, trial: data.Trial, count: int) -> str:
+def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
     total = one.epochs + one.fine_epochs
     words = t(
         "{method} with the {backbone} network learns {known} classes of {dataset} in {epochs} epochs of batches of "
@@ -299,7 +300,7 @@ def in_words(one: Recipe, trial: data.Trial, count: int) -> str:
     return f"{words} {tested}" + (" " + t("{n} runs in all; this is the first.", n=count) if count > 1 else "")
 
 
-def cost(preset: str, fresh: list[Recipe], trials: dict[str, data.Trial], device: str):
+def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], device: str):
     """What is left to train takes, by what was measured here; until it is, as far as a finished run tells."""
     free = shutil.disk_usage(next(p for p in (training.store(), *training.store().parents) if p.exists())).free
     memory = psutil.virtual_memory().available

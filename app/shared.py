@@ -27,7 +27,8 @@ from PIL import Image
 
 from app import address, charts, live, words
 from app.words import phrases, t
-from cac_core import data, images, judge, launch, metrics, project, runs, sweep
+from cac_core import judge, launch, metrics, project, runs, sweep
+from cac_core.data import datasets, images
 from cac_core.runs import Broken, Run
 from cac_core.scorers import (
     CENTRES,
@@ -465,10 +466,10 @@ def report(run: Run) -> dict[str, Any]:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str, np.ndarray] | str:
     try:
-        images = data.load(dataset, Path(root), size)
+        images = datasets.load(dataset, Path(root), size)
     except (ValueError, FileNotFoundError) as error:
         return " ".join(str(error).split())  # with the command that gets them
-    if digest and data.digest(images) != digest:
+    if digest and datasets.digest(images) != digest:
         return f"The images of {dataset} under {root} are not those that this run was trained on."
     return {part: some.pixels for part, some in images.items()}
 
@@ -485,7 +486,7 @@ def pixels_of(dataset: str) -> np.ndarray | str:
 
 def _part_of(part: str, *said: Any) -> np.ndarray | str:
     dataset, size, digest = said
-    root = str(data.root_of().absolute())
+    root = str(datasets.root_of().absolute())
     with st.spinner(t("Reading the images…")):
         found = _pixels(dataset, root, size, digest)
     if isinstance(found, str):
@@ -520,7 +521,7 @@ def read_only() -> bool:
 def start(run: Run, kind: str, arguments: list[str]) -> None:
     """Put a job on this run into the queue, and see to it that somebody works on it."""
     store = run.path.parent.absolute()
-    launch.submit(store, kind, [*arguments, "--data", str(data.root_of().absolute())], run=run.id)
+    launch.submit(store, kind, [*arguments, "--data", str(datasets.root_of().absolute())], run=run.id)
     launch.ensure_worker(store)
 
 

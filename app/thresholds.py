@@ -234,7 +234,8 @@ def all_numbers(said: shared.Judged, scorer: str):
 
 SNIPPET = """from pathlib import Path
 
-from cac_core import evaluate, images, judge, runs, scorers
+from cac_core import evaluate, judge, runs, scorers
+from cac_core.data import images
 
 run = runs.find("{run}", Path("checkpoints"))
 threshold = judge.threshold_from(Path("threshold.json"), run)

@@ -22,8 +22,9 @@ from PIL import Image
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import data, launch, own_data, probe, recipe, runs, sources
-from cac_core.data import Dataset, Trial
+from cac_core import launch, own_data, probe, recipe, runs
+from cac_core.data import datasets, sources
+from cac_core.data.datasets import Dataset, Trial
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -41,7 +42,7 @@ def store() -> Path:
 
 
 def root() -> Path:
-    return data.root_of().absolute()
+    return datasets.root_of().absolute()
 
 
 def badge(state: str) -> None:
@@ -93,33 +94,33 @@ def look_again() -> None:
 @st.cache_data(ttl=600, max_entries=4, show_spinner=False)
 def _shelves(root: str) -> list[Shelf]:
     found = []
-    for name in (*data.DATASETS, *data.folders(Path(root))):
+    for name in (*datasets.DATASETS, *datasets.folders(Path(root))):
         about, licence = sources.ABOUT.get(name, OWN)
-        files, missing = data.here(name, Path(root))
+        files, missing = datasets.here(name, Path(root))
         size = sum(file.stat().st_size for file in files)
-        found.append(Shelf(name, name not in data.DATASETS, size, missing, about, licence))
+        found.append(Shelf(name, name not in datasets.DATASETS, size, missing, about, licence))
     return found
 
 
 def by_hand(name: str) -> list[str]:
     """Where to put the files of a data set, one sentence for each of its sources."""
-    parts = data.NEEDS.get(name, (name,))
+    parts = datasets.NEEDS.get(name, (name,))
     return [sources.BY_HAND[part].format(root=root()) for part in parts if part in sources.BY_HAND]
 
 
 def row(name: str) -> Dataset:
     """The row of a data set; of one that is not here, what is known without its files."""
     try:
-        return data.row_of(name, root())
+        return datasets.row_of(name, root())
     except FileNotFoundError:
-        return data.DATASETS[name]
+        return datasets.DATASETS[name]
 
 
 def samples(name: str) -> tuple[dict[int, np.ndarray], dict[str, int]] | str:
     """Some images [n, H, W, C] of each class, and how many there are of each part; or why there is nothing to see."""
-    if name not in data.DATASETS or name == "digits":
+    if name not in datasets.DATASETS or name == "digits":
         with shared.explained():
-            data.load(name, root())  # small; kept decoded
+            datasets.load(name, root())  # small; kept decoded
     kept = _decoded(name)
     if kept is None:
         return t("Its images can be seen here after the first training has read them.")
@@ -186,10 +187,10 @@ def going(job: launch.Job | None) -> bool:
 def published(name: str) -> dict[tuple[str, str], Trial]:
     """The published trials of a data set: (family, index) -> trial."""
     mine, found = row(name), {}
-    for family, lists in data.published().items():
+    for family, lists in datasets.published().items():
         for index in range(len(lists.get(mine.trials or "", []))):
             given = Recipe(dataset=name, family=family, trial=str(index))
-            found[family, str(index)] = data.trial_of(given, mine)
+            found[family, str(index)] = datasets.trial_of(given, mine)
     return found
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from app import charts, draw, paste, shared
 from app.words import t
 from cac_core import judge, project
-from cac_core.images import Note
+from cac_core.data.images import Note
 
 MOST = 64  # images at a time
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-from cac_core import data, evaluate, images, judge, runs
+from cac_core import evaluate, judge, runs
+from cac_core.data import datasets, images
 
 HERE = Path(__file__).parent.parent
 RUNS = ("digits-osrci-0-cac-small-s0", "mnist-osrci-0-cac-plain-s0-5ee7dbb1")
@@ -107,11 +108,11 @@ def measured(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=100, help="drawings of each digit")
-    parser.add_argument("--data", type=Path, default=data.root_of())
+    parser.add_argument("--data", type=Path, default=datasets.root_of())
     a = parser.parse_args()
     print(machine.described())
     rng = np.random.default_rng(0)
-    mnist, digits = data.load("MNIST", a.data)["test"], data.load("digits", a.data)["test"]
+    mnist, digits = datasets.load("MNIST", a.data)["test"], datasets.load("digits", a.data)["test"]
     some = np.concatenate([np.flatnonzero(mnist.classes == digit)[: a.each] for digit in range(10)])
     sets = {
         "by pen": ([by_pen(mnist.pixels[i, :, :, 0], rng) for i in some], [str(c) for c in mnist.classes[some]]),

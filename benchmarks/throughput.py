@@ -21,8 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cac_core import data
 from cac_core.batches import Batches, device_of, half_of
+from cac_core.data import datasets
 from cac_core.evaluate import build
 from cac_core.recipe import compose
 
@@ -31,7 +31,7 @@ STATS = (0.49, 0.48, 0.44), (0.25, 0.24, 0.26)
 
 
 class PilImages(Dataset):
-    def __init__(self, part: data.Part):
+    def __init__(self, part: datasets.Part):
         self.part = part
         self.transform = transforms.Compose([
             transforms.RandomResizedCrop(32, scale=(0.8, 1.0)),
@@ -48,7 +48,7 @@ class PilImages(Dataset):
         return self.transform(Image.fromarray(self.part.pixels[i])), int(self.part.labels[i])
 
 
-def usual(part: data.Part, device: torch.device):
+def usual(part: datasets.Part, device: torch.device):
     """One epoch at a time of a loop as open-set repositories write it."""
     method = build(RECIPE, CLASSES, 3, 32).to(device).train()
     anchors = method.anchors
@@ -72,11 +72,11 @@ def usual(part: data.Part, device: torch.device):
     return epoch
 
 
-def ours(part: data.Part, device: torch.device):
+def ours(part: datasets.Part, device: torch.device):
     method = build(RECIPE, CLASSES, 3, 32)
     method.half = half_of(device, "auto", "plain")
     method.to(device, memory_format=torch.channels_last).train()
-    row = data.FOLDER  # crops of 0.8 to 1, mirrored, turned by 10 degrees
+    row = datasets.FOLDER  # crops of 0.8 to 1, mirrored, turned by 10 degrees
     batches = Batches(part, row, STATS, batch=BATCH, seed=0, device=device)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-6)
     number = iter(range(10**6))
@@ -105,7 +105,7 @@ if __name__ == "__main__":
     count = arguments.images // BATCH * BATCH
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, count)
-    part = data.Part(random.integers(0, 256, (count, 32, 32, 3), np.uint8), labels, labels, np.arange(count))
+    part = datasets.Part(random.integers(0, 256, (count, 32, 32, 3), np.uint8), labels, labels, np.arange(count))
     device = device_of(arguments.device)
     torch.manual_seed(0)
     loops = {"usual": usual(part, device), "ours": ours(part, device)}

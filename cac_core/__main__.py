@@ -188,17 +188,19 @@ def _recipe_flags() -> argparse.ArgumentParser:
 
 
 def _train(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, runs, to_mlflow
+    from cac_core import runs, to_mlflow
+    from cac_core.data import datasets
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
-    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     if a.resume:
         recipe = (run := runs.find(a.resume, store)).recipe
         store = run.path.parent
     else:
         recipe = _recipe(a, options, root)
-        data.trial_of(recipe, data.row_of(recipe.dataset, root, recipe.size))  # a wrong name is told before torch loads
+        # a wrong name is told before torch loads
+        datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
     from cac_core import train
 
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
@@ -219,9 +221,10 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _probe(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, probe, runs
+    from cac_core import probe, runs
+    from cac_core.data import datasets
 
-    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     recipe = _recipe(a, options, root)
     took = probe.measure(recipe, store, root, device=a.device, again=a.again)
     result = {"recipe": recipe.id, "device": took.device, "step": took.step, "epoch": took.epoch(),
@@ -248,10 +251,10 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
               "momentum", "decay", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
-        from cac_core import data
+        from cac_core.data import datasets
 
         dataset = a.dataset or recipes.DEFAULT.dataset
-        trial = data.trial_from_file(Path(a.trial), dataset, data.row_of(dataset, root, a.size or 0))
+        trial = datasets.trial_from_file(Path(a.trial), dataset, datasets.row_of(dataset, root, a.size or 0))
         given |= {"family": "custom", "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
     return recipes.compose(a.preset, options, **given)
 
@@ -297,9 +300,10 @@ class _Progress:
 
 
 def _eval(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, judge, runs
+    from cac_core import judge, runs
+    from cac_core.data import datasets
 
-    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
     scorer = _scorer(run, a, options)
     if a.again or not run.written:
@@ -315,9 +319,10 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, images, judge, runs, scorers
+    from cac_core import judge, runs, scorers
+    from cac_core.data import datasets, images
 
-    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if a.threshold:
         if options or a.scorer or a.theta is not None or a.magnitude:
             raise ValueError("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
@@ -406,9 +411,10 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _sweep(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, evaluate, runs, sweep
+    from cac_core import evaluate, runs, sweep
+    from cac_core.data import datasets
 
-    run, root = runs.find(a.run, runs.store_of(a.runs)), data.root_of(a.data)
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if not run.written:
         evaluate.evaluate(run, root, device=a.device, progress=None if a.json else _bar())
     axes = {"temperatures": a.temperatures, "magnitudes": a.magnitudes}
@@ -479,9 +485,10 @@ def _work(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _import_weights(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, import_weights, runs
+    from cac_core import import_weights, runs
+    from cac_core.data import datasets
 
-    store, root = runs.store_of(a.runs), data.root_of(a.data)
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     files = [file for path in a.files for file in import_weights.found(Path(path))]
     made = [
         import_weights.import_weights(file, store, root, dataset=a.dataset, trial=a.trial, family=a.family)
@@ -507,13 +514,13 @@ def _share(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _data(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data, sources
+    from cac_core.data import datasets, sources
 
-    root = data.root_of(a.data)
+    root = datasets.root_of(a.data)
     rows, lines = [], [f"under {root}:"]
-    for name in (*data.DATASETS, *data.folders(root)):
+    for name in (*datasets.DATASETS, *datasets.folders(root)):
         about, licence = sources.ABOUT.get(name, ("an image folder of your own", "yours"))
-        files, missing = data.here(name, root)
+        files, missing = datasets.here(name, root)
         rows.append({"dataset": name, "here": not missing, "bytes": sum(f.stat().st_size for f in files),
                      "missing": missing, "source": about, "licence": licence})  # fmt: skip
         size = f"{rows[-1]['bytes'] / 1e6:.1f} MB" if files else "not here"
@@ -524,11 +531,11 @@ def _data(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _fetch(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import data
+    from cac_core.data import datasets
 
-    root = data.root_of(a.data)
-    data.fetch(a.dataset, root)
-    sizes = {part: len(images) for part, images in data.load(a.dataset, root).items()}
+    root = datasets.root_of(a.data)
+    datasets.fetch(a.dataset, root)
+    sizes = {part: len(images) for part, images in datasets.load(a.dataset, root).items()}
     return {"dataset": a.dataset, "data": str(root), "images": sizes}, [f"{a.dataset} is here: {sizes}"]
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from cac_core.data import Dataset, Part
+from cac_core.data.datasets import Dataset, Part
 
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 Scale = tuple[Tensor, Tensor]

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import data, judge, losses, runs
+from cac_core import judge, losses, runs
 from cac_core.batches import device_of, normalised, on_device, scale_of
-from cac_core.images import converted
+from cac_core.data import datasets
+from cac_core.data.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
 from cac_core.runs import Broken, Run
@@ -139,7 +140,7 @@ def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) ->
     return gradient.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def weights_metadata(recipe: Recipe, trial: data.Trial, epoch: int) -> dict[str, str]:
+def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int) -> dict[str, str]:
     """What a weights file says of itself, so that it cannot be taken for another run's."""
     split = {"family": trial.family, "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
     return {"format": FORMAT, "recipe": recipe.id, "split": json.dumps(split), "epoch": str(epoch)}
@@ -194,13 +195,13 @@ def evaluate(
     stale = [split for split in runs.SPLITS if again or _written_by(folder / f"{split}.npz") != weights]
     if stale:
         network, recipe, trial, row = load(run, device), run.recipe, run.trial, run.row
-        images = data.load(recipe.dataset, root, recipe.size)
-        if data.digest(images) != run.record["data"]:
+        images = datasets.load(recipe.dataset, root, recipe.size)
+        if datasets.digest(images) != run.record["data"]:
             raise ValueError(
                 f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
                 "has changed since. Put the old images back, or train a new run."
             )
-        parts = data.parts_of(images, trial, recipe.seed, row, whole=run.record.get("trains_on") == "all")
+        parts = datasets.parts_of(images, trial, recipe.seed, row, whole=run.record.get("trains_on") == "all")
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
@@ -219,16 +220,18 @@ def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", p
         return split
     if name == run.recipe.dataset:
         raise ValueError(f"{run.id} was trained on {name}: its images cannot all be unknown. Name another data set.")
-    row, images = run.row, data.load(name, root)["test"]
-    names, known = data.row_of(name, root).classes, set(run.known_names)
+    row, images = run.row, datasets.load(name, root)["test"]
+    names, known = datasets.row_of(name, root).classes, set(run.known_names)
     if seen := sorted(known & set(names)):
         raise ValueError(f"{name} holds {', '.join(seen)}, which {run.id} knows: not all of its images are unknown.")
-    part = data.Part(converted(images.pixels, row), np.full(len(images), -1), images.classes, np.arange(len(images)))
+    part = datasets.Part(
+        converted(images.pixels, row), np.full(len(images), -1), images.classes, np.arange(len(images))
+    )
     _write(file, _outputs(load(run, device), part, False, _told(progress, name)), weights)
     return split
 
 
-def _outputs(network: Network, part: data.Part, mirror: bool, progress) -> Outputs:
+def _outputs(network: Network, part: datasets.Part, mirror: bool, progress) -> Outputs:
     logits, features = network.outputs(part.pixels, progress=progress)
     labels, classes, index = part.labels, part.classes, part.index
     mirrored = np.zeros(len(part), bool)

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from cac_core import data, evaluate, runs
+from cac_core import evaluate, runs
+from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
 from cac_core.runs import Run
 from cac_core.train import record_of
@@ -59,8 +60,8 @@ def import_weights(
     state = _read(file)
     method = "cac" if "anchors" in state else "cross_entropy"
     recipe = compose("paper", dataset=dataset, trial=str(trial), family=family, method=method, backbone="plain")
-    row = data.row_of(dataset, root)
-    split = data.trial_of(recipe, row)
+    row = datasets.row_of(dataset, root)
+    split = datasets.trial_of(recipe, row)
     _check_family(recipe, row, split)
     weights = _renamed(state, file)
     network = evaluate.build(recipe, len(split.known), row.channels, row.size)
@@ -70,10 +71,10 @@ def import_weights(
         raise ValueError(f"{file} is not the network of CAC's {dataset}: {error}") from error
     kind = slug(named["kind"] if named else file.stem)
     run = Run(store / f"published-{slug(dataset)}-{family}-{recipe.trial}-{kind}"[:64].rstrip("-"))
-    images = data.load(dataset, root)
+    images = datasets.load(dataset, root)
     scales = PUBLISHED[dataset]
     scale = scales[min(int(recipe.trial), len(scales) - 1)]  # those of CIFAR+N are one for all trials
-    record = record_of(recipe, split, row, (scale["mean"], scale["std"]), data.digest(images))
+    record = record_of(recipe, split, row, (scale["mean"], scale["std"]), datasets.digest(images))
     # which images the authors validated on is not published in our order: class means are taken over all
     runs.write_json(run.path / "recipe.json", record | {"imported_from": file.name, "trains_on": "all"})
     fresh = run.path / ".best.safetensors.tmp"
@@ -83,9 +84,9 @@ def import_weights(
     return run
 
 
-def _check_family(recipe: Recipe, row: data.Dataset, split: data.Trial) -> None:
+def _check_family(recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) -> None:
     """The weights were trained on the class lists of 2020: another family's is theirs only if the knowns agree."""
-    trained = data.trial_of(
+    trained = datasets.trial_of(
         compose("paper", dataset=recipe.dataset, trial=recipe.trial, family=FAMILY, backbone="plain"), row
     )
     if trained.known == split.known:

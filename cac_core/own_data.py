@@ -25,8 +25,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from cac_core import data, images, runs
-from cac_core.data import Dataset, Trial
+from cac_core import runs
+from cac_core.data import datasets, images
+from cac_core.data.datasets import Dataset, Trial
 from cac_core.recipe import slug
 
 FILES = 20_000
@@ -39,7 +40,8 @@ ENDING = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 TAKEN = {
-    name.lower() for name in (*data.DATASETS, *data.OWN_FOLDERS, TRIALS, "cifar-10-batches-py", "cifar-100-python")
+    name.lower()
+    for name in (*datasets.DATASETS, *datasets.OWN_FOLDERS, TRIALS, "cifar-10-batches-py", "cifar-100-python")
 }
 
 
@@ -206,7 +208,7 @@ def check(upload: Upload, *, progress: Callable[[int, int], None] = lambda done,
             read += len(content)
             if read > BYTES:
                 raise OverflowError
-            pixels = images.prepare(content, data.FOLDER).pixels
+            pixels = images.prepare(content, datasets.FOLDER).pixels
             with Image.open(io.BytesIO(content)) as image:
                 kind, (width, height) = image.format, image.size
             if kind not in ENDING:
@@ -319,8 +321,8 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
             target.mkdir(parents=True, exist_ok=True)
             (target / f"{number:05}{picture.ending}").write_bytes(content)
         if settings:
-            runs.write_json(fresh / data.sources.SETTINGS, settings)
-        data.folder_row(root, fresh.name)  # the settings make sense
+            runs.write_json(fresh / datasets.sources.SETTINGS, settings)
+        datasets.folder_row(root, fresh.name)  # the settings make sense
         os.rename(fresh, folder)
     except OSError as error:
         raise ValueError(f"The images could not be written to {folder}: {error.strerror or error}.") from error
@@ -345,7 +347,7 @@ def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> T
         file = Path(folder) / "trial.json"
         file.write_bytes(content)
         try:
-            return replace(data.trial_from_file(file, dataset, row), index=slug(Path(name).stem)[:40])
+            return replace(datasets.trial_from_file(file, dataset, row), index=slug(Path(name).stem)[:40])
         except ValueError as error:
             raise ValueError(str(error).replace(str(file), name)) from error
         except RecursionError as error:
@@ -358,7 +360,7 @@ def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
     if name != slug(name) or not 1 <= len(name) <= 40:
         near = slug(name)[:40].strip("-")
         raise ValueError(f"A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {name[:80]!r}.")
-    data.checked_trial(trial, row)
+    datasets.checked_trial(trial, row)
     file = root / TRIALS / f"{name}.json"
     if file.exists() and (other := _dataset_of(file)) != trial.dataset:
         raise ValueError(f"There is a trial {name!r} of {other or 'another data set'} already. Choose another name.")
@@ -377,7 +379,7 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
     for file in sorted((root / TRIALS).glob("*.json")):
         if _dataset_of(file) == dataset and file.stem == slug(file.stem):
             try:
-                found[file.stem] = data.trial_from_file(file, dataset, row)
+                found[file.stem] = datasets.trial_from_file(file, dataset, row)
             except (ValueError, RecursionError) as error:
                 found[file.stem] = str(error)
     return found

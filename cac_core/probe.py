@@ -28,8 +28,9 @@ from typing import IO, Any
 import filelock
 import psutil
 
-from cac_core import data, launch, runs
-from cac_core.data import Dataset, Trial
+from cac_core import launch, runs
+from cac_core.data import datasets
+from cac_core.data.datasets import Dataset, Trial
 from cac_core.recipe import Recipe, slug
 
 SPAN = 2.5  # seconds of training steps,
@@ -141,9 +142,9 @@ def measure(recipe: Recipe, store: Path, root: Path, *, device: str = "auto", ag
     Of several probes on one device each waits for the one before. Raises ValueError for a wrong recipe,
     FileNotFoundError for missing images or weights, RuntimeError with the cause where it cannot be trained here.
     """
-    row = data.row_of(recipe.dataset, root, recipe.size)
-    trial = data.trial_of(recipe, row)
-    files, missing = data.here(recipe.dataset, root)
+    row = datasets.row_of(recipe.dataset, root, recipe.size)
+    trial = datasets.trial_of(recipe, row)
+    files, missing = datasets.here(recipe.dataset, root)
     if missing:
         raise FileNotFoundError(missing)
     began = time.perf_counter()
@@ -183,7 +184,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     began = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    steps = train.Steps(recipe, trial, row, data.load(recipe.dataset, root, recipe.size), device)
+    steps = train.Steps(recipe, trial, row, datasets.load(recipe.dataset, root, recipe.size), device)
     took = {"start": time.perf_counter() - began, "room": 0, "step": _step(steps)}
     if device.type == "cuda":
         took["memory"] = torch.cuda.max_memory_allocated(device)

@@ -33,7 +33,7 @@ import filelock
 import numpy as np
 
 from cac_core import runs
-from cac_core.data import DAMAGED
+from cac_core.data.datasets import DAMAGED
 from cac_core.runs import Run
 from cac_core.scorers import Outputs, at_least, blocks, class_means, distances
 

@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cac_core.data import DAMAGED, DATASETS, FOLDER, Dataset, Trial
+from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.scorers import Outputs
 

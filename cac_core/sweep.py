@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import data, judge, metrics, runs
+from cac_core import judge, metrics, runs
+from cac_core.data import datasets
 from cac_core.runs import Run
 from cac_core.scorers import Verdict, class_means, distances, moved_by, positive, rejection, softmax
 
@@ -72,7 +73,7 @@ def _stamp(run: Run, as_published: bool) -> str:
     try:
         with np.load(_file(run, as_published, "npz")) as stored:
             return str(stored["stamp"])
-    except data.DAMAGED:
+    except datasets.DAMAGED:
         return ""
 
 
@@ -83,8 +84,8 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
 
     network = load(run, device)
     recipe, record = run.recipe, run.record
-    images = data.load(recipe.dataset, root, recipe.size)
-    parts = data.parts_of(images, run.trial, recipe.seed, run.row, whole=record.get("trains_on") == "all")
+    images = datasets.load(recipe.dataset, root, recipe.size)
+    parts = datasets.parts_of(images, run.trial, recipe.seed, run.row, whole=record.get("trains_on") == "all")
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
@@ -100,7 +101,7 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
                     chunks.append(stored["logits"])
                 done += len(part.pixels[at])
                 continue
-            except data.DAMAGED:
+            except datasets.DAMAGED:
                 if as_published:
                     towards = np.where(part.labels[at] >= 0, part.labels[at], part.classes[at] % len(run.trial.known))
                     logits = cells_as_published(network, part.pixels[at], towards, temperatures, magnitudes)
@@ -267,7 +268,7 @@ def held(run: Run) -> tuple[list[float], list[float]]:
             return (stored["held"] if "held" in stored.files else stored["temperatures"]).tolist(), stored[
                 "magnitudes"
             ].tolist()
-    except data.DAMAGED:
+    except datasets.DAMAGED:
         return [], []
 
 
@@ -278,7 +279,7 @@ def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray
             temperatures = stored["held"] if "held" in stored.files else stored["temperatures"]
             (place,) = np.flatnonzero(temperatures == temperature)
             return stored["magnitudes"], {split: stored[f"{split}_logits"][place] for split in SPLITS}
-    except data.DAMAGED:
+    except datasets.DAMAGED:
         return None
 
 

@@ -18,8 +18,9 @@ import psutil
 import torch
 from safetensors.torch import load_file, save
 
-from cac_core import data, distributed, evaluate, runs
+from cac_core import distributed, evaluate, runs
 from cac_core.batches import Batches, Stats, device_of, half_of
+from cac_core.data import datasets
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -48,8 +49,8 @@ def train(
     run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
     Under torchrun each process calls this and trains on its share of every batch; the first alone writes and says.
     """
-    row = data.row_of(recipe.dataset, root, recipe.size)
-    trial = data.trial_of(recipe, row)
+    row = datasets.row_of(recipe.dataset, root, recipe.size)
+    trial = datasets.trial_of(recipe, row)
     run = Run(store / recipe.id)
     with distributed.joined(device_of(device)) as chosen:
 
@@ -103,12 +104,17 @@ class Steps:
     """What training is but for its run: the network, its batches, its optimizers, and one step. It writes nothing."""
 
     def __init__(
-        self, recipe: Recipe, trial: data.Trial, row: data.Dataset, images: dict[str, data.Images], device: torch.device
+        self,
+        recipe: Recipe,
+        trial: datasets.Trial,
+        row: datasets.Dataset,
+        images: dict[str, datasets.Images],
+        device: torch.device,
     ):
         self.recipe, self.trial, self.device = recipe, trial, device
-        parts = data.parts_of(images, trial, recipe.seed, row)
+        parts = datasets.parts_of(images, trial, recipe.seed, row)
         self.validation, self.images = parts["validation"], {name: len(part) for name, part in parts.items()}
-        self.stats = data.statistics(parts["train"].pixels)
+        self.stats = datasets.statistics(parts["train"].pixels)
         self.batches = Batches(
             parts["train"], row, self.stats, batch=recipe.batch, seed=recipe.seed, device=device,
             rank=distributed.rank(), processes=distributed.processes(),
@@ -158,8 +164,8 @@ class Steps:
 
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
-        images = data.load(recipe.dataset, root, recipe.size)
-        digest = data.digest(images)
+        images = datasets.load(recipe.dataset, root, recipe.size)
+        digest = datasets.digest(images)
         if len(set(distributed.gathered(digest))) > 1:
             raise ValueError(
                 f"The processes do not find the same images of {recipe.dataset} under their --data. Give each machine "
@@ -393,7 +399,9 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
         runs.write_json(run.path / "recipe.json", record_of(recipe, trial, row, stats, digest))
 
 
-def record_of(recipe: Recipe, trial: data.Trial, row: data.Dataset, stats: Stats, digest: str) -> dict[str, Any]:
+def record_of(
+    recipe: Recipe, trial: datasets.Trial, row: datasets.Dataset, stats: Stats, digest: str
+) -> dict[str, Any]:
     """What recipe.json holds: all that is needed to run it again, and to judge an image without the data set."""
     return {
         "recipe": recipe.to_json(),

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
 from app import charts, shared
-from cac_core import data, images, judge, recipe, runs, train
+from cac_core import judge, recipe, runs, train
+from cac_core.data import datasets, images
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent
@@ -94,7 +95,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="session")
 def digit(trained):
-    test = data.load("digits", trained[0])["test"]
+    test = datasets.load("digits", trained[0])["test"]
     return png(test.pixels[np.flatnonzero(test.classes == 0)[0], :, :, 0])
 
 

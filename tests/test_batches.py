@@ -7,9 +7,10 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from cac_core import batches, data
+from cac_core import batches
+from cac_core.data import datasets
 
-ROW = dataclasses.replace(data.FOLDER, classes=("a", "b"), grain=32)
+ROW = dataclasses.replace(datasets.FOLDER, classes=("a", "b"), grain=32)
 STATS = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
@@ -19,7 +20,7 @@ def part(n=64, side=32, channels=3, seed=0):
     for axis in (1, 2):
         smooth = (smooth + np.roll(smooth, 1, axis) + np.roll(smooth, -1, axis)) / 3
     labels = np.arange(n) % 2
-    return data.Part((smooth * 255).astype(np.uint8), labels, labels, np.arange(n))
+    return datasets.Part((smooth * 255).astype(np.uint8), labels, labels, np.arange(n))
 
 
 def made(row=ROW, batch=16, seed=0, **more):
@@ -88,7 +89,7 @@ def test_draws_are_distributed_as_torchvisions():
 
 
 def test_no_flip_where_the_data_set_has_sides():
-    a = batches.random_affine(1000, data.DATASETS["digits"], torch.Generator().manual_seed(0))
+    a = batches.random_affine(1000, datasets.DATASETS["digits"], torch.Generator().manual_seed(0))
     assert (torch.linalg.det(a[:, :, :2]) > 0).all()
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data, judge, runs
+from cac_core import judge, runs
+from cac_core.data import datasets
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,7 +49,7 @@ def image_of(run, place, known: bool) -> Path:
     out = run.outputs("test")
     d = np.linalg.norm(out.logits - out.anchors[0], axis=1)
     i = np.where(out.labels == 0 if known else out.labels < 0, d if known else -d, np.inf).argmin()
-    pixels = data.load("digits", place["data"])["test"].pixels[out.index[i]]
+    pixels = datasets.load("digits", place["data"])["test"].pixels[out.index[i]]
     file = place["folder"] / f"{'known' if known else 'unknown'}.png"
     Image.fromarray(pixels[..., 0]).save(file)
     return file
@@ -166,7 +167,7 @@ def test_predict_judges_images_and_passes_over_broken_ones(trained, where, place
     assert set(known["gamma"]) == set(known["distances"]) == {"0", "1", "2", "4", "5", "9"}
     assert min(known["gamma"].values()) == pytest.approx(known["score"])
     out = trained.outputs("test")
-    i = data.load("digits", place["data"])["test"].classes[out.index] == 0
+    i = datasets.load("digits", place["data"])["test"].classes[out.index] == 0
     means = out.logits[i].mean(0)  # about where the training images have theirs
     assert min(known["distances"], key=known["distances"].get) == "0" and np.linalg.norm(means) > 3
 
@@ -250,7 +251,9 @@ def test_own_trial_from_a_file_and_going_on_by_the_run_itself(where, place):
     result = json.loads(cac(*line).stdout)
     run = runs.Run(Path(result["path"]))
     assert run.trial.known == (0, 1, 7) and run.trial.unknown == (8, 9) and run.recipe.family == "custom"
-    assert result["report"]["unknowns"] == sum(c in (8, 9) for c in data.load("digits", place["data"])["test"].classes)
+    assert result["report"]["unknowns"] == sum(
+        c in (8, 9) for c in datasets.load("digits", place["data"])["test"].classes
+    )
     trial.unlink()  # the run remembers its classes
     assert json.loads(cac("train", "--resume", run.path, "--json", *where).stdout)["state"] == "finished"
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data
-from cac_core.data import Trial, load, parts_of, trial_of
-from cac_core.images import prepare
+from cac_core.data import datasets
+from cac_core.data.datasets import Trial, load, parts_of, trial_of
+from cac_core.data.images import prepare
 from cac_core.recipe import Recipe
 from tests import reference
 
@@ -40,7 +40,7 @@ COUNTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_published_trials_have_the_published_sizes_and_no_overlap(family, name):
     known, unknown, classes = COUNTS[name]
-    trials = data.published()[family][name]
+    trials = datasets.published()[family][name]
     assert len(trials) == 5
     for trial in trials:
         strangers = trial["unknown"]
@@ -53,8 +53,8 @@ def test_published_trials_have_the_published_sizes_and_no_overlap(family, name):
 
 
 def test_there_are_six_data_sets_in_two_families():
-    assert list(data.published()) == list(FAMILIES)
-    assert all(set(lists) == set(COUNTS) for lists in data.published().values())
+    assert list(datasets.published()) == list(FAMILIES)
+    assert all(set(lists) == set(COUNTS) for lists in datasets.published().values())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_there_are_six_data_sets_in_two_families():
     ],
 )
 def test_published_trials_are_the_papers(family, name, index, known, unknown):
-    assert data.published()[family][name][index] == {"known": known, "unknown": unknown}
+    assert datasets.published()[family][name][index] == {"known": known, "unknown": unknown}
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_a_trial_without_unknowns_is_closed():
 
 @pytest.mark.parametrize("dataset", ["digits", "MNIST"])
 def test_digits_and_mnist_take_the_published_trials_of_mnist(dataset):
-    trial = trial_of(Recipe(dataset=dataset, trial="1"), data.DATASETS[dataset])
+    trial = trial_of(Recipe(dataset=dataset, trial="1"), datasets.DATASETS[dataset])
     assert (trial.known, trial.unknown) == ((0, 3, 5, 7, 8, 9), (1, 2, 4, 6))
 
 
 def test_the_label_is_the_place_among_the_sorted_known_classes():
-    trial = trial_of(Recipe(trial="1"), data.DIGITS)
+    trial = trial_of(Recipe(trial="1"), datasets.DIGITS)
     assert trial.labels(np.arange(10)).tolist() == [0, -1, -1, 1, -1, 2, -1, 3, 4, 5]
 
 
 def test_a_custom_recipe_may_name_its_classes_in_any_order():
-    trial = trial_of(Recipe(family="custom", known=(7, 3), unknown=(1,)), data.DIGITS)
+    trial = trial_of(Recipe(family="custom", known=(7, 3), unknown=(1,)), datasets.DIGITS)
     assert trial.known == (3, 7)
     assert trial.labels(np.array([1, 3, 7])).tolist() == [-1, 0, 1]
 
@@ -117,16 +117,16 @@ def test_a_custom_recipe_may_name_its_classes_in_any_order():
 )
 def test_a_trial_that_is_none_is_refused(fields, says):
     with pytest.raises(ValueError, match=says):
-        trial_of(Recipe(**fields), data.DIGITS)
+        trial_of(Recipe(**fields), datasets.DIGITS)
 
 
 def test_a_data_set_without_published_trials_says_what_to_do():
-    row = replace(data.FOLDER, classes=("cat", "dog"))
+    row = replace(datasets.FOLDER, classes=("cat", "dog"))
     with pytest.raises(ValueError, match=r"No trials are published for pets.*--trial FILE.json.*cat, dog"):
         trial_of(Recipe(dataset="pets"), row)
 
 
-PETS = replace(data.FOLDER, classes=("cat", "dog", "7", "owl"))
+PETS = replace(datasets.FOLDER, classes=("cat", "dog", "7", "owl"))
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def trial_file(tmp_path):
     ],
 )
 def test_a_trial_file_names_classes_by_number_or_name(trial_file, said, known, unknown):
-    trial = data.trial_from_file(trial_file(said, "wild ones.json"), "pets", PETS)
+    trial = datasets.trial_from_file(trial_file(said, "wild ones.json"), "pets", PETS)
     assert trial == Trial("pets", "custom", "wild ones", known, unknown)
 
 
@@ -176,12 +176,12 @@ def test_a_trial_file_names_classes_by_number_or_name(trial_file, said, known, u
 )
 def test_a_trial_file_that_makes_no_sense_is_refused(trial_file, said, says):
     with pytest.raises(ValueError, match=says):
-        data.trial_from_file(trial_file(said), "pets", PETS)
+        datasets.trial_from_file(trial_file(said), "pets", PETS)
 
 
 def test_a_trial_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no trial file .*none\.json"):
-        data.trial_from_file(tmp_path / "none.json", "pets", PETS)
+        datasets.trial_from_file(tmp_path / "none.json", "pets", PETS)
 
 
 # --- data sets -------------------------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def test_digits_are_1797_images_a_fifth_of_each_class_for_testing(digits):
 
 def test_the_second_load_comes_from_the_cache_and_is_the_same(tmp_path, digits, monkeypatch):
     load("digits", tmp_path)
-    monkeypatch.setitem(data.DATASETS, "digits", replace(data.DIGITS, read=None))  # reading would now fail
+    monkeypatch.setitem(datasets.DATASETS, "digits", replace(datasets.DIGITS, read=None))  # reading would now fail
     again = load("digits", tmp_path)
-    assert data.digest(again) == data.digest(digits)
+    assert datasets.digest(again) == datasets.digest(digits)
     assert again["test"].classes.dtype == np.int64
 
 
@@ -247,15 +247,15 @@ def test_a_damaged_cache_is_read_again(tmp_path, digits, damage):
     load("digits", tmp_path)
     (file,) = (tmp_path / ".cache").iterdir()
     file.write_bytes(damage(file.read_bytes()))
-    assert data.digest(load("digits", tmp_path)) == data.digest(digits)
-    assert data.digest(load("digits", tmp_path)) == data.digest(digits)  # mended
+    assert datasets.digest(load("digits", tmp_path)) == datasets.digest(digits)
+    assert datasets.digest(load("digits", tmp_path)) == datasets.digest(digits)  # mended
 
 
 @pytest.mark.parametrize("root", [Path("/sys/anchorscope"), Path(__file__) / "below a file"])
 def test_a_root_that_cannot_be_written_still_loads_with_a_warning(root, digits):
     with pytest.warns(UserWarning, match=r"could not be kept in .*\.cache"):
         parts = load("digits", root)
-    assert data.digest(parts) == data.digest(digits)
+    assert datasets.digest(parts) == datasets.digest(digits)
 
 
 def test_a_full_disk_costs_the_cache_only_and_leaves_nothing_behind(tmp_path, digits):
@@ -266,14 +266,14 @@ def test_a_full_disk_costs_the_cache_only_and_leaves_nothing_behind(tmp_path, di
             parts = load("digits", tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert data.digest(parts) == data.digest(digits)
+    assert datasets.digest(parts) == datasets.digest(digits)
     assert not list((tmp_path / ".cache").iterdir())
 
 
 def test_the_digest_tells_pixels_and_labels_apart(digits):
     other = {**digits, "test": replace(digits["test"], classes=digits["test"].classes[::-1].copy())}
-    assert data.digest(other) != data.digest(digits)
-    assert len(data.digest(digits)) == 16
+    assert datasets.digest(other) != datasets.digest(digits)
+    assert len(datasets.digest(digits)) == 16
 
 
 def test_an_unknown_data_set_lists_what_there_is(image_folder):
@@ -345,12 +345,12 @@ def test_real_mnist_has_the_known_counts_and_statistics(data_root):
     parts = load("MNIST", data_root)
     assert {part: len(images) for part, images in parts.items()} == {"train": 60_000, "test": 10_000}
     assert np.bincount(parts["test"].classes).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    trial = trial_of(Recipe(dataset="MNIST"), data.DATASETS["MNIST"])
+    trial = trial_of(Recipe(dataset="MNIST"), datasets.DATASETS["MNIST"])
     known = np.isin(parts["train"].classes, trial.known)
     # as cac-openset has them for this trial, at 28 pixels; at 32 the mean stays
     published = ((pytest.approx(0.1273, abs=5e-5),), (pytest.approx(0.3049, abs=5e-5),))
-    assert data.statistics(raw_images(data_root, "train")[known]) == published
-    assert data.statistics(parts["train"].pixels[known])[0] == (pytest.approx(0.1273, abs=0.001),)
+    assert datasets.statistics(raw_images(data_root, "train")[known]) == published
+    assert datasets.statistics(parts["train"].pixels[known])[0] == (pytest.approx(0.1273, abs=0.001),)
     split = parts_of(parts, trial, seed=0)
     assert len(split["test"]) == 10_000
     assert (split["test"].labels < 0).sum() == 1010 + 958 + 1028 + 974
@@ -358,7 +358,7 @@ def test_real_mnist_has_the_known_counts_and_statistics(data_root):
 
 def test_a_real_mnist_image_from_a_file_is_the_one_in_the_array(data_root):
     raw = raw_images(data_root, "t10k")[..., 0]
-    pixels, row = load("MNIST", data_root)["test"].pixels, data.DATASETS["MNIST"]
+    pixels, row = load("MNIST", data_root)["test"].pixels, datasets.DATASETS["MNIST"]
     for i in range(0, 10_000, 50):
         np.testing.assert_array_equal(prepare(encoded(Image.fromarray(raw[i]), "PNG"), row).pixels, pixels[i])
 
@@ -381,7 +381,7 @@ def test_an_image_folder_with_train_and_test_keeps_them(image_folder):
     assert np.bincount(parts["train"].classes).tolist() == [3, 2]
     assert np.bincount(parts["test"].classes).tolist() == [1, 4]
     file = root / "pets/test/dog/002.png"
-    np.testing.assert_array_equal(parts["test"].pixels[3], prepare(file, data.row_of("pets", root)).pixels)
+    np.testing.assert_array_equal(parts["test"].pixels[3], prepare(file, datasets.row_of("pets", root)).pixels)
 
 
 def test_an_image_folder_with_train_alone_says_that_test_is_missing(image_folder):
@@ -424,14 +424,14 @@ def test_many_unreadable_images_are_counted_not_listed(image_folder):
 
 def test_a_changed_added_or_removed_file_is_noticed(image_folder):
     root = image_folder("pets", {"cat": 3, "dog": 3})
-    seen = [data.digest(load("pets", root))]
+    seen = [datasets.digest(load("pets", root))]
     file = root / "pets/cat/000.png"
     Image.new("RGB", (12, 12), "white").save(file)
-    seen.append(data.digest(load("pets", root)))
+    seen.append(datasets.digest(load("pets", root)))
     shutil.copy(file, file.with_name("new.png"))
-    seen.append(data.digest(load("pets", root)))
+    seen.append(datasets.digest(load("pets", root)))
     (root / "pets/dog/002.png").unlink()
-    seen.append(data.digest(load("pets", root)))
+    seen.append(datasets.digest(load("pets", root)))
     assert len(set(seen)) == 4
     assert len(list((root / ".cache").iterdir())) == 1  # older ones are swept away
 
@@ -440,18 +440,18 @@ def test_a_file_replaced_by_one_of_the_same_size_is_noticed(image_folder):
     root = image_folder("pets", {"cat": 2, "dog": 2})
     file = root / "pets/cat/000.bmp"  # its size depends on the number of pixels alone
     Image.new("RGB", (12, 12), "white").save(file)
-    before = data.digest(load("pets", root))
+    before = datasets.digest(load("pets", root))
     size, stamp = file.stat().st_size, file.stat().st_mtime_ns
     Image.new("RGB", (12, 12), "black").save(file)
     os.utime(file, ns=(stamp + 10**9, stamp + 10**9))
     assert file.stat().st_size == size
-    assert data.digest(load("pets", root)) != before
+    assert datasets.digest(load("pets", root)) != before
 
 
 def test_dataset_json_sets_how_images_are_prepared(image_folder):
     root = image_folder("pets", {"cat": 2, "dog": 2})
     (root / "pets/dataset.json").write_text('{"size": 20, "channels": 1, "flip": false, "crop": 1, "turn": 0}')
-    row = data.row_of("pets", root)
+    row = datasets.row_of("pets", root)
     assert (row.size, row.grain, row.channels, row.flip, row.crop, row.turn) == (20, 20, 1, False, 1.0, 0.0)
     assert load("pets", root)["train"].pixels.shape[1:] == (20, 20, 1)
     (root / "pets/dataset.json").write_text('{"size": 24}')
@@ -489,22 +489,22 @@ def test_folders_are_found_whatever_else_lies_in_the_root(image_folder, tmp_path
     (root / "notes.txt").write_text("")
     (root / "texts" / "a").mkdir(parents=True)
     (root / "texts" / "a" / "b.txt").write_text("")
-    assert data.folders(root) == ["birds", "pets"]
-    assert data.folders(tmp_path / "nowhere") == []
+    assert datasets.folders(root) == ["birds", "pets"]
+    assert datasets.folders(tmp_path / "nowhere") == []
 
 
 def test_class_names_may_be_of_any_script(image_folder):
     root = image_folder("动物 x", {"猫": 2, "🐶 dog": 2, "a-b": 2})
-    assert data.row_of("动物 x", root).classes == ("a-b", "猫", "🐶 dog")
+    assert datasets.row_of("动物 x", root).classes == ("a-b", "猫", "🐶 dog")
     assert len(load("动物 x", root)["train"]) == 3
 
 
 def test_the_root_is_what_was_given_then_the_environment_then_data(monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_DATA", "/somewhere")
-    assert data.root_of("~/x") == Path.home() / "x"
-    assert data.root_of() == Path("/somewhere")
+    assert datasets.root_of("~/x") == Path.home() / "x"
+    assert datasets.root_of() == Path("/somewhere")
     monkeypatch.delenv("ANCHORSCOPE_DATA")
-    assert data.root_of() == Path("data")
+    assert datasets.root_of() == Path("data")
 
 
 # --- the three parts of a run ----------------------------------------------------------------------------------------
@@ -513,7 +513,7 @@ def test_the_root_is_what_was_given_then_the_environment_then_data(monkeypatch):
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 @pytest.mark.parametrize("index", range(5))
 def test_unknown_classes_are_in_the_test_part_alone(digits, index, seed):
-    trial = trial_of(Recipe(trial=str(index)), data.DIGITS)
+    trial = trial_of(Recipe(trial=str(index)), datasets.DIGITS)
     parts = parts_of(digits, trial, seed)
     for name in ("train", "validation"):
         assert set(parts[name].classes) == set(trial.known)
@@ -525,7 +525,7 @@ def test_unknown_classes_are_in_the_test_part_alone(digits, index, seed):
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_train_and_validation_share_no_image_and_are_all_the_known_ones(digits, seed):
-    trial = trial_of(Recipe(), data.DIGITS)
+    trial = trial_of(Recipe(), datasets.DIGITS)
     parts = parts_of(digits, trial, seed)
     train, validation = parts["train"].index, parts["validation"].index
     assert not set(train) & set(validation)
@@ -536,14 +536,14 @@ def test_train_and_validation_share_no_image_and_are_all_the_known_ones(digits, 
 
 
 def test_every_image_of_a_part_is_where_its_index_says(digits):
-    parts = parts_of(digits, trial_of(Recipe(), data.DIGITS), 3)
+    parts = parts_of(digits, trial_of(Recipe(), datasets.DIGITS), 3)
     for name, source in {"train": "train", "validation": "train", "test": "test"}.items():
         np.testing.assert_array_equal(parts[name].pixels, digits[source].pixels[parts[name].index])
         np.testing.assert_array_equal(parts[name].classes, digits[source].classes[parts[name].index])
 
 
 def test_the_split_is_the_same_for_a_seed_and_another_for_another(digits):
-    trial = trial_of(Recipe(), data.DIGITS)
+    trial = trial_of(Recipe(), datasets.DIGITS)
     one, again, other = (parts_of(digits, trial, seed)["validation"].index.tolist() for seed in (5, 5, 6))
     assert one == again
     assert one != other
@@ -572,22 +572,22 @@ def test_a_known_class_of_one_image_is_refused(image_folder):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_mean_and_deviation_are_exact(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 16, 16, channels)).astype(np.uint8)
-    mean, std = data.statistics(pixels)
+    mean, std = datasets.statistics(pixels)
     values = pixels.reshape(-1, channels).astype(np.float64) / 255
     np.testing.assert_allclose(mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(std, values.std(0), rtol=1e-12)
 
 
 def test_images_of_one_flat_colour_are_not_scaled():
-    assert data.statistics(np.full((3, 4, 4, 1), 51, np.uint8)) == ((pytest.approx(0.2),), (1.0,))
+    assert datasets.statistics(np.full((3, 4, 4, 1), 51, np.uint8)) == ((pytest.approx(0.2),), (1.0,))
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
 
-COLOUR = replace(data.FOLDER, grain=32)
+COLOUR = replace(datasets.FOLDER, grain=32)
 GREY = replace(COLOUR, channels=1)
-INK = data.DATASETS["MNIST"]
-ROWS = {"colour": COLOUR, "grey": GREY, "ink": INK, "digits": data.DIGITS}
+INK = datasets.DATASETS["MNIST"]
+ROWS = {"colour": COLOUR, "grey": GREY, "ink": INK, "digits": datasets.DIGITS}
 
 
 def encoded(image, kind, **options):
@@ -632,7 +632,7 @@ def test_every_digit_saved_as_png_is_prepared_to_the_array_that_trains(tmp_path,
     for part in ("train", "test"):
         np.testing.assert_array_equal(small[part].classes, digits[part].classes)
         for image, big in zip(small[part].pixels, digits[part].pixels, strict=True):
-            prepared = prepare(encoded(Image.fromarray(image[:, :, 0]), "PNG"), data.DIGITS)
+            prepared = prepare(encoded(Image.fromarray(image[:, :, 0]), "PNG"), datasets.DIGITS)
             np.testing.assert_array_equal(prepared.pixels, big)
 
 
@@ -726,12 +726,12 @@ def test_a_very_slim_image_does_not_take_all_memory():
     script = (
         "import io, resource\n"
         "from PIL import Image\n"
-        "from cac_core import data, images\n"
+        "from cac_core.data import datasets, images\n"
         "file = io.BytesIO()\n"
         "Image.new('L', (2, 300_000)).save(file, 'PNG')\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9))\n"
         "try:\n"
-        "    print(images.prepare(file.getvalue(), data.DATASETS['MNIST']).pixels.shape)\n"
+        "    print(images.prepare(file.getvalue(), datasets.DATASETS['MNIST']).pixels.shape)\n"
         "except ValueError as error:\n"
         "    print('refused:', error)\n"
     )
@@ -847,7 +847,7 @@ def drawing(paper, ink, size=(28, 28)):
     return image
 
 
-@pytest.mark.parametrize("row", [INK, data.DIGITS])
+@pytest.mark.parametrize("row", [INK, datasets.DIGITS])
 def test_dark_ink_on_paper_is_inverted_and_bright_ink_is_not(row):
     dark = prepare(encoded(drawing(255, 0), "PNG"), row)
     bright = prepare(encoded(drawing(0, 255), "PNG"), row)

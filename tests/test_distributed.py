@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from cac_core import batches, distributed, evaluate, runs, train
-from cac_core import data as d
+from cac_core.data import datasets as d
 from cac_core.recipe import compose
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cac_core import data, images, sources
+from cac_core.data import datasets, images, sources
 
 RING = (60, 80, 160, 220)  # left, top, right, bottom
 
@@ -108,12 +108,12 @@ def test_digits_stay_thick_or_thin_alike():
 
 def test_digits_of_the_data_set_come_back_as_they_are(tmp_path):
     """What has been brought to size is hardly changed by being drawn large, anywhere, and brought to size again."""
-    pixels, _ = sources.read_digits(tmp_path, "digits", data.DIGITS)["all"]
+    pixels, _ = sources.read_digits(tmp_path, "digits", datasets.DIGITS)["all"]
     gaps = []
     for image in pixels[:50, :, :, 0]:
         large = Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC)
         small = images.as_digits(np.pad(np.asarray(large) > 110, ((30, 90), (70, 20))))
-        again = images.at_size(Image.fromarray(small), data.DIGITS)[:, :, 0]
+        again = images.at_size(Image.fromarray(small), datasets.DIGITS)[:, :, 0]
         gaps.append(
             np.abs(again.astype(int) - image).mean() / np.abs(image.astype(int) - pixels[::-1][0, :, :, 0]).mean()
         )
@@ -122,7 +122,7 @@ def test_digits_of_the_data_set_come_back_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["digits", "MNIST"])
 def test_a_drawing_is_prepared_as_the_data_set_is_and_says_so(dataset):
-    row = data.DATASETS[dataset]
+    row = datasets.DATASETS[dataset]
     prepared = images.drawn(SHAPES["ring"], row, dataset)
     assert prepared.pixels.shape == (row.size, row.size, row.channels) and prepared.pixels.max() > 200
     assert prepared.pixels[0, 0, 0] == 0  # bright on black, though it was drawn dark on white
@@ -131,7 +131,7 @@ def test_a_drawing_is_prepared_as_the_data_set_is_and_says_so(dataset):
 
 
 def test_a_drawing_for_colour_images_is_taken_as_it_is():
-    row = data.DATASETS["CIFAR10"]
+    row = datasets.DATASETS["CIFAR10"]
     one, other = images.drawn(SHAPES["ring"], row, "CIFAR10"), images.prepare(SHAPES["ring"], row)
     np.testing.assert_array_equal(one.pixels, other.pixels)
     assert one.notes == other.notes
@@ -145,7 +145,7 @@ def hair(side: int) -> bytes:
 @pytest.mark.parametrize("dataset", ["digits", "MNIST"])
 @pytest.mark.parametrize("png", [hair(320), hair(8), hair(1)], ids=["320", "8", "1"])
 def test_the_thinnest_line_is_no_fault(dataset, png):
-    row = data.DATASETS[dataset]
+    row = datasets.DATASETS[dataset]
     assert images.drawn(png, row, dataset).pixels.shape == (row.size, row.size, 1)
 
 
@@ -154,4 +154,4 @@ def test_the_thinnest_line_is_no_fault(dataset, png):
                                       (SHAPES["ring"][:80], "damaged|not an image")])  # fmt: skip
 def test_what_is_no_drawing_is_told(dataset, png, why):
     with pytest.raises(ValueError, match=why):
-        images.drawn(png, data.DATASETS[dataset], dataset)
+        images.drawn(png, datasets.DATASETS[dataset], dataset)

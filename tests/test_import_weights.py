@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cac_core import evaluate, judge, runs, sources
+from cac_core import evaluate, judge, runs
+from cac_core.data import sources
 from cac_core.import_weights import PUBLISHED, found, import_weights
 from cac_core.recipe import PAPER, compose
 

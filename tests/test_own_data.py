@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data, images, own_data
+from cac_core import own_data
+from cac_core.data import datasets, images
 
 
 def picture(colour=(200, 30, 30), side=12, kind="PNG", seed=0):
@@ -55,10 +56,10 @@ def test_a_zip_of_class_folders_becomes_a_data_set(tmp_path, around):
     assert [why for _, why in found.refused] == ["it is no image by its ending"]
     assert own_data.problems(found) == []
     own_data.write(found, upload, tmp_path, "my-pets", {"size": 16, "channels": 1, "flip": False})
-    assert data.folders(tmp_path) == ["my-pets"] and [p.name for p in tmp_path.iterdir()] == ["my-pets"]
-    row = data.row_of("my-pets", tmp_path)
+    assert datasets.folders(tmp_path) == ["my-pets"] and [p.name for p in tmp_path.iterdir()] == ["my-pets"]
+    row = datasets.row_of("my-pets", tmp_path)
     assert (row.classes, row.size, row.channels, row.flip) == (("cat", "dog"), 16, 1, False)
-    read = data.load("my-pets", tmp_path)
+    read = datasets.load("my-pets", tmp_path)
     assert len(read["train"]) == 8 and len(read["test"]) == 2
     mine = {images.prepare(content, row).pixels.tobytes() for content in files.values() if len(content) > 10}
     assert {image.tobytes() for part in read.values() for image in part.pixels} == mine
@@ -69,7 +70,7 @@ def test_train_and_test_stay_apart(tmp_path, other):
     found, upload = checked(pets("set/train/") | pets(f"set/{other}/", count=2))
     assert found.counts() == {"train": {"cat": 5, "dog": 5}, "test": {"cat": 2, "dog": 2}}
     own_data.write(found, upload, tmp_path, "pets", {})
-    assert {part: len(some) for part, some in data.load("pets", tmp_path).items()} == {"train": 10, "test": 4}
+    assert {part: len(some) for part, some in datasets.load("pets", tmp_path).items()} == {"train": 10, "test": 4}
 
 
 def test_train_alone_is_no_part(tmp_path):
@@ -84,8 +85,8 @@ def test_images_picked_class_by_class_become_a_data_set(tmp_path):
     )
     found = own_data.check(upload)
     own_data.write(found, upload, tmp_path / "data", "pets", {})
-    assert data.row_of("pets", tmp_path / "data").classes == ("un chat", "猫 🐈")
-    assert len(data.load("pets", tmp_path / "data")["train"]) == 4
+    assert datasets.row_of("pets", tmp_path / "data").classes == ("un chat", "猫 🐈")
+    assert len(datasets.load("pets", tmp_path / "data")["train"]) == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
 
@@ -139,7 +140,7 @@ def test_as_few_as_are_let_in_can_be_trained_on(tmp_path, count, split):
     found, upload = checked(pets("train/", count=2) | {f"test/{c}/0.png": picture(seed=n + 50) for n, c in
                             enumerate(("cat", "dog"))} if split else pets(count=count))  # fmt: skip
     own_data.write(found, upload, tmp_path, "pets", {})
-    parts = data.parts_of(data.load("pets", tmp_path), data.Trial("pets", "custom", "x", (0, 1), ()), 0)
+    parts = datasets.parts_of(datasets.load("pets", tmp_path), datasets.Trial("pets", "custom", "x", (0, 1), ()), 0)
     assert all(len(part) for part in parts.values())
 
 
@@ -335,16 +336,16 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
 
 
 def test_a_trial_is_kept_and_read_back(tmp_path):
-    row = data.row_of("digits", tmp_path)
-    trial = data.Trial("digits", "custom", "odd-ones", (1, 3, 5), (0, 2))
+    row = datasets.row_of("digits", tmp_path)
+    trial = datasets.Trial("digits", "custom", "odd-ones", (1, 3, 5), (0, 2))
     file = own_data.save_trial(trial, row, tmp_path)
-    assert data.trial_from_file(file, "digits", row) == trial
+    assert datasets.trial_from_file(file, "digits", row) == trial
     assert own_data.trials(tmp_path, "digits", row) == {"odd-ones": trial}
-    assert own_data.trials(tmp_path, "MNIST", data.row_of("MNIST", tmp_path)) == {}
-    own_data.save_trial(data.Trial("digits", "custom", "odd-ones", (1, 3), (0,)), row, tmp_path)
+    assert own_data.trials(tmp_path, "MNIST", datasets.row_of("MNIST", tmp_path)) == {}
+    own_data.save_trial(datasets.Trial("digits", "custom", "odd-ones", (1, 3), (0,)), row, tmp_path)
     assert own_data.trials(tmp_path, "digits", row)["odd-ones"].known == (1, 3)
     with pytest.raises(ValueError, match="of digits already"):
-        own_data.save_trial(data.Trial("MNIST", "custom", "odd-ones", (1, 3), ()), row, tmp_path)
+        own_data.save_trial(datasets.Trial("MNIST", "custom", "odd-ones", (1, 3), ()), row, tmp_path)
     file.write_text(json.dumps({"Known": ["1", "cat"], "Dataset": "digits"}))
     assert "no class 'cat'" in own_data.trials(tmp_path, "digits", row)["odd-ones"]
 
@@ -352,15 +353,19 @@ def test_a_trial_is_kept_and_read_back(tmp_path):
 @pytest.mark.parametrize("name", ["", "Odd ones", "../odd", "a/b", "奇数", "x" * 41])
 def test_a_trial_is_named_narrowly(tmp_path, name):
     with pytest.raises(ValueError, match="small letters"):
-        own_data.save_trial(data.Trial("digits", "custom", name, (1, 3), ()), data.row_of("digits", tmp_path), tmp_path)
+        own_data.save_trial(
+            datasets.Trial("digits", "custom", name, (1, 3), ()), datasets.row_of("digits", tmp_path), tmp_path
+        )
     with pytest.raises(ValueError, match="two known"):
-        own_data.save_trial(data.Trial("digits", "custom", "x", (1,), ()), data.row_of("digits", tmp_path), tmp_path)
+        own_data.save_trial(
+            datasets.Trial("digits", "custom", "x", (1,), ()), datasets.row_of("digits", tmp_path), tmp_path
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_trials_come_and_go_as_cac_openset_writes_them(tmp_path):
-    row = data.row_of("digits", tmp_path)
-    trial = data.Trial("digits", "custom", "mine", (1, 3, 5), (0, 2))
+    row = datasets.row_of("digits", tmp_path)
+    trial = datasets.Trial("digits", "custom", "mine", (1, 3, 5), (0, 2))
     said = own_data.trial_json(trial)
     assert json.loads(said) == {"Known": [1, 3, 5], "Unknown": [0, 2]}
     assert own_data.trial_from_bytes(said.encode(), "mine.json", "digits", row) == trial

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cac_core import backbones, data, probe, runs
+from cac_core import backbones, probe, runs
+from cac_core.data import datasets
 from cac_core.probe import Measured
 from cac_core.recipe import Recipe, compose
 
@@ -28,7 +29,7 @@ def cac(*arguments, check=True, before=""):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    data.load("digits", folder)  # decoded once
+    datasets.load("digits", folder)  # decoded once
     return folder
 
 
@@ -79,7 +80,7 @@ def test_nothing_is_measured_twice(tmp_path, root):
 def test_what_matters_is_measured_apart(tmp_path, other):
     def file_of(recipe=compose(), known=(0, 1), images=5, device="cpu"):  # noqa: B008
         return probe.file_of(
-            tmp_path, recipe, data.Trial("digits", "custom", "x", known, (2,)), data.DIGITS, images, device
+            tmp_path, recipe, datasets.Trial("digits", "custom", "x", known, (2,)), datasets.DIGITS, images, device
         )
 
     assert file_of(dataclasses.replace(compose(), **other)) != file_of()
@@ -140,9 +141,9 @@ def test_what_is_wrong_is_said(tmp_path, root, more, said):
 
 
 def test_a_process_of_its_own_leaves_the_file_or_says_why_not(tmp_path, root):
-    recipe, row = compose(), data.row_of("digits", root)
-    size = sum(file.stat().st_size for file in data.here("digits", root)[0])
-    file = probe.file_of(tmp_path, recipe, data.trial_of(recipe, row), row, size, "cpu")
+    recipe, row = compose(), datasets.row_of("digits", root)
+    size = sum(file.stat().st_size for file in datasets.here("digits", root)[0])
+    file = probe.file_of(tmp_path, recipe, datasets.trial_of(recipe, row), row, size, "cpu")
     going = probe.begin([str(word) for word in where(tmp_path, root)], file)
     assert going.going and going.process.wait(120) == 0 and probe.kept(file)
     wrong = probe.begin([*map(str, where(tmp_path, root)), "--alpha", "0"], file)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data, sources
+from cac_core.data import datasets, sources
 from cac_core.recipe import Recipe
 
 RNG = np.random.default_rng(0)
@@ -72,12 +72,12 @@ def official(tmp_path, monkeypatch):
 
 
 def trial(dataset, root, family="osrci", index="0"):
-    return data.trial_of(Recipe(dataset=dataset, family=family, trial=index), data.row_of(dataset, root))
+    return datasets.trial_of(Recipe(dataset=dataset, family=family, trial=index), datasets.row_of(dataset, root))
 
 
 def test_cifar10_comes_from_the_official_files(official):
     root, images = official
-    parts = data.load("CIFAR10", root)
+    parts = datasets.load("CIFAR10", root)
     np.testing.assert_array_equal(parts["train"].pixels, images["train"])
     np.testing.assert_array_equal(parts["test"].pixels, images["test"])
     assert parts["test"].classes.tolist() == list(range(10)) * 2
@@ -86,10 +86,10 @@ def test_cifar10_comes_from_the_official_files(official):
 def test_cifar_plus_takes_its_unknowns_from_cifar100_and_its_knowns_from_cifar10(official):
     root, images = official
     split = trial("CIFAR+10", root)
-    row = data.row_of("CIFAR+10", root)
+    row = datasets.row_of("CIFAR+10", root)
     assert [row.classes[c] for c in split.known] == ["airplane", "automobile", "ship", "truck"]
     assert min(split.unknown) >= 10 and row.classes[split.unknown[0]] == sources.CIFAR100[split.unknown[0] - 10]
-    test = data.parts_of(data.load("CIFAR+10", root), split, 0)["test"]
+    test = datasets.parts_of(datasets.load("CIFAR+10", root), split, 0)["test"]
     assert (test.labels >= 0).sum() == 8 and (test.labels < 0).sum() == 10
     for number, pixels in zip(test.classes, test.pixels, strict=True):
         if number >= 10:
@@ -108,60 +108,60 @@ def test_damaged_official_files_are_named(official, damage):
     file = root / "cifar-10-batches-py" / "data_batch_3"
     file.write_bytes(file.read_bytes()[:500] if damage == "cut" else b"junk")
     with pytest.raises(ValueError, match=r"cifar-10-batches-py are damaged(?s:.*)fetch CIFAR10"):
-        data.load("CIFAR10", root)
+        datasets.load("CIFAR10", root)
 
 
 def test_cifar_as_image_folders(tmp_path):
     train = folder_of(tmp_path / "cifar10/train", sources.CIFAR10, 3, "webp")
     test = folder_of(tmp_path / "cifar10/test", sources.CIFAR10, 2, "webp")
     hundred = folder_of(tmp_path / "cifar100/test", sources.CIFAR100, 1, "webp")
-    parts = data.load("CIFAR+50", tmp_path)
+    parts = datasets.load("CIFAR+50", tmp_path)
     assert len(parts["train"]) == 30 and len(parts["test"]) == 20 + 100
     np.testing.assert_array_equal(parts["train"].pixels[3:6], train["automobile"])
     np.testing.assert_array_equal(parts["test"].pixels[2 * 9 : 20], test["truck"])
     np.testing.assert_array_equal(parts["test"].pixels[20 + 99], hundred["worm"][0])
-    assert data.folders(tmp_path) == []  # they are the data sets above, not the user's own
+    assert datasets.folders(tmp_path) == []  # they are the data sets above, not the user's own
 
 
 @pytest.mark.parametrize("place", ["dtd/dtd/images", "dtd/images"])
 def test_textures_are_all_test_images(tmp_path, place):
     drawn = folder_of(tmp_path / place, sources.TEXTURES, 2, "jpg", side=80)
-    parts = data.load("Textures", tmp_path)
+    parts = datasets.load("Textures", tmp_path)
     assert list(parts) == ["test"] and parts["test"].pixels.shape == (94, 64, 64, 3)
     assert parts["test"].classes.tolist() == [c for c in range(47) for _ in range(2)]
     mean = drawn["zigzagged"].mean((0, 1, 2))
     assert np.abs(parts["test"].pixels[-2:].mean((0, 1, 2)) - mean).max() < 3  # jpg and the smaller size keep colours
-    assert data.folders(tmp_path) == []
+    assert datasets.folders(tmp_path) == []
 
 
 def test_textures_with_a_class_missing_are_refused(tmp_path):
     folder_of(tmp_path / "dtd/images", sources.TEXTURES[1:], 1)
     with pytest.raises(ValueError, match=r"47 class folders banded to zigzagged; it has 46"):
-        data.load("Textures", tmp_path)
+        datasets.load("Textures", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["CIFAR100", "Textures"])
 def test_a_data_set_of_test_images_is_not_trained_on(tmp_path, name):
     folder_of(tmp_path / "cifar100/test", sources.CIFAR100, 1, "webp")
     folder_of(tmp_path / "dtd/images", sources.TEXTURES, 1)
-    split = data.Trial(name, "custom", "mine", (0, 1), (2,))
+    split = datasets.Trial(name, "custom", "mine", (0, 1), (2,))
     with pytest.raises(ValueError, match=rf"{name} has test images alone(?s:.*)--unknown {name}"):
-        data.parts_of(data.load(name, tmp_path), split, 0)
+        datasets.parts_of(datasets.load(name, tmp_path), split, 0)
 
 
 def test_a_cifar_folder_with_other_classes_is_refused(tmp_path):
     for part in ("train", "test"):
         folder_of(tmp_path / "cifar10" / part, ("cat", "dog", "zebra"), 1)
     with pytest.raises(ValueError, match=r"ten class folders airplane, .*it has cat, dog, zebra"):
-        data.load("CIFAR10", tmp_path)
+        datasets.load("CIFAR10", tmp_path)
     folder_of(tmp_path / "cifar100/test", ("apple", "bear"), 1)
     with pytest.raises(ValueError, match=r"100 class folders of CIFAR-100; it has 2"):
-        sources.read_cifar100(tmp_path, "CIFAR100", data.row_of("CIFAR+10", tmp_path))
+        sources.read_cifar100(tmp_path, "CIFAR100", datasets.row_of("CIFAR+10", tmp_path))
 
 
 def test_svhn_is_read_from_its_matlab_files(tmp_path, monkeypatch):
     from scipy.io import savemat
-    from torchvision import datasets
+    from torchvision.datasets import SVHN
 
     images, sums = {}, {}
     (tmp_path / "SVHN").mkdir()
@@ -171,14 +171,14 @@ def test_svhn_is_read_from_its_matlab_files(tmp_path, monkeypatch):
         labels = np.array([10, *range(1, 10)] * 2)[:, None]  # its zero is called 10
         savemat(file, {"X": images[part].transpose(1, 2, 3, 0), "y": labels})
         sums[part] = ["", file.name, hashlib.md5(file.read_bytes()).hexdigest()]
-    monkeypatch.setattr(datasets.SVHN, "split_list", sums)
-    parts = data.load("SVHN", tmp_path)
+    monkeypatch.setattr(SVHN, "split_list", sums)
+    parts = datasets.load("SVHN", tmp_path)
     np.testing.assert_array_equal(parts["test"].pixels, images["test"])
     assert parts["train"].classes.tolist() == list(range(10)) * 2
     assert trial("SVHN", tmp_path).known == (0, 1, 2, 4, 5, 9)
     (tmp_path / "SVHN/test_32x32.mat").write_bytes(b"cut")
     with pytest.raises(ValueError, match="SVHN are damaged"):
-        data.load("SVHN", tmp_path)
+        datasets.load("SVHN", tmp_path)
 
 
 @pytest.fixture
@@ -202,10 +202,10 @@ def tiny(tmp_path):
 
 
 def test_tinyimagenet_is_read_from_its_official_layout(tiny):
-    parts = data.load("TinyImageNet", tiny)
+    parts = datasets.load("TinyImageNet", tiny)
     assert parts["train"].classes.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert parts["test"].classes.tolist() == list(range(200)) and parts["test"].pixels.shape == (200, 64, 64, 3)
-    row = data.row_of("TinyImageNet", tiny)
+    row = datasets.row_of("TinyImageNet", tiny)
     assert row.classes[7] == "name 7" and len(row.classes) == 200
     split = trial("TinyImageNet", tiny)
     assert len(split.known) == 20 and len(split.unknown) == 180
@@ -213,8 +213,8 @@ def test_tinyimagenet_is_read_from_its_official_layout(tiny):
 
 def test_a_training_class_that_is_not_here_is_named(tiny):
     with pytest.raises(ValueError, match=r"no train image of name 10 \(class 10\)"):
-        data.parts_of(
-            data.load("TinyImageNet", tiny), trial("TinyImageNet", tiny), 0, data.row_of("TinyImageNet", tiny)
+        datasets.parts_of(
+            datasets.load("TinyImageNet", tiny), trial("TinyImageNet", tiny), 0, datasets.row_of("TinyImageNet", tiny)
         )
 
 
@@ -223,7 +223,7 @@ def test_a_wrong_line_of_annotations_is_named(tiny, line):
     file = tiny / "tiny-imagenet-200/val/val_annotations.txt"
     file.write_text(line + "\n" + file.read_text())
     with pytest.raises(ValueError, match=r"val_annotations.txt, line 1: .* names no class of wnids.txt"):
-        data.load("TinyImageNet", tiny)
+        datasets.load("TinyImageNet", tiny)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_wrong_line_of_annotations_is_named(tiny, line):
 )
 def test_a_data_set_that_is_not_here_says_how_to_get_it(tmp_path, name, missing):
     with pytest.raises(FileNotFoundError, match=rf"{missing} is missing(?s:.*)python -m cac_core fetch"):
-        data.load(name, tmp_path)
+        datasets.load(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", sources.BY_HAND)
@@ -252,7 +252,7 @@ def test_a_download_without_internet_says_what_to_put_where(tmp_path, name, monk
 
 def test_only_data_sets_that_there_are_can_be_fetched(tmp_path):
     with pytest.raises(ValueError, match="no data set that can be downloaded 'cifar'"):
-        data.fetch("cifar", tmp_path)
+        datasets.fetch("cifar", tmp_path)
 
 
 # the real ones, once decoded
@@ -269,8 +269,8 @@ def test_only_data_sets_that_there_are_can_be_fetched(tmp_path):
 def test_the_real_data_sets_have_their_published_counts(data_root, name, here, counts):
     if not any((data_root / folder).is_dir() for folder in here):
         pytest.skip(f"{data_root} holds no {' or '.join(here)}")
-    parts = data.load(name, data_root)
-    test = data.parts_of(parts, trial(name, data_root), 0)["test"]
+    parts = datasets.load(name, data_root)
+    test = datasets.parts_of(parts, trial(name, data_root), 0)["test"]
     train, all_test, chosen = counts
     assert len(parts["test"]) == all_test and (train is None or len(parts["train"]) == train)
     assert len(test) == (10_000 if name == "CIFAR10" else chosen)

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cac_core import data as datasets
 from cac_core import evaluate, metrics, runs, sweep, train
+from cac_core.data import datasets
 from cac_core.recipe import compose
 from cac_core.scorers import Verdict, class_means, distances, rejection
 

@@ -4,7 +4,8 @@ import statistics
 
 import pytest
 
-from cac_core import data, runs, table
+from cac_core import runs, table
+from cac_core.data import datasets
 from cac_core.recipe import METHODS, Recipe
 from cac_core.scorers import SCORERS
 
@@ -80,9 +81,9 @@ def test_a_broken_run_is_passed_over(store, measured):
 
 
 def test_published_numbers_name_what_exists():
-    families = data.published()
+    families = datasets.published()
     for entry in table.published():
-        assert entry["dataset"] in data.DATASETS and entry["family"] in (*families, "arpl", "not stated")
+        assert entry["dataset"] in datasets.DATASETS and entry["family"] in (*families, "arpl", "not stated")
         assert 50 < entry["auroc"] <= 100 and entry["source"]
         if "measured_as" in entry:
             method, scorer = entry["measured_as"]

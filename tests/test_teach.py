@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from app import live, teach
-from cac_core import losses, metrics, sources
+from cac_core import losses, metrics
+from cac_core.data import sources
 from cac_core.scorers import Outputs, Verdict, class_means, judge_of
 
 pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="node is not here to run the lab's scripts")

@@ -368,8 +368,8 @@ def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
 def test_twenty_steps_follow_the_slow_formula(data):
     """The loop's losses are those of a plain loop: the paper's formula by norms, torch's SGD, the same batches."""
     from cac_core import batches as b
-    from cac_core import data as d
     from cac_core import evaluate
+    from cac_core.data import datasets as d
 
     recipe = compose(dataset="digits", batch=64, epochs=20)
     row = d.row_of("digits", data)

@@ -20,7 +20,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, training
 from cac_core import __main__ as command_line
-from cac_core import data, launch, own_data, probe, recipe, runs, train
+from cac_core import launch, own_data, probe, recipe, runs, train
+from cac_core.data import datasets
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -218,21 +219,21 @@ def test_a_download_is_a_job_and_a_second_click_is_none(opened, store, root):
 def test_a_trial_is_edited_saved_and_chosen(opened, root):
     at = opened("data")
     at = fine(at.segmented_control(key="data_view").set_value("trial").run())
-    published = data.trial_of(Recipe(), data.DIGITS)
+    published = datasets.trial_of(Recipe(), datasets.DIGITS)
     assert at.multiselect(key="trial_known").value == list(published.known)
     assert charts.percent(published.openness) in text(at)
     at = fine(at.multiselect(key="trial_unknown").set_value([*published.unknown, 0]).run())
     assert at.multiselect(key="trial_known").value == [c for c in published.known if c != 0]
     at = fine(at.multiselect(key="trial_known").set_value([1, 2]).run())
     assert at.multiselect(key="trial_out").value == [4, 5, 9]
-    expected = data.Trial("digits", "custom", "mine", (1, 2), (0, 3, 6, 7, 8))
+    expected = datasets.Trial("digits", "custom", "mine", (1, 2), (0, 3, 6, 7, 8))
     assert charts.percent(expected.openness) in text(at)
     at.text_input(key="trial_name").set_value("No Name")
     at = fine(at.button(key="trial_save").click().run())
     assert "small letters" in text(at) and not (root / "trials").exists()
     at.text_input(key="trial_name").set_value("mine")
     at = fine(at.button(key="trial_save").click().run())
-    assert own_data.trials(root, "digits", data.DIGITS) == {"mine": expected}
+    assert own_data.trials(root, "digits", datasets.DIGITS) == {"mine": expected}
     at = fine(at.switch_page(PAGES["new"]).run())
     at = fine(at.multiselect(key="new_trials_digits").set_value([("custom", "mine")]).run())
     assert "learns 2 classes" in text(at) and "--trial" in text(at)
@@ -248,7 +249,7 @@ def test_the_editor_starts_from_every_published_trial(opened, name, family):
     at.segmented_control(key="data_view").set_value("trial").run()
     at = fine(at.selectbox(key="trial_dataset").set_value(name).run())
     at = fine(at.selectbox(key="trial_start").set_value((family, "3")).run())
-    trial = data.trial_of(Recipe(dataset=name, family=family, trial="3"), data.DATASETS[name])
+    trial = datasets.trial_of(Recipe(dataset=name, family=family, trial="3"), datasets.DATASETS[name])
     assert at.multiselect(key="trial_known").value == list(trial.known)
     assert sorted(at.multiselect(key="trial_unknown").value) == list(trial.unknown)
     assert charts.percent(trial.openness) in text(at)
@@ -276,7 +277,7 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert any("small letters" in e.value for e in at.error) and not (root / "Pets!").exists()
     at.text_input(key="own_name").set_value("pets")
     at = fine(button(at, "Make it a data set").click().run())
-    assert "Written to" in text(at) and data.folders(root) == ["pets"]
+    assert "Written to" in text(at) and datasets.folders(root) == ["pets"]
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
@@ -353,7 +354,7 @@ def measured(**fields) -> probe.Measured:
     return probe.kept(file)
 
 
-TRIAL = data.trial_of(Recipe(), data.DIGITS)
+TRIAL = datasets.trial_of(Recipe(), datasets.DIGITS)
 
 
 def ended(at: AppTest) -> AppTest:
@@ -503,8 +504,8 @@ def test_the_command_line_shown_makes_the_same_recipe(root, preset, fields, opti
 
 
 def test_the_command_line_of_a_saved_trial_makes_the_same_recipe(root):
-    trial = data.Trial("digits", "custom", "mine", (1, 2, 3), (7,))
-    own_data.save_trial(trial, data.DIGITS, root)
+    trial = datasets.Trial("digits", "custom", "mine", (1, 2, 3), (7,))
+    own_data.save_trial(trial, datasets.DIGITS, root)
     (one,) = training.product("quick", {}, [trial], ["cac"], [0], {}, {})
     arguments, rest = command_line._parser().parse_known_args(training.command("quick", one).split()[3:])
     assert command_line._recipe(arguments, command_line._options(rest), root) == one

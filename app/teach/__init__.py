@@ -26,7 +26,7 @@ import streamlit as st
 
 from app import charts, live
 from app.words import t
-from cac_core import sources
+from cac_core.data import sources
 
 HERE = Path(__file__).parent
 PURE = "\n".join(  # without a page, as the tests run it

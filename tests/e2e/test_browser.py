@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data
+from cac_core.data import datasets
 
 pytestmark = pytest.mark.browser
 METRIC = "[data-testid=stMetricValue]"
@@ -51,7 +51,7 @@ def test_theta_by_keyboard_then_a_door_then_an_image(page, server, trained, tmp_
 
     page.get_by_role("link", name="Try an image of your own").click()
     page.wait_for_url(re.compile(f"/try.*theta={re.escape(theta)}"))
-    images = data.load("digits", trained[0] / "data")["test"]
+    images = datasets.load("digits", trained[0] / "data")["test"]
     pixels = images.pixels[np.flatnonzero(images.classes == 0)[0], :, :, 0]
     Image.fromarray(pixels).save(tmp_path / "zero.png")
     (tmp_path / "broken.png").write_text("no image")

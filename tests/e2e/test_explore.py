@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import data, judge, runs
+from cac_core import judge, runs
+from cac_core.data import datasets
 
 pytestmark = pytest.mark.browser
 
@@ -109,7 +110,7 @@ def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
 
 
 def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path):
-    images = data.load("digits", trained[0] / "data")["test"]
+    images = datasets.load("digits", trained[0] / "data")["test"]
     files = []
     for digit in (0, 4, 8):
         pixels = images.pixels[np.flatnonzero(images.classes == digit)[0], :, :, 0]

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from cac_core import data, launch, runs
+from cac_core import launch, runs
+from cac_core.data import datasets
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +42,7 @@ def test_from_a_trial_to_a_finished_run(page, server, trained):
     name.press("Enter")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved as").wait_for()
-    saved = data.trial_from_file(place / "data" / "trials" / "seven.json", "digits", data.DIGITS)
+    saved = datasets.trial_from_file(place / "data" / "trials" / "seven.json", "digits", datasets.DIGITS)
     assert saved.known == (0, 1, 2, 3, 4, 5, 9) and saved.unknown == (6, 7, 8)
 
     page.get_by_role("link", name="New run").click()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cac_core.images import ENDINGS, Format, at_size, prepare
+from cac_core.data.images import ENDINGS, Format, at_size, prepare
 
 SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]

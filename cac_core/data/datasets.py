@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cac_core import sources
-from cac_core.images import ENDINGS, Format
+from cac_core.data import sources
+from cac_core.data.images import ENDINGS, Format
 from cac_core.recipe import Recipe, known_name
 
 HERE = Path(__file__).parent
