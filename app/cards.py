@@ -15,9 +15,10 @@ import streamlit as st
 
 from app import charts
 from app.words import ENGLISH, language, phrases, t
-from cac_core import judge, metrics, project, runs, sweep
+from cac_core import judge, project, runs, sweep
 from cac_core.runs import Run
-from cac_core.scorers import class_means, distances, gamma, joined, softmax
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import class_means, distances, gamma, joined, softmax
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 DIGITS = BUNDLED / "digits-osrci-0-cac-small-s0"

@@ -8,10 +8,11 @@ import streamlit as st
 from app import charts, results, shared
 from app.results import MEASURES
 from app.words import t
-from cac_core import compare, judge, metrics, runs
+from cac_core import compare, judge, runs
 from cac_core.compare import Difference, Member, Scored
 from cac_core.runs import Run
-from cac_core.scorers import SCORERS, default_for
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import SCORERS, default_for
 
 MOST = 60  # runs, in groups
 SHOWN = 24  # images at a time

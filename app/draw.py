@@ -14,7 +14,7 @@ import streamlit as st
 from app import shared
 from app.words import t
 from cac_core.runs import Run
-from cac_core.scorers import default_for
+from cac_core.scoring.scorers import default_for
 
 MOST = 300_000  # characters of a drawing in base64; one that fills the paper with lines takes some 20 000
 PNG = b"\x89PNG\r\n\x1a\n"

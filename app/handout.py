@@ -12,9 +12,10 @@ import streamlit as st
 
 from app import cards, charts
 from app.words import language, t
-from cac_core import judge, metrics, sweep
+from cac_core import judge, sweep
 from cac_core.runs import Run
-from cac_core.scorers import class_means, gamma, softmax
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import class_means, gamma, softmax
 
 WIDE, HIGH = 320, 230  # of a picture
 BINS = 24

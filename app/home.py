@@ -5,7 +5,8 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import t
-from cac_core import judge, metrics
+from cac_core import judge
+from cac_core.scoring import metrics
 
 run = shared.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial

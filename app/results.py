@@ -27,7 +27,7 @@ from app.words import phrases, t
 from cac_core import compare, runs, shelf
 from cac_core.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Run
-from cac_core.scorers import default_for
+from cac_core.scoring.scorers import default_for
 from cac_core.shelf import Shelf
 
 MEASURES = phrases(

@@ -27,10 +27,11 @@ from PIL import Image
 
 from app import address, charts, live, words
 from app.words import phrases, t
-from cac_core import judge, launch, metrics, project, runs, sweep
+from cac_core import judge, launch, project, runs, sweep
 from cac_core.data import datasets, images
 from cac_core.runs import Broken, Run
-from cac_core.scorers import (
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import (
     CENTRES,
     METRICS,
     SCORERS,

@@ -5,8 +5,9 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import metrics, sweep
-from cac_core.scorers import class_means, default_for, distances
+from cac_core import sweep
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import class_means, default_for, distances
 
 MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
 

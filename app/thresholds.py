@@ -8,8 +8,9 @@ import streamlit as st
 
 from app import charts, feeds, live, shared
 from app.words import phrases, t
-from cac_core import judge, metrics
-from cac_core.scorers import SCORERS
+from cac_core import judge
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import SCORERS
 
 MEANING = phrases({
     "accuracy": ("Accuracy on knowns", "share of known images whose nearest class is theirs, rejected or not"),
@@ -234,7 +235,8 @@ def all_numbers(said: shared.Judged, scorer: str):
 
 SNIPPET = """from pathlib import Path
 
-from cac_core import evaluate, judge, runs, scorers
+from cac_core import evaluate, judge, runs
+from cac_core.scoring import scorers
 from cac_core.data import images
 
 run = runs.find("{run}", Path("checkpoints"))

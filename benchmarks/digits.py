@@ -16,7 +16,7 @@ import machine
 from cac_core import judge
 from cac_core.data.datasets import root_of
 from cac_core.recipe import compose
-from cac_core.scorers import SCORERS
+from cac_core.scoring.scorers import SCORERS
 from cac_core.train import train
 
 

@@ -20,8 +20,8 @@ import machine
 import numpy as np
 import torch
 
-from cac_core import metrics
-from cac_core.scorers import Outputs, Verdict, judge_of
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import Outputs, Verdict, judge_of
 
 try:
     from pytorch_ood.detector import KNN, Mahalanobis, OpenMax

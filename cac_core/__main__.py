@@ -319,8 +319,9 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import judge, runs, scorers
+    from cac_core import judge, runs
     from cac_core.data import datasets, images
+    from cac_core.scoring import scorers
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if a.threshold:
@@ -375,7 +376,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
 
 def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:
     """The scorer's name; names and options are checked before anything long begins."""
-    from cac_core import scorers
+    from cac_core.scoring import scorers
 
     name = a.scorer or scorers.default_for(run.recipe.method)
     options |= recipes.checked_options(name, scorers.scorer_options(name), options)

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import judge, metrics
+from cac_core import judge
 from cac_core.recipe import Recipe
 from cac_core.runs import SPLITS, Run
-from cac_core.scorers import Verdict, default_for, judge_of
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import Verdict, default_for, judge_of
 from cac_core.table import PER_RUN
 
 MEASURES = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept", "unknowns_caught")

@@ -19,7 +19,7 @@ from cac_core.data.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
 from cac_core.runs import Broken, Run
-from cac_core.scorers import Outputs, positive
+from cac_core.scoring.scorers import Outputs, positive
 
 BATCH = 256
 FORMAT = "anchorscope 1"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import metrics
 from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run, unknown_split
-from cac_core.scorers import (
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import (
     SCORERS,
     Outputs,
     Verdict,

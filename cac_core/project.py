@@ -35,7 +35,7 @@ import numpy as np
 from cac_core import runs
 from cac_core.data.datasets import DAMAGED
 from cac_core.runs import Run
-from cac_core.scorers import Outputs, at_least, blocks, class_means, distances
+from cac_core.scoring.scorers import Outputs, at_least, blocks, class_means, distances
 
 # --- the anchor wheel ------------------------------------------------------------------------------------------------
 

@@ -316,7 +316,7 @@ def test_the_data_sets_are_listed_with_what_is_missing(where, pets):
 
 
 def test_the_help_names_every_scorer_and_option():
-    from cac_core.scorers import SCORERS, scorer_options
+    from cac_core.scoring.scorers import SCORERS, scorer_options
 
     said = cac("eval", "--help").stdout
     assert all(name in said and all(option in said for option in scorer_options(name)) for name in SCORERS)

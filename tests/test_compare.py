@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cac_core import compare, metrics, runs
+from cac_core import compare, runs
 from cac_core.compare import Member, Scored
-from cac_core.scorers import Verdict
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import Verdict
 from tests import reference
 
 SPLIT = ("digits", "osrci", "0", (0, 1), (2, 3), "d")

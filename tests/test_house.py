@@ -13,10 +13,8 @@ ROOT = Path(__file__).parents[1]
 # A room may import rooms of lower floors only, and itself; a name means all that is below it, the longest that fits.
 FLOORS = {
     "cac_core.recipe": 1,
-    "cac_core.weibull": 1,
     "cac_core.losses": 1,
-    "cac_core.scorers": 2,
-    "cac_core.metrics": 3,
+    "cac_core.scoring": 2,
     "cac_core.backbones": 3,
     "cac_core.data": 4,
     "cac_core.runs": 5,
@@ -142,7 +140,7 @@ def test_the_reader_of_imports_reads_every_form():
         "import a.b, c\nfrom cac_core import recipe, __doc__\ndef f():\n    from . import scorers\n    import torch"
     )
     assert imports_of(source, "cac_core.runs") == [
-        ("a.b", False), ("c", False), ("cac_core.recipe", False), ("cac_core", False), ("cac_core.scorers", True),
+        ("a.b", False), ("c", False), ("cac_core.recipe", False), ("cac_core", False), ("cac_core.scoring.scorers", True),
         ("torch", True),
     ]  # fmt: skip
 

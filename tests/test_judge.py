@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cac_core import judge, metrics
+from cac_core import judge
 from cac_core.judge import Threshold
-from cac_core.scorers import Verdict, judge_of
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import Verdict, judge_of
 
 
 @pytest.fixture

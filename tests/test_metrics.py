@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from cac_core import metrics
-from cac_core.scorers import Verdict
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import Verdict
 from tests import reference
 
 SEEDS = range(6)

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac_core import project, runs, scorers
+from cac_core import project, runs
 from cac_core.runs import Broken, Run
-from cac_core.scorers import class_means
+from cac_core.scoring import scorers
+from cac_core.scoring.scorers import class_means
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0"
 
@@ -499,10 +500,10 @@ def test_images_that_are_all_at_an_anchor_have_a_map_the_same_each_time(make_run
 def test_a_page_can_read_maps_without_umap_or_scikit_learn(made):
     run, _, _ = made
     code = (
-        "from pathlib import Path\nfrom cac_core import project, runs, scorers\n"
+        "from pathlib import Path\nfrom cac_core import project, runs\nfrom cac_core.scoring.distances import class_means\n"
         f"run = runs.Run(Path({str(run.path)!r}))\ntrain = run.outputs('train')\n"
         "assert len(project.maps(run)) == 1 and project.under_way(run) is None\n"
-        "means = scorers.class_means(train)\nproject.wheel_order(means)\n"
+        "means = class_means(train)\nproject.wheel_order(means)\n"
         "project.pca(train.logits, means)\nproject.nearest(train, means)"
     )
     assert heavy_after(code) == []

@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from cac_core import judge, metrics, runs
+from cac_core import judge, runs
 from cac_core.runs import Broken, Run, every, find
-from cac_core.scorers import judge_of
+from cac_core.scoring import metrics
+from cac_core.scoring.scorers import judge_of
 from tests import reference
 
 # --- recipe.json -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cac_core import judge, metrics, runs, scorers, weibull
+from cac_core import judge, runs
 from cac_core.runs import Run
-from cac_core.scorers import Outputs, judge_of
+from cac_core.scoring import metrics, scorers, weibull
+from cac_core.scoring.scorers import Outputs, judge_of
 from tests import reference
 
 SEEDS = range(5)

@@ -7,7 +7,7 @@ import pytest
 from cac_core import runs, table
 from cac_core.data import datasets
 from cac_core.recipe import METHODS, Recipe
-from cac_core.scorers import SCORERS
+from cac_core.scoring.scorers import SCORERS
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import weibull
 from cac_core.recipe import checked_options, known_name
+from cac_core.scoring import weibull
 
 
 @dataclass(frozen=True)
