@@ -18,7 +18,9 @@ from app.words import ENGLISH, language, phrases, t
 from cac_core import judge, project, runs, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import class_means, distances, gamma, joined, softmax
+from cac_core.scoring.arrays import softmax
+from cac_core.scoring.distances import class_means, distances, gamma
+from cac_core.scoring.outputs import joined
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 DIGITS = BUNDLED / "digits-osrci-0-cac-small-s0"

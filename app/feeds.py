@@ -21,7 +21,9 @@ from app.words import t
 from cac_core import judge, project, runs, sweep
 from cac_core.data import datasets, images
 from cac_core.runs import Run
-from cac_core.scoring.scorers import Outputs, Verdict, class_means, joined, judge_of
+from cac_core.scoring.distances import class_means
+from cac_core.scoring.outputs import Outputs, Verdict, joined
+from cac_core.scoring.scorers import judge_of
 
 IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
 ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB

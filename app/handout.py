@@ -15,7 +15,8 @@ from app.words import language, t
 from cac_core import judge, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import class_means, gamma, softmax
+from cac_core.scoring.arrays import softmax
+from cac_core.scoring.distances import class_means, gamma
 
 WIDE, HIGH = 320, 230  # of a picture
 BINS = 24

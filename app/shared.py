@@ -31,18 +31,10 @@ from cac_core import judge, launch, project, runs, sweep
 from cac_core.data import datasets, images
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import (
-    CENTRES,
-    METRICS,
-    SCORERS,
-    Outputs,
-    Verdict,
-    class_means,
-    default_for,
-    judge_of,
-    moved_by,
-    scorer_options,
-)
+from cac_core.scoring.distances import CENTRES, class_means, moved_by
+from cac_core.scoring.logits import METRICS
+from cac_core.scoring.outputs import Outputs, Verdict
+from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options
 
 SAID = phrases(
     {

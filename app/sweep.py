@@ -7,7 +7,8 @@ from app import charts, shared
 from app.words import phrases, t
 from cac_core import sweep
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import class_means, default_for, distances
+from cac_core.scoring.distances import class_means, distances
+from cac_core.scoring.scorers import default_for
 
 MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
 

@@ -236,14 +236,14 @@ def all_numbers(said: shared.Judged, scorer: str):
 SNIPPET = """from pathlib import Path
 
 from cac_core import evaluate, judge, runs
-from cac_core.scoring import scorers
+from cac_core.scoring.distances import moved_by
 from cac_core.data import images
 
 run = runs.find("{run}", Path("checkpoints"))
 threshold = judge.threshold_from(Path("threshold.json"), run)
 network = evaluate.load(run)
 pixels = images.prepare("picture.png", run.row).pixels[None]
-centres = scorers.moved_by(run.outputs("train"))
+centres = moved_by(run.outputs("train"))
 seen = network.outputs(pixels, magnitude=threshold.magnitude, temperature=threshold.temperature, centres=centres)
 print(threshold.judged(run, *seen)[0]["decision"])
 """

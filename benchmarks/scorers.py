@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Outputs, Verdict, judge_of
+from cac_core.scoring.outputs import Outputs, Verdict
+from cac_core.scoring.scorers import judge_of
 
 try:
     from pytorch_ood.detector import KNN, Mahalanobis, OpenMax

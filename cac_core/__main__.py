@@ -321,7 +321,7 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 def _predict(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import judge, runs
     from cac_core.data import datasets, images
-    from cac_core.scoring import scorers
+    from cac_core.scoring.distances import moved_by
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if a.threshold:
@@ -354,7 +354,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
             pixels,
             magnitude=a.magnitude,
             temperature=a.odin_temperature,
-            centres=scorers.moved_by(run.outputs("train")),
+            centres=moved_by(run.outputs("train")),
         )
         if a.threshold:
             verdicts = threshold.judged(run, logits, features)

@@ -23,7 +23,8 @@ from cac_core import judge
 from cac_core.recipe import Recipe
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict, default_for, judge_of
+from cac_core.scoring.outputs import Verdict
+from cac_core.scoring.scorers import default_for, judge_of
 from cac_core.table import PER_RUN
 
 MEASURES = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept", "unknowns_caught")

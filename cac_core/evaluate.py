@@ -19,7 +19,8 @@ from cac_core.data.images import converted
 from cac_core.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
 from cac_core.runs import Broken, Run
-from cac_core.scoring.scorers import Outputs, positive
+from cac_core.scoring.arrays import positive
+from cac_core.scoring.outputs import Outputs
 
 BATCH = 256
 FORMAT = "anchorscope 1"

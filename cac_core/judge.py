@@ -12,20 +12,10 @@ import numpy as np
 from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run, unknown_split
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import (
-    SCORERS,
-    Outputs,
-    Verdict,
-    centres_of,
-    default_for,
-    distances,
-    joined,
-    judge_of,
-    known_only,
-    rejection,
-    scorer_options,
-    softmax,
-)
+from cac_core.scoring.arrays import softmax
+from cac_core.scoring.distances import centres_of, distances, rejection
+from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
+from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options
 
 UNKNOWN = "unknown"  # the decision that is no class
 KEPT = 0.95  # the share of validation knowns that the default theta keeps

@@ -35,7 +35,9 @@ import numpy as np
 from cac_core import runs
 from cac_core.data.datasets import DAMAGED
 from cac_core.runs import Run
-from cac_core.scoring.scorers import Outputs, at_least, blocks, class_means, distances
+from cac_core.scoring.arrays import at_least, blocks
+from cac_core.scoring.distances import class_means, distances
+from cac_core.scoring.outputs import Outputs
 
 # --- the anchor wheel ------------------------------------------------------------------------------------------------
 

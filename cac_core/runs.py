@@ -29,7 +29,7 @@ import numpy as np
 
 from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, Dataset, Trial
 from cac_core.recipe import Recipe, slug
-from cac_core.scoring.scorers import Outputs
+from cac_core.scoring.outputs import Outputs
 
 SPLITS = ("train", "validation", "test")
 ID = re.compile(r"[a-z0-9-]{1,64}")

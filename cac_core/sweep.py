@@ -23,7 +23,9 @@ from cac_core import judge, runs
 from cac_core.data import datasets
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict, class_means, distances, moved_by, positive, rejection, softmax
+from cac_core.scoring.arrays import positive, softmax
+from cac_core.scoring.distances import class_means, distances, moved_by, rejection
+from cac_core.scoring.outputs import Verdict
 
 TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from cac_core import runs
 from cac_core.recipe import Recipe
-from cac_core.scoring.scorers import Outputs
+from cac_core.scoring.outputs import Outputs
 
 ALPHA = 10.0
 

@@ -8,7 +8,7 @@ import pytest
 from cac_core import compare, runs
 from cac_core.compare import Member, Scored
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict
+from cac_core.scoring.outputs import Verdict
 from tests import reference
 
 SPLIT = ("digits", "osrci", "0", (0, 1), (2, 3), "d")

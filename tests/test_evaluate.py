@@ -8,7 +8,7 @@ from cac_core import evaluate, judge, runs, train
 from cac_core.batches import normalised
 from cac_core.data import datasets
 from cac_core.recipe import compose
-from cac_core.scoring.scorers import class_means, distances, rejection
+from cac_core.scoring.distances import class_means, distances, rejection
 from tests import reference
 
 

@@ -136,11 +136,9 @@ def within(module, places):
 
 
 def test_the_reader_of_imports_reads_every_form():
-    source = (
-        "import a.b, c\nfrom cac_core import recipe, __doc__\ndef f():\n    from . import scorers\n    import torch"
-    )
-    assert imports_of(source, "cac_core.runs") == [
-        ("a.b", False), ("c", False), ("cac_core.recipe", False), ("cac_core", False), ("cac_core.scoring.scorers", True),
+    source = "import a.b, c\nfrom cac_core import recipe, __doc__\ndef f():\n    from . import images\n    import torch"
+    assert imports_of(source, "cac_core.data.sources") == [
+        ("a.b", False), ("c", False), ("cac_core.recipe", False), ("cac_core", False), ("cac_core.data.images", True),
         ("torch", True),
     ]  # fmt: skip
 

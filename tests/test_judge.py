@@ -8,7 +8,8 @@ import pytest
 from cac_core import judge
 from cac_core.judge import Threshold
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict, judge_of
+from cac_core.scoring.outputs import Verdict
+from cac_core.scoring.scorers import judge_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from app import cards, handout, shared
 from app.cards import CARDS
 from cac_core.runs import Run
-from cac_core.scoring.scorers import gamma
+from cac_core.scoring.distances import gamma
 
 HERE = Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"

@@ -17,7 +17,9 @@ import pytest
 from app import charts, live
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Outputs, Verdict, class_means, distances, joined, judge_of, scorer_options
+from cac_core.scoring.distances import class_means, distances
+from cac_core.scoring.outputs import Outputs, Verdict, joined
+from cac_core.scoring.scorers import judge_of, scorer_options
 
 RUNS = Path(__file__).parents[1] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict
+from cac_core.scoring.outputs import Verdict
 from tests import reference
 
 SEEDS = range(6)

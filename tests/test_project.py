@@ -17,8 +17,8 @@ import pytest
 
 from cac_core import project, runs
 from cac_core.runs import Broken, Run
-from cac_core.scoring import scorers
-from cac_core.scoring.scorers import class_means
+from cac_core.scoring import arrays
+from cac_core.scoring.distances import class_means
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0"
 
@@ -133,7 +133,7 @@ def test_pca_of_nothing_is_refused(wrong, said):
 
 @pytest.mark.parametrize("block", [1, 2**27])
 def test_the_nearest_are_those_of_a_plain_loop(toy_outputs, monkeypatch, block):
-    monkeypatch.setattr(scorers, "BLOCK", block)
+    monkeypatch.setattr(arrays, "BLOCK", block)
     train, logits = toy_outputs(seed=0, known=200, unknown=0), toy_outputs(seed=1).logits
     train.mirrored[::3] = True
     index, distance = project.nearest(train, logits, 7)
@@ -500,7 +500,8 @@ def test_images_that_are_all_at_an_anchor_have_a_map_the_same_each_time(make_run
 def test_a_page_can_read_maps_without_umap_or_scikit_learn(made):
     run, _, _ = made
     code = (
-        "from pathlib import Path\nfrom cac_core import project, runs\nfrom cac_core.scoring.distances import class_means\n"
+        "from pathlib import Path\nfrom cac_core import project, runs\n"
+        "from cac_core.scoring.distances import class_means\n"
         f"run = runs.Run(Path({str(run.path)!r}))\ntrain = run.outputs('train')\n"
         "assert len(project.maps(run)) == 1 and project.under_way(run) is None\n"
         "means = class_means(train)\nproject.wheel_order(means)\n"

@@ -13,8 +13,11 @@ from scipy import stats
 
 from cac_core import judge, runs
 from cac_core.runs import Run
-from cac_core.scoring import metrics, scorers, weibull
-from cac_core.scoring.scorers import Outputs, judge_of
+from cac_core.scoring import arrays, metrics, scorers, weibull
+from cac_core.scoring.distances import CENTRES, class_means, distances, rejection
+from cac_core.scoring.logits import METRICS, msp
+from cac_core.scoring.outputs import Outputs
+from cac_core.scoring.scorers import judge_of
 from tests import reference
 
 SEEDS = range(5)
@@ -33,7 +36,7 @@ def argmin(row):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("centres", scorers.CENTRES)
+@pytest.mark.parametrize("centres", CENTRES)
 def test_gamma_is_the_papers(toy_outputs, seed, centres):
     train, test = toy_outputs(seed, unknown=0), toy_outputs(seed + 100)
     points = reference.class_means(train.logits.tolist(), train.labels.tolist(), 4)
@@ -45,7 +48,7 @@ def test_gamma_is_the_papers(toy_outputs, seed, centres):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("centres", scorers.CENTRES)
+@pytest.mark.parametrize("centres", CENTRES)
 def test_distance_is_to_the_nearest_centre(toy_outputs, seed, centres):
     train, test = toy_outputs(seed, unknown=0), toy_outputs(seed + 100)
     points = reference.class_means(train.logits.tolist(), train.labels.tolist(), 4)
@@ -67,8 +70,8 @@ def test_scores_from_logits_are_the_papers(toy_outputs, seed, name, options, ora
 def test_gamma_at_a_temperature_divides_the_distances_in_the_softmin_only():
     d = np.array([[3.0, 4.0, 9.0]])
     softmin = np.exp(-d / 2) / np.exp(-d / 2).sum()
-    np.testing.assert_allclose(scorers.rejection(d, 2.0), d * (1 - softmin))
-    np.testing.assert_allclose(scorers.rejection(d), d * (1 - np.exp(-d) / np.exp(-d).sum()))
+    np.testing.assert_allclose(rejection(d, 2.0), d * (1 - softmin))
+    np.testing.assert_allclose(rejection(d), d * (1 - np.exp(-d) / np.exp(-d).sum()))
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
@@ -112,7 +115,7 @@ def test_scores_of_half_precision_are_those_of_the_same_numbers_in_double(toy_ou
 
 def test_sure_images_still_differ_in_msp():
     logits = np.array([[50.0, 0, 0], [60.0, 0, 0]])
-    sure, surer = scorers.msp(None)(Outputs.of_images(logits, logits)).score
+    sure, surer = msp(None)(Outputs.of_images(logits, logits)).score
     assert sure == pytest.approx(2 * math.exp(-50), rel=1e-12)
     assert surer == pytest.approx(2 * math.exp(-60), rel=1e-12)
 
@@ -120,20 +123,20 @@ def test_sure_images_still_differ_in_msp():
 def test_distances_are_exact_beside_a_centre():
     centre = np.array([[1000.0, -2000.0, 500.0]])
     beside = np.array([[1000.0 + 1e-9, -2000.0, 500.0]])
-    assert scorers.distances(beside, centre)[0, 0] == pytest.approx(1e-9, rel=1e-3)
-    assert scorers.distances(centre, centre)[0, 0] == 0
+    assert distances(beside, centre)[0, 0] == pytest.approx(1e-9, rel=1e-3)
+    assert distances(centre, centre)[0, 0] == 0
 
 
 def test_class_means_are_over_the_images_classified_right():
     logits = np.array([[4.0, 0], [2.0, 0], [0, 9.0], [0, 3.0]])
     train = replace(Outputs.of_images(logits, logits), labels=np.array([0, 0, 0, 1]))
-    np.testing.assert_array_equal(scorers.class_means(train), [[3, 0], [0, 3]])
+    np.testing.assert_array_equal(class_means(train), [[3, 0], [0, 3]])
 
 
 def test_a_class_that_is_never_right_takes_the_mean_over_all_its_images():
     logits = np.array([[4.0, 0], [2.0, 0], [6.0, 1]])
     train = replace(Outputs.of_images(logits, logits), labels=np.array([0, 1, 1]))
-    np.testing.assert_array_equal(scorers.class_means(train), [[4, 0], [4, 0.5]])
+    np.testing.assert_array_equal(class_means(train), [[4, 0], [4, 0.5]])
 
 
 def test_a_class_without_training_images_is_named():
@@ -244,7 +247,7 @@ def test_knn_is_the_same_with_and_without_torch_and_in_pieces(toy_outputs, monke
     pytest.importorskip("torch")
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     with_torch = judge_of("knn", train)(test).score
-    monkeypatch.setattr(scorers, "BLOCK", 40_000)
+    monkeypatch.setattr(arrays, "BLOCK", 40_000)
     in_pieces = judge_of("knn", train)(test).score
     monkeypatch.delitem(sys.modules, "torch")
     np.testing.assert_allclose(in_pieces, with_torch, rtol=1e-12)
@@ -293,7 +296,7 @@ def test_mirrored_copies_are_left_out(toy_outputs, name):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("alpha", [1, 2, 4, 10])
-@pytest.mark.parametrize("metric", scorers.METRICS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_openmax_is_the_papers(toy_outputs, seed, alpha, metric):
     train, test = toy_outputs(seed, known=120, unknown=0), toy_outputs(seed + 100)
     test.logits[5] = 0
@@ -334,7 +337,7 @@ def test_classes_in_another_order_give_the_same_scores(toy_outputs, name):
 def test_a_tail_of_equal_distances_gives_finite_numbers(toy_outputs):
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     at_anchors = replace(train, logits=10 * np.eye(4, dtype=np.float32)[train.labels])
-    for metric in scorers.METRICS:
+    for metric in METRICS:
         score = judge_of("openmax", at_anchors, metric=metric)(test).score
         assert np.isfinite(score).all()
         assert score.min() >= 0
@@ -461,6 +464,6 @@ def test_a_scorer_that_cannot_be_applied_says_so_in_the_report(make_run):
 def test_ranks_of_a_wide_table_are_those_of_sorting_it(width):
     table = np.random.default_rng(width).normal(size=(9, width)).astype(np.float32)
     table[3] = table[3].round()  # ties
-    found = scorers.ranked(table, 5, 12)
+    found = arrays.ranked(table, 5, 12)
     want = -np.sort(-table, 1)[:, 5:12]
     np.testing.assert_array_equal(np.sort(np.take_along_axis(table, found, 1), 1)[:, ::-1], want)

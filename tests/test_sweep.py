@@ -12,7 +12,8 @@ from cac_core import evaluate, runs, sweep, train
 from cac_core.data import datasets
 from cac_core.recipe import compose
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Verdict, class_means, distances, rejection
+from cac_core.scoring.distances import class_means, distances, rejection
+from cac_core.scoring.outputs import Verdict
 
 AXES = {"temperatures": (1.0, 10.0), "magnitudes": (0.0, 0.01, 0.05)}
 

@@ -16,7 +16,9 @@ from app import live, teach
 from cac_core import losses
 from cac_core.data import sources
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import Outputs, Verdict, class_means, judge_of
+from cac_core.scoring.distances import class_means
+from cac_core.scoring.outputs import Outputs, Verdict
+from cac_core.scoring.scorers import judge_of
 
 pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="node is not here to run the lab's scripts")
 STATE = {

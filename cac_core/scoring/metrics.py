@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from cac_core.scoring.scorers import Verdict
+from cac_core.scoring.outputs import Verdict
 
 NAN = float("nan")
 

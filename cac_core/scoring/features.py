@@ -1,0 +1,104 @@
+"""Scores that read the features: knn, mahalanobis. N images, C known classes, D feature width.
+
+Where torch is loaded already, knn borrows its topk.
+"""
+
+import numpy as np
+
+from cac_core.scoring.arrays import at_least, blocks, positive, ranked, unit_rows
+from cac_core.scoring.outputs import Judge, Outputs, Verdict
+
+# ranks to either side of the k-th in which knn looks again: rounding in float32 moves neighbours by one or two
+NEAR = 8
+
+
+def knn(train: Outputs, *, k: int = 50) -> Judge:
+    """The distance to the k-th nearest training image, features brought to length 1: ||x / |x| - x_(k) / |x_(k)|||.
+
+    Sun et al., ICML 2022; k = 50 is theirs for CIFAR-10, with 5000 images a class. With few images a class take fewer:
+    beyond the size of a class the k-th neighbour is of another one, and the score says little. The label is that of
+    the largest logit. Mirror images are not in the bank: they would be copies. A feature vector of zeros has no
+    direction and stays at 0, at distance 1 from all others. Ranked by products in float32; the images ranked within
+    NEAR of the k-th are then ranked again by differences in float64, so that the distance is exact also beside a
+    training image. Raises ValueError where k is below 1 or above the number of training images.
+    """
+    at_least(k, 1, "k")
+    features = featured(train).features[~train.mirrored]
+    if k > len(features):
+        raise ValueError(f"k={k} needs {k} training images or more; this run has {len(features)}. Take a smaller k.")
+    bank = np.empty(features.shape, np.float32)
+    for rows in blocks(len(features), 8 * features.shape[1]):
+        bank[rows] = unit_rows(features[rows])
+    nothing = np.flatnonzero(~bank.any(1))
+    first, last = max(0, k - 1 - NEAR), min(len(bank), k + NEAR)
+
+    def judge(out: Outputs) -> Verdict:
+        score = np.empty(len(out))
+        for rows in blocks(len(out), 4 * max(len(bank), 4 * NEAR * bank.shape[1])):
+            x = unit_rows(out.features[rows])
+            table = x.astype(np.float32) @ bank.T
+            table[:, nothing] = 0.5  # x.b - |b|^2 / 2 + 1/2 ranks by distance; it is x.b where |b| = 1
+            found = ranked(table, first, last)
+            gap = unit_rows(features[found.ravel()]).reshape(*found.shape, -1) - x[:, None]
+            d = np.sqrt(np.einsum("nmd,nmd->nm", gap, gap))
+            score[rows] = np.partition(d, k - 1 - first, 1)[:, k - 1 - first]
+        return Verdict(score, out.logits.argmax(1))
+
+    return judge
+
+
+def mahalanobis(train: Outputs, *, tolerance: float = 1e-10) -> Judge:
+    """The least over classes of (x - m_c)' S^-1 (x - m_c), x the features, S one covariance about the class means m_c.
+
+    Lee et al., NeurIPS 2018, section 2.1, without their noise on the image and their sum over layers. S is over all
+    training images (not the mirrored copies), divided by their number. The label is the class of that least distance,
+    as theirs, not the largest logit. S^-1 is the pseudo-inverse: directions whose variance is below tolerance times the
+    largest, such as features that are constant, are left out. (Features are float32: at 1e-10, a hundred-thousandth of
+    the largest spread, they hold little but rounding.) Takes memory for three matrices [D, D], whatever N is.
+    """
+    tolerance = positive(tolerance, "tolerance")
+    middle, means, covariance = spread_of(featured(train))
+    variance, axes = np.linalg.eigh(covariance)
+    kept = variance > tolerance * variance[-1]
+    whiten = axes[:, kept] / np.sqrt(variance[kept])
+    centres = means @ whiten
+    lengths = (centres**2).sum(1)
+
+    def judge(out: Outputs) -> Verdict:
+        d = np.empty((len(out), len(centres)))
+        for rows in blocks(len(out), 8 * len(middle)):
+            x = (out.features[rows] - middle) @ whiten
+            d[rows] = np.einsum("nr,nr->n", x, x)[:, None] - 2 * (x @ centres.T) + lengths
+        np.maximum(d, 0, out=d)
+        return Verdict(d.min(1), d.argmin(1))
+
+    return judge
+
+
+def featured(train: Outputs) -> Outputs:
+    """The outputs themselves; ValueError where they were kept without features, as those of a shared run are."""
+    if not train.features.shape[1]:
+        raise ValueError(
+            "This run is kept without features, which this score needs. Where its images are, write them again with:\n"
+            "    python -m cac_core eval RUN --again"
+        )
+    return train
+
+
+def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A place m [D] among the features, the class means [C, D] less m, and the covariance [D, D] about the class means.
+
+    In one pass over the training images, not the mirrored copies. Taking m away first keeps the digits.
+    """
+    mine, classes = np.flatnonzero(~train.mirrored), np.arange(train.logits.shape[1])
+    counts = np.bincount(train.labels[mine], minlength=len(classes))
+    if not counts.all():
+        raise ValueError(f"The training outputs hold no image of class {counts.argmin()}: its mean cannot be computed.")
+    middle = train.features[mine[:1000]].mean(0, dtype=np.float64)
+    sums, products = np.zeros((len(classes), len(middle))), np.zeros((len(middle), len(middle)))
+    for rows in blocks(len(mine), 8 * len(middle)):
+        x = train.features[mine[rows]] - middle
+        sums += (train.labels[mine[rows]] == classes[:, None]).astype(np.float64) @ x
+        products += x.T @ x
+    means = sums / counts[:, None]
+    return middle, means, (products - (means.T * counts) @ means) / len(mine)

@@ -1,0 +1,89 @@
+"""What a trained network put out for images, and what is judged from it: Outputs, Verdict, Judge.
+
+HIGHER always means MORE UNKNOWN; an image is rejected when score > theta. N images, C known classes, D feature width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network put out for N images.
+
+    logits [N, C] float; features [N, D] float; labels [N] int, the place among the known classes, -1 for unknown;
+    classes [N], the class numbers of the data set; index [N], the images' places in the data set's train or test part;
+    mirrored [N] bool, true for a mirror image; anchors [C, C], or None where the method has none. theta is not here:
+    it belongs to a score.
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    index: np.ndarray
+    mirrored: np.ndarray
+    anchors: np.ndarray | None = None
+
+    def __post_init__(self):
+        n, c = self.logits.shape
+        for name in ("features", "labels", "classes", "index", "mirrored"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(
+                    f"{len(getattr(self, name))} {name} for {n} images: these outputs do not belong together."
+                )
+        if self.features.ndim != 2:
+            raise ValueError(f"features are [images, width], not {self.features.shape}.")
+        if self.anchors is not None and self.anchors.shape != (c, c):
+            raise ValueError(f"{c} classes need anchors [{c}, {c}], not {self.anchors.shape}.")
+        if n and (self.labels.min() < -1 or self.labels.max() >= c):
+            raise ValueError(
+                f"labels lie between -1 and {c - 1}; these go from {self.labels.min()} to {self.labels.max()}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @classmethod
+    def of_images(cls, logits: np.ndarray, features: np.ndarray) -> "Outputs":
+        """Outputs for images from elsewhere, whose class nobody has said."""
+        none = np.full(len(logits), -1)
+        return cls(logits, features, none, none, np.arange(len(logits)), np.zeros(len(logits), bool))
+
+
+def known_only(out: Outputs) -> Outputs:
+    """The images of known classes."""
+    keep = out.labels >= 0
+    return replace(out, **{name: getattr(out, name)[keep] for name in _PER_IMAGE})
+
+
+def joined(one: Outputs, other: Outputs) -> Outputs:
+    """The images of both, which the same network put out."""
+    return replace(one, **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE})
+
+
+_PER_IMAGE = ("logits", "features", "labels", "classes", "index", "mirrored")
+
+
+def finite(out: Outputs) -> Outputs:
+    for what, values in (("logits", out.logits), ("features", out.features)):
+        wrong = ~np.isfinite(values).all(1)
+        if wrong.any():
+            raise ValueError(
+                f"The {what} of {wrong.sum()} of {len(out)} images are not finite (NaN or infinite), first those of "
+                f"image {wrong.argmax()}: they cannot be scored. The training has diverged, or the image is damaged."
+            )
+    return out
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """For N images, score [N], up = more unknown, and label [N], the known class that each is nearest to."""
+
+    score: np.ndarray
+    label: np.ndarray
+
+
+Judge = Callable[[Outputs], Verdict]
