@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cac_core.batches import device_of, on_device
 from cac_core.evaluate import Network, build
+from cac_core.networks.inputs import device_of, on_device
 from cac_core.recipe import compose
 from cac_core.sweep import MAGNITUDES, TEMPERATURES, cells
 

@@ -21,9 +21,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cac_core.batches import Batches, device_of, half_of
+from cac_core.batches import Batches
 from cac_core.data import datasets
 from cac_core.evaluate import build
+from cac_core.networks.inputs import device_of, half_of
 from cac_core.recipe import compose
 
 CLASSES, BATCH = 6, 128

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cac_core.data.datasets import Dataset, Part
-
-Stats = tuple[tuple[float, ...], tuple[float, ...]]
-Scale = tuple[Tensor, Tensor]
+from cac_core.networks.inputs import Stats, normalised, on_device, scale_of
 
 
 class Batches:
@@ -63,23 +61,6 @@ class Batches:
             yield normalised(x, self.scale), self.labels[chosen]
 
 
-def on_device(pixels: np.ndarray, device: torch.device) -> UInt8[Tensor, "N C H W"]:
-    """Images [N, H, W, C] uint8 as a tensor on the device."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).contiguous()
-
-
-def scale_of(stats: Stats, device: torch.device) -> Scale:
-    """Mean and standard deviation of the channels as tensors [C, 1, 1]."""
-    mean, std = (torch.tensor(value, dtype=torch.float32, device=device)[:, None, None] for value in stats)
-    return mean, std
-
-
-def normalised(x: Float[Tensor, "N C H W"], scale: Scale) -> Float[Tensor, "N C H W"]:
-    """Images on the scale 0 to 1, less the mean, over the standard deviation, in the layout that convolutions like."""
-    mean, std = scale
-    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
 def warped(x: Float[Tensor, "N C H W"], affine: Float[Tensor, "N 2 3"]) -> Float[Tensor, "N C H W"]:
     """Each image seen through its own affine map, bilinear; outside the image is black."""
     return F.grid_sample(x, F.affine_grid(affine, list(x.shape), align_corners=False), align_corners=False)
@@ -110,28 +91,3 @@ def random_affine(count: int, row: Dataset, generator: torch.Generator) -> Float
     cos, sin = angle.cos(), angle.sin()
     rows = [width * mirror * cos, -width * mirror * sin, x, height * sin, height * cos, y]
     return torch.stack(rows, 1).view(count, 2, 3)
-
-
-def device_of(name: str) -> torch.device:
-    """The device called so; "auto" is the best there is. Raises ValueError where it is not to be had."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = name.split(":")[0]
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not have.get(kind):
-        raise ValueError(f"There is no device {name!r} here; there are: {', '.join(k for k in have if have[k])}, auto.")
-    return torch.device(name)
-
-
-def half_of(device: torch.device, precision: str, backbone: str) -> torch.dtype | None:
-    """bfloat16 where it is asked for, or where "auto" gains from it; otherwise None, float32.
-
-    A processor gains where it multiplies bfloat16 in hardware, and only on networks with enough to multiply.
-    """
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else None
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    able = torch.cpu.get_capabilities()
-    hardware = able.get("avx512_bf16", False) or able.get("amx_bf16", False) or able.get("amx_tile", False)
-    return torch.bfloat16 if device.type == "cpu" and hardware and backbone != "small" else None

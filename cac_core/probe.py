@@ -150,7 +150,7 @@ def measure(recipe: Recipe, store: Path, root: Path, *, device: str = "auto", ag
     began = time.perf_counter()
     with _Memory() as memory:
         from cac_core import train
-        from cac_core.batches import device_of
+        from cac_core.networks.inputs import device_of
 
         place = device_of(device)
         loaded = time.perf_counter() - began

@@ -225,14 +225,15 @@ PRESETS = {
 }
 
 # Where each method and backbone is: named here, so that nobody imports torch to know what there is.
-METHODS = {"cac": "methods.cac.CAC", "cross_entropy": "methods.cross_entropy.CrossEntropy"}
+METHODS = {"cac": "networks.methods.cac.CAC", "cross_entropy": "networks.methods.cross_entropy.CrossEntropy"}
 BACKBONES = {
-    "small": "backbones.small",
-    "plain": "backbones.plain",
-    **{f"efficientnet-b{i}": "backbones.efficientnet" for i in range(8)},
-    "wide_resnet-40-2": "backbones.wide_resnet",
+    "small": "networks.backbones.small",
+    "plain": "networks.backbones.plain",
+    **{f"efficientnet-b{i}": "networks.backbones.efficientnet" for i in range(8)},
+    "wide_resnet-40-2": "networks.backbones.wide_resnet",
     **{
-        name: "backbones.torchvision_network" for name in ("resnet18", "resnet50", "convnext_tiny", "efficientnet_v2_s")
+        name: "networks.backbones.torchvision_network"
+        for name in ("resnet18", "resnet50", "convnext_tiny", "efficientnet_v2_s")
     },
 }
 

@@ -146,8 +146,8 @@ def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.
     """
     import torch
 
-    from cac_core.batches import on_device
     from cac_core.evaluate import steps
+    from cac_core.networks.inputs import on_device
 
     x = on_device(pixels, network.device).float() / 255
     with torch.no_grad():
@@ -176,8 +176,8 @@ def cells_as_published(network, pixels: np.ndarray, towards: np.ndarray, tempera
     import torch
     import torch.nn.functional as F
 
-    from cac_core import losses
-    from cac_core.batches import on_device
+    from cac_core.networks import losses
+    from cac_core.networks.inputs import on_device
 
     x = (on_device(pixels, network.device).float() / 255).requires_grad_()
     target = torch.as_tensor(towards, device=network.device)

@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from cac_core import distributed, evaluate, runs
-from cac_core.batches import Batches, Stats, device_of, half_of
+from cac_core.batches import Batches
 from cac_core.data import datasets
+from cac_core.networks.inputs import Stats, device_of, half_of
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 

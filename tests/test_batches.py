@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from cac_core import batches
 from cac_core.data import datasets
+from cac_core.networks import inputs
 
 ROW = dataclasses.replace(datasets.FOLDER, classes=("a", "b"), grain=32)
 STATS = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -96,7 +97,7 @@ def test_no_flip_where_the_data_set_has_sides():
 def test_an_epoch_sees_each_image_once_and_another_order_next_time():
     b = made(n=70, batch=16)
     b.images[:] = torch.arange(70)[:, None, None, None].to(torch.uint8)  # flat images that say their number
-    b.scale = batches.scale_of(((0.0,) * 3, (1.0,) * 3), torch.device("cpu"))
+    b.scale = inputs.scale_of(((0.0,) * 3, (1.0,) * 3), torch.device("cpu"))
 
     def order(epoch):
         return [round(v) for x, _ in b.epoch(epoch) for v in (x[:, 0, 16, 16] * 255).tolist()]
@@ -109,7 +110,7 @@ def test_an_epoch_sees_each_image_once_and_another_order_next_time():
 def test_labels_stay_with_their_images():
     b = made(n=40, batch=8)
     b.images[:] = (b.labels * 200)[:, None, None, None].to(torch.uint8)
-    b.scale = batches.scale_of(((0.0,) * 3, (1.0,) * 3), torch.device("cpu"))
+    b.scale = inputs.scale_of(((0.0,) * 3, (1.0,) * 3), torch.device("cpu"))
     for x, y in b.epoch(3):
         assert torch.equal((x[:, 0, 16, 16] > 0.5).long(), y)
 
@@ -121,7 +122,7 @@ def test_an_epoch_gone_on_with_is_the_rest_of_the_same():
 
 def test_normalisation_is_by_channel():
     x = torch.rand(2, 3, 4, 4)
-    got = batches.normalised(x, batches.scale_of(STATS, torch.device("cpu")))
+    got = inputs.normalised(x, inputs.scale_of(STATS, torch.device("cpu")))
     for c in range(3):
         assert torch.allclose(got[:, c], (x[:, c] - STATS[0][c]) / STATS[1][c])
 
@@ -132,11 +133,11 @@ def test_fewer_images_than_a_batch_are_one_batch():
 
 def test_unknown_device_is_named():
     with pytest.raises(ValueError, match=r"no device 'tpu'.*cpu"):
-        batches.device_of("tpu")
+        inputs.device_of("tpu")
 
 
 def test_precision_follows_what_was_asked():
     cpu = torch.device("cpu")
-    assert batches.half_of(cpu, "bfloat16", "small") is torch.bfloat16
-    assert batches.half_of(cpu, "float32", "plain") is None
-    assert batches.half_of(cpu, "auto", "small") is None  # too little to multiply
+    assert inputs.half_of(cpu, "bfloat16", "small") is torch.bfloat16
+    assert inputs.half_of(cpu, "float32", "plain") is None
+    assert inputs.half_of(cpu, "auto", "small") is None  # too little to multiply

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cac_core import losses
+from cac_core.networks import losses
 from tests import reference
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cac_core.backbones import STEMS, WIDE_RESNET_WEIGHTS
 from cac_core.evaluate import build
+from cac_core.networks.backbones import STEMS, WIDE_RESNET_WEIGHTS
 from cac_core.recipe import BACKBONES, METHODS, backbone_options, compose, find, method_options
 
 HEAVY = {f"efficientnet-b{i}" for i in range(2, 8)}

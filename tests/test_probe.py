@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cac_core import backbones, probe, runs
+from cac_core import probe, runs
 from cac_core.data import datasets
+from cac_core.networks import backbones
 from cac_core.probe import Measured
 from cac_core.recipe import Recipe, compose
 

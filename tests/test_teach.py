@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from app import live, teach
-from cac_core import losses
 from cac_core.data import sources
+from cac_core.networks import losses
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict

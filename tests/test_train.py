@@ -367,8 +367,7 @@ def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
 
 def test_twenty_steps_follow_the_slow_formula(data):
     """The loop's losses are those of a plain loop: the paper's formula by norms, torch's SGD, the same batches."""
-    from cac_core import batches as b
-    from cac_core import evaluate
+    from cac_core import batches, evaluate
     from cac_core.data import datasets as d
 
     recipe = compose(dataset="digits", batch=64, epochs=20)
@@ -380,7 +379,7 @@ def test_twenty_steps_follow_the_slow_formula(data):
         torch.manual_seed(0)
         method = evaluate.build(recipe, 6, 1, 16).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.SGD(method.parameters(), lr=0.001, momentum=0.9)
-        made = b.Batches(part, row, stats, batch=64, seed=0, device=torch.device("cpu"))
+        made = batches.Batches(part, row, stats, batch=64, seed=0, device=torch.device("cpu"))
         for x, y in [*made.epoch(0), *made.epoch(1)][:20]:
             if curve is ours:
                 (total,) = [terms["total"] for _, terms in method.losses(x, y)]

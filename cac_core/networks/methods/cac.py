@@ -1,8 +1,8 @@
 """Class Anchor Clustering. Miller, Suenderhauf, Milford, Dayoub, WACV 2021."""
 
-from cac_core import losses
-from cac_core.backbones import Backbone
-from cac_core.methods import Method
+from cac_core.networks import losses
+from cac_core.networks.backbones import Backbone
+from cac_core.networks.methods import Method
 from cac_core.recipe import checked
 
 

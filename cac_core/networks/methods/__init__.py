@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cac_core.backbones import Backbone
+from cac_core.networks.backbones import Backbone
 
 Terms = dict[str, Float[Tensor, ""]]
 

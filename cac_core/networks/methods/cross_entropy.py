@@ -1,7 +1,7 @@
 """The closed-set baseline: the same network trained by softmax cross-entropy."""
 
-from cac_core import losses
-from cac_core.methods import Method
+from cac_core.networks import losses
+from cac_core.networks.methods import Method
 
 
 class CrossEntropy(Method):
