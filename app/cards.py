@@ -15,7 +15,8 @@ import streamlit as st
 
 from app import charts
 from app.words import ENGLISH, language, phrases, t
-from cac_core import judge, project, runs, sweep
+from cac_core import runs
+from cac_core.results import judge, project, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax

@@ -8,8 +8,9 @@ import streamlit as st
 from app import charts, results, shared
 from app.results import MEASURES
 from app.words import t
-from cac_core import compare, judge, runs
-from cac_core.compare import Difference, Member, Scored
+from cac_core import runs
+from cac_core.results import compare, judge
+from cac_core.results.compare import Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import SCORERS, default_for

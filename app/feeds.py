@@ -18,8 +18,9 @@ from PIL import Image
 
 from app import live, shared
 from app.words import t
-from cac_core import judge, project, runs, sweep
+from cac_core import runs
 from cac_core.data import datasets, images
+from cac_core.results import judge, project, sweep
 from cac_core.runs import Run
 from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict, joined

@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import cards, charts
 from app.words import language, t
-from cac_core import judge, sweep
+from cac_core.results import judge, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax

@@ -5,7 +5,7 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import t
-from cac_core import judge
+from cac_core.results import judge
 from cac_core.scoring import metrics
 
 run = shared.chosen_run()

@@ -11,7 +11,7 @@ import streamlit as st
 from app import address, cards, charts, draw, feeds, handout, live, shared, teach
 from app.cards import CARDS
 from app.words import t
-from cac_core import project, sweep
+from cac_core.results import project, sweep
 from cac_core.runs import Run
 
 state, run = st.session_state, Run(cards.DIGITS)

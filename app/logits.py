@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, feeds, live, shared
 from app.words import t
-from cac_core import project
+from cac_core.results import project
 from cac_core.scoring.distances import class_means, distances
 
 SHOWN = 200  # rows of a selection in the table; the file holds all

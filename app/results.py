@@ -24,8 +24,9 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import compare, runs, shelf
-from cac_core.compare import GRID, Band, Difference, Member, Scored
+from cac_core import runs, shelf
+from cac_core.results import compare
+from cac_core.results.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
 from cac_core.shelf import Shelf

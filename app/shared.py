@@ -27,8 +27,9 @@ from PIL import Image
 
 from app import address, charts, live, words
 from app.words import phrases, t
-from cac_core import judge, launch, project, runs, sweep
+from cac_core import launch, runs
 from cac_core.data import datasets, images
+from cac_core.results import judge, project, sweep
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES, class_means, moved_by
@@ -576,7 +577,7 @@ def no_formula(value: Any) -> Any:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _network(path: str, written: str):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     return evaluate.load(Run(Path(path)), "cpu")
 
@@ -620,7 +621,7 @@ def _moved_image(
     path: str, written: str, content: bytes, shape: tuple, magnitude: float, temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
-        from cac_core import evaluate
+        from cac_core.results import evaluate
 
         network, pixels = _network(path, written), np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
         how = {
@@ -639,7 +640,7 @@ def pushing(run: Run, pixels: np.ndarray) -> np.ndarray:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarray:
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
-        from cac_core import evaluate
+        from cac_core.results import evaluate
 
         pixels = np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
         means = class_means(Run(Path(path)).outputs("train"))

@@ -5,7 +5,7 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import sweep
+from cac_core.results import sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
 from cac_core.scoring.scorers import default_for

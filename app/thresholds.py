@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, feeds, live, shared
 from app.words import phrases, t
-from cac_core import judge
+from cac_core.results import judge
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import SCORERS
 
@@ -235,9 +235,10 @@ def all_numbers(said: shared.Judged, scorer: str):
 
 SNIPPET = """from pathlib import Path
 
-from cac_core import evaluate, judge, runs
-from cac_core.scoring.distances import moved_by
+from cac_core import runs
 from cac_core.data import images
+from cac_core.results import evaluate, judge
+from cac_core.scoring.distances import moved_by
 
 run = runs.find("{run}", Path("checkpoints"))
 threshold = judge.threshold_from(Path("threshold.json"), run)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from app import charts, draw, paste, shared
 from app.words import t
-from cac_core import judge, project
 from cac_core.data.images import Note
+from cac_core.results import judge, project
 
 MOST = 64  # images at a time
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]

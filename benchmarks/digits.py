@@ -13,9 +13,9 @@ from pathlib import Path
 
 import machine
 
-from cac_core import judge
 from cac_core.data.datasets import root_of
 from cac_core.recipe import compose
+from cac_core.results import judge
 from cac_core.scoring.scorers import SCORERS
 from cac_core.train import train
 

@@ -18,8 +18,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-from cac_core import evaluate, judge, runs
+from cac_core import runs
 from cac_core.data import datasets, images
+from cac_core.results import evaluate, judge
 
 HERE = Path(__file__).parent.parent
 RUNS = ("digits-osrci-0-cac-small-s0", "mnist-osrci-0-cac-plain-s0-5ee7dbb1")

@@ -25,7 +25,8 @@ import psutil
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from cac_core import runs, sweep
+from cac_core import runs
+from cac_core.results import sweep
 
 HERE = Path(__file__).parent.parent
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cac_core.evaluate import Network, build
 from cac_core.networks.inputs import device_of, on_device
 from cac_core.recipe import compose
-from cac_core.sweep import MAGNITUDES, TEMPERATURES, cells
+from cac_core.results.evaluate import Network, build
+from cac_core.results.sweep import MAGNITUDES, TEMPERATURES, cells
 
 STATS = (0.49, 0.48, 0.44), (0.25, 0.24, 0.26)
 

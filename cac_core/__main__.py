@@ -300,18 +300,19 @@ class _Progress:
 
 
 def _eval(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import judge, runs
+    from cac_core import runs
     from cac_core.data import datasets
+    from cac_core.results import judge
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
     scorer = _scorer(run, a, options)
     if a.again or not run.written:
-        from cac_core import evaluate
+        from cac_core.results import evaluate
 
         evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else _bar())
     if a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists():
-        from cac_core import evaluate
+        from cac_core.results import evaluate
 
         evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else _bar())
     numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
@@ -319,8 +320,9 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import judge, runs
+    from cac_core import runs
     from cac_core.data import datasets, images
+    from cac_core.results import judge
     from cac_core.scoring.distances import moved_by
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
@@ -344,7 +346,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
     if prepared:
         import numpy as np
 
-        from cac_core import evaluate
+        from cac_core.results import evaluate
 
         network = evaluate.load(run, a.device)
         if not run.written:
@@ -412,8 +414,9 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _sweep(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import evaluate, runs, sweep
+    from cac_core import runs
     from cac_core.data import datasets
+    from cac_core.results import evaluate, sweep
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if not run.written:
@@ -443,7 +446,8 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _map(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import project, runs
+    from cac_core import runs
+    from cac_core.results import project
 
     run = runs.find(a.run, runs.store_of(a.runs))
     how = {"neighbours": a.neighbours, "min_dist": a.min_dist, "seed": a.seed, "dense": a.dense, "most": a.most}
@@ -500,7 +504,8 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _table(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import runs, table
+    from cac_core import runs
+    from cac_core.results import table
 
     rows = table.rows(runs.store_of(a.runs))
     return {"rows": rows}, table.lines(rows)

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from cac_core import evaluate, runs
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
+from cac_core.results import evaluate
 from cac_core.runs import Run
 from cac_core.train import record_of
 

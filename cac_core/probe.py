@@ -179,7 +179,8 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     """The fields of Measured; without memory on a processor, where the whole process counts."""
     import torch
 
-    from cac_core import evaluate, train
+    from cac_core import train
+    from cac_core.results import evaluate
 
     began = time.perf_counter()
     if device.type == "cuda":
@@ -239,7 +240,7 @@ def _step(steps) -> float:
 
 def _forward(network, pixels) -> tuple[float, int]:
     """Seconds for an image through the network, and the width of the features that it gives."""
-    from cac_core.evaluate import BATCH
+    from cac_core.results.evaluate import BATCH
 
     times = []
     while not times or (len(times) < 4 and sum(times) < SPAN / 2):

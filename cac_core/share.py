@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import judge, runs, sweep
+from cac_core import runs
+from cac_core.results import judge, sweep
 from cac_core.runs import Run
 
 TOLERANCE = 1e-4

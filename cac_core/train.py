@@ -18,11 +18,12 @@ import psutil
 import torch
 from safetensors.torch import load_file, save
 
-from cac_core import distributed, evaluate, runs
+from cac_core import distributed, runs
 from cac_core.batches import Batches
 from cac_core.data import datasets
 from cac_core.networks.inputs import Stats, device_of, half_of
 from cac_core.recipe import Recipe
+from cac_core.results import evaluate
 from cac_core.runs import Run
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import live, teach, words
-from cac_core import compare, launch, project, sweep
+from cac_core import launch
 from cac_core.data import images, sources
+from cac_core.results import compare, project, sweep
 
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
 from app import charts, shared
-from cac_core import judge, recipe, runs, train
+from cac_core import recipe, runs, train
 from cac_core.data import datasets, images
+from cac_core.results import judge
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent
@@ -305,7 +306,7 @@ def test_scores_are_compared_and_an_oracle_can_be_used(app):
 
 
 def test_an_image_is_judged_as_the_command_line_judges_it(app, trained, digit):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     at = fine(app("cac", page="try"))
     at = fine(at.file_uploader(key="files").upload("zero.png", digit, "image/png").run())
@@ -363,7 +364,7 @@ def test_in_a_show_no_drawing_is_judged(app, ring, monkeypatch):
 
 
 def test_a_drawing_is_judged_as_its_run_judges_it(app, ring):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     at = drawing_page(app, {"number": 7, "png": ring})
     run = Run(runs.store_of() / "cac")

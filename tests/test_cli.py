@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import judge, runs
+from cac_core import runs
 from cac_core.data import datasets
+from cac_core.results import judge
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cac_core import compare, runs
-from cac_core.compare import Member, Scored
+from cac_core import runs
+from cac_core.results import compare
+from cac_core.results.compare import Member, Scored
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from tests import reference
@@ -232,7 +233,7 @@ def test_means_and_deviations_over_a_group():
 
 
 def test_a_run_is_scored_as_its_report_says(make_run):
-    from cac_core import judge
+    from cac_core.results import judge
 
     run = make_run()
     mine, report = compare.scored(run), judge.report(run)

@@ -19,9 +19,10 @@ import psutil
 import pytest
 import torch
 
-from cac_core import batches, distributed, evaluate, runs, train
+from cac_core import batches, distributed, runs, train
 from cac_core.data import datasets as d
 from cac_core.recipe import compose
+from cac_core.results import evaluate
 
 ROOT = Path(__file__).parent.parent
 RECIPE = {"dataset": "digits", "epochs": 1, "fine_epochs": 1, "batch": 33, "lr": 0.0001}
@@ -32,7 +33,7 @@ TRAIN += ["--epochs", "1", "--fine-epochs", "1", "--batch", "33", "--lr", "0.000
 WATCHED = """
 import os, runpy, sys
 
-from cac_core import evaluate
+from cac_core.results import evaluate
 
 evaluate.BATCH = 50  # so that each process has some of the validation images
 told = open(f"{sys.argv.pop(1)}-{os.environ['RANK']}", "a", buffering=1)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from cac_core import evaluate, judge, runs, train
+from cac_core import runs, train
 from cac_core.data import datasets
 from cac_core.networks.inputs import normalised
 from cac_core.recipe import compose
+from cac_core.results import evaluate, judge
 from cac_core.scoring.distances import class_means, distances, rejection
 from tests import reference
 

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cac_core import evaluate, judge, runs
+from cac_core import runs
 from cac_core.data import sources
 from cac_core.import_weights import PUBLISHED, found, import_weights
 from cac_core.recipe import PAPER, compose
+from cac_core.results import evaluate, judge
 
 ROOT = Path(__file__).parents[1]
 NAME = "CIFAR10_0_CACclassifierAnchorLoss.pth"

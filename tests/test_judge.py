@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cac_core import judge
-from cac_core.judge import Threshold
+from cac_core.results import judge
+from cac_core.results.judge import Threshold
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import judge_of

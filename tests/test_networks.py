@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from cac_core.evaluate import build
 from cac_core.networks.backbones import STEMS, WIDE_RESNET_WEIGHTS
 from cac_core.recipe import BACKBONES, METHODS, backbone_options, compose, find, method_options
+from cac_core.results.evaluate import build
 
 HEAVY = {f"efficientnet-b{i}" for i in range(2, 8)}
 LIGHT = [name for name in BACKBONES if name not in HEAVY]

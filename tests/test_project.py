@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac_core import project, runs
+from cac_core import runs
+from cac_core.results import project
 from cac_core.runs import Broken, Run
 from cac_core.scoring import arrays
 from cac_core.scoring.distances import class_means
@@ -394,7 +395,7 @@ def test_two_processes_do_not_make_maps_of_a_run_at_once(copied):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_map_that_is_stopped_leaves_nothing_behind(copied, how):
     run, one = copied
-    code = f"from cac_core import project, runs; from pathlib import Path\n" \
+    code = f"from cac_core import runs; from cac_core.results import project; from pathlib import Path\n" \
            f"project.umap_map(runs.Run(Path({str(run.path)!r})), seed=5)"  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -500,7 +501,7 @@ def test_images_that_are_all_at_an_anchor_have_a_map_the_same_each_time(make_run
 def test_a_page_can_read_maps_without_umap_or_scikit_learn(made):
     run, _, _ = made
     code = (
-        "from pathlib import Path\nfrom cac_core import project, runs\n"
+        "from pathlib import Path\nfrom cac_core import runs\nfrom cac_core.results import project\n"
         "from cac_core.scoring.distances import class_means\n"
         f"run = runs.Run(Path({str(run.path)!r}))\ntrain = run.outputs('train')\n"
         "assert len(project.maps(run)) == 1 and project.under_way(run) is None\n"

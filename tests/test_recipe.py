@@ -264,7 +264,7 @@ OUT_OF_RANGE = [
 
 @pytest.mark.parametrize(("backbone", "name", "wrong", "right"), OUT_OF_RANGE)
 def test_an_option_out_of_range_is_named_before_any_network_is_built(backbone, name, wrong, right):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     for value in wrong:
         with pytest.raises(ValueError, match=name):
@@ -339,7 +339,7 @@ def test_no_method_shares_an_option_name_with_a_backbone():
 
 # --- what an import costs --------------------------------------------------------------------------------------------
 
-LIGHT = ["recipe", "data.datasets", "scoring.scorers", "scoring.metrics", "runs", "judge"]
+LIGHT = ["recipe", "data.datasets", "scoring.scorers", "scoring.metrics", "runs", "results.judge"]
 HEAVY = ["torch", "torchvision", "umap", "sklearn", "scipy", "streamlit", "pandas", "plotly", "tensorboard"]
 
 

@@ -13,7 +13,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import charts, results, shared
-from cac_core import compare, judge, runs, shelf
+from cac_core import runs, shelf
+from cac_core.results import compare, judge
 from cac_core.runs import Run
 from cac_core.shelf import Shelf
 

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from cac_core import judge, runs
+from cac_core import runs
+from cac_core.results import judge
 from cac_core.runs import Broken, Run, every, find
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import judge_of

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cac_core import judge, runs
+from cac_core import runs
+from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import arrays, metrics, scorers, weibull
 from cac_core.scoring.distances import CENTRES, class_means, distances, rejection

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac_core import judge, runs, share, sweep, train
+from cac_core import runs, share, train
 from cac_core.recipe import compose
+from cac_core.results import judge, sweep
 
 AXES = {"temperatures": (1.0, 10.0, 100.0), "magnitudes": (0.0, 0.01)}
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cac_core import evaluate, runs, sweep, train
+from cac_core import runs, train
 from cac_core.data import datasets
 from cac_core.recipe import compose
+from cac_core.results import evaluate, sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances, rejection
 from cac_core.scoring.outputs import Verdict

@@ -4,9 +4,10 @@ import statistics
 
 import pytest
 
-from cac_core import runs, table
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.recipe import METHODS, Recipe
+from cac_core.results import table
 from cac_core.scoring.scorers import SCORERS
 
 

@@ -349,7 +349,7 @@ def test_the_backbone_has_a_rate_of_its_own(tmp_path, data):
     alike = torch.load(trained.path / "last.pt", weights_only=True)["optimizers"]["net"]["param_groups"]
     assert [g["times"] for g in alike] == [1.0]
     torch.manual_seed(0)
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     fresh = evaluate.build(frozen.recipe, 6, 1, 16).state_dict()
     assert torch.equal(start["method"]["backbone.conv1.weight"], fresh["backbone.conv1.weight"])
@@ -367,8 +367,9 @@ def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
 
 def test_twenty_steps_follow_the_slow_formula(data):
     """The loop's losses are those of a plain loop: the paper's formula by norms, torch's SGD, the same batches."""
-    from cac_core import batches, evaluate
+    from cac_core import batches
     from cac_core.data import datasets as d
+    from cac_core.results import evaluate
 
     recipe = compose(dataset="digits", batch=64, epochs=20)
     row = d.row_of("digits", data)
@@ -401,7 +402,7 @@ def test_twenty_steps_follow_the_slow_formula(data):
 
 
 def test_weights_of_another_run_are_refused(undisturbed, tmp_path, data):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     run = run_of(tmp_path, data, epochs=1, trial=1)
     weights = load_file(run.path / "best.safetensors")
@@ -417,7 +418,7 @@ def test_weights_of_another_run_are_refused(undisturbed, tmp_path, data):
 
 
 def test_weights_of_another_shape_are_refused(tmp_path, data):
-    from cac_core import evaluate
+    from cac_core.results import evaluate
 
     run = run_of(tmp_path, data, epochs=1)
     weights = load_file(run.path / "best.safetensors")

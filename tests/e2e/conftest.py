@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cac_core import recipe, sweep, train
+from cac_core import recipe, train
+from cac_core.results import sweep
 
 ROOT = Path(__file__).parents[2]
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " \

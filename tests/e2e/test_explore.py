@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import judge, runs
+from cac_core import runs
 from cac_core.data import datasets
+from cac_core.results import judge
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cac_core import compare, runs
+from cac_core import runs
+from cac_core.results import compare
 
 pytestmark = pytest.mark.browser
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import judge, runs
+from cac_core import runs
 from cac_core.data import datasets
+from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive, softmax
@@ -83,7 +84,7 @@ def _stamp(run: Run, as_published: bool) -> str:
 def _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress) -> None:
     import torch
 
-    from cac_core.evaluate import BATCH, load
+    from cac_core.results.evaluate import BATCH, load
 
     network = load(run, device)
     recipe, record = run.recipe, run.record
@@ -146,8 +147,8 @@ def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.
     """
     import torch
 
-    from cac_core.evaluate import steps
     from cac_core.networks.inputs import on_device
+    from cac_core.results.evaluate import steps
 
     x = on_device(pixels, network.device).float() / 255
     with torch.no_grad():

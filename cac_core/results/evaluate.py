@@ -12,13 +12,14 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import judge, runs
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.data.images import converted
 from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
+from cac_core.results import judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring.arrays import positive
 from cac_core.scoring.outputs import Outputs

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import judge
 from cac_core.recipe import Recipe
+from cac_core.results import judge
+from cac_core.results.table import PER_RUN
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import default_for, judge_of
-from cac_core.table import PER_RUN
 
 MEASURES = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept", "unknowns_caught")
 LOWER_IS_BETTER = ("fpr_at_95_knowns_kept",)
