@@ -4,8 +4,9 @@ import streamlit as st
 
 from app import charts, shared, training
 from app.words import t
-from cac_core import launch, runs
-from cac_core.launch import Job
+from cac_core import runs
+from cac_core.jobs import launch
+from cac_core.jobs.launch import Job
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 

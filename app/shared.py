@@ -27,8 +27,9 @@ from PIL import Image
 
 from app import address, charts, live, words
 from app.words import phrases, t
-from cac_core import launch, runs
+from cac_core import runs
 from cac_core.data import datasets, images
+from cac_core.jobs import launch
 from cac_core.results import judge, project, sweep
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics

@@ -23,13 +23,14 @@ import machine
 import psutil
 from safetensors.numpy import load_file
 
-from cac_core import launch, runs
+from cac_core import runs
+from cac_core.jobs import launch
 from cac_core.recipe import compose
 
 SERVER = """
 import sys, time
 from pathlib import Path
-from cac_core import launch
+from cac_core.jobs import launch
 from cac_core.recipe import compose
 store, root = Path(sys.argv[1]), Path(sys.argv[2])
 launch.submit_recipe(store, compose(epochs=3, batch=64), root=root)
@@ -67,7 +68,7 @@ def disturbed(place: Path, root: Path, victim: str | None, moment: float) -> tup
         while not launch.jobs(store):
             time.sleep(0.05)
         time.sleep(moment)
-        words = {"trainer": "cac_core.launch", "worker": "work"}
+        words = {"trainer": "cac_core.jobs.launch", "worker": "work"}
         if victim == "server":
             os.kill(server.pid, signal.SIGKILL)
         elif victim:

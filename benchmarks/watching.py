@@ -25,7 +25,7 @@ import machine
 import psutil
 from playwright.sync_api import sync_playwright
 
-from cac_core import launch
+from cac_core.jobs import launch
 from cac_core.recipe import compose
 
 HERE = Path(__file__).parent.parent

@@ -459,7 +459,8 @@ def _map(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _queue(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import launch, runs
+    from cac_core import runs
+    from cac_core.jobs import launch
 
     store = runs.store_of(a.runs)
     for name, act in {"stop": launch.stop, "resume": launch.resume, "remove": launch.remove}.items():
@@ -483,7 +484,8 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _work(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import launch, runs
+    from cac_core import runs
+    from cac_core.jobs import launch
 
     launch.work(runs.store_of(a.runs), once=a.once, idle=a.idle)
     return {}, []

@@ -28,9 +28,10 @@ from typing import IO, Any
 import filelock
 import psutil
 
-from cac_core import launch, runs
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.data.datasets import Dataset, Trial
+from cac_core.jobs import launch
 from cac_core.recipe import Recipe, slug
 
 SPAN = 2.5  # seconds of training steps,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import live, teach, words
-from cac_core import launch
 from cac_core.data import images, sources
+from cac_core.jobs import launch
 from cac_core.results import compare, project, sweep
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import training
-from cac_core import launch, recipe, runs, train
+from cac_core import recipe, runs, train
+from cac_core.jobs import launch
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent

@@ -23,11 +23,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cac_core import launch, runs
+from cac_core import runs
+from cac_core.jobs import launch
 from cac_core.recipe import Recipe, compose
 
 QUICK = {"once": True, "pause": 0.05, "slots": {"cpu": ""}}
-WORK = "import sys, json; from pathlib import Path; from cac_core import launch; "
+WORK = "import sys, json; from pathlib import Path; from cac_core.jobs import launch; "
 WORKER = WORK + "launch.work(Path(sys.argv[1]), **json.loads(sys.argv[2]))"
 IMPATIENT = (0.3, 0.3)
 
@@ -235,7 +236,7 @@ def test_a_job_that_dies_of_an_error_of_ours_is_failed_with_it(store, began, tmp
 
 def test_a_process_that_cannot_even_begin_is_failed_not_started_for_ever(store, began, tmp_path):
     with open(tmp_path / "spy/sitecustomize.py", "a") as file:
-        file.write("import os, sys\nif 'cac_core.launch' in sys.orig_argv: os._exit(7)\n")
+        file.write("import os, sys\nif 'cac_core.jobs.launch' in sys.orig_argv: os._exit(7)\n")
     job = small(store)
     launch.work(store, **QUICK)
     assert (now(job).state, now(job).exit_code, now(job).attempt) == ("failed", 7, 1)
@@ -253,9 +254,9 @@ def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, wo
     )
     surroundings = psutil.Process(job.pid).environ()
     assert surroundings["ANCHORSCOPE_RUNS"] == str(store)
-    assert surroundings["PYTHONPATH"].split(os.pathsep) == [str(Path(launch.__file__).parents[1]), str(tmp_path)]
+    assert surroundings["PYTHONPATH"].split(os.pathsep) == [str(Path(launch.__file__).parents[2]), str(tmp_path)]
     command = psutil.Process(job.pid).cmdline()
-    assert command[:3] == [sys.executable, "-m", "cac_core.launch"] and tuple(command[-3:]) == job.arguments
+    assert command[:3] == [sys.executable, "-m", "cac_core.jobs.launch"] and tuple(command[-3:]) == job.arguments
     gate.open()
 
 
@@ -540,7 +541,7 @@ def test_a_claim_whose_worker_did_not_live_to_start_it_goes_back_to_the_queue(st
 def test_a_process_whose_claim_was_taken_back_ends_without_doing_anything(store, began, since):
     job = record(small(store), **{"state": "starting", "attempt": 1, **since})
     before = job.path.read_text()
-    late = [sys.executable, "-m", "cac_core.launch", str(job.path), "1", *job.arguments]
+    late = [sys.executable, "-m", "cac_core.jobs.launch", str(job.path), "1", *job.arguments]
     assert subprocess.run(late).returncode == 1
     assert job.path.read_text() == before
     assert began() == []
@@ -549,7 +550,7 @@ def test_a_process_whose_claim_was_taken_back_ends_without_doing_anything(store,
 def test_a_process_that_nobody_saw_start_is_taken_over(store, tmp_path, worker, began):
     job, gate = gated(store, tmp_path)
     record(job, state="starting", attempt=1)
-    orphan = subprocess.Popen([sys.executable, "-m", "cac_core.launch", str(job.path), "1", *job.arguments])
+    orphan = subprocess.Popen([sys.executable, "-m", "cac_core.jobs.launch", str(job.path), "1", *job.arguments])
     until(lambda: now(job).state == "running")
     at_work = worker()
     time.sleep(0.6)
@@ -702,7 +703,7 @@ def test_a_job_that_is_about_to_begin_is_stopped_and_signals_nobody(store, began
 
 def test_a_process_asked_to_stop_before_it_came_to_its_work_does_none(store, worker, began, tmp_path):
     with open(tmp_path / "spy/sitecustomize.py", "a") as file:
-        file.write("import sys, time\nif 'cac_core.launch' in sys.orig_argv: time.sleep(0.7)\n")
+        file.write("import sys, time\nif 'cac_core.jobs.launch' in sys.orig_argv: time.sleep(0.7)\n")
     job = small(store)
     at_work = worker()
     until(lambda: now(job).state == "starting")

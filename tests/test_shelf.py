@@ -12,7 +12,8 @@ import filelock
 import numpy as np
 import pytest
 
-from cac_core import launch, runs, shelf
+from cac_core import runs, shelf
+from cac_core.jobs import launch
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.shelf import Shelf

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from cac_core import launch, runs
+from cac_core import runs
 from cac_core.data import datasets
+from cac_core.jobs import launch
 
 pytestmark = pytest.mark.browser
 

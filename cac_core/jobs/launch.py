@@ -380,7 +380,7 @@ def _has_slot(job: Job, slots: dict[str, str]) -> bool:
 
 def _start(job: Job, visible: str, children: dict[str, subprocess.Popen]) -> None:
     job = _write(replace(job, state="starting", attempt=job.attempt + 1, reason=""))
-    command = [sys.executable, "-m", "cac_core.launch", str(job.path), str(job.attempt), *job.arguments]
+    command = [sys.executable, "-m", "cac_core.jobs.launch", str(job.path), str(job.attempt), *job.arguments]
     # the slot is all that the job sees of the machine, so its own --device can be left at auto
     seen = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
     try:
@@ -401,7 +401,7 @@ def detached(command: list[str], said, environment: dict[str, str]) -> subproces
 
 def environment() -> dict[str, str]:
     """This process's, and where the package is, which may not be installed."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     known = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     return {**os.environ, **known}
 
