@@ -8,10 +8,11 @@ import streamlit as st
 
 from app import shared, training
 from app.words import phrases, t
-from cac_core import probe, recipe
+from cac_core import recipe
 from cac_core.data import datasets
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
+from cac_core.training import probe
 
 PRESETS = phrases(
     {"quick": "Quick look", "standard": "Standard", "paper": "Paper", "report": "The report's EfficientNets"}

@@ -22,12 +22,13 @@ from PIL import Image
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import own_data, probe, recipe, runs
+from cac_core import own_data, recipe, runs
 from cac_core.data import datasets, sources
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
+from cac_core.training import probe
 
 MANY = 60  # runs that are started in one go, at most
 PICTURES = 6  # of each class that are shown

@@ -17,7 +17,7 @@ from cac_core.data.datasets import root_of
 from cac_core.recipe import compose
 from cac_core.results import judge
 from cac_core.scoring.scorers import SCORERS
-from cac_core.train import train
+from cac_core.training.loop import train
 
 
 def spread(values: list[float]) -> str:

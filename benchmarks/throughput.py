@@ -21,11 +21,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cac_core.batches import Batches
 from cac_core.data import datasets
 from cac_core.networks.inputs import device_of, half_of
 from cac_core.recipe import compose
 from cac_core.results.evaluate import build
+from cac_core.training.batches import Batches
 
 CLASSES, BATCH = 6, 128
 STATS = (0.49, 0.48, 0.44), (0.25, 0.24, 0.26)

@@ -84,12 +84,12 @@ def looks(store: Path, seconds: float, rounds: int = 5) -> None:
 
 def writing(store: Path, given, root: Path) -> None:
     """The share of its epochs that a training spends on writing what a page, or a resumed run, will read."""
-    from cac_core import train
+    from cac_core.training import loop
 
     spent, ends = dict.fromkeys(PARTS, 0.0), []
 
     def timed(name: str):
-        work = getattr(train._Training, name)
+        work = getattr(loop._Training, name)
 
         def done(self, *given, **named):
             began = time.perf_counter()
@@ -101,8 +101,8 @@ def writing(store: Path, given, root: Path) -> None:
         return done
 
     for name in PARTS:
-        setattr(train._Training, name, timed(name))
-    train.train(given, store, root, device="cpu")
+        setattr(loop._Training, name, timed(name))
+    loop.train(given, store, root, device="cpu")
     epochs = ends[: given.epochs]
     pairs = list(itertools.pairwise(epochs))
     whole = [b - a for (a, _), (b, _) in pairs]

@@ -201,12 +201,12 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
         datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
-    from cac_core import train
+    from cac_core.training import loop
 
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
-    run = train.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
+    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
     shown.close()
-    if train.distributed.rank():  # of several processes under torchrun the first one tells
+    if loop.distributed.rank():  # of several processes under torchrun the first one tells
         return None, []
     status, report = run.status, run.report()
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
@@ -221,8 +221,9 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _probe(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import probe, runs
+    from cac_core import runs
     from cac_core.data import datasets
+    from cac_core.training import probe
 
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     recipe = _recipe(a, options, root)

@@ -18,7 +18,7 @@ from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
 from cac_core.results import evaluate
 from cac_core.runs import Run
-from cac_core.train import record_of
+from cac_core.training.loop import record_of
 
 # mean and std of the channels that the published networks were trained with, trial by trial (cac-openset's
 # config.json; those of the class lists of 2020, which the weights belong to)

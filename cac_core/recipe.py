@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEDULES = ("onecycle", "constant")  # train.rate_at gives the learning rate of each
+SCHEDULES = ("onecycle", "constant")  # training.loop.rate_at gives the learning rate of each
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
 WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}  # the least that each may be

@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # every shape in a signature is checked while the tests run
-install_import_hook(["cac_core.networks", "cac_core.batches"], "beartype.beartype")
+install_import_hook(["cac_core.networks", "cac_core.training.batches"], "beartype.beartype")
 
 import numpy as np
 import pytest

@@ -16,10 +16,11 @@ from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
 from app import charts, shared
-from cac_core import recipe, runs, train
+from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.results import judge
 from cac_core.runs import Run
+from cac_core.training import loop
 
 HERE = Path(__file__).parent.parent
 PAGES = {
@@ -38,7 +39,7 @@ def trained(tmp_path_factory):
     made = {}
     for name, fields in kinds.items():
         given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=1, **fields)
-        made[name] = train.train(given, place / "runs", place / "data", device="cpu")
+        made[name] = loop.train(given, place / "runs", place / "data", device="cpu")
     return place / "data", made
 
 

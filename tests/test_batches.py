@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from cac_core import batches
 from cac_core.data import datasets
 from cac_core.networks import inputs
+from cac_core.training import batches
 
 ROW = dataclasses.replace(datasets.FOLDER, classes=("a", "b"), grain=32)
 STATS = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

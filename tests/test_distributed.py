@@ -19,10 +19,11 @@ import psutil
 import pytest
 import torch
 
-from cac_core import batches, distributed, runs, train
+from cac_core import runs
 from cac_core.data import datasets as d
 from cac_core.recipe import compose
 from cac_core.results import evaluate
+from cac_core.training import batches, distributed, loop
 
 ROOT = Path(__file__).parent.parent
 RECIPE = {"dataset": "digits", "epochs": 1, "fine_epochs": 1, "batch": 33, "lr": 0.0001}
@@ -146,7 +147,7 @@ def one_thread():
 
 
 def alone(store, data, say=lambda event: None, **more):
-    return train.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
+    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
 
 
 @pytest.fixture(scope="module")

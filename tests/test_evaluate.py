@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cac_core import runs, train
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.networks.inputs import normalised
 from cac_core.recipe import compose
 from cac_core.results import evaluate, judge
 from cac_core.scoring.distances import class_means, distances, rejection
+from cac_core.training import loop
 from tests import reference
 
 
@@ -20,7 +21,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, data):
-    return train.train(compose(epochs=2, batch=128), tmp_path_factory.mktemp("store"), data, device="cpu")
+    return loop.train(compose(epochs=2, batch=128), tmp_path_factory.mktemp("store"), data, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_an_image_is_judged_alone(network, parts, run):
 def test_data_sets_that_mirror_have_mirrored_training_outputs(image_folder, tmp_path):
     root = image_folder("pets", {"cat": 12, "dog": 12, "eel": 6}, side=32)
     recipe = compose(dataset="pets", family="custom", trial="t", known=(0, 1), unknown=(2,), epochs=1, backbone="small")
-    run = train.train(recipe, tmp_path / "store", root, device="cpu")
+    run = loop.train(recipe, tmp_path / "store", root, device="cpu")
     out = run.outputs("train")
     half = len(out) // 2
     assert out.mirrored.sum() == half and out.mirrored[half:].all()

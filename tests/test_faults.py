@@ -16,9 +16,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import training
-from cac_core import recipe, runs, train
+from cac_core import recipe, runs
 from cac_core.jobs import launch
 from cac_core.runs import Run
+from cac_core.training import loop
 
 HERE = Path(__file__).parent.parent
 PAGES = [f"app/{name}.py" for name in ("logits", "thresholds", "sweep", "upload", "data_page", "new_run", "live_runs",
@@ -31,7 +32,7 @@ def trained(tmp_path_factory):
     """A data root and a run of one epoch."""
     place = tmp_path_factory.mktemp("faults")
     given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=1)
-    return place / "data", train.train(given, place / "runs", place / "data", device="cpu")
+    return place / "data", loop.train(given, place / "runs", place / "data", device="cpu")
 
 
 @pytest.fixture

@@ -20,11 +20,8 @@ FLOORS = {
     "cac_core.results": 4,
     "cac_core.to_mlflow": 4,
     "cac_core.own_data": 4,
-    "cac_core.batches": 5,
-    "cac_core.distributed": 5,
-    "cac_core.train": 8,
     "cac_core.jobs": 4,
-    "cac_core.probe": 9,
+    "cac_core.training": 5,
     "cac_core.import_weights": 9,
     "cac_core.share": 9,
     "cac_core.shelf": 10,
@@ -39,18 +36,12 @@ ALLOWED = {  # outside these modules, nowhere
     "ray": ("cac_core.jobs",),
     "umap": ("cac_core.results.project",),
     "sklearn": ("cac_core.results.project",),
-    "torch": tuple(
-        f"cac_core.{m}"
-        for m in (
-            "networks",
-            "batches",
-            "distributed",
-            "train",
-            "probe",
-            "results.evaluate",
-            "results.sweep",
-            "import_weights",
-        )
+    "torch": (
+        "cac_core.networks",
+        "cac_core.results.evaluate",
+        "cac_core.results.sweep",
+        "cac_core.training",
+        "cac_core.import_weights",
     ),
     "torchvision": ("cac_core.networks.backbones", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cac_core import probe, runs
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.networks import backbones
-from cac_core.probe import Measured
 from cac_core.recipe import Recipe, compose
+from cac_core.training import probe
+from cac_core.training.probe import Measured
 
 ROOT = Path(__file__).parent.parent
 ONE = Measured("cpu", 2.0, 0.5, 0.01, 0.02, 10**8, 0, 10, (100, 1000), 4000, 3000, 20_000, (60, 50), False)
@@ -156,5 +157,5 @@ def test_a_process_of_its_own_leaves_the_file_or_says_why_not(tmp_path, root):
 
 
 def test_reading_and_beginning_loads_no_torch():
-    script = "import sys; from cac_core import probe; print('torch' in sys.modules)"
+    script = "import sys; from cac_core.training import probe; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac_core import runs, share, train
+from cac_core import runs, share
 from cac_core.recipe import compose
 from cac_core.results import judge, sweep
+from cac_core.training import loop
 
 AXES = {"temperatures": (1.0, 10.0, 100.0), "magnitudes": (0.0, 0.01)}
 
@@ -16,7 +17,7 @@ AXES = {"temperatures": (1.0, 10.0, 100.0), "magnitudes": (0.0, 0.01)}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("share")
-    run = train.train(compose(epochs=3, batch=64), place / "runs", place / "data", device="cpu")
+    run = loop.train(compose(epochs=3, batch=64), place / "runs", place / "data", device="cpu")
     sweep.sweep(run, place / "data", **AXES, device="cpu")
     return run
 

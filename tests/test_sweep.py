@@ -8,13 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cac_core import runs, train
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.recipe import compose
 from cac_core.results import evaluate, sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances, rejection
 from cac_core.scoring.outputs import Verdict
+from cac_core.training import loop
 
 AXES = {"temperatures": (1.0, 10.0), "magnitudes": (0.0, 0.01, 0.05)}
 
@@ -27,7 +28,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module", params=["cac", "cross_entropy"])
 def run(request, tmp_path_factory, data):
     store = tmp_path_factory.mktemp(request.param)
-    run = train.train(compose(method=request.param, epochs=2, batch=128), store, data, device="cpu")
+    run = loop.train(compose(method=request.param, epochs=2, batch=128), store, data, device="cpu")
     sweep.sweep(run, data, **AXES, device="cpu")
     return run
 
@@ -131,7 +132,7 @@ def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cac_run(tmp_path_factory, data):
-    run = train.train(compose(epochs=2, batch=128), tmp_path_factory.mktemp("one"), data, device="cpu")
+    run = loop.train(compose(epochs=2, batch=128), tmp_path_factory.mktemp("one"), data, device="cpu")
     sweep.sweep(run, data, **AXES, as_published=True, device="cpu")
     return run
 

@@ -4,8 +4,9 @@ import importlib.util
 
 import pytest
 
-from cac_core import to_mlflow, train
+from cac_core import to_mlflow
 from cac_core.recipe import compose
+from cac_core.training import loop
 
 
 def test_without_mlflow_the_error_names_the_command(monkeypatch):
@@ -18,7 +19,7 @@ def test_the_copy_holds_recipe_curves_numbers_and_weights_once(tmp_path, monkeyp
     mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed here: pip install mlflow")
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    run = train.train(
+    run = loop.train(
         compose(epochs=2, batch=128, options={"alpha": "8"}), tmp_path / "runs", tmp_path / "data", device="cpu"
     )
     name = to_mlflow.export(run)

@@ -15,15 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cac_core import runs, train
+from cac_core import runs
 from cac_core.recipe import compose
+from cac_core.training import loop
 
 ROOT = Path(__file__).parent.parent
 RECIPE = {"dataset": "digits", "epochs": 3, "batch": 128}
 
 
 def run_of(store, data, say=lambda event: None, **more):
-    return train.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
+    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_another_seed_is_another_training(undisturbed, tmp_path, data):
 def test_the_stop_file_ends_it_after_the_batch_and_it_goes_on_as_if_never_stopped(
     undisturbed, tmp_path, data, monkeypatch, step
 ):
-    monkeypatch.setattr(train, "BEAT", 0.0)  # an event every batch
+    monkeypatch.setattr(loop, "BEAT", 0.0)  # an event every batch
     seen = []
 
     def say(event):
@@ -191,18 +192,18 @@ def test_a_loss_that_is_no_number_ends_it_as_failed_and_keeps_the_best(tmp_path,
             monster.append(event)
 
     monster = []
-    with pytest.raises(train.TrainingFailed, match=r"no longer a finite number.*--lr"):
-        train.train(compose(**(RECIPE | {"lr": 1e30})), tmp_path, data, device="cpu", say=say)
+    with pytest.raises(loop.TrainingFailed, match=r"no longer a finite number.*--lr"):
+        loop.train(compose(**(RECIPE | {"lr": 1e30})), tmp_path, data, device="cpu", say=say)
     run = runs.Run(tmp_path / compose(**(RECIPE | {"lr": 1e30})).id)
     assert run.state == "failed" and "learning rate" in run.status["reason"] and recipe.lr < 1
 
 
 def test_failing_late_leaves_the_last_good_checkpoint(tmp_path, data, monkeypatch):
-    real = train._finite
+    real = loop._finite
     monkeypatch.setattr(
-        train, "_finite", lambda v, where, epoch, r: real({"x": math.nan} if epoch == 3 else v, where, epoch, r)
+        loop, "_finite", lambda v, where, epoch, r: real({"x": math.nan} if epoch == 3 else v, where, epoch, r)
     )
-    with pytest.raises(train.TrainingFailed):
+    with pytest.raises(loop.TrainingFailed):
         run_of(tmp_path, data)
     monkeypatch.undo()
     run = runs.Run(tmp_path / compose(**RECIPE).id)
@@ -217,7 +218,7 @@ def test_a_full_disk_is_named(tmp_path, data):
     recipe = compose(**RECIPE)
     (tmp_path / recipe.id).mkdir()
     (tmp_path / recipe.id / "events.jsonl").symlink_to("/dev/full")
-    with pytest.raises(train.TrainingFailed, match=r"Cannot write: No space left on device"):
+    with pytest.raises(loop.TrainingFailed, match=r"Cannot write: No space left on device"):
         run_of(tmp_path, data)
     assert runs.Run(tmp_path / recipe.id).state == "failed"
 
@@ -246,8 +247,8 @@ def test_out_of_memory_is_named_with_a_way_out(tmp_path, data):
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**30, hard))  # so that it fails here, not the machine
     try:
-        with pytest.raises(train.TrainingFailed, match=r"Out of memory.*--batch 430"):
-            train.train(recipe, tmp_path, data, device="cpu")
+        with pytest.raises(loop.TrainingFailed, match=r"Out of memory.*--batch 430"):
+            loop.train(recipe, tmp_path, data, device="cpu")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     assert runs.Run(tmp_path / recipe.id).state == "failed"
@@ -271,7 +272,7 @@ def test_a_wrong_recipe_leaves_nothing_behind(tmp_path, data, wrong, said):
 def test_wrong_options_leave_nothing_behind(tmp_path, data):
     for options in ({"alpha": 0.0}, {"lam": -1.0}):
         with pytest.raises(ValueError, match="must be"):
-            train.train(compose(**RECIPE, options=options), tmp_path, data, device="cpu")
+            loop.train(compose(**RECIPE, options=options), tmp_path, data, device="cpu")
     assert not list(tmp_path.iterdir())
 
 
@@ -323,7 +324,7 @@ def test_another_recipe_under_the_same_id_is_refused(undisturbed, tmp_path, data
 def test_tensorboard_files_hold_the_curves(tmp_path, data):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = train.train(compose(**RECIPE), tmp_path, data, device="cpu", tensorboard=True)
+    run = loop.train(compose(**RECIPE), tmp_path, data, device="cpu", tensorboard=True)
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
     assert [round(e.value, 5) for e in events.Scalars("anchor/validation")] == [
@@ -333,11 +334,11 @@ def test_tensorboard_files_hold_the_curves(tmp_path, data):
 
 def test_the_schedules():
     quick, paper = compose(), compose("paper", dataset="CIFAR10")
-    rates = [train.rate_at(quick, e / 4) for e in range(81)]
+    rates = [loop.rate_at(quick, e / 4) for e in range(81)]
     assert max(rates) == pytest.approx(quick.lr) and rates[0] == pytest.approx(quick.lr / 10)
     assert rates.index(max(rates)) == 16 and rates[79] < quick.lr / 100
-    assert train.rate_at(paper, 0) == train.rate_at(paper, 149.9) == 0.01
-    assert train.rate_at(paper, 150) == train.rate_at(paper, 199) == pytest.approx(0.001)
+    assert loop.rate_at(paper, 0) == loop.rate_at(paper, 149.9) == 0.01
+    assert loop.rate_at(paper, 150) == loop.rate_at(paper, 199) == pytest.approx(0.001)
 
 
 def test_the_backbone_has_a_rate_of_its_own(tmp_path, data):
@@ -357,7 +358,7 @@ def test_the_backbone_has_a_rate_of_its_own(tmp_path, data):
 
 
 def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(train, "SNAPSHOTS", 4)
+    monkeypatch.setattr(loop, "SNAPSHOTS", 4)
     shots = run_of(tmp_path, data, epochs=8, batch=860, lr=0.01).snapshots()
     assert shots["epochs"].tolist() == [0, 3, 6, 8]
 
@@ -367,9 +368,9 @@ def test_long_runs_thin_their_snapshots(tmp_path, data, monkeypatch):
 
 def test_twenty_steps_follow_the_slow_formula(data):
     """The loop's losses are those of a plain loop: the paper's formula by norms, torch's SGD, the same batches."""
-    from cac_core import batches
     from cac_core.data import datasets as d
     from cac_core.results import evaluate
+    from cac_core.training import batches
 
     recipe = compose(dataset="digits", batch=64, epochs=20)
     row = d.row_of("digits", data)

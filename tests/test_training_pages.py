@@ -20,11 +20,12 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, training
 from cac_core import __main__ as command_line
-from cac_core import own_data, probe, recipe, runs, train
+from cac_core import own_data, recipe, runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
+from cac_core.training import loop, probe
 
 HERE = Path(__file__).parent.parent
 PAGES = {"data": "app/data_page.py", "new": "app/new_run.py", "live": "app/live_runs.py"}
@@ -35,7 +36,7 @@ def trained(tmp_path_factory):
     """A data root, and a store with a training of three epochs."""
     place = tmp_path_factory.mktemp("training")
     given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=3)
-    return place / "data", train.train(given, place / "runs", place / "data", device="cpu")
+    return place / "data", loop.train(given, place / "runs", place / "data", device="cpu")
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cac_core import recipe, train
+from cac_core import recipe
 from cac_core.results import sweep
+from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " \
@@ -37,7 +38,7 @@ def browser():
 def trained(tmp_path_factory):
     place = tmp_path_factory.mktemp("browser")
     given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=2)
-    run = train.train(given, place / "runs", place / "data", device="cpu")
+    run = loop.train(given, place / "runs", place / "data", device="cpu")
     sweep.sweep(run, place / "data", temperatures=(1.0, 10.0), magnitudes=(0.0, 0.01, 0.05), device="cpu")
     return place, run
 

@@ -18,13 +18,14 @@ import psutil
 import torch
 from safetensors.torch import load_file, save
 
-from cac_core import distributed, runs
-from cac_core.batches import Batches
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.networks.inputs import Stats, device_of, half_of
 from cac_core.recipe import Recipe
 from cac_core.results import evaluate
 from cac_core.runs import Run
+from cac_core.training import distributed
+from cac_core.training.batches import Batches
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:
 SNAPSHOT_IMAGES = 400
@@ -419,7 +420,7 @@ def record_of(
 
 def _commit() -> str | None:
     """The commit that the code is at, where it is a git checkout."""
-    git = Path(__file__).parent.parent / ".git"
+    git = Path(__file__).parents[2] / ".git"
     try:
         head = (git / "HEAD").read_text().strip()
         return (git / head.removeprefix("ref: ")).read_text().strip()[:12] if head.startswith("ref: ") else head[:12]

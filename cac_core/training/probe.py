@@ -2,7 +2,7 @@
 
     python -m cac_core probe --dataset CIFAR10 --epochs 30
 
-The network and its batches are training's own (train.Steps). What was measured is kept in <store>/.probes, so nothing
+The network and its batches are training's own (loop.Steps). What was measured is kept in <store>/.probes, so nothing
 is measured twice; epochs, seeds and the weights of a loss are arithmetic on it. Whoever only reads what is kept, and
 starts a probe as a process of its own, as the app does, loads no torch. Times in seconds, sizes in bytes.
 """
@@ -150,8 +150,8 @@ def measure(recipe: Recipe, store: Path, root: Path, *, device: str = "auto", ag
         raise FileNotFoundError(missing)
     began = time.perf_counter()
     with _Memory() as memory:
-        from cac_core import train
         from cac_core.networks.inputs import device_of
+        from cac_core.training import loop
 
         place = device_of(device)
         loaded = time.perf_counter() - began
@@ -167,7 +167,7 @@ def measure(recipe: Recipe, store: Path, root: Path, *, device: str = "auto", ag
             except Exception as error:
                 if isinstance(error, ValueError | FileNotFoundError):
                     raise
-                raise RuntimeError(train.cause(error, recipe)) from error
+                raise RuntimeError(loop.cause(error, recipe)) from error
             took["start"] += loaded
             memory.look()
             took.setdefault("memory", memory.most)
@@ -180,13 +180,13 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     """The fields of Measured; without memory on a processor, where the whole process counts."""
     import torch
 
-    from cac_core import train
     from cac_core.results import evaluate
+    from cac_core.training import loop
 
     began = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    steps = train.Steps(recipe, trial, row, datasets.load(recipe.dataset, root, recipe.size), device)
+    steps = loop.Steps(recipe, trial, row, datasets.load(recipe.dataset, root, recipe.size), device)
     took = {"start": time.perf_counter() - began, "room": 0, "step": _step(steps)}
     if device.type == "cuda":
         took["memory"] = torch.cuda.max_memory_allocated(device)
@@ -208,7 +208,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
         "weights": sum(sizes),
         "trained": trained,
         "outputs": judged * one,
-        "snapshots": (train.SNAPSHOTS, min(train.SNAPSHOT_IMAGES, images["validation"]) * 2 * classes),
+        "snapshots": (loop.SNAPSHOTS, min(loop.SNAPSHOT_IMAGES, images["validation"]) * 2 * classes),
     }
 
 
