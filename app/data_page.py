@@ -7,9 +7,9 @@ import streamlit as st
 
 from app import shared, training
 from app.words import phrases, t
-from cac_core import own_data
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
+from cac_core.exchange import own_data
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})

@@ -24,12 +24,13 @@ import streamlit as st
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import runs, shelf
+from cac_core import runs
+from cac_core.exchange import shelf
+from cac_core.exchange.shelf import Shelf
 from cac_core.results import compare
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
-from cac_core.shelf import Shelf
 
 MEASURES = phrases(
     {

@@ -8,7 +8,8 @@ import streamlit as st
 from app import results, shared
 from app.results import Row
 from app.words import phrases, t
-from cac_core import runs, shelf
+from cac_core import runs
+from cac_core.exchange import shelf
 
 UPLOAD = 500  # megabytes
 ORDERS = phrases({

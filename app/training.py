@@ -22,9 +22,10 @@ from PIL import Image
 
 from app import charts, shared
 from app.words import phrases, t
-from cac_core import own_data, recipe, runs
+from cac_core import recipe, runs
 from cac_core.data import datasets, sources
 from cac_core.data.datasets import Dataset, Trial
+from cac_core.exchange import own_data
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run

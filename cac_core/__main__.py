@@ -188,8 +188,9 @@ def _recipe_flags() -> argparse.ArgumentParser:
 
 
 def _train(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import runs, to_mlflow
+    from cac_core import runs
     from cac_core.data import datasets
+    from cac_core.exchange import to_mlflow
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
@@ -493,8 +494,9 @@ def _work(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _import_weights(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import import_weights, runs
+    from cac_core import runs
     from cac_core.data import datasets
+    from cac_core.exchange import import_weights
 
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     files = [file for path in a.files for file in import_weights.found(Path(path))]
@@ -515,7 +517,8 @@ def _table(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _share(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import runs, share
+    from cac_core import runs
+    from cac_core.exchange import share
 
     copy = share.share(runs.find(a.run, runs.store_of(a.runs)), Path(a.into))
     size = sum(file.stat().st_size for file in copy.path.rglob("*") if file.is_file())

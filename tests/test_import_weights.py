@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from cac_core import runs
 from cac_core.data import sources
-from cac_core.import_weights import PUBLISHED, found, import_weights
+from cac_core.exchange.import_weights import PUBLISHED, found, import_weights
 from cac_core.recipe import PAPER, compose
 from cac_core.results import evaluate, judge
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cac_core import own_data
 from cac_core.data import datasets, images
+from cac_core.exchange import own_data
 
 
 def picture(colour=(200, 30, 30), side=12, kind="PNG", seed=0):

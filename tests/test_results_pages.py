@@ -13,10 +13,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import charts, results, shared
-from cac_core import runs, shelf
+from cac_core import runs
+from cac_core.exchange import shelf
+from cac_core.exchange.shelf import Shelf
 from cac_core.results import compare, judge
 from cac_core.runs import Run
-from cac_core.shelf import Shelf
 
 HERE = Path(__file__).parent.parent
 RUNS, COMPARE = "app/runs_page.py", "app/compare.py"

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac_core import runs, share
+from cac_core import runs
+from cac_core.exchange import share
 from cac_core.recipe import compose
 from cac_core.results import judge, sweep
 from cac_core.training import loop

@@ -12,11 +12,12 @@ import filelock
 import numpy as np
 import pytest
 
-from cac_core import runs, shelf
+from cac_core import runs
+from cac_core.exchange import shelf
+from cac_core.exchange.shelf import Shelf
 from cac_core.jobs import launch
 from cac_core.results import judge
 from cac_core.runs import Run
-from cac_core.shelf import Shelf
 
 WILD = [
     "a/b\\c",

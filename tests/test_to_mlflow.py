@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from cac_core import to_mlflow
+from cac_core.exchange import to_mlflow
 from cac_core.recipe import compose
 from cac_core.training import loop
 

@@ -20,8 +20,9 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, training
 from cac_core import __main__ as command_line
-from cac_core import own_data, recipe, runs
+from cac_core import recipe, runs
 from cac_core.data import datasets
+from cac_core.exchange import own_data
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run

@@ -22,7 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cac_core import runs, share
+from cac_core import runs
+from cac_core.exchange import share
 from cac_core.jobs import launch
 from cac_core.runs import ALIVE, ID, Run
 
