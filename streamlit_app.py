@@ -18,43 +18,46 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Place:
-    """A page: its file in app/, its name, icon and heading, and whether it is about the chosen run."""
+    """A page: its name, icon and heading, and whether it is about the chosen run. Its file is named as its address."""
 
-    file: str
     name: str
     icon: str
     heading: str
     of_run: bool = True
 
 
+def file_of(url: str) -> str:
+    return f"app/pages/{url or 'home'}.py"
+
+
 st.set_page_config("Anchorscope", str(HERE / "app" / "anchor.svg"), layout="wide")
 SECTIONS = {
-    "": {"": Place("home.py", t("Home"), "home", t("Does it know what it does not know?"))},
+    "": {"": Place(t("Home"), "home", t("Does it know what it does not know?"))},
     t("Learn"): {
-        "lessons": Place("lessons.py", t("Lessons"), "school", t("Lessons"), of_run=False),
-        "anchors": Place("anchors.py", t("Anchor lab"), "science", t("Anchor lab"), of_run=False),
+        "lessons": Place(t("Lessons"), "school", t("Lessons"), of_run=False),
+        "anchors": Place(t("Anchor lab"), "science", t("Anchor lab"), of_run=False),
     },
     t("Explore"): {
-        "space": Place("logits.py", t("Logit space"), "hub", t("Logit space")),
-        "thresholds": Place("thresholds.py", t("Thresholds"), "tune", t("Thresholds")),
-        "sweep": Place("sweep.py", t("Sweep"), "grid_on", t("Does moving the image help?")),
-        "try": Place("upload.py", t("Try an image"), "image_search", t("Try an image")),
+        "space": Place(t("Logit space"), "hub", t("Logit space")),
+        "thresholds": Place(t("Thresholds"), "tune", t("Thresholds")),
+        "sweep": Place(t("Sweep"), "grid_on", t("Does moving the image help?")),
+        "try": Place(t("Try an image"), "image_search", t("Try an image")),
     },
     t("Train"): {
-        "data": Place("data_page.py", t("Data and trials"), "dataset", t("Data and trials"), of_run=False),
-        "new": Place("new_run.py", t("New run"), "add_circle", t("New run"), of_run=False),
-        "live": Place("live_runs.py", t("Live"), "monitoring", t("Live"), of_run=False),
+        "data": Place(t("Data and trials"), "dataset", t("Data and trials"), of_run=False),
+        "new": Place(t("New run"), "add_circle", t("New run"), of_run=False),
+        "live": Place(t("Live"), "monitoring", t("Live"), of_run=False),
     },
     t("Results"): {
-        "runs": Place("runs_page.py", t("Runs"), "table_rows", t("Runs"), of_run=False),
-        "compare": Place("compare.py", t("Compare"), "compare_arrows", t("Compare"), of_run=False),
+        "runs": Place(t("Runs"), "table_rows", t("Runs"), of_run=False),
+        "compare": Place(t("Compare"), "compare_arrows", t("Compare"), of_run=False),
     },
 }
 PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
 page = st.navigation(
     {
         section: [
-            st.Page(f"app/{p.file}", title=p.name, icon=f":material/{p.icon}:", url_path=url, default=not url)
+            st.Page(file_of(url), title=p.name, icon=f":material/{p.icon}:", url_path=url, default=not url)
             for url, p in places.items()
         ]
         for section, places in SECTIONS.items()
@@ -73,5 +76,5 @@ else:
         if not place.of_run or shared.ready(run):
             # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
             # page to page; Streamlit 1.67 forgets on the way what came by a link
-            runpy.run_path(str(HERE / "app" / place.file))
+            runpy.run_path(str(HERE / file_of(page.url_path)))
 shared.spare_garbage_collection(len(sys.modules))

@@ -71,7 +71,7 @@ if __name__ == "__main__":
             file.write('{"kind": "epoch", "epoch": 101}\n')
         changed = timed(lambda: results.rows(store))
         page = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=120).run()
-        page.switch_page("app/runs_page.py")
+        page.switch_page("app/pages/runs.py")
         shutil.rmtree(store / ".cache")
         forget()
         first = timed(page.run)

@@ -28,7 +28,7 @@ CORE = (
 
 
 def every() -> set[str]:
-    files = [ROOT / "streamlit_app.py", *sorted((ROOT / "app").glob("*.py"))]
+    files = [ROOT / "streamlit_app.py", *sorted((ROOT / "app").rglob("*.py"))]
     return {*CORE, *live.WORDS, *teach.WORDS, *(phrase for file in files for phrase in of(file.read_text("utf-8")))}
 
 

@@ -24,8 +24,8 @@ from cac_core.training import loop
 
 HERE = Path(__file__).parent.parent
 PAGES = {
-    "home": None, "space": "app/logits.py", "thresholds": "app/thresholds.py", "sweep": "app/sweep.py",
-    "try": "app/upload.py",
+    "home": None, "space": "app/pages/space.py", "thresholds": "app/pages/thresholds.py", "sweep": "app/pages/sweep.py",
+    "try": "app/pages/try.py",
 }  # fmt: skip
 
 
@@ -495,7 +495,7 @@ def test_no_page_imports_torch_before_an_upload(app, store):
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
-        f"for page in {['app/home.py', *filter(None, PAGES.values())]!r}:\n"
+        f"for page in {['app/pages/home.py', *filter(None, PAGES.values())]!r}:\n"
         "    at.switch_page(page).run(); assert not at.exception and not at.error and len(at.title) == 1\n"
         "print([m for m in ('torch', 'torchvision', 'umap', 'sklearn', 'numba') if m in sys.modules])"
     )

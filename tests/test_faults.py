@@ -22,8 +22,8 @@ from cac_core.runs import Run
 from cac_core.training import loop
 
 HERE = Path(__file__).parent.parent
-PAGES = [f"app/{name}.py" for name in ("logits", "thresholds", "sweep", "upload", "data_page", "new_run", "live_runs",
-                                       "runs_page", "compare")]  # fmt: skip
+PAGES = [f"app/pages/{name}.py" for name in ("space", "thresholds", "sweep", "try", "data", "new", "live", "runs",
+                                             "compare")]  # fmt: skip
 ENDLESS = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=100_000)
 
 

@@ -12,8 +12,7 @@ from app import words
 from tests.phrases import ROOT, every
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
-PAGES = ["home", "lessons", "anchors", "logits", "thresholds", "sweep", "upload", "data_page", "new_run", "live_runs",
-         "runs_page", "compare"]  # fmt: skip
+PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare"]
 
 
 def marks(phrase: str) -> dict[str, int]:
@@ -67,7 +66,7 @@ def test_every_page_is_painted_in_every_language(language, page, monkeypatch, tm
     at.query_params["lang"] = language
     at.run()
     if page != "home":
-        at.switch_page(f"app/{page}.py").run()
+        at.switch_page(f"app/pages/{page}.py").run()
     assert not at.exception, [e.value for e in at.exception]
     assert at.sidebar.selectbox(key="lang").value == language
     english = {name for name in missing if not name_of_something(name)}
@@ -95,7 +94,8 @@ def name_of_something(phrase: str) -> bool:
 
 def title_of(page: str) -> str:
     source = (ROOT / "streamlit_app.py").read_text("utf-8")
-    return re.search(rf'Place\("{page}\.py", t\("[^"]+"\), "\w+", t\("([^"]+)"\)', source)[1]
+    address = "" if page == "home" else page
+    return re.search(rf'"{address}": Place\(t\("[^"]+"\), "\w+", t\("([^"]+)"\)', source)[1]
 
 
 def test_the_language_is_the_one_asked_for_then_the_browsers(monkeypatch):

@@ -34,7 +34,7 @@ def lessons(store, tmp_path, monkeypatch):
             shutil.copytree(cards.DIGITS, store / cards.DIGITS.name)
         at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60)
         at.run()
-        at.switch_page("app/lessons.py")
+        at.switch_page("app/pages/lessons.py")
         for name, value in query.items():
             at.query_params[name] = value
         return fine(at.run())
@@ -137,7 +137,7 @@ def test_the_page_loads_neither_torch_nor_umap(store, tmp_path):
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
-        "at.switch_page('app/lessons.py')\n"
+        "at.switch_page('app/pages/lessons.py')\n"
         "for n in range(6):\n"
         "    at.session_state['card'] = n + 1\n"
         "    at.run(); assert not at.exception and not at.error\n"

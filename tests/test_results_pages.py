@@ -20,7 +20,7 @@ from cac_core.results import compare, judge
 from cac_core.runs import Run
 
 HERE = Path(__file__).parent.parent
-RUNS, COMPARE = "app/runs_page.py", "app/compare.py"
+RUNS, COMPARE = "app/pages/runs.py", "app/pages/compare.py"
 WILD = "<img src=x onerror=alert(1)> *a* | $x$ & 50 % _b_"
 
 

@@ -29,7 +29,7 @@ from cac_core.runs import Run
 from cac_core.training import loop, probe
 
 HERE = Path(__file__).parent.parent
-PAGES = {"data": "app/data_page.py", "new": "app/new_run.py", "live": "app/live_runs.py"}
+PAGES = {"data": "app/pages/data.py", "new": "app/pages/new.py", "live": "app/pages/live.py"}
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def unsaid(source: str) -> list[str]:
 PLAIN = {"JSON", "CSV", "threshold.json"}  # names of formats and files
 
 
-@pytest.mark.parametrize("file", sorted(APP.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(APP.rglob("*.py")), ids=lambda file: file.stem)
 def test_what_a_page_shows_goes_through_t(file):
     assert [said for said in unsaid(file.read_text("utf-8")) if said.split(": ", 1)[1] not in PLAIN] == []
 
@@ -61,7 +61,7 @@ def phrases(source: str) -> list[str]:
     return [(c.args[0].value, {k.arg for k in c.keywords}) for c in calls if isinstance(c.args[0], ast.Constant)]
 
 
-@pytest.mark.parametrize("file", sorted(APP.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(APP.rglob("*.py")), ids=lambda file: file.stem)
 def test_every_phrase_is_given_the_values_that_it_names(file):
     for phrase, given in phrases(file.read_text("utf-8")):
         wanted = {name for _, name, _, _ in string.Formatter().parse(phrase) if name}

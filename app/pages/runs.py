@@ -186,7 +186,7 @@ def act(chosen: list[Row], every: list[Row]):
     with st.container(horizontal=True, vertical_alignment="center"):
         ids = ",".join(row.run.id for row in ready)
         st.page_link(
-            "app/compare.py", label=t("Compare {count} runs", count=len(ready)), icon=":material/compare_arrows:",
+            "app/pages/compare.py", label=t("Compare {count} runs", count=len(ready)), icon=":material/compare_arrows:",
             query_params={"ids": ids, "run": st.session_state.get("run") or ready[0].run.id} if ready else None,
             disabled=len(ready) < 2,
             help=None if len(ready) > 1 else t("Select at least two runs that have results."),

@@ -84,7 +84,7 @@ def page():
 
 def missing(name: str):
     st.warning(t("The images of {name} are not here.", name=shared.plain(name)), icon=":material/cloud_off:")
-    st.page_link("app/data_page.py", label=t("Download them under Data and trials"), icon=":material/database:")
+    st.page_link("app/pages/data.py", label=t("Download them under Data and trials"), icon=":material/database:")
     st.caption(t("The data set digits is always here and needs no internet."))
 
 
@@ -95,7 +95,7 @@ def choose_trials(name: str) -> list[datasets.Trial]:
             t("No trials are published for {name}: choose known and unknown classes first.", name=shared.plain(name)),
             icon=":material/info:",
         )
-        st.page_link("app/data_page.py", label=t("To the trial editor"), icon=":material/edit:")
+        st.page_link("app/pages/data.py", label=t("To the trial editor"), icon=":material/edit:")
         return []
     keys = st.multiselect(
         t("Trials, one or several"), list(there), default=[next(iter(there))], format_func=training.trial_name,
@@ -263,7 +263,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
                 st.button(label, type="primary", icon=":material/play_arrow:", key="new_start", on_click=start,
                           args=(fresh, device), disabled=not fresh)  # fmt: skip
             if under_way or done:
-                st.page_link("app/live_runs.py", label=t("Watch them under Live"), icon=":material/monitoring:")
+                st.page_link("app/pages/live.py", label=t("Watch them under Live"), icon=":material/monitoring:")
     if said := st.session_state.pop("new_said", None):
         if isinstance(said, Exception):
             shared.explain(said)

@@ -176,11 +176,11 @@ def telling(said: shared.Judged, theta: float) -> list[int]:
 wheel_and_examples()
 with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=300):
-        st.page_link("app/lessons.py", label=t("**Learn how it works**"), icon=":material/school:")
+        st.page_link("app/pages/lessons.py", label=t("**Learn how it works**"), icon=":material/school:")
         st.caption(t("Six short lessons, and a network that learns before your eyes."))
     with st.container(border=True, width=300):
-        st.page_link("app/thresholds.py", label=t("**Choose a threshold**"), icon=":material/tune:")
+        st.page_link("app/pages/thresholds.py", label=t("**Choose a threshold**"), icon=":material/tune:")
         st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))
     with st.container(border=True, width=300):
-        st.page_link("app/upload.py", label=t("**Try an image of your own**"), icon=":material/image_search:")
+        st.page_link("app/pages/try.py", label=t("**Try an image of your own**"), icon=":material/image_search:")
         st.caption(t("Drop a picture and see what the network takes it for, and why."))

@@ -217,8 +217,8 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
             if st.session_state.get("epsilon") == moved.magnitude and moved.magnitude
             else t("Click a cell with ε above 0 to use it in Thresholds and Logit space.")
         )
-        st.page_link("app/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
-        st.page_link("app/logits.py", label=t("To logit space"), icon=":material/hub:")
+        st.page_link("app/pages/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
+        st.page_link("app/pages/space.py", label=t("To logit space"), icon=":material/hub:")
 
 
 def what_it_did(report: dict, picked: tuple[int, int]):

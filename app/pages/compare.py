@@ -57,7 +57,7 @@ def page():
         groups = compare.grouped([rows[name].run for name in ids], together, titles)
         if len(ids) < 2:
             st.info(t("Choose at least two runs, here or in the table of runs."), icon=":material/compare_arrows:")
-            st.page_link("app/runs_page.py", label=t("To the runs"), icon=":material/table_rows:")
+            st.page_link("app/pages/runs.py", label=t("To the runs"), icon=":material/table_rows:")
             return
         members = results.members(groups, scorer)
         if note := results.split_note(members):
