@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import shared
+from app import frame, links, picker, wording
 from app.words import t
 
 HERE = Path(__file__).parent
@@ -64,17 +64,17 @@ page = st.navigation(
     }
 )
 place = PLACES[page.url_path]
-shared.read_link()
+links.read_link()
 with st.sidebar:
-    run = shared.pick_run()
-    shared.choose_language()
+    run = picker.pick_run()
+    frame.choose_language()
 st.title(place.heading, anchor=False)
 if place.of_run and run is None:
-    shared.empty_store()
+    picker.empty_store()
 else:
-    with shared.explained():
-        if not place.of_run or shared.ready(run):
+    with wording.explained():
+        if not place.of_run or picker.ready(run):
             # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
             # page to page; Streamlit 1.67 forgets on the way what came by a link
             runpy.run_path(str(HERE / file_of(page.url_path)))
-shared.spare_garbage_collection(len(sys.modules))
+frame.spare_garbage_collection(len(sys.modules))

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import shared
+from app import thumbnails, uploads, verdicts, wording
 from app.words import t
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
@@ -98,12 +98,12 @@ def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | 
 
     scorer: by default the run's own; theta: by default the one that keeps 95 % of the validation knowns.
     """
-    with shared.explained():
-        looked = shared.looked_at(run, drawing, shared.Perturbation(), drawn=True)
+    with wording.explained():
+        looked = uploads.looked_at(run, drawing, verdicts.Perturbation(), drawn=True)
         scorer = scorer or default_for(run.recipe.method)
-        (said,) = shared.said_of(run, looked.logits, looked.features, scorer, theta)
+        (said,) = uploads.said_of(run, looked.logits, looked.features, scorer, theta)
         with st.container(horizontal=True, gap="medium"):
-            seen = shared.inline(shared.enlarged(looked.pixels))
+            seen = thumbnails.inline(thumbnails.enlarged(looked.pixels))
             st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))
             with st.container(gap="small"):
-                shared.say(said)
+                uploads.say(said)

@@ -16,7 +16,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import live, shared
+from app import live, thumbnails
 from app.words import t
 from cac_core import runs
 from cac_core.data import datasets, images
@@ -212,9 +212,9 @@ def _pictures(run: Run, every: Rows) -> np.ndarray | None:
     for number, split in enumerate(every.splits):
         index = every.outputs.index[every.split == number]
         if number < 2:
-            found = shared.pixels(run, "train" if split == "validation" else "test")
+            found = thumbnails.pixels(run, "train" if split == "validation" else "test")
         else:
-            found = shared.pixels_of(further(run)[split])
+            found = thumbnails.pixels_of(further(run)[split])
             found = found if isinstance(found, str) else images.converted(found[index], run.row)
             index = slice(None)
         if isinstance(found, str):

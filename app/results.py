@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import charts, shared
+from app import charts, jobs, wording
 from app.words import phrases, t
 from cac_core import runs
 from cac_core.exchange import shelf
@@ -94,7 +94,7 @@ def rows(store: Path) -> list[Row]:
         found[run.id] = known
     kept.clear()
     kept.update(found)
-    if fresh >= WORTH and not shared.read_only():
+    if fresh >= WORTH and not jobs.read_only():
         with contextlib.suppress(OSError):  # a store that cannot be written: read again next time
             content = {name: [stamps, asdict(row) | {"run": name}] for name, (stamps, row) in found.items()}
             runs.write(_file(store), json.dumps({"code": _code(), "rows": content}))
@@ -126,7 +126,9 @@ def _row(path: Path, **fields: Any) -> Row:
 
 def _code() -> int:
     """Changes when the code does: other code may say another thing of the same files."""
-    return max(file.stat().st_mtime_ns for place in (shared, runs) for file in Path(place.__file__).parent.glob("*.py"))
+    return max(
+        file.stat().st_mtime_ns for place in (__file__, runs.__file__) for file in Path(place).parent.rglob("*.py")
+    )
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -333,7 +335,7 @@ def as_csv(some: list[Member]) -> str:
         for member in ours:
             numbers = itertools.chain(*(member.spread()[m] for m in compare.MEASURES))
             said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
-            line.writerow([*map(shared.no_formula, (*field, member.name)), len(member.runs), *said])
+            line.writerow([*map(wording.no_formula, (*field, member.name)), len(member.runs), *said])
     return file.getvalue()
 
 
@@ -381,7 +383,7 @@ def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Differ
     """One page that stands alone: the table, the differences in words, the curves, every run's recipe, the versions."""
     safe = html.escape
     body = [f"<h1>{safe(t('Comparison'))}</h1>"]
-    score = t("each method's own score") if scorer is None else t(shared.SAID[scorer])
+    score = t("each method's own score") if scorer is None else t(wording.SAID[scorer])
     how = t("Score: {score}. Shares in percent, mean ± standard deviation over the runs.", score=score)
     body.append(f"<p>{safe(how)}</p>")
     if apart := split_note(some):

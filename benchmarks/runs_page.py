@@ -58,11 +58,11 @@ if __name__ == "__main__":
 
         from streamlit.testing.v1 import AppTest
 
-        from app import results, shared
+        from app import picker, results
 
         def forget() -> None:
             results._kept.clear()
-            shared._problem_of.clear()
+            picker._problem_of.clear()
 
         new = timed(lambda: results.rows(store))
         colds = [(forget(), timed(lambda: results.rows(store)))[1] for _ in range(9)]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
-from app import charts, shared
+from app import charts, links, picker, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.results import judge
@@ -119,7 +119,7 @@ def test_a_finished_run_is_shown(app, page, kind):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_store_names_the_command(app, page):
-    assert shared.TRAIN in text(fine(app(page=page)))
+    assert picker.TRAIN in text(fine(app(page=page)))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -197,7 +197,7 @@ def test_nonsense_in_a_link_is_said_and_passed_over(app, page):
     "value", ["", "-1", "1e999", "<script>alert(1)</script>", "../../etc/passwd", "🙂", "null", "0x10"]
 )
 def test_nonsense_in_any_part_of_a_link_does_no_harm(app, page, value):
-    at = fine(app("cac", page=page, **dict.fromkeys([*shared.LINKS, "lang", "other"], value)))
+    at = fine(app("cac", page=page, **dict.fromkeys([*links.LINKS, "lang", "other"], value)))
     assert not at.error and len(at.title) == 1
 
 
@@ -270,7 +270,7 @@ def test_theta_moves_the_numbers(app):
     slider = at.select_slider(key="slide")
     for theta in (float(slider.options[-1]), 0.0):
         if theta:
-            slider.set_value(max(shared.judged(run, "gamma").scale.choices())).run()
+            slider.set_value(max(verdicts.judged(run, "gamma").scale.choices())).run()
         else:
             at.number_input(key="theta").set_value(theta).run()
         kept = judge.report(run, theta=at.number_input(key="theta").value)["at_theta"]["knowns_kept"]
@@ -423,7 +423,7 @@ def test_a_damaged_drawing_is_told(app, ring):
 
 def test_text_of_others_is_shown_as_it_is():
     wild = "<b>*a*</b> [x](http://e.com) :smile: $x^2$ `c` www.e.com # | ~~s~~"
-    escaped = shared.plain(wild)
+    escaped = wording.plain(wild)
     assert escaped.replace("\\", "") == wild
     assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in "<>*[]()`:$#|~_.")
 

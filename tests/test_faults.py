@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import training
+from app import holdings
 from cac_core import recipe, runs
 from cac_core.jobs import launch
 from cac_core.runs import Run
@@ -43,7 +43,7 @@ def here(trained, store, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(root))
     monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
-    training.look_again()
+    holdings.look_again()
     return Run(store / run.id)
 
 

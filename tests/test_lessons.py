@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cards, handout, shared
+from app import cards, handout, links
 from app.cards import CARDS
 from cac_core.runs import Run
 from cac_core.scoring.distances import gamma
@@ -226,7 +226,7 @@ def test_a_link_says_what_a_page_understands(store, monkeypatch):
             continue
         assert state.pop("run") == cards.DIGITS.name
         for name, value in state.items():
-            shared.LINKS[name][0](value)  # raises where it makes no sense
+            links.LINKS[name][0](value)  # raises where it makes no sense
 
 
 # --- the handout -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import charts, results, shared
+from app import charts, links, results
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
@@ -253,7 +253,7 @@ def test_a_link_carries_filters_and_order(app, full):
     assert shown == sorted(shown, reverse=True) and len(shown) == 3
     at = app(RUNS, runs_order="sideways", runs_archived="perhaps", runs_tag='"')
     assert len(listed(at)) == 3
-    assert shared.several(shared._in_link(["a, b", 'say "c"', "d"])) == ["a, b", 'say "c"', "d"]
+    assert links.several(links._in_link(["a, b", 'say "c"', "d"])) == ["a, b", 'say "c"', "d"]
 
 
 def test_runs_without_a_number_come_last_in_its_order(app, full, make_run):

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import charts, training
+from app import charts, courses, holdings, jobs, plans, wording
 from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.data import datasets
@@ -44,8 +44,8 @@ def trained(tmp_path_factory):
 def root(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
-    training.look_again()
-    training.devices.clear()
+    holdings.look_again()
+    jobs.devices.clear()
     return tmp_path / "data"
 
 
@@ -173,7 +173,7 @@ def test_a_show_offers_and_does_nothing(opened, store, finished, page, monkeypat
 
 def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
     at = opened("data", data_view="trial", trial_dataset="MNIST", trial_start="osrci/3")
-    start = training.published("MNIST")["osrci", "3"]
+    start = holdings.published("MNIST")["osrci", "3"]
     assert at.selectbox(key="trial_dataset").value == "MNIST"
     assert at.selectbox(key="trial_start").value == ("osrci", "3")
     assert at.multiselect(key="trial_known").value == list(start.known)
@@ -181,7 +181,7 @@ def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
     held = [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
     assert held == [[1, 2, 4], [7], [0, 3, 5, 6, 8, 9]]
     at = fine(at.selectbox(key="trial_dataset").set_value("MNIST").run())  # another set starts anew
-    assert at.multiselect(key="trial_known").value == list(training.published("MNIST")["osrci", "0"].known)
+    assert at.multiselect(key="trial_known").value == list(holdings.published("MNIST")["osrci", "0"].known)
     assert opened("data", data_look="digits").selectbox(key="data_look").value == "digits"
 
 
@@ -340,14 +340,14 @@ def test_a_finished_run_is_not_trained_again_and_tells_how_long_others_take(open
     at = fine(next(n for n in at.number_input if n.label == "Epochs").set_value(60).run())
     times = [e["time"] for e in finished.epochs()]
     seconds = 60 * float(np.median(np.diff(times)))
-    assert f"About **{training.span(seconds)}**" in text(at) and finished.id in text(at)
+    assert f"About **{wording.span(seconds)}**" in text(at) and finished.id in text(at)
     at = fine(at.multiselect(key="new_methods").set_value([]).run())
     assert "at least one method" in text(at)
 
 
 def measured(**fields) -> probe.Measured:
     """As if a probe had measured what the page shows; fields are those of Measured."""
-    (file,) = training.probes([recipe.compose()], {recipe.DEFAULT.id: TRIAL}, "cpu")
+    (file,) = plans.probes([recipe.compose()], {recipe.DEFAULT.id: TRIAL}, "cpu")
     one = {
         "device": "cpu", "start": 2.0, "step": 0.5, "validation": 0.01, "evaluation": 0.02, "memory": 700_000_000,
         "room": 0, "steps": 10, "images": (100, 1000), "weights": 4_000_000, "trained": 3_000_000,
@@ -381,14 +381,14 @@ def test_a_probe_in_a_process_of_its_own_tells_what_a_run_takes(opened, store, m
     at = ended(at)
     (file,) = (store / ".probes").glob("*.json")
     one, given = probe.kept(file), recipe.compose()
-    assert f"About **{training.span(one.seconds(given))}**, {training.megabytes(one.memory)} of memory" in text(at)
-    assert training.megabytes(one.disk(given)) in text(at) and "Measuring" not in text(at) and not at.warning
+    assert f"About **{wording.span(one.seconds(given))}**, {wording.megabytes(one.memory)} of memory" in text(at)
+    assert wording.megabytes(one.disk(given)) in text(at) and "Measuring" not in text(at) and not at.warning
     at.text_input(key="new_seeds_quick_digits_small").set_value("0-2")
     at.text_input(key="new_cac_alpha_quick_digits_small").set_value("5, 10")
     at.text_input(key="new_cac_lam_quick_digits_small").set_value("0.1")
     at = fine(at.run())  # one probe serves them all
     total = 6 * one.seconds(given)
-    assert f"About **{training.span(total)}**" in text(at) and at.session_state["new_probe"] is None
+    assert f"About **{wording.span(total)}**" in text(at) and at.session_state["new_probe"] is None
     assert len(list((store / ".probes").glob("*.json"))) == 1
     at = fine(at.button(key="new_measure_again").click().run())
     assert "Measuring on this machine" in text(at)
@@ -441,7 +441,7 @@ def test_a_show_measures_nothing_and_shows_what_is_known(opened, store, monkeypa
     assert not (store / ".probes").exists()
     one = measured()
     at = fine(at.run())
-    assert f"About **{training.span(one.seconds(recipe.compose()))}**" in text(at)
+    assert f"About **{wording.span(one.seconds(recipe.compose()))}**" in text(at)
     assert not {"Measure again", "Measure all the same"} & set(labels(at))
 
 
@@ -501,7 +501,7 @@ def test_every_preset_can_be_started(opened, preset):
 )
 def test_the_command_line_shown_makes_the_same_recipe(root, preset, fields, options):
     one = recipe.compose(preset, options, **{"dataset": "digits", **fields})
-    words = training.command(preset, one).split()[3:]
+    words = plans.command(preset, one).split()[3:]
     arguments, rest = command_line._parser().parse_known_args(words)
     assert command_line._recipe(arguments, command_line._options(rest), root) == one
 
@@ -509,8 +509,8 @@ def test_the_command_line_shown_makes_the_same_recipe(root, preset, fields, opti
 def test_the_command_line_of_a_saved_trial_makes_the_same_recipe(root):
     trial = datasets.Trial("digits", "custom", "mine", (1, 2, 3), (7,))
     own_data.save_trial(trial, datasets.DIGITS, root)
-    (one,) = training.product("quick", {}, [trial], ["cac"], [0], {}, {})
-    arguments, rest = command_line._parser().parse_known_args(training.command("quick", one).split()[3:])
+    (one,) = plans.product("quick", {}, [trial], ["cac"], [0], {}, {})
+    arguments, rest = command_line._parser().parse_known_args(plans.command("quick", one).split()[3:])
     assert command_line._recipe(arguments, command_line._options(rest), root) == one
 
 
@@ -524,20 +524,20 @@ NUMBERS = [
 
 @pytest.mark.parametrize("said, kind, values", NUMBERS)
 def test_numbers_are_read_as_people_write_them(said, kind, values):
-    assert training.numbers(said, kind) == values
+    assert plans.numbers(said, kind) == values
 
 
 @pytest.mark.parametrize("said", ["", "a", "1.5", "3-", "1;2", "0-99999"])
 def test_what_is_no_number_is_named(said):
     with pytest.raises(ValueError):
-        training.numbers(said, int)
+        plans.numbers(said, int)
 
 
 # --- live ------------------------------------------------------------------------------------------------------------
 
 
 def order(store) -> list[str]:
-    return [one.id for one in training.waiting(launch.jobs(store))]
+    return [one.id for one in jobs.waiting(launch.jobs(store))]
 
 
 def test_the_queue_is_reordered_stopped_resumed_and_emptied(opened, store):
@@ -562,21 +562,21 @@ def test_the_queue_is_reordered_stopped_resumed_and_emptied(opened, store):
 
 
 def test_a_long_queue_is_listed_in_part(opened, store):
-    jobs = [job(store, n) for n in range(13)]
+    made = [job(store, n) for n in range(13)]
     at = opened("live")
     assert "13 wait; the first 10 are listed" in text(at)
-    assert f"stop_{jobs[9].id}" in [b.key for b in at.button] and f"stop_{jobs[10].id}" not in [
+    assert f"stop_{made[9].id}" in [b.key for b in at.button] and f"stop_{made[10].id}" not in [
         b.key for b in at.button
     ]
 
 
 def test_moving_in_the_queue_moves_one_job_only(store):
-    jobs = [job(store, n) for n in range(5)]
+    made = [job(store, n) for n in range(5)]
     for by in (-4, -1, 1, 3):
-        for one in jobs:
-            queue = training.waiting(launch.jobs(store))
+        for one in made:
+            queue = jobs.waiting(launch.jobs(store))
             ids = [j.id for j in queue]
-            for name, priority in training.moved(queue, next(j for j in queue if j.id == one.id), by).items():
+            for name, priority in jobs.moved(queue, next(j for j in queue if j.id == one.id), by).items():
                 launch.reorder(launch.find(store, name), priority)
             wanted = [name for name in ids if name != one.id]
             wanted.insert(max(ids.index(one.id) + by, 0), one.id)
@@ -596,27 +596,27 @@ def test_a_finished_training_shows_its_course(opened, finished):
 
 
 def test_the_cloud_is_the_newest_snapshot_on_the_anchor_wheel(finished):
-    said, stored = training.snapshot(finished), finished.snapshots()
+    said, stored = courses.snapshot(finished), finished.snapshots()
     logits, turn = stored["logits"][-1].astype(float), 2 * np.pi * np.arange(6) / 6
     alpha = recipe.method_options("cac")["alpha"]
     for (x, y), z in zip(said.xy, logits, strict=True):
         assert x == pytest.approx(sum(z * np.cos(turn)) / alpha) and y == pytest.approx(sum(z * np.sin(turn)) / alpha)
     assert said.epoch == stored["epochs"][-1] and said.anchors
-    spec = training.cloud(said, finished.known_names, charts.LIGHT)
+    spec = courses.cloud(said, finished.known_names, charts.LIGHT)
     names = [s.get("name") for s in spec["series"]]
     assert not {charts.REJECTED, charts.ACCEPTED} & set(names)
 
 
 def test_the_curves_hold_every_epoch_and_no_infinity(finished):
-    said = training.course(finished)
-    spec = training.loss_curves(said, charts.LIGHT, 3)
+    said = courses.course(finished)
+    spec = courses.loss_curves(said, charts.LIGHT, 3)
     drawn = {s["name"]: s["data"] for s in spec["series"]}
     for split in ("train", "validation"):
         for name in ("total", "tuplet", "anchor"):
             wanted = [(e["epoch"], e[split][name]) for e in finished.epochs()]
             assert [tuple(p) for p in drawn[f"{name}, {split}"]] == [pytest.approx(w, rel=1e-4) for w in wanted]
     runs.append(finished.path / "events.jsonl", {"kind": "epoch", "epoch": 4, "train": {"total": float("nan")}})
-    spec = training.loss_curves(training.course(finished), charts.LIGHT, 4)
+    spec = courses.loss_curves(courses.course(finished), charts.LIGHT, 4)
     assert json.loads(json.dumps(spec, allow_nan=False))
     assert dict(map(tuple, next(s for s in spec["series"] if s["name"] == "total, train")["data"]))[4] is None
 
@@ -624,13 +624,13 @@ def test_the_curves_hold_every_epoch_and_no_infinity(finished):
 @pytest.mark.parametrize("done, total, end", [(0, 5, 5), (0, 400, 10), (3, 1, 1), (10, 400, 10), (11, 400, 20),
                                               (57, 400, 80), (321, 400, 400), (400, 400, 400), (0, 0, 1)])  # fmt: skip
 def test_the_axis_of_epochs_doubles_up_to_the_last(done, total, end):
-    assert training.reach(tuple(range(1, done + 1)), total) == end
+    assert courses.reach(tuple(range(1, done + 1)), total) == end
 
 
 def test_only_what_has_changed_is_read_again(finished, monkeypatch):
-    first, reads = training.course(finished), []
+    first, reads = courses.course(finished), []
     monkeypatch.setattr(Run, "events", lambda run: reads.append(run))
-    assert training.course(finished) == first and not reads
+    assert courses.course(finished) == first and not reads
 
 
 def test_a_failed_run_says_why_and_what_to_do(opened, store, finished):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import charts, results, shared
+from app import charts, controls, links, results, thumbnails, verdicts, wording
 from app.results import MEASURES
 from app.words import t
 from cac_core import runs
@@ -17,17 +17,17 @@ from cac_core.scoring.scorers import SCORERS, default_for
 
 MOST = 60  # runs, in groups
 SHOWN = 24  # images at a time
-LINKS: shared.Links = {
-    "compare_scorer": (shared.one_of(*SCORERS), None),
-    "compare_together": (shared.yes, True),
-    "compare_measure": (shared.one_of(*MEASURES), "auroc"),
-    "compare_training": (shared.one_of("accuracy", "total"), "accuracy"),
+LINKS: links.Links = {
+    "compare_scorer": (links.one_of(*SCORERS), None),
+    "compare_together": (links.yes, True),
+    "compare_measure": (links.one_of(*MEASURES), "auroc"),
+    "compare_training": (links.one_of("accuracy", "total"), "accuracy"),
     "compare_pair": (int, 0),
-    "compare_kind": (shared.one_of("one", "other", "neither"), None),
+    "compare_kind": (links.one_of("one", "other", "neither"), None),
 }
 
 store = runs.store_of()
-shared.read_link(LINKS)
+links.read_link(LINKS)
 rows = {row.run.id: row for row in results.rows(store) if not row.problem and row.run.written}
 st.markdown(
     t(
@@ -39,12 +39,12 @@ st.markdown(
 
 @st.fragment
 def page():
-    with shared.explained():
+    with wording.explained():
         ids = chosen_ids()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             scorer = st.selectbox(
                 t("Score"), [None, *SCORERS], key="compare_scorer", width=260,
-                format_func=lambda s: t("each method's own") if s is None else t(shared.SHORT[s]),
+                format_func=lambda s: t("each method's own") if s is None else t(wording.SHORT[s]),
             )  # fmt: skip
             together = st.toggle(
                 t("Trials and seeds together"), True, key="compare_together",
@@ -52,7 +52,7 @@ def page():
             )  # fmt: skip
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
-        shared.put_in_link(LINKS, ids=",".join(ids) or None)
+        links.put_in_link(LINKS, ids=",".join(ids) or None)
         titles = {name: rows[name].shelf.title for name in ids}
         groups = compare.grouped([rows[name].run for name in ids], together, titles)
         if len(ids) < 2:
@@ -61,7 +61,7 @@ def page():
             return
         members = results.members(groups, scorer)
         if note := results.split_note(members):
-            st.warning(shared.plain(note), icon=":material/call_split:")
+            st.warning(wording.plain(note), icon=":material/call_split:")
         numbers(members)
         found = results.differences(groups, scorer)
         differences(members, found)
@@ -90,7 +90,7 @@ def chosen_ids() -> list[str]:
     if "compare_ids" not in st.session_state or asked not in st.session_state.setdefault("compare_said", {asked}):
         known = [name for name in dict.fromkeys(asked.split(",")) if name in rows]
         if missing := [name for name in asked.split(",") if name and name not in rows]:
-            st.caption(t("Not among the runs with results: {names}", names=shared.listed(missing, 5)))
+            st.caption(t("Not among the runs with results: {names}", names=wording.listed(missing, 5)))
         st.session_state.compare_ids, st.session_state.compare_said = known[:MOST], {asked}
     st.session_state.compare_ids = [name for name in st.session_state.compare_ids if name in rows]
     ids = st.multiselect(
@@ -108,8 +108,8 @@ def numbers(members: list[Member]):
     """A table for each data set and family: what is on other classes is in no common ranking."""
     ranked = results.fields(members)
     for (dataset, family), ours in ranked.items():
-        st.subheader(f"{shared.plain(dataset)}, {shared.plain(family)}", anchor=False)
-        columns = {"": [shared.plain(member.name) for member in ours], t("runs"): [str(len(m.runs)) for m in ours]}
+        st.subheader(f"{wording.plain(dataset)}, {wording.plain(family)}", anchor=False)
+        columns = {"": [wording.plain(member.name) for member in ours], t("runs"): [str(len(m.runs)) for m in ours]}
         for name, title in MEASURES.items():
             columns[t(title)] = [results.spread(*member.spread()[name]) for member in ours]
         st.table(columns, hide_index=True, border="horizontal")
@@ -132,7 +132,7 @@ def differences(members: list[Member], found: list[Difference]):
         shown = [d for d in found if d.measure == measure]
     lines = dict.fromkeys((results.sentence(d), d.sure) for d in shown)
     st.markdown(
-        "\n".join(f"- {'**' if sure else ''}{shared.plain(line)}{'**' if sure else ''}" for line, sure in lines)
+        "\n".join(f"- {'**' if sure else ''}{wording.plain(line)}{'**' if sure else ''}" for line, sure in lines)
     )
     paired = {d.paired: d.pairs for d in found if d.paired}
     said = {"images": t("{count} test images"), "trials": t("{count} trials"), "seeds": t("{count} seeds")}
@@ -163,7 +163,7 @@ def curves(members: list[Member], groups: dict[str, list[Run]]):
                 st.caption(t("Some of these runs have no unknown test images, so there is no curve."))
                 continue
             st.markdown(f"**{name.upper()}**")
-            spec = results.bands(bands, across, up, name, shared.palette())
+            spec = results.bands(bands, across, up, name, controls.palette())
             st.echarts_chart(spec, key=f"compare_{name}_{kind}", height=400, renderer=kind, alt=alt)
     if any(len(member.runs) > 1 for member in members):
         st.caption(t("Means over the runs of a group; the band is one standard deviation wide on either side."))
@@ -173,7 +173,7 @@ def curves(members: list[Member], groups: dict[str, list[Run]]):
         format_func={"accuracy": t("validation accuracy"), "total": t("validation loss")}.get,
         label_visibility="collapsed",
     )  # fmt: skip
-    spec = results.training(groups, measure, shared.palette())
+    spec = results.training(groups, measure, controls.palette())
     if any(series["data"] for series in spec["series"]):
         st.echarts_chart(spec, key=f"compare_training_{kind}", height=320, renderer=kind,
                          alt=t("Training curves of the runs compared."))  # fmt: skip
@@ -191,18 +191,18 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
         for place, (name, group) in zip(st.columns(min(max(len(every), 2), 3)), every[start : start + 3], strict=False):
             run = group[0]
             score = scorer or default_for(run.recipe.method)
-            said = shared.judged(run, score)
+            said = verdicts.judged(run, score)
             with place:
-                st.markdown(f"**{shared.plain(name)}**")
+                st.markdown(f"**{wording.plain(name)}**")
                 theta = metrics.theta_at(judge.KEPT, said.validation.score)
                 st.echarts_chart(
-                    charts.histogram(said.test.score, said.labels, said.right, theta, said.scale, shared.palette(),
-                                     t(shared.SHORT[score])),
+                    charts.histogram(said.test.score, said.labels, said.right, theta, said.scale, controls.palette(),
+                                     t(wording.SHORT[score])),
                     key=f"compare_scores_{run.id}", height=340,
                     alt=t("Histogram of the scores of known and unknown test images."),
                 )  # fmt: skip
                 if len(group) > 1:
-                    st.caption(t("One of {count} runs: {id}", count=len(group), id=shared.plain(run.id)))
+                    st.caption(t("One of {count} runs: {id}", count=len(group), id=wording.plain(run.id)))
     st.caption(t("Scores of different runs have different units; each θ keeps 95 % of its own validation knowns."))
 
 
@@ -242,7 +242,7 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     }
     st.markdown(t("They decide differently about **{count}** of {all} test images.",
                   count=len(found.rows), all=len(one.labels)))  # fmt: skip
-    st.caption(t("1: {one}, 2: {other}", one=shared.plain(names[0]), other=shared.plain(names[1])))
+    st.caption(t("1: {one}, 2: {other}", one=wording.plain(names[0]), other=wording.plain(names[1])))
     if not len(found.rows):
         return
     kind = st.segmented_control(
@@ -268,9 +268,9 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     truths = [every[one.classes[row]] if one.labels[row] >= 0 else
               t("{name}, never seen", name=every[one.classes[row]]) for row in rows_of]  # fmt: skip
     first, second = [called(label) for label in found.one[mine]], [called(label) for label in found.other[mine]]
-    pictures = shared.pixels(run)
+    pictures = thumbnails.pixels(run)
     if isinstance(pictures, str):
-        st.caption(t("The images cannot be shown here: {why}", why=shared.plain(pictures)))
+        st.caption(t("The images cannot be shown here: {why}", why=wording.plain(pictures)))
         columns = {t("test image"): one.index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
                    f"2: {names[1]}": second}  # fmt: skip
         st.dataframe(columns, hide_index=True)
@@ -278,9 +278,9 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     with st.container(horizontal=True, gap="small"):
         for row, truth, *decisions in zip(rows_of, truths, first, second, strict=True):
             with st.container(width=132, gap=None):
-                st.image(shared.inline(shared.enlarged(pictures[one.index[row]], 120)), width=120)
-                said = "  \n".join(f"{n}: {shared.plain(decision)}" for n, decision in enumerate(decisions, 1))
-                st.caption(f"**{shared.plain(truth)}**  \n{said}")
+                st.image(thumbnails.inline(thumbnails.enlarged(pictures[one.index[row]], 120)), width=120)
+                said = "  \n".join(f"{n}: {wording.plain(decision)}" for n, decision in enumerate(decisions, 1))
+                st.caption(f"**{wording.plain(truth)}**  \n{said}")
 
 
 # --- to take along ---------------------------------------------------------------------------------------------------

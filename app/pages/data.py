@@ -5,11 +5,12 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import shared, training
+from app import holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
+from cac_core.jobs import launch
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
@@ -17,18 +18,18 @@ VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of
 
 
 def classes(text: str) -> list[int]:
-    return [int(number) for number in shared.several(text)]
+    return [int(number) for number in links.several(text)]
 
 
-LINKS: shared.Links = {
-    "data_view": (shared.one_of(*VIEWS), "sets"),
+LINKS: links.Links = {
+    "data_view": (links.one_of(*VIEWS), "sets"),
     "data_look": (str, None),
     "trial_dataset": (str, None),
     "trial_start": (lambda text: tuple(text.split("/", 1)), None),
     "trial_known": (classes, None),
     "trial_unknown": (classes, None),
 }
-shared.read_link(LINKS)
+links.read_link(LINKS)
 
 st.markdown(
     t(
@@ -46,18 +47,18 @@ view = st.segmented_control(
 
 
 def sets():
-    every = training.shelves()
-    st.caption(t("Looked for under {root}", root=shared.plain(str(training.root()))))
-    busy = {shelf.name: job for shelf in every if (job := training.fetching(shelf.name))}
+    every = holdings.shelves()
+    st.caption(t("Looked for under {root}", root=wording.plain(str(holdings.root()))))
+    busy = {shelf.name: job for shelf in every if (job := jobs.fetching(shelf.name))}
     if busy:
-        active = any(training.going(job) for job in busy.values())
+        active = any(jobs.going(job) for job in busy.values())
         st.fragment(downloads, run_every="2s" if active else None, key="downloads")(list(busy))
     with st.container(horizontal=True, gap="small", key="shelves"):
         for shelf in every:
             with st.container(border=True, width=310, height="stretch"):
                 card(shelf, busy)
     if st.button(t("Look again"), icon=":material/refresh:", help=t("Reads the data folder anew.")):
-        training.look_again()
+        holdings.look_again()
         st.rerun()
     here = [shelf.name for shelf in every if not shelf.missing]
     st.subheader(t("What the images look like"), anchor=False)
@@ -66,87 +67,85 @@ def sets():
     pictures(st.selectbox(t("Data set"), here, key="data_look", persist_state="session"))
 
 
-def card(shelf: training.Shelf, busy: dict):
+def card(shelf: holdings.Shelf, busy: dict):
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{shared.plain(shelf.name)}**")
+        st.markdown(f"**{wording.plain(shelf.name)}**")
         if shelf.missing:
             st.badge(t("not here"), icon=":material/cloud_off:", color="gray")
         else:
             st.badge(t("here"), icon=":material/check:", color="green")
     try:
-        count = len(training.row(shelf.name).classes)
+        count = len(holdings.row(shelf.name).classes)
         words = [t("{count} classes", count=count)] if count else []
-        words += [training.pixel_note(shelf.name)]
-        words += [] if shelf.missing else [t("{size} on disk", size=training.megabytes(shelf.size))]
+        words += [holdings.pixel_note(shelf.name)]
+        words += [] if shelf.missing else [t("{size} on disk", size=wording.megabytes(shelf.size))]
         st.caption(t(", ").join(words))
     except ValueError as error:
-        st.caption(f":material/error: {shared.plain(str(error))}")
-    st.caption(f"{shared.plain(t(shelf.about))}. {t('Licence')}: {shared.plain(t(shelf.licence))}.")
+        st.caption(f":material/error: {wording.plain(str(error))}")
+    st.caption(f"{wording.plain(t(shelf.about))}. {t('Licence')}: {wording.plain(t(shelf.licence))}.")
     if not shelf.missing:
         return
     if shelf.own:
-        st.caption(f":material/error: {shared.plain(shelf.missing)}")
+        st.caption(f":material/error: {wording.plain(shelf.missing)}")
         return
     with st.container(horizontal=True):
-        if not shared.read_only():
+        if not jobs.read_only():
             st.button(
                 t("Download"), key=f"fetch_{shelf.name}", icon=":material/download:", on_click=fetch,
-                args=(shelf.name,), disabled=training.going(busy.get(shelf.name)),
+                args=(shelf.name,), disabled=jobs.going(busy.get(shelf.name)),
             )  # fmt: skip
         with st.popover(t("By hand"), icon=":material/folder_open:"):
             st.markdown(t("Without internet, put"))
-            for words in training.by_hand(shelf.name):
-                st.markdown(f"- {shared.plain(words)}")
+            for words in holdings.by_hand(shelf.name):
+                st.markdown(f"- {wording.plain(words)}")
             st.code(f"python -m cac_core fetch {shelf.name}", language="bash")
 
 
 def fetch(name: str):
-    if not shared.read_only():
-        training.fetch(name)
+    if not jobs.read_only():
+        jobs.fetch(name)
 
 
 def downloads(names: list[str]):
     """The downloads that wait, run or went wrong; looks again while one is under way."""
-    found = {name: training.fetching(name) for name in names}
-    if not any(training.going(job) for job in found.values()) and st.session_state.get("downloading"):
+    found = {name: jobs.fetching(name) for name in names}
+    if not any(jobs.going(job) for job in found.values()) and st.session_state.get("downloading"):
         st.session_state.downloading = False
-        training.look_again()
+        holdings.look_again()
         st.rerun()
-    st.session_state.downloading = any(training.going(job) for job in found.values())
+    st.session_state.downloading = any(jobs.going(job) for job in found.values())
     for name, job in found.items():
         if job is None:
             continue
-        if not training.going(job):
+        if not jobs.going(job):
             if job.state in ("failed", "lost"):
-                st.error(t("{name}: {why}", name=shared.plain(name), why=shared.plain(job.reason)))
+                st.error(t("{name}: {why}", name=wording.plain(name), why=wording.plain(job.reason)))
                 with st.expander(t("What it said")):
-                    st.code(training.log_of(job, None) or "–", language=None)
-                if not shared.read_only():
-                    st.button(t("Dismiss"), key=f"dismiss_{job.id}", on_click=training.launch.remove, args=(job,))
+                    st.code(jobs.log_of(job, None) or "–", language=None)
+                if not jobs.read_only():
+                    st.button(t("Dismiss"), key=f"dismiss_{job.id}", on_click=launch.remove, args=(job,))
             continue
         words, stop = st.columns([5, 1], vertical_alignment="center")
-        said = training.log_of(job, None).splitlines()[-1:]
+        said = jobs.log_of(job, None).splitlines()[-1:]
         state = t("waits for its turn") if job.state == "queued" else t("downloading")
-        words.markdown(f"**{shared.plain(name)}**: {state}")
+        words.markdown(f"**{wording.plain(name)}**: {state}")
         if said:
-            words.caption(shared.plain(said[0][-200:]))
-        if not shared.read_only():
-            stop.button(
-                t("Stop"), key=f"stop_{job.id}", icon=":material/stop:", on_click=training.stop, args=(job, None)
-            )
+            words.caption(wording.plain(said[0][-200:]))
+        if not jobs.read_only():
+            stop.button(t("Stop"), key=f"stop_{job.id}", icon=":material/stop:", on_click=jobs.stop, args=(job, None))
 
 
 def pictures(name: str | None):
     if name is None:
         return
-    found = training.samples(name)
+    found = holdings.samples(name)
     if isinstance(found, str):
         st.caption(found)
         return
     images, counts = found
     said = {"train": t("for training"), "test": t("for testing"), "all": t("in all, a fifth of them for testing")}
     st.caption(" · ".join(f"{count:,}".replace(",", "\u202f") + f" {said[part]}" for part, count in counts.items()))
-    gallery(dict(list(images.items())[:CLASSES]), training.row(name).classes)
+    gallery(dict(list(images.items())[:CLASSES]), holdings.row(name).classes)
     if len(images) > CLASSES:
         st.caption(t("The first {some} of {all} classes.", some=CLASSES, all=len(images)))
 
@@ -155,25 +154,25 @@ def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):
     with st.container(horizontal=True, gap="medium"):
         for cls, some in images.items():
             with st.container(width=364, gap="xsmall"):
-                st.caption(f"**{shared.plain(names[cls])}**")
-                st.image(shared.inline(training.strip(some)), alt=t("Images of {name}", name=names[cls]))
+                st.caption(f"**{wording.plain(names[cls])}**")
+                st.image(thumbnails.inline(thumbnails.strip(some)), alt=t("Images of {name}", name=names[cls]))
 
 
 # --- the trial editor ------------------------------------------------------------------------------------------------
 
 
 def editor():
-    every = [shelf.name for shelf in training.shelves() if not shelf.missing or shelf.name in
+    every = [shelf.name for shelf in holdings.shelves() if not shelf.missing or shelf.name in
              datasets.DATASETS]  # fmt: skip
     left, right = st.columns(2)
     if st.session_state.get("trial_dataset") not in every:
         st.session_state.pop("trial_dataset", None)
     name = left.selectbox(t("Data set"), every, key="trial_dataset", persist_state="session", on_change=another_set)
     try:
-        row = training.row(name)
-        starts = training.published(name) | training.kept(name)
+        row = holdings.row(name)
+        starts = holdings.published(name) | holdings.kept(name)
     except ValueError as error:
-        shared.explain(error)
+        wording.explain(error)
         return
     if len(row.classes) < 2:
         st.info(t("The classes of {name} are known once its files are here.", name=name), icon=":material/info:")
@@ -182,7 +181,7 @@ def editor():
         st.session_state.pop("trial_start")
     start = right.selectbox(
         t("Start from"), [*starts, None], key="trial_start", on_change=begin, args=(name,),
-        format_func=lambda key: training.trial_name(key) if key else t("nothing: all classes left out"),
+        format_func=lambda key: holdings.trial_name(key) if key else t("nothing: all classes left out"),
     )  # fmt: skip
     if "trial_of" not in st.session_state and "trial_known" in st.session_state:
         linked(name, len(row.classes))
@@ -195,9 +194,9 @@ def editor():
     try:
         datasets.checked_trial(trial, row)
     except ValueError as error:
-        st.warning(shared.plain(str(error)), icon=":material/info:")
+        st.warning(wording.plain(str(error)), icon=":material/info:")
         return
-    st.markdown(f"**{training.openness(trial)}**")
+    st.markdown(f"**{holdings.openness(trial)}**")
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
     if not trial.unknown:
         st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
@@ -220,7 +219,7 @@ def another_set():
 
 def begin(name: str):
     """Fill the editor from the trial to start from."""
-    starts = training.published(name) | training.kept(name)
+    starts = holdings.published(name) | holdings.kept(name)
     key = st.session_state.get("trial_start", next(iter(starts), None))
     trial = starts.get(key)
     place(name, trial.known if trial else (), trial.unknown if trial else ())
@@ -229,7 +228,7 @@ def begin(name: str):
 def place(name: str, known: tuple[int, ...], unknown: tuple[int, ...]):
     st.session_state.trial_of = name
     st.session_state.trial_known, st.session_state.trial_unknown = list(known), list(unknown)
-    rest = set(range(len(training.row(name).classes))) - set(known) - set(unknown)
+    rest = set(range(len(holdings.row(name).classes))) - set(known) - set(unknown)
     st.session_state.trial_out = sorted(rest)
 
 
@@ -256,7 +255,7 @@ def keep(trial: Trial, row: datasets.Dataset, start):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip
-        if not shared.read_only():
+        if not jobs.read_only():
             st.button(t("Save"), type="primary", icon=":material/save:", on_click=save, args=(trial.dataset,),
                       key="trial_save")  # fmt: skip
         st.download_button(
@@ -267,17 +266,17 @@ def keep(trial: Trial, row: datasets.Dataset, start):
         if isinstance(said, str):
             st.success(said, icon=":material/check:")
         else:
-            shared.explain(said)
+            wording.explain(said)
 
 
 def save(dataset: str):
-    if shared.read_only():
+    if jobs.read_only():
         return
     known, unknown = (tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown"))
     trial = Trial(dataset, "custom", st.session_state.trial_name.strip(), known, unknown)
     try:
-        file = own_data.save_trial(trial, training.row(dataset), training.root())
-        words = t("Saved as {file}. It can be chosen under New run now.", file=shared.plain(str(file)))
+        file = own_data.save_trial(trial, holdings.row(dataset), holdings.root())
+        words = t("Saved as {file}. It can be chosen under New run now.", file=wording.plain(str(file)))
         st.session_state.trial_said = words
     except ValueError as error:
         st.session_state.trial_said = error
@@ -286,15 +285,15 @@ def save(dataset: str):
 def bring(name: str, row: datasets.Dataset):
     with st.expander(t("Import a trial"), icon=":material/upload:"):
         st.caption(t("A file {known}, with class numbers or names, as cac-openset writes it.",
-                     known=shared.plain('{"Known": [...], "Unknown": [...]}')))  # fmt: skip
+                     known=wording.plain('{"Known": [...], "Unknown": [...]}')))  # fmt: skip
         file = st.file_uploader(t("Trial file"), type="json", key="trial_file", max_upload_size=1)
         if file is not None:
             try:
                 trial = own_data.trial_from_bytes(file.getvalue(), file.name, name, row)
-                st.markdown(training.openness(trial))
+                st.markdown(holdings.openness(trial))
                 st.button(t("Take it into the editor"), on_click=take, args=(name, trial), key="trial_take")
             except ValueError as error:
-                shared.explain(error)
+                wording.explain(error)
 
 
 def take(name: str, trial: Trial):
@@ -303,7 +302,7 @@ def take(name: str, trial: Trial):
 
 
 def roles(name: str, trial: Trial, row: datasets.Dataset):
-    found = training.samples(name) if not datasets.here(name, training.root())[1] else ""
+    found = holdings.samples(name) if not datasets.here(name, holdings.root())[1] else ""
     if isinstance(found, str):
         return
     images, rest = found[0], sorted(set(range(len(row.classes))) - {*trial.known, *trial.unknown})
@@ -323,7 +322,7 @@ def own():
             "them), or pick images class by class. They are checked first, and written only when you say so."
         )
     )
-    if shared.read_only():
+    if jobs.read_only():
         st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
         return
     way = st.segmented_control(t("How"), ["zip", "files"], default="zip", required=True, key="own_way",
@@ -344,7 +343,7 @@ def from_zip():
         t("Zip file"), type="zip", key="own_zip",
         max_upload_size=min(500, st.get_option("server.maxUploadSize")),  # the server takes no more
         help=t("At most {files} files and {size} unpacked.", files=own_data.FILES,
-               size=training.megabytes(own_data.BYTES)),
+               size=wording.megabytes(own_data.BYTES)),
     )  # fmt: skip
     return (file.file_id, own_data.zipped(io.BytesIO(file.getbuffer()))) if file else None
 
@@ -365,7 +364,7 @@ def from_files():
             try:
                 mine = classes.setdefault(own_data.class_name(name), [])
             except ValueError as error:
-                left.error(shared.plain(str(error)))
+                left.error(wording.plain(str(error)))
                 continue
             mine += [(file.name, file.getvalue()) for file in files]
             key += [name, *(file.file_id for file in files)]
@@ -400,7 +399,7 @@ def overview(found: own_data.Checked):
         with st.expander(title, icon=":material/warning:"):
             st.dataframe({t("file"): [n for n, _ in found.refused], t("why"): [w for _, w in found.refused]},
                          hide_index=True)  # fmt: skip
-    gallery({n: found.shown[c][: training.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
+    gallery({n: found.shown[c][: holdings.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
             tuple(found.classes))  # fmt: skip
 
 
@@ -417,7 +416,7 @@ def write(found: own_data.Checked, upload: own_data.Upload):
             found = own_data.without_copies(found)
     if problems := own_data.problems(found):
         for words in problems:
-            st.error(shared.plain(t(words)), icon=":material/error:")
+            st.error(wording.plain(t(words)), icon=":material/error:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name of the data set"), key="own_name", placeholder=t("my-pets"), width=260,
@@ -431,10 +430,10 @@ def write(found: own_data.Checked, upload: own_data.Upload):
         )  # fmt: skip
     settings = {"size": side, "channels": 3 if grey == "colour" else 1, "flip": flip}
     if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
-        folder = own_data.write(found, upload, training.root(), name.strip(), settings)
-        training.look_again()
+        folder = own_data.write(found, upload, holdings.root(), name.strip(), settings)
+        holdings.look_again()
         st.session_state.own_said = t("Written to {folder}. Choose known and unknown classes in the trial editor.",
-                                      folder=shared.plain(str(folder)))  # fmt: skip
+                                      folder=wording.plain(str(folder)))  # fmt: skip
         st.session_state.pop("own_key", None)
         st.rerun()
 
@@ -445,7 +444,7 @@ def in_link() -> dict:
     if view != "trial" or "trial_known" not in state:
         return {"data_view": view, "data_look": state.get("data_look") if view == "sets" else None}
     name, key = state.trial_dataset, state.get("trial_start")
-    start = (training.published(name) | training.kept(name)).get(key)
+    start = (holdings.published(name) | holdings.kept(name)).get(key)
     known, unknown = sorted(state.trial_known), sorted(state.trial_unknown)
     said = {"data_view": view, "trial_dataset": name, "trial_start": "/".join(key) if key else None}
     if start is None or (known, unknown) != (sorted(start.known), sorted(start.unknown)):
@@ -453,6 +452,6 @@ def in_link() -> dict:
     return said
 
 
-with shared.explained():
+with wording.explained():
     {"sets": sets, "trial": editor, "own": own}[view]()
-    shared.put_in_link(LINKS, dict.fromkeys(LINKS) | in_link())
+    links.put_in_link(LINKS, dict.fromkeys(LINKS) | in_link())

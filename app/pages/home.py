@@ -3,46 +3,46 @@
 import numpy as np
 import streamlit as st
 
-from app import charts, shared
+from app import charts, controls, links, picker, thumbnails, verdicts, wording
 from app.words import t
 from cac_core.results import judge
 from cac_core.scoring import metrics
 
-run = shared.chosen_run()
+run = picker.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial
 purpose = t(
     "This network learned **{count} {kind}**: {names}.",
-    count=len(names), kind=shared.kinds(run, len(names)), names=shared.listed(names),
+    count=len(names), kind=wording.kinds(run, len(names)), names=wording.listed(names),
 )  # fmt: skip
 if trial.unknown:
     never = [classes[c] for c in trial.unknown]
     purpose += " " + t(
         "The **×** marks are {kind} it never saw: {names}.",
-        kind=shared.kinds(run, len(never)), names=shared.listed(never),
+        kind=wording.kinds(run, len(never)), names=wording.listed(never),
     )  # fmt: skip
 st.markdown(f"{purpose} {t('Move θ and watch.')}")
 
 
 @st.fragment
 def wheel_and_examples():
-    with shared.explained():
+    with wording.explained():
         picture, side = st.columns([3, 2], gap="large")
         with side:
-            controls, foot = st.container(), st.container()
+            place, foot = st.container(), st.container()
             with foot.expander(t("Score"), icon=":material/straighten:"):
-                scorer = shared.choose_scorer(run)
-                said = shared.judged(run, scorer)
-                options = shared.choose_options(run, scorer, said.outputs.anchors is not None)
-                said = shared.judged(run, scorer, **options)
+                scorer = controls.choose_scorer(run)
+                said = verdicts.judged(run, scorer)
+                options = controls.choose_options(run, scorer, said.outputs.anchors is not None)
+                said = verdicts.judged(run, scorer, **options)
             with foot.popover(t("Help"), icon=":material/help:"):
                 how_to_read(said.outputs.anchors is not None)
-            with controls:
-                theta = shared.choose_theta(said)
-                shared.numbers_at(theta, said, wide=False)
+            with place:
+                theta = controls.choose_theta(said)
+                controls.numbers_at(theta, said, wide=False)
         with picture:
             wheel(said, theta)
         examples(said, theta)
-        shared.write_link()
+        links.write_link()
 
 
 def how_to_read(anchors: bool):
@@ -64,7 +64,7 @@ def how_to_read(anchors: bool):
     st.markdown(f"{places} {rim} {looks}\n\n{loss}")
 
 
-def wheel(said: shared.Judged, theta: float):
+def wheel(said: verdicts.Judged, theta: float):
     outputs = [said.known, said.outputs]
     score = np.concatenate([said.validation.score, said.test.score])
     nearest = np.concatenate([said.validation.label, said.test.label])
@@ -87,7 +87,7 @@ def wheel(said: shared.Judged, theta: float):
     )
     known = labels >= 0
     st.echarts_chart(
-        charts.wheel(cloud, names, charts.on_wheel(said.means, *frame), anchors is not None, shared.palette()),
+        charts.wheel(cloud, names, charts.on_wheel(said.means, *frame), anchors is not None, controls.palette()),
         key="wheel",
         height=600,
         alt=t(
@@ -121,11 +121,11 @@ def wheel(said: shared.Judged, theta: float):
         )
 
 
-def examples(said: shared.Judged, theta: float):
-    images = shared.pixels(run)
+def examples(said: verdicts.Judged, theta: float):
+    images = thumbnails.pixels(run)
     st.subheader(t("Some images of the test set"))
     if isinstance(images, str):
-        st.info(t("The images cannot be shown here: {why}", why=shared.plain(images)), icon=":material/hide_image:")
+        st.info(t("The images cannot be shown here: {why}", why=wording.plain(images)), icon=":material/hide_image:")
         return
     rule = metrics.theta_at(judge.KEPT, said.validation.score)
     chosen = telling(said, rule)
@@ -137,22 +137,22 @@ def examples(said: shared.Judged, theta: float):
         good = rejected != known if rejected or not known else bool(said.right[i])
         with row.container(border=True, width=150, height="stretch"):
             st.image(
-                shared.inline(shared.enlarged(images[said.outputs.index[i]])),
+                thumbnails.inline(thumbnails.enlarged(images[said.outputs.index[i]])),
                 width=104,
                 alt=t("A test image, in truth {truth}", truth=truth),
             )
-            st.markdown(f"**{t('Unknown') if rejected else shared.plain(nearest)}**")
+            st.markdown(f"**{t('Unknown') if rejected else wording.plain(nearest)}**")
             sign = ">" if rejected else "≤"
             st.caption(f"{t('score')} {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
             phrase = t("truth: {name}") if known else t("truth: {name}, never seen")
-            st.caption(phrase.format(name=shared.plain(truth)))
+            st.caption(phrase.format(name=wording.plain(truth)))
             if good:
                 st.badge(t("right"), icon=":material/check:", color="green")
             else:
                 st.badge(t("mistake"), icon=":material/close:", color="orange")
 
 
-def telling(said: shared.Judged, theta: float) -> list[int]:
+def telling(said: verdicts.Judged, theta: float) -> list[int]:
     """Three known and three unknown test images: a typical one, a borderline one, and a mistake where there is one.
 
     The same ones whatever theta is moved to, and of different classes where there are enough.

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from app import address, cards, charts, draw, feeds, handout, live, shared, teach
+from app import address, cards, charts, controls, draw, feeds, handout, jobs, live, teach, wording
 from app.cards import CARDS
 from app.words import t
 from cac_core.results import project, sweep
@@ -236,7 +236,7 @@ def line_to_draw():
 @st.fragment
 def drawing(theta: float | None):
     """A verdict that follows the pen; nothing else runs again for it."""
-    if shared.read_only():
+    if jobs.read_only():
         return
     st.markdown(t("**Draw something**: a digit that the network knows, one that it does not, or your initials."))
     paper, verdict = st.columns([1, 2], gap="large", vertical_alignment="center")
@@ -246,12 +246,12 @@ def drawing(theta: float | None):
         if drawn:
             draw.verdict(run, drawn, "gamma", theta)
         else:
-            st.caption(t("It knows {names}.", names=shared.listed(run.known_names)))
+            st.caption(t("It knows {names}.", names=wording.listed(run.known_names)))
 
 
 def of_the_digits(blob: bytes, **own) -> dict:
     """What a live picture of the bundled run is told: nothing that was set on other pages."""
-    said = shared.live_state(blob, "gamma", {})
+    said = controls.live_state(blob, "gamma", {})
     return {name: said[name] for name in ("feed", "scorer", "name", "palettes", "words")} | own
 
 
@@ -270,7 +270,7 @@ def pairs():
     }
     plain = rows.index(1.0), columns.index(0.0)
     heat = charts.heat_map(values, rows, columns, places if told else {}, places["chosen"] if told else plain,
-                           shared.palette())  # fmt: skip
+                           controls.palette())  # fmt: skip
     if state.present:
         heat["grid"] |= {"left": 76 * large, "bottom": 70 * large}
         for axis, gap in (("xAxis", 42), ("yAxis", 60)):

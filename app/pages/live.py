@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import charts, shared, training
+from app import charts, controls, courses, jobs, links, wording
 from app.words import t
 from cac_core import runs
 from cac_core.jobs import launch
@@ -11,7 +11,7 @@ from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
 SHOWN = 10  # jobs that wait, and that have ended, that are listed
-LINKS: shared.Links = {"watched": (str, None)}
+LINKS: links.Links = {"watched": (str, None)}
 
 st.markdown(
     t(
@@ -21,7 +21,7 @@ st.markdown(
 )
 
 
-shared.read_link(LINKS)
+links.read_link(LINKS)
 
 
 def page():
@@ -31,31 +31,31 @@ def page():
 
 def under_way() -> bool:
     """Whether anything is going on that this page should look at again."""
-    return any(training.going(job) for job in launch.settle(training.store())) or any(
-        training.status(run)["state"] in runs.ALIVE for run in runs.every(training.store())
+    return any(jobs.going(job) for job in launch.settle(jobs.store())) or any(
+        courses.status(run)["state"] in runs.ALIVE for run in runs.every(jobs.store())
     )
 
 
 def live(looked: bool):
-    with shared.explained():
-        jobs = launch.settle(training.store())
+    with wording.explained():
+        every = launch.settle(jobs.store())
         going = under_way()
         if going != looked:
             st.rerun()  # the page looks again by itself, or no longer
-        queue(jobs)
-        watch(jobs)
-    shared.put_in_link(LINKS)
+        queue(every)
+        watch(every)
+    links.put_in_link(LINKS)
 
 
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
-def queue(jobs: list[Job]):
-    running = [job for job in jobs if job.state in launch.UNDER_WAY]
-    line = training.waiting(jobs)
-    ended = [job for job in reversed(jobs) if job.state not in launch.UNDER_WAY and job.state != "queued"]
+def queue(every: list[Job]):
+    running = [job for job in every if job.state in launch.UNDER_WAY]
+    line = jobs.waiting(every)
+    ended = [job for job in reversed(every) if job.state not in launch.UNDER_WAY and job.state != "queued"]
     if said := st.session_state.pop("live_said", None):
-        st.warning(shared.plain(said), icon=":material/info:")
+        st.warning(wording.plain(said), icon=":material/info:")
     if not running and not line:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("Nothing is running, and nothing waits."))
@@ -67,12 +67,12 @@ def queue(jobs: list[Job]):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("{n} wait; the first {some} are listed.", n=len(line), some=SHOWN) if len(line) > SHOWN
                         else t("{n} wait.", n=len(line)))  # fmt: skip
-            if not shared.read_only():
+            if not jobs.read_only():
                 st.button(t("Stop all that wait"), icon=":material/stop:", key="stop_waiting", on_click=act,
-                          args=(training.stop_waiting,))  # fmt: skip
-    if line and not launch.has_worker(training.store()) and not shared.read_only():
+                          args=(jobs.stop_waiting,))  # fmt: skip
+    if line and not launch.has_worker(jobs.store()) and not jobs.read_only():
         st.button(t("Start what waits"), icon=":material/play_arrow:", key="work", on_click=act,
-                  args=(launch.ensure_worker, training.store()))  # fmt: skip
+                  args=(launch.ensure_worker, jobs.store()))  # fmt: skip
     if ended:
         with st.expander(t("Ended ({n})", n=len(ended)), icon=":material/history:", key="ended"):
             for job in ended[:SHOWN]:
@@ -83,15 +83,15 @@ def queue(jobs: list[Job]):
 
 def entry(job: Job, line: list[Job]):
     with st.container(horizontal=True, vertical_alignment="center"):
-        training.badge(job.state)
+        wording.badge(job.state)
         title = job.run or " ".join(job.arguments[1:2]) or job.id
         st.markdown(
-            f"**{shared.plain(t(job.kind))}** {shared.plain(title)} · {shared.plain(job.device)}", width="stretch"
+            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.device)}", width="stretch"
         )
-        if not shared.read_only():
+        if not jobs.read_only():
             buttons(job, line)
     if job.reason and job.state != "finished":
-        st.caption(shared.plain(job.reason.split("\n")[0]))
+        st.caption(wording.plain(job.reason.split("\n")[0]))
 
 
 def buttons(job: Job, line: list[Job]):
@@ -106,21 +106,21 @@ def buttons(job: Job, line: list[Job]):
     if job.state == "queued" or job.state in launch.UNDER_WAY:
         button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping")
     if job.state in launch.AGAIN:
-        button(t("Go on"), "play_arrow", "again", training.go_on, job, None)
+        button(t("Go on"), "play_arrow", "again", jobs.go_on, job, None)
     if job.state not in launch.UNDER_WAY and job.state != "queued":
         button(t("Remove"), "close", "remove", launch.remove, job)
 
 
 def reorder(job: Job, by: int):
-    line = training.waiting(launch.jobs(training.store()))
+    line = jobs.waiting(launch.jobs(jobs.store()))
     if job.id in (one.id for one in line):
-        for one, priority in training.moved(line, job, by).items():
-            launch.reorder(launch.find(training.store(), one), priority)
+        for one, priority in jobs.moved(line, job, by).items():
+            launch.reorder(launch.find(jobs.store(), one), priority)
 
 
 def act(work, *args):
     """Do something with the queue; what has changed since the page was drawn is said, and no harm."""
-    if shared.read_only():
+    if jobs.read_only():
         return
     try:
         work(*args)
@@ -131,11 +131,11 @@ def act(work, *args):
 # --- one training ----------------------------------------------------------------------------------------------------
 
 
-def watch(jobs: list[Job]):
-    mine = {job.run: job for job in jobs if job.kind == "train" and job.run}
-    found = {run.id: run for run in runs.every(training.store())}
+def watch(every: list[Job]):
+    mine = {job.run: job for job in every if job.kind == "train" and job.run}
+    found = {run.id: run for run in runs.every(jobs.store())}
     names = sorted(
-        {*mine, *(name for name, run in found.items() if training.sound(run))},
+        {*mine, *(name for name, run in found.items() if courses.sound(run))},
         key=lambda name: (rank(mine.get(name), found.get(name)), -started(found.get(name)), name),
     )
     if not names:
@@ -145,10 +145,10 @@ def watch(jobs: list[Job]):
     if (asked := st.session_state.get("watched")) not in names:
         st.session_state.pop("watched", None)
         if asked:
-            st.caption(t("There is no training called “{asked}” here.", asked=shared.plain(asked[:80])))
+            st.caption(t("There is no training called “{asked}” here.", asked=wording.plain(asked[:80])))
     name = st.selectbox(t("Run"), names, key="watched", persist_state="session", label_visibility="collapsed")
     job, run = mine.get(name), found.get(name)
-    if run is None or not training.sound(run):
+    if run is None or not courses.sound(run):
         if job is not None and job.state in ("failed", "lost"):
             trouble(job, None, job.reason)
         else:
@@ -156,9 +156,9 @@ def watch(jobs: list[Job]):
                     icon=":material/hourglass_top:")  # fmt: skip
         said_last(job, None)
         return
-    state = job.state if training.going(job) else run.state
+    state = job.state if jobs.going(job) else run.state
     head(run, job, state)
-    said = training.course(run)
+    said = courses.course(run)
     if said is not None:
         pictures(run, said)
     said_last(job, run)
@@ -166,25 +166,25 @@ def watch(jobs: list[Job]):
 
 def rank(job: Job | None, run: Run | None) -> int:
     """What is under way first, then what waits."""
-    if (job and job.state in launch.UNDER_WAY) or (run and training.status(run)["state"] in runs.ALIVE):
+    if (job and job.state in launch.UNDER_WAY) or (run and courses.status(run)["state"] in runs.ALIVE):
         return 0
-    return 1 if training.going(job) else 2
+    return 1 if jobs.going(job) else 2
 
 
 def started(run: Run | None) -> float:
-    return float(training.status(run).get("changed", 0.0)) if run else 0.0
+    return float(courses.status(run).get("changed", 0.0)) if run else 0.0
 
 
 def head(run: Run, job: Job | None, state: str):
     recipe = run.recipe
     total = recipe.epochs + recipe.fine_epochs
-    said = training.course(run)
+    said = courses.course(run)
     with st.container(horizontal=True, vertical_alignment="center"):
-        training.badge(state)
+        wording.badge(state)
         st.caption(
-            t("{method} on {dataset}, {backbone} network, on {device}", method=shared.plain(recipe.method),
-              dataset=shared.plain(recipe.dataset), backbone=shared.plain(recipe.backbone),
-              device=shared.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
+            t("{method} on {dataset}, {backbone} network, on {device}", method=wording.plain(recipe.method),
+              dataset=wording.plain(recipe.dataset), backbone=wording.plain(recipe.backbone),
+              device=wording.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
         )  # fmt: skip
         actions(run, job, state)
     if state in ("failed", "lost"):
@@ -204,9 +204,9 @@ def head(run: Run, job: Job | None, state: str):
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
         tile(t("Images a second"), f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f"))
         if said.memory:
-            tile(t("Memory, at most"), training.megabytes(said.memory))
+            tile(t("Memory, at most"), wording.megabytes(said.memory))
         if going:
-            tile(t("Time left"), training.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
+            tile(t("Time left"), wording.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
         tile(t("Best epoch"), str(said.best) if said.best > 0 else "–")
 
 
@@ -218,25 +218,25 @@ def actions(run: Run, job: Job | None, state: str):
     if state == "finished":
         st.page_link("app/pages/home.py", label=t("See what it can do"), icon=":material/arrow_forward:",
                      query_params={"run": run.id})  # fmt: skip
-    if shared.read_only() or training.going(job):
+    if jobs.read_only() or jobs.going(job):
         return  # the buttons of what is going on are above
     if state in launch.AGAIN:
         again = job if job is not None and job.state in launch.AGAIN else None
         st.button(t("Go on"), icon=":material/play_arrow:", key="run_again", on_click=act,
-                  args=(training.go_on, again, run))  # fmt: skip
+                  args=(jobs.go_on, again, run))  # fmt: skip
     elif state in runs.ALIVE:
-        st.button(t("Stop"), icon=":material/stop:", key="run_stop", on_click=act, args=(training.stop, None, run))
+        st.button(t("Stop"), icon=":material/stop:", key="run_stop", on_click=act, args=(jobs.stop, None, run))
 
 
 def trouble(job: Job | None, run: Run | None, reason: str):
     """Why it ended, and what to do next."""
-    shared.explain(ValueError(reason or t("It ended without a word.")))
+    wording.explain(ValueError(reason or t("It ended without a word.")))
     if "fetch" in reason:
         st.page_link("app/pages/data.py", label=t("Get the images under Data and trials"), icon=":material/database:")
         return
-    if run is not None and (smaller := training.smaller(run, reason)):
+    if run is not None and (smaller := jobs.smaller(run, reason)):
         st.markdown(t("The images of one step did not fit into memory. With fewer a step they may:"))
-        if not shared.read_only():
+        if not jobs.read_only():
             st.button(t("Train again with batch {n}", n=smaller.batch), icon=":material/replay:", type="primary",
                       key="run_smaller", on_click=act, args=(train_again, smaller, run))  # fmt: skip
     what = t("“Go on” starts again from what was saved last.") if run else t("Nothing was saved: start it anew.")
@@ -246,35 +246,35 @@ def trouble(job: Job | None, run: Run | None, reason: str):
 
 def train_again(one: Recipe, run: Run):
     """Put this recipe into the queue where the run was, and watch it."""
-    training.start([one], training.slot(run))
+    jobs.train([one], jobs.slot(run))
     st.session_state.watched = one.id
 
 
-def pictures(run: Run, said: training.Course):
-    palette, total = shared.palette(), run.recipe.epochs + run.recipe.fine_epochs
+def pictures(run: Run, said: courses.Course):
+    palette, total = controls.palette(), run.recipe.epochs + run.recipe.fine_epochs
     left, right = st.columns([1, 1], gap="large")
     with left:
         if said.epochs:
             last = {f"{t(name)}, {t(split)}": values[-1] for (split, name), values in said.terms.items()}
             told = ", ".join(f"{name} {charts.number(value)}" for name, value in last.items())
             st.markdown(f"**{t('Loss')}**")
-            st.echarts_chart(training.loss_curves(said, palette, total), key="loss", height=360,
+            st.echarts_chart(courses.loss_curves(said, palette, total), key="loss", height=360,
                              alt=t("Losses by epoch; last: {told}", told=told))  # fmt: skip
             st.markdown(f"**{t('Accuracy on validation images, %')}**")
-            st.echarts_chart(training.accuracy_curve(said, palette, total), key="accuracy", height=220,
+            st.echarts_chart(courses.accuracy_curve(said, palette, total), key="accuracy", height=220,
                              alt=t("Accuracy by epoch"))  # fmt: skip
             st.markdown(f"**{t('Learning rate')}**")
-            st.echarts_chart(training.rate_curve(said, palette, total), key="rate", height=180,
+            st.echarts_chart(courses.rate_curve(said, palette, total), key="rate", height=180,
                              alt=t("Learning rate by epoch"))  # fmt: skip
         else:
             st.caption(t("Curves come with the first epoch."))
     with right:
-        cloud = training.snapshot(run)
+        cloud = courses.snapshot(run)
         if cloud is None:
             return
         st.markdown("**" + t("Validation images after epoch {n}", n=cloud.epoch) + "**")
         st.echarts_chart(
-            training.cloud(cloud, run.known_names, palette), key="cloud", height=500,
+            courses.cloud(cloud, run.known_names, palette), key="cloud", height=500,
             alt=t("The logits of {n} validation images on the anchor wheel after epoch {e}.", n=len(cloud.labels),
                   e=cloud.epoch),
         )  # fmt: skip
@@ -289,10 +289,10 @@ def pictures(run: Run, said: training.Course):
 
 
 def said_last(job: Job | None, run: Run | None):
-    if words := training.log_of(job, run):
+    if words := jobs.log_of(job, run):
         with st.expander(t("Log"), icon=":material/article:", key="log"):
             st.code(words, language=None)
 
 
-with shared.explained():
+with wording.explained():
     page()

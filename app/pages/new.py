@@ -6,10 +6,11 @@ import shutil
 import psutil
 import streamlit as st
 
-from app import shared, training
+from app import holdings, jobs, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
+from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import probe
@@ -52,7 +53,7 @@ st.markdown(
 
 
 def page():
-    shelves = training.shelves()
+    shelves = holdings.shelves()
     here = {shelf.name: not shelf.missing for shelf in shelves}
     preset_box, dataset_box = st.columns([3, 2])
     name = dataset_box.selectbox(
@@ -83,31 +84,31 @@ def page():
 
 
 def missing(name: str):
-    st.warning(t("The images of {name} are not here.", name=shared.plain(name)), icon=":material/cloud_off:")
+    st.warning(t("The images of {name} are not here.", name=wording.plain(name)), icon=":material/cloud_off:")
     st.page_link("app/pages/data.py", label=t("Download them under Data and trials"), icon=":material/database:")
     st.caption(t("The data set digits is always here and needs no internet."))
 
 
 def choose_trials(name: str) -> list[datasets.Trial]:
-    there = training.published(name) | training.kept(name)
+    there = holdings.published(name) | holdings.kept(name)
     if not there:
         st.info(
-            t("No trials are published for {name}: choose known and unknown classes first.", name=shared.plain(name)),
+            t("No trials are published for {name}: choose known and unknown classes first.", name=wording.plain(name)),
             icon=":material/info:",
         )
         st.page_link("app/pages/data.py", label=t("To the trial editor"), icon=":material/edit:")
         return []
     keys = st.multiselect(
-        t("Trials, one or several"), list(there), default=[next(iter(there))], format_func=training.trial_name,
+        t("Trials, one or several"), list(there), default=[next(iter(there))], format_func=holdings.trial_name,
         key=f"new_trials_{name}", persist_state="session",
     )  # fmt: skip
     if not keys:
         st.error(t("Choose at least one trial."))
-    row = training.row(name)
+    row = holdings.row(name)
     for key in keys[:3]:
         trial = there[key]
-        known, unknown = (shared.listed([row.classes[c] for c in some]) for some in (trial.known, trial.unknown))
-        st.caption(t("**{trial}**: knows {known}; never sees {unknown}", trial=shared.plain(training.trial_name(key)),
+        known, unknown = (wording.listed([row.classes[c] for c in some]) for some in (trial.known, trial.unknown))
+        st.caption(t("**{trial}**: knows {known}; never sees {unknown}", trial=wording.plain(holdings.trial_name(key)),
                      known=known, unknown=unknown or t("nothing")))  # fmt: skip
     return [there[key] for key in keys]
 
@@ -162,7 +163,7 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
         given, bad = fields(base, mark)
         wrong |= bad
         if options := recipe.backbone_options(backbone):
-            st.caption(t("Options of {backbone}", backbone=shared.plain(backbone)))
+            st.caption(t("Options of {backbone}", backbone=wording.plain(backbone)))
             columns = st.columns(3)
             for n, (option, default) in enumerate(options.items()):
                 now = base.trunk.get(option, default)
@@ -173,11 +174,11 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
         st.error(t("A value above cannot be used. What is wrong with it stands beside it."), icon=":material/error:")
         return None
     try:
-        every = training.product(preset, given | {"backbone": backbone}, trials, methods, seeds, axes, trunk)
+        every = plans.product(preset, given | {"backbone": backbone}, trials, methods, seeds, axes, trunk)
     except ValueError as error:
-        st.error(shared.plain(str(error)), icon=":material/error:")
+        st.error(wording.plain(str(error)), icon=":material/error:")
         return None
-    row = training.row(name)
+    row = holdings.row(name)
     return every, {one.id: datasets.trial_of(one, row) for one in every}, device
 
 
@@ -187,9 +188,9 @@ def values(
     """One or several numbers, and whether what was written cannot be used; why is said beside the field."""
     said = place.text_input(label, default, key=key, persist_state="session", help=help)
     try:
-        return [recipe.checked(name, value) for value in training.numbers(said, kind)], False
+        return [recipe.checked(name, value) for value in plans.numbers(said, kind)], False
     except ValueError as error:
-        place.error(shared.plain(str(error)))
+        place.error(wording.plain(str(error)))
         return [], True
 
 
@@ -212,7 +213,7 @@ def one_value(place, name: str, label: str, default, key: str, help: str | None 
     try:
         return recipe.checked(name, value), False
     except ValueError as error:
-        place.error(shared.plain(str(error)))
+        place.error(wording.plain(str(error)))
         return value, True
 
 
@@ -227,23 +228,21 @@ def fields(base: Recipe, mark: str) -> tuple[dict, bool]:
 
 
 def choose_device() -> str:
-    busy = {job.device for job in training.launch.jobs(training.store()) if training.going(job)}
+    busy = {job.device for job in launch.jobs(jobs.store()) if jobs.going(job)}
 
     def said(device: str) -> str:
         what = t("processor") if device == "cpu" else t("graphics card {n}", n=device.partition(":")[2])
         return f"{what} ({device}), {t('busy: it waits its turn') if device in busy else t('free')}"
 
-    there = training.devices()
+    there = jobs.devices()
     return st.selectbox(
         t("Device"), there, int(len(there) > 1), format_func=said, key="new_device", persist_state="session"
     )
 
 
 def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str):
-    states = {
-        one.id: Run(training.store() / one.id).state if (training.store() / one.id).exists() else "" for one in every
-    }
-    queued = {job.run for job in training.launch.jobs(training.store()) if job.kind == "train" and training.going(job)}
+    states = {one.id: Run(jobs.store() / one.id).state if (jobs.store() / one.id).exists() else "" for one in every}
+    queued = {job.run for job in launch.jobs(jobs.store()) if job.kind == "train" and jobs.going(job)}
     fresh = [one for one in every if states[one.id] != "finished" and one.id not in queued]
     first = every[0]
     with st.container(border=True):
@@ -256,7 +255,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
         if under_way:
             st.caption(t("In the queue already: {n}.", n=under_way))
         with st.container(horizontal=True, vertical_alignment="center"):
-            if shared.read_only():
+            if jobs.read_only():
                 st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
             else:
                 label = t("Start") if len(fresh) <= 1 else t("Start {n} runs", n=len(fresh))
@@ -266,17 +265,17 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
                 st.page_link("app/pages/live.py", label=t("Watch them under Live"), icon=":material/monitoring:")
     if said := st.session_state.pop("new_said", None):
         if isinstance(said, Exception):
-            shared.explain(said)
+            wording.explain(said)
         else:
             st.success(said, icon=":material/check:")
     with st.expander(t("The same from the command line"), icon=":material/terminal:", expanded=len(every) == 1):
-        st.code("\n".join(training.command(preset, one) for one in every), language="bash", wrap_lines=True)
+        st.code("\n".join(plans.command(preset, one) for one in every), language="bash", wrap_lines=True)
     if len(every) > 1:
         with st.expander(t("All {n} runs", n=len(every)), icon=":material/list:"):
             st.dataframe(
                 {
                     t("run"): [one.id for one in every],
-                    t("trial"): [training.trial_name((one.family, one.trial)) for one in every],
+                    t("trial"): [holdings.trial_name((one.family, one.trial)) for one in every],
                     t("method"): [one.method for one in every],
                     t("options"): [", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in
                                    (recipe.method_options(one.method) | one.hyper).items()) for one in every],
@@ -292,8 +291,8 @@ def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
     words = t(
         "{method} with the {backbone} network learns {known} classes of {dataset} in {epochs} epochs of batches of "
         "{batch}",
-        method=shared.plain(one.method), backbone=shared.plain(one.backbone), known=len(trial.known),
-        dataset=shared.plain(one.dataset), epochs=total, batch=one.batch,
+        method=wording.plain(one.method), backbone=wording.plain(one.backbone), known=len(trial.known),
+        dataset=wording.plain(one.dataset), epochs=total, batch=one.batch,
     )  # fmt: skip
     tested = t("and is tested on {n} that it has never seen.", n=len(trial.unknown)) if trial.unknown else t(
         "and is tested without any unknown class."
@@ -303,23 +302,23 @@ def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
 
 def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], device: str):
     """What is left to train takes, by what was measured here; until it is, as far as a finished run tells."""
-    free = shutil.disk_usage(next(p for p in (training.store(), *training.store().parents) if p.exists())).free
+    free = shutil.disk_usage(next(p for p in (jobs.store(), *jobs.store().parents) if p.exists())).free
     memory = psutil.virtual_memory().available
     going = st.session_state.get("new_probe")
     ended = going is not None and not going.going  # asked before its file is: it writes, then ends
-    files = training.probes(fresh, trials, device)
+    files = plans.probes(fresh, trials, device)
     took = {file: probe.kept(file) for file in files}
     known = all(took.values())
-    busy = "" if known and not any(one.beside for one in took.values()) else probe.busy(training.store(), device)
+    busy = "" if known and not any(one.beside for one in took.values()) else probe.busy(jobs.store(), device)
     missing = [file for file, one in took.items() if one is None or (one.beside and not busy)]
     if fresh and known:
         measured(files, took, free, memory)
-    elif fresh and (told := training.estimate(fresh, trials, device)):
+    elif fresh and (told := plans.estimate(fresh, trials, device)):
         st.markdown(by_a_run(*told))
     measure(preset, files, missing, device, busy, ended)
     st.caption(
-        t("Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=training.megabytes(free),
-          memory=training.megabytes(memory), cores=os.cpu_count())
+        t("Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=wording.megabytes(free),
+          memory=wording.megabytes(memory), cores=os.cpu_count())
     )  # fmt: skip
 
 
@@ -330,28 +329,28 @@ def measured(files: dict, took: dict, free: int, available: int):
     memory, first = max(one.memory for one, _ in pairs), pairs[0][0]
     st.markdown(
         t("About **{time}**, {memory} of memory and {disk} of disk, as a few training steps took on this machine.",
-          time=training.span(seconds), memory=training.megabytes(memory), disk=training.megabytes(disk))
+          time=wording.span(seconds), memory=wording.megabytes(memory), disk=wording.megabytes(disk))
     )  # fmt: skip
     epoch = t("An epoch takes {epoch}: {steps} steps of {step} s and the validation.",
-              epoch=training.span(first.epoch()), steps=first.steps, step=f"{first.step:.2g}")  # fmt: skip
+              epoch=wording.span(first.epoch()), steps=first.steps, step=f"{first.step:.2g}")  # fmt: skip
     if any(one.beside for one, _ in pairs):
         epoch += " " + t("It was measured beside other work, so it will rather take less.")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(epoch)
-        if not shared.read_only():
+        if not jobs.read_only():
             st.button(t("Measure again"), type="tertiary", icon=":material/timer:", key="new_measure_again",
                       on_click=forget, args=(list(files),))  # fmt: skip
     room = first.room or available
     if memory > room:
         st.warning(
             t("It will probably not fit into memory: it takes about {memory}, and {room} are there. A smaller batch "
-              "takes less.", memory=training.megabytes(memory), room=training.megabytes(room)),
+              "takes less.", memory=wording.megabytes(memory), room=wording.megabytes(room)),
             icon=":material/memory:",
         )  # fmt: skip
     if disk > free:
         st.warning(
             t("There is too little disk: it takes about {disk}, and {free} are free.",
-              disk=training.megabytes(disk), free=training.megabytes(free)),
+              disk=wording.megabytes(disk), free=wording.megabytes(free)),
             icon=":material/hard_drive:",
         )  # fmt: skip
 
@@ -367,24 +366,24 @@ def measure(preset: str, files: dict, missing: list, device: str, busy: str, end
         keep_probe(going if going and going.file in missing else None)
     if not missing:
         return
-    if shared.read_only():
+    if jobs.read_only():
         st.caption(t("Nothing is measured here: one can only look."))
         return
     file = missing[0]
     asked = file in st.session_state.get("new_probe_asked", ())
     if file in failed:
         keep_probe(None)
-        st.warning(t("It could not be measured: {why}", why=shared.plain(failed[file])), icon=":material/timer_off:")
+        st.warning(t("It could not be measured: {why}", why=wording.plain(failed[file])), icon=":material/timer_off:")
         st.button(t("Measure again"), icon=":material/timer:", key="new_measure", on_click=ask, args=(missing,))
     elif busy and not asked:
         st.info(
-            t("{run} is at work on this device, so a measurement now would be too slow.", run=shared.plain(busy)),
+            t("{run} is at work on this device, so a measurement now would be too slow.", run=wording.plain(busy)),
             icon=":material/timer_off:",
         )
         st.button(t("Measure all the same"), icon=":material/timer:", key="new_measure", on_click=ask, args=(missing,))
     else:
         if not st.session_state.get("new_probe"):
-            keep_probe(training.begin_probe(preset, files[file][0], file, device))
+            keep_probe(plans.begin_probe(preset, files[file][0], file, device))
         st.fragment(measuring, run_every="1s", key="measuring")()
 
 
@@ -398,7 +397,7 @@ def measuring():
 def ask(files: list):
     st.session_state.new_probe_asked = files
     st.session_state.new_probe_failed = {}
-    training.look_again()  # what was measured is kept under the images that were found
+    holdings.look_again()  # what was measured is kept under the images that were found
 
 
 def forget(files: list):
@@ -414,24 +413,24 @@ def keep_probe(going: probe.Probing | None):
     st.session_state.new_probe = going
 
 
-def by_a_run(seconds: float, size: float, by: training.Measured) -> str:
+def by_a_run(seconds: float, size: float, by: plans.Measured) -> str:
     where = t("as measured on this machine") if by.here else t("if this machine is like the one that trained it")
     return t(
         "About **{time}** and {disk} of disk, by the epochs of {run}, {where}; the evaluation at the end comes on "
         "top.",
-        time=training.span(seconds), disk=training.megabytes(size), run=shared.plain(by.run), where=where,
+        time=wording.span(seconds), disk=wording.megabytes(size), run=wording.plain(by.run), where=where,
     )  # fmt: skip
 
 
 def start(every: list[Recipe], device: str):
-    if shared.read_only():
+    if jobs.read_only():
         return
     try:
-        count = training.start(every, device)
+        count = jobs.train(every, device)
         st.session_state.new_said = t("{n} in the queue now. Watch under Live.", n=count)
     except (ValueError, OSError) as error:
         st.session_state.new_said = error
 
 
-with shared.explained():
+with wording.explained():
     page()

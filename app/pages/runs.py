@@ -5,7 +5,7 @@ import tempfile
 import pandas as pd
 import streamlit as st
 
-from app import results, shared
+from app import jobs, links, picker, results, wording
 from app.results import Row
 from app.words import phrases, t
 from cac_core import runs
@@ -17,15 +17,15 @@ ORDERS = phrases({
     "seconds": "trained longest first",
 })  # fmt: skip
 FILTERS = ("dataset", "method", "state", "tag")
-LINKS: shared.Links = {
+LINKS: links.Links = {
     "runs_text": (str, ""),
-    **{f"runs_{name}": (shared.several, []) for name in FILTERS},
-    "runs_order": (shared.one_of(*ORDERS), "id"),
-    "runs_archived": (shared.yes, False),
+    **{f"runs_{name}": (links.several, []) for name in FILTERS},
+    "runs_order": (links.one_of(*ORDERS), "id"),
+    "runs_archived": (links.yes, False),
 }
 
 store = runs.store_of()
-shared.read_link(LINKS)
+links.read_link(LINKS)
 st.markdown(
     t("Select runs at the left edge of the table, then compare, describe or move them. A column's head sorts by it.")
 )
@@ -35,7 +35,7 @@ st.markdown(
 def page():
     if st.session_state.pop("runs_moved", False):
         st.rerun()  # the run picker, too, should know
-    with shared.explained():
+    with wording.explained():
         told()
         every = results.rows(store)
         if every:
@@ -45,23 +45,23 @@ def page():
                 act(chosen, every)
             broken(shown)
         else:
-            shared.empty_store()
-        if not shared.read_only():
+            picker.empty_store()
+        if not jobs.read_only():
             left, right = st.columns(2)
             with left:
                 bring_in()
             with right:
                 trash()
-    shared.put_in_link(LINKS)
+    links.put_in_link(LINKS)
 
 
 def told():
     """What the last action did, and the way back."""
     for kind, words in st.session_state.pop("runs_told", []):
-        (st.success if kind == "done" else st.error)(shared.plain(words))
+        (st.success if kind == "done" else st.error)(wording.plain(words))
     deleted = [one for one in st.session_state.get("runs_deleted", []) if one.path.is_dir()]
     if deleted:
-        names = shared.listed([one.id for one in deleted], 3)
+        names = wording.listed([one.id for one in deleted], 3)
         line = st.container(horizontal=True, vertical_alignment="center")
         line.caption(t("Deleted: {names}. They are in the trash.", names=names))
         line.button(t("Undo"), icon=":material/undo:", key="undo_delete", on_click=bring_back, args=(deleted,))
@@ -97,7 +97,7 @@ def filtered(every: list[Row]) -> list[Row]:
                 t("Archived, too ({count})", count=away), key="runs_archived", persist_state="session"
             )
     with st.container(horizontal=True):
-        picked = {name: picker(f"runs_{name}", title, choices[name]) for name, title in titles.items()}
+        picked = {name: chosen_of(f"runs_{name}", title, choices[name]) for name, title in titles.items()}
     shown = [row for row in every if (with_archived or not row.shelf.archived) and fits(row, text, picked)]
     if order == "id":
         return shown
@@ -105,7 +105,7 @@ def filtered(every: list[Row]) -> list[Row]:
     return sorted(shown, key=lambda row: (value[row.run.id] is None, -(value[row.run.id] or 0)))
 
 
-def picker(key: str, title: str, choices: set[str]) -> list[str]:
+def chosen_of(key: str, title: str, choices: set[str]) -> list[str]:
     """What is chosen of these; what a link asked for and is not there is passed over."""
     st.session_state[key] = [name for name in st.session_state.get(key, []) if name in choices]
     return st.multiselect(
@@ -175,7 +175,7 @@ def broken(shown: list[Row]):
     if wrong := [row for row in shown if row.problem]:
         with st.expander(t("{count} runs cannot be read", count=len(wrong)), icon=":material/error:"):
             for row in wrong[:50]:
-                st.markdown(f"**{shared.plain(row.run.id)}**: {shared.plain(row.problem)}")
+                st.markdown(f"**{wording.plain(row.run.id)}**: {wording.plain(row.problem)}")
 
 
 # --- what can be done with them --------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def act(chosen: list[Row], every: list[Row]):
                 on_click="ignore", key="runs_download",
                 help=t("A zip of small copies: all numbers, without features and the state to go on from."),
             )  # fmt: skip
-        if shared.read_only():
+        if jobs.read_only():
             st.caption(t("This is a show: nothing can be changed here."))
             return
         with st.popover(t("Describe"), icon=":material/edit:"):
@@ -308,7 +308,7 @@ def bring_in():
             try:
                 arrived = shelf.unpack(file, store)
             except ValueError as error:
-                shared.explain(error)
+                wording.explain(error)
                 return
             st.session_state.runs_turn = turn + 1
             tell(t("Imported: {names}", names=", ".join(run.id for run in arrived)))

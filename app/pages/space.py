@@ -6,14 +6,14 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import charts, feeds, live, shared
+from app import charts, controls, feeds, jobs, links, live, picker, thumbnails, verdicts, wording
 from app.words import t
 from cac_core.results import project
 from cac_core.scoring.distances import class_means, distances
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
-run = shared.chosen_run()
+run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
 st.markdown(
     t(
@@ -25,22 +25,22 @@ st.markdown(
 
 @st.fragment
 def page():
-    with shared.explained():
+    with wording.explained():
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            scorer = shared.choose_scorer(run)
+            scorer = controls.choose_scorer(run)
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
         with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
-            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = shared.choose_perturbation(run, scorer)
+            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = controls.choose_perturbation(run, scorer)
             sets = further_unknowns()
             order = class_order()
-        said = shared.judged(run, scorer, moved, **options)
+        said = verdicts.judged(run, scorer, moved, **options)
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
-            shared.theta_inputs(said, left, right)
-            shared.by_rule_again()
+            controls.theta_inputs(said, left, right)
+            controls.by_rule_again()
         with above:
             word = cloud(scorer, options, moved, sets, order)
         if st.session_state.get("view") == "umap":
@@ -49,7 +49,7 @@ def page():
             with st.expander(t("UMAP: there is no map of this run yet"), icon=":material/scatter_plot:"):
                 make_map()
         selection(word, said, scorer, options, sets)
-        shared.write_link()
+        links.write_link()
 
 
 def further_unknowns() -> tuple[str, ...]:
@@ -95,9 +95,9 @@ def how_to_read():
 
 
 def cloud(
-    scorer: str, options: dict, moved: shared.Perturbation, sets: tuple[str, ...], order: list[int] | None
+    scorer: str, options: dict, moved: verdicts.Perturbation, sets: tuple[str, ...], order: list[int] | None
 ) -> dict:
-    swept = shared.magnitudes(run)
+    swept = verdicts.magnitudes(run)
     there = maps()
     shown = there.get(st.session_state.get("map"), next(iter(there.values()), None))
     blob = feeds.run_feed(run, odin=moved.temperature if swept and not sets else None, sets=sets, umap=shown)
@@ -107,11 +107,11 @@ def cloud(
         more = feeds.score_feed(feeds.scored(run, scorer, options, None, sets))
         live.feed(more, key="score_feed")
         extra = live.id_of(more)
-    state = shared.live_state(blob, scorer, options) | {
+    state = controls.live_state(blob, scorer, options) | {
         "extra": extra,
         "eps": swept.index(moved.magnitude) if moved.magnitude in swept and not sets else 0,
         "order": order,
-        "view": st.session_state.get("view", shared.VIEWS[0]),
+        "view": st.session_state.get("view", links.VIEWS[0]),
         "epoch": st.session_state.get("epoch"),
         "sets": [0, 1, *range(2, 2 + len(sets))],
     }
@@ -120,9 +120,9 @@ def cloud(
 
 def settled():
     word = live.settled("space")
-    shared.take(word)
+    controls.take(word)
     if "eps" in word:
-        st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
+        st.session_state.epsilon = verdicts.magnitudes(picker.chosen_run())[word["eps"]]
     for name in ("view", "epoch"):
         if name in word:
             st.session_state[name] = word[name]
@@ -160,7 +160,7 @@ def umap():
 
 def make_map():
     """What a new map is to be, and the job that makes it."""
-    if not shared.read_only():
+    if not jobs.read_only():
         a, b, c, d = st.columns(4, vertical_alignment="bottom")
         neighbours = a.number_input(t("Neighbours"), 2, 200, 15, 1, key="umap_neighbours")
         min_dist = b.number_input(t("Least distance"), 0.0, 1.0, 0.1, 0.05, key="umap_min_dist")
@@ -174,8 +174,8 @@ def make_map():
         ):
             for number in range(3 if three else 1):
                 line = ["map", str(run.path.absolute()), "--neighbours", str(neighbours), "--min-dist", str(min_dist)]
-                shared.start(run, "map", [*line, "--seed", str(seed + number), *(["--dense"] if dense else [])])
-    shared.work_of(run, "map")
+                jobs.start(run, "map", [*line, "--seed", str(seed + number), *(["--dense"] if dense else [])])
+    jobs.work_of(run, "map")
 
 
 def maps() -> dict[str, project.Map]:
@@ -198,7 +198,7 @@ def seeds(some: list[project.Map]):
         labels = np.concatenate([run.outputs(split).labels for split in one.splits])
         starts = np.cumsum([0, *(len(run.outputs(split).labels) for split in one.splits)])
         place.echarts_chart(
-            charts.scatter(one.xy, labels[starts[one.split] + one.row], names, shared.palette()),
+            charts.scatter(one.xy, labels[starts[one.split] + one.row], names, controls.palette()),
             key=f"map_{one.path.name}", height=260, alt=map_name(one),
         )  # fmt: skip
         place.caption(map_name(one))
@@ -207,13 +207,13 @@ def seeds(some: list[project.Map]):
 # --- what was chosen -------------------------------------------------------------------------------------------------
 
 
-def selection(word: dict, said: shared.Judged, scorer: str, options: dict, sets: tuple[str, ...]):
+def selection(word: dict, said: verdicts.Judged, scorer: str, options: dict, sets: tuple[str, ...]):
     every = feeds.rows(run, sets)
     rows = [row for row in word.get("selection") or [] if 0 <= row < len(every.outputs)]
     if not rows:
         return
     verdict = feeds.scored(run, scorer, options, None, sets)
-    theta = shared.theta_of(said)
+    theta = controls.theta_of(said)
     out = every.outputs
     d = distances(out.logits[rows], class_means(every.train))
     table = {
@@ -254,7 +254,7 @@ def text_of(table: dict[str, list]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table)
-    writer.writerows(zip(*(map(shared.no_formula, column) for column in table.values()), strict=True))
+    writer.writerows(zip(*(map(wording.no_formula, column) for column in table.values()), strict=True))
     return text.getvalue()
 
 
@@ -262,17 +262,17 @@ def neighbours(every: feeds.Rows, row: int):
     """The training images whose logits are nearest to those of an image."""
     st.markdown(t("The training images nearest to the first of them, by logits:"))
     index, d = project.nearest(every.train, every.outputs.logits[row : row + 1])
-    pictures = shared.pixels(run, "train")
+    pictures = thumbnails.pixels(run, "train")
     with st.container(horizontal=True):
         for i, gap in zip(index[0], d[0], strict=True):
             name = classes[every.train.classes[i]]
             with st.container(width=120, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(pictures, str):
-                    st.image(shared.inline(shared.enlarged(pictures[every.train.index[i]], 96)), width=96,
+                    st.image(thumbnails.inline(thumbnails.enlarged(pictures[every.train.index[i]], 96)), width=96,
                              alt=t("A training image of {name}", name=name))  # fmt: skip
-                st.caption(f"**{shared.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
+                st.caption(f"**{wording.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
     if isinstance(pictures, str):
-        st.caption(shared.plain(pictures))
+        st.caption(wording.plain(pictures))
 
 
 page()

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import charts, shared
+from app import charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
 from app.words import phrases, t
 from cac_core.results import sweep
 from cac_core.scoring import metrics
@@ -12,7 +12,7 @@ from cac_core.scoring.scorers import default_for
 
 MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
 
-run = shared.chosen_run()
+run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
 st.markdown(
     t(
@@ -25,8 +25,8 @@ st.markdown(
 
 @st.fragment
 def page():
-    with shared.explained():
-        shared.write_link()
+    with wording.explained():
+        links.write_link()
         published = False
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if run.outputs("train").anchors is not None:
@@ -42,9 +42,9 @@ def page():
             offer(published)
             return
         if published:
-            st.warning(shared.plain(t(report["leak"])), icon=":material/warning:")
+            st.warning(wording.plain(t(report["leak"])), icon=":material/warning:")
         grid(report, published)
-        shared.work_of(run, "sweep")
+        jobs.work_of(run, "sweep")
 
 
 def how_to_read():
@@ -76,20 +76,20 @@ def offer(published: bool):
         minutes = images * passes / (3 * float(np.median(speeds))) / 60
         words += " " + t("By its training speed, about {minutes:.0f} min here.", minutes=max(minutes, 1))
     st.markdown(words)
-    if isinstance(problem := shared.pixels(run), str):
-        st.warning(t("Its images are needed for that: {why}", why=shared.plain(problem)), icon=":material/hide_image:")
+    if isinstance(problem := thumbnails.pixels(run), str):
+        st.warning(t("Its images are needed for that: {why}", why=wording.plain(problem)), icon=":material/hide_image:")
     elif not (run.path / "best.safetensors").exists():
         st.warning(t("Its weights are needed for that, and they are not here."), icon=":material/warning:")
-    elif not shared.jobs_of(run, "sweep") and not shared.read_only():
+    elif not jobs.jobs_of(run, "sweep") and not jobs.read_only():
         st.button(t("Start the sweep"), type="primary", icon=":material/play_arrow:", key="start_sweep",
                   on_click=start, args=(published,))  # fmt: skip
     st.code(f"python -m cac_core sweep {run.path}{' --as-published' if published else ''}", language="bash")
-    shared.work_of(run, "sweep")
+    jobs.work_of(run, "sweep")
 
 
 def start(published: bool):
     line = ["sweep", str(run.path.absolute()), *(["--as-published"] if published else [])]
-    shared.start(run, "sweep", line)
+    jobs.start(run, "sweep", line)
 
 
 def grid(report: dict, published: bool):
@@ -100,7 +100,7 @@ def grid(report: dict, published: bool):
         score = there[0]
         if len(there) > 1:
             score = st.segmented_control(t("Score"), there, default=own, required=True, key="sweep_score",
-                                         format_func=lambda s: t(shared.SHORT[s]))  # fmt: skip
+                                         format_func=lambda s: t(wording.SHORT[s]))  # fmt: skip
         measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",
                                        format_func=lambda m: t(MEASURES[m]))  # fmt: skip
     picked = cell_of(report)
@@ -116,7 +116,7 @@ def grid(report: dict, published: bool):
             if report.get(name, {}).get(score)
         }
         st.echarts_chart(
-            charts.heat_map(values, report["temperatures"], report["magnitudes"], marks, picked, shared.palette(),
+            charts.heat_map(values, report["temperatures"], report["magnitudes"], marks, picked, controls.palette(),
                             better_low=measure.startswith("fpr")),
             key="heat", height=92 + 46 * len(report["temperatures"]), on_select=chosen,
             alt=t("Heat map of {measure} over temperature and step; the numbers are in the table below.",
@@ -194,20 +194,20 @@ def gained(gain: float, low: float, high: float) -> str:
 
 
 def overlay(report: dict, score: str, picked: tuple[int, int]):
-    moved = shared.Perturbation(report["magnitudes"][picked[1]], report["temperatures"][picked[0]])
-    plain = shared.judged(run, score)
+    moved = verdicts.Perturbation(report["magnitudes"][picked[1]], report["temperatures"][picked[0]])
+    plain = verdicts.judged(run, score)
     if not plain.unknowns:
         return
     left, right = st.columns([1, 1], gap="large")
     with left:
         st.subheader(t("ROC of this cell, and of the plain score"), anchor=False)
-        if moved.magnitude and moved.temperature not in shared.held(run):
+        if moved.magnitude and moved.temperature not in verdicts.held(run):
             st.caption(t("This copy of the run holds the numbers of this cell, but not its images' logits."))
             return
-        said = shared.judged(run, score, moved)
+        said = verdicts.judged(run, score, moved)
         curves = [metrics.roc(one.test, one.labels) for one in (said, plain)]
         st.echarts_chart(
-            charts.two_curves(*curves, shared.palette(), (t("moved"), t("plain"))),
+            charts.two_curves(*curves, controls.palette(), (t("moved"), t("plain"))),
             key="sweep_roc", height=360, alt=t("Two ROC curves: of the moved images and of the plain ones."),
         )  # fmt: skip
     with right:
@@ -224,15 +224,15 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
 def what_it_did(report: dict, picked: tuple[int, int]):
     st.subheader(t("What the step did to an image"), anchor=False)
     magnitude, temperature = report["magnitudes"][picked[1]], report["temperatures"][picked[0]]
-    pictures = shared.pixels(run)
+    pictures = thumbnails.pixels(run)
     if isinstance(pictures, str):
-        st.caption(t("The images cannot be shown here: {why}", why=shared.plain(pictures)))
+        st.caption(t("The images cannot be shown here: {why}", why=wording.plain(pictures)))
         return
     if not magnitude:
         st.caption(t("ε = 0 moves nothing. Take another cell."))
         return
-    said = shared.judged(run, "gamma")
-    theta = shared.theta_of(said)
+    said = verdicts.judged(run, "gamma")
+    theta = controls.theta_of(said)
     order = np.argsort(np.abs(np.log(np.maximum(said.test.score, 1e-12) / max(theta, 1e-12))), kind="stable")
     choices = [*order[said.labels[order] >= 0][:4].tolist(), *order[said.labels[order] < 0][:4].tolist()]
     i = st.selectbox(
@@ -248,7 +248,7 @@ def what_it_did(report: dict, picked: tuple[int, int]):
         st.caption(t("The network's weights are not here."))
         return
     pixels = pictures[said.outputs.index[i]]
-    moved, logits = shared.moved_image(run, pixels, magnitude, temperature)
+    moved, logits = uploads.moved_image(run, pixels, magnitude, temperature)
     change = (moved - pixels / 255) / magnitude
     means = class_means(run.outputs("train"))
     before, after = distances(said.outputs.logits[i : i + 1], means)[0], distances(logits, means)[0]
@@ -261,7 +261,7 @@ def what_it_did(report: dict, picked: tuple[int, int]):
             ),
             (np.rint(moved * 255).clip(0, 255).astype(np.uint8), t("moved")),
         ):
-            st.image(shared.inline(shared.enlarged(image, 160)), words, width=160)
+            st.image(thumbnails.inline(thumbnails.enlarged(image, 160)), words, width=160)
         with st.container(width="stretch"):
             st.table(
                 {

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import streamlit as st
 
-from app import charts, feeds, live, shared
+from app import charts, controls, feeds, links, live, picker, verdicts, wording
 from app.words import phrases, t
 from cac_core.results import judge
 from cac_core.scoring import metrics
@@ -22,7 +22,7 @@ MEANING = phrases({
     "oscr": ("OSCR", "knowns kept and named right against unknowns accepted, over every θ"),
 })  # fmt: skip
 
-run = shared.chosen_run()
+run = picker.chosen_run()
 names = run.known_names
 st.markdown(
     t(
@@ -34,27 +34,27 @@ st.markdown(
 
 @st.fragment
 def page():
-    with shared.explained():
+    with wording.explained():
         head = st.container(horizontal=True, vertical_alignment="bottom")
         with head:
-            scorer = shared.choose_scorer(run)
+            scorer = controls.choose_scorer(run)
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
         with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
-            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = shared.choose_perturbation(run, scorer)
-            each = shared.choose_each(moved)
-        said = shared.judged(run, scorer, moved, each, **options)
+            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = controls.choose_perturbation(run, scorer)
+            each = controls.choose_each(moved)
+        said = verdicts.judged(run, scorer, moved, each, **options)
         above = st.container()
-        controls(said)  # first: they bring what a link says
+        theta_row(said)  # first: they bring what a link says
         with above:
             lab(said, scorer, options, moved, each)
-        theta = shared.theta_of(said)
+        theta = controls.theta_of(said)
         tables(said, theta)
         rules(said)
         all_numbers(said, scorer)
         take_along(said, theta, scorer, options, moved, each)
-        shared.write_link()
+        links.write_link()
 
 
 def how_to_read():
@@ -71,16 +71,16 @@ def how_to_read():
     )
 
 
-def lab(said: shared.Judged, scorer: str, options: dict, moved: shared.Perturbation, each: float | None):
-    swept = shared.magnitudes(run)
+def lab(said: verdicts.Judged, scorer: str, options: dict, moved: verdicts.Perturbation, each: float | None):
+    swept = verdicts.magnitudes(run)
     live.feed(blob := feeds.run_feed(run, odin=moved.temperature if swept else None), key="feed")
     extra = None
     if scorer not in feeds.IN_BROWSER or each is not None:
         every = feeds.scored(run, scorer, options, each)
         live.feed(more := feeds.score_feed(every), key="score_feed")
         extra = live.id_of(more)
-    name = t(shared.SAID[scorer])
-    state = shared.live_state(blob, scorer, options) | {
+    name = t(wording.SAID[scorer])
+    state = controls.live_state(blob, scorer, options) | {
         "extra": extra,
         "name": t("{score}, less the θ of its nearest class", score=name) if each else name,
         "share": st.session_state.get("share", 20.0) / 100,
@@ -92,30 +92,30 @@ def lab(said: shared.Judged, scorer: str, options: dict, moved: shared.Perturbat
 def settled():
     """What was moved in the lab counts for the whole page, and for the address."""
     word = live.settled("lab")
-    shared.take(word)
+    controls.take(word)
     if "eps" in word:
-        st.session_state.epsilon = shared.magnitudes(shared.chosen_run())[word["eps"]]
+        st.session_state.epsilon = verdicts.magnitudes(picker.chosen_run())[word["eps"]]
 
 
-def controls(said: shared.Judged):
+def theta_row(said: verdicts.Judged):
     kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
-    shared.theta_inputs(said, kept, exact)
+    controls.theta_inputs(said, kept, exact)
     if said.unknowns:
         share.number_input(
             t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share",
             persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
         )  # fmt: skip
     with back:
-        shared.by_rule_again()
+        controls.by_rule_again()
 
 
-def tables(said: shared.Judged, theta: float):
+def tables(said: verdicts.Judged, theta: float):
     """What the picture shows, in numbers."""
     place = st.expander(t("The picture as tables"), on_change="rerun", key="lab_tables", icon=":material/table:")
     if not place.open:
         return
     with place:
-        shared.numbers_at(theta, said, wide=True)
+        controls.numbers_at(theta, said, wide=True)
         histogram, roc, decisions = st.columns([3, 2, 3])
         known, score, edges = said.labels >= 0, said.scale.clip(said.test.score), said.scale.steps(25)
         histogram.dataframe(
@@ -142,7 +142,7 @@ def tables(said: shared.Judged, theta: float):
         decisions.dataframe({t("truth"): titles} | columns, hide_index=True)
 
 
-def rules(said: shared.Judged):
+def rules(said: verdicts.Judged):
     st.subheader(t("θ by a rule, with its reason"), anchor=False)
     kept = st.session_state.get("kept", 95.0)
     rows = [
@@ -209,14 +209,14 @@ def use(theta: float | None):
     st.session_state.theta = theta
 
 
-def all_numbers(said: shared.Judged, scorer: str):
+def all_numbers(said: verdicts.Judged, scorer: str):
     st.subheader(t("All numbers, and the other scores"), anchor=False)
     here = metrics.report(said.test, said.labels)
     spread = {"accuracy": metrics.intervals(said.test, said.labels, 0.0)["accuracy"],
               "auroc": metrics.delong(said.test, said.labels)}  # fmt: skip
-    others = shared.report(run).get("scorers", {})
+    others = verdicts.report(run).get("scorers", {})
     columns = {"": [t(title) for title, _ in MEANING.values()]}
-    columns[t("{score}, as set above", score=t(shared.SHORT[scorer]))] = [
+    columns[t("{score}, as set above", score=t(wording.SHORT[scorer]))] = [
         charts.percent(here[key])
         + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
         for key in MEANING
@@ -224,7 +224,7 @@ def all_numbers(said: shared.Judged, scorer: str):
     for name in SCORERS:
         if name in others and "error" not in others[name]:
             numbers = others[name]
-            columns[t(shared.SHORT[name])] = [
+            columns[t(wording.SHORT[name])] = [
                 charts.percent(float("nan") if numbers[key] is None else numbers[key]) for key in MEANING
             ]
     st.table(columns, hide_index=True, border="horizontal")
@@ -251,11 +251,11 @@ print(threshold.judged(run, *seen)[0]["decision"])
 
 
 def take_along(
-    said: shared.Judged,
+    said: verdicts.Judged,
     theta: float,
     scorer: str,
     options: dict,
-    moved: shared.Perturbation,
+    moved: verdicts.Perturbation,
     each: float | None,
 ):
     st.subheader(t("Take the threshold along"), anchor=False)
@@ -264,7 +264,7 @@ def take_along(
     rule = t("set by hand") if given else t("keeps {kept:g} % of the validation knowns", kept=kept)
     thetas = None
     if each is not None:
-        plain = shared.judged(run, scorer, moved, None, **options)
+        plain = verdicts.judged(run, scorer, moved, None, **options)
         thetas = tuple((judge.thetas_at(each, plain.validation, len(names)) + theta).tolist())
         rule = t("for each class: {rule}", rule=rule)
     magnitude, temperature = dataclasses.astuple(moved)

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, draw, paste, shared
+from app import charts, controls, draw, jobs, links, paste, picker, thumbnails, uploads, verdicts, wording
 from app.words import t
 from cac_core.data.images import Note
 from cac_core.results import judge, project
@@ -17,20 +17,20 @@ MOST = 64  # images at a time
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 NEIGHBOURS = 5
 
-run = shared.chosen_run()
+run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
 
 
 def pictures() -> list[tuple[str, bytes]]:
     """Names and contents of what was dropped, photographed or pasted; none in a show."""
-    if shared.read_only():
+    if jobs.read_only():
         only_shown()
         return []
     files = st.file_uploader(
         t(
             "Drop pictures here: the network says which of {count} {kind} each one shows, or that it has never seen "
             "such a thing.",
-            count=len(names), kind=shared.kinds(run, len(names)),
+            count=len(names), kind=wording.kinds(run, len(names)),
         ),
         ENDINGS, accept_multiple_files=True, key="files", max_upload_size=20,
     )  # fmt: skip
@@ -74,37 +74,37 @@ with by_picture:  # its files stay while the other tab is open
 
 @st.fragment
 def desk():
-    with shared.explained():
+    with wording.explained():
         with st.expander(t("Score and threshold"), icon=":material/straighten:"):
-            scorer = shared.choose_scorer(run)
-            options = shared.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = shared.choose_perturbation(run, scorer)
-            each = shared.choose_each(moved)
-            said = shared.judged(run, scorer, moved, **options)
-            theta = shared.choose_theta(said)
+            scorer = controls.choose_scorer(run)
+            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
+            moved = controls.choose_perturbation(run, scorer)
+            each = controls.choose_each(moved)
+            said = verdicts.judged(run, scorer, moved, **options)
+            theta = controls.choose_theta(said)
         said_here = st.container(horizontal=True, vertical_alignment="center")
         thetas = None if each is None else judge.thetas_at(each, said.validation, len(names))
         if moved.magnitude:
             st.caption(
                 t("Each image is moved first: ε = {e:g}, T = {t:g} (ODIN).", e=moved.magnitude, t=moved.temperature)
             )
-        if by_hand.open and shared.read_only():
+        if by_hand.open and jobs.read_only():
             only_shown()
         elif by_hand.open:
             easel(said, scorer, theta, thetas, moved, options)
         elif given:
-            uploads(said_here, said, scorer, theta, thetas, moved, options)
+            judge_all(said_here, said, scorer, theta, thetas, moved, options)
         else:
             examples(said_here, said, scorer, theta, thetas, options)
-        shared.write_link()
+        links.write_link()
 
 
-def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, options: dict):
+def examples(place, said: verdicts.Judged, scorer: str, theta: float, thetas, options: dict):
     """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
-    images = shared.pixels(run)
+    images = thumbnails.pixels(run)
     place.markdown(t("No picture at hand? Take one of the test set:"))
     if isinstance(images, str):
-        st.caption(t("Their pictures cannot be shown here: {why}", why=shared.plain(images)))
+        st.caption(t("Their pictures cannot be shown here: {why}", why=wording.plain(images)))
     picks = {t("known"): known_examples(said, theta), t("never seen"): unknown_examples(said)}
     with st.container(horizontal=True, gap="small"):
         for kind, some in picks.items():
@@ -113,16 +113,16 @@ def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, opti
                 with st.container(width=84, horizontal_alignment="center", gap="xsmall"):
                     if not isinstance(images, str):
                         st.image(
-                            shared.inline(shared.enlarged(images[said.outputs.index[i]], 72)), width=72,
+                            thumbnails.inline(thumbnails.enlarged(images[said.outputs.index[i]], 72)), width=72,
                             alt=t("A test image: {truth}, {kind}", truth=truth, kind=kind),
                         )  # fmt: skip
-                    st.button(shared.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
+                    st.button(wording.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
                     st.caption(kind, text_alignment="center")
     chosen_of, i = st.session_state.get("example", ("", 0))
     if chosen_of != run.id or i >= len(said.labels):
         i = picks[t("never seen")][-1] if picks[t("never seen")] else picks[t("known")][-1]
     logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
-    (verdict,) = shared.said_of(run, logits, features, scorer, theta, thetas, **options)
+    (verdict,) = uploads.said_of(run, logits, features, scorer, theta, thetas, **options)
     kind = t("a known class") if said.labels[i] >= 0 else t("never seen in training")
     name = t("Test image {number}, in truth {truth}: {kind}", number=said.outputs.index[i],
              truth=classes[said.outputs.classes[i]], kind=kind)  # fmt: skip
@@ -130,7 +130,7 @@ def examples(place, said: shared.Judged, scorer: str, theta: float, thetas, opti
     card(name, verdict, None, pixels, (), scorer, 0, logits, said)
 
 
-def known_examples(said: shared.Judged, theta: float) -> list[int]:
+def known_examples(said: verdicts.Judged, theta: float) -> list[int]:
     """The first image of each of four known classes, and the one that is most nearly rejected."""
     side = np.flatnonzero(said.labels >= 0)
     _, first = np.unique(said.outputs.classes[side], return_index=True)
@@ -139,7 +139,7 @@ def known_examples(said: shared.Judged, theta: float) -> list[int]:
     return list(dict.fromkeys(map(int, [*side[first][:4], *edge])))
 
 
-def unknown_examples(said: shared.Judged) -> list[int]:
+def unknown_examples(said: verdicts.Judged) -> list[int]:
     """Of the classes never seen: the image nearest to a known class, and the first of each class, the farthest last."""
     side = np.flatnonzero(said.labels < 0)
     if not len(side):
@@ -154,46 +154,48 @@ def choose(i: int):
 
 
 @st.fragment
-def easel(said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
+def easel(said: verdicts.Judged, scorer: str, theta: float, thetas, moved: verdicts.Perturbation, options: dict):
     """The paper to draw on, and beside it the verdict, which follows the pen: only this part of the page runs again."""
     paper, verdict = st.columns([2, 5])
     with paper:
         drawing = draw.canvas("drawing")
-    with verdict, shared.explained():
+    with verdict, wording.explained():
         if drawing is None:
             invitation = t(
-                "Draw one of {names}, or something else: the verdict follows the pen.", names=shared.listed(names)
+                "Draw one of {names}, or something else: the verdict follows the pen.", names=wording.listed(names)
             )
             st.markdown(invitation)
             return
-        looked = shared.looked_at(run, drawing, moved, drawn=True)
+        looked = uploads.looked_at(run, drawing, moved, drawn=True)
         (judged,) = said_of_all([looked], scorer, theta, thetas, options)
         card("", judged, None, looked.pixels, looked.done, scorer, 0, looked.logits, said)
 
 
-def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved: shared.Perturbation, options: dict):
+def judge_all(
+    place, said: verdicts.Judged, scorer: str, theta: float, thetas, moved: verdicts.Perturbation, options: dict
+):
     looks, broken, rows, full = {}, {}, [], []
     bar = st.empty()
     for n, (_, content) in enumerate(given):
         if len(given) > 1:
             bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
         try:
-            looks[n] = shared.looked_at(run, content, moved)
+            looks[n] = uploads.looked_at(run, content, moved)
         except ValueError as error:
             broken[n] = str(error)
     bar.empty()
-    verdicts = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, thetas, options), strict=True))
+    judged = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, thetas, options), strict=True))
     for n, (name, _) in enumerate(given):
         if n in broken:
             with st.container(border=True):
                 st.text(name)
                 st.error(
-                    shared.plain(t("This file cannot be judged: {why}", why=broken[n])), icon=":material/broken_image:"
+                    wording.plain(t("This file cannot be judged: {why}", why=broken[n])), icon=":material/broken_image:"
                 )
             rows.append({"file": name, "decision": "", "error": broken[n]})
             full.append({"file": name, "error": broken[n]})
             continue
-        looked, verdict = looks[n], verdicts[n]
+        looked, verdict = looks[n], judged[n]
         card(name, verdict, looked.original, looked.pixels, looked.done, scorer, n, looked.logits, said)
         rows.append(
             {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
@@ -223,11 +225,11 @@ def uploads(place, said: shared.Judged, scorer: str, theta: float, thetas, moved
         )  # fmt: skip
 
 
-def said_of_all(looks: list[shared.Looked], scorer: str, theta: float, thetas, options: dict) -> list[dict]:
+def said_of_all(looks: list[uploads.Looked], scorer: str, theta: float, thetas, options: dict) -> list[dict]:
     if not looks:
         return []
     logits, features = (np.concatenate([getattr(look, part) for look in looks]) for part in ("logits", "features"))
-    return shared.said_of(run, logits, features, scorer, theta, thetas, **options)
+    return uploads.said_of(run, logits, features, scorer, theta, thetas, **options)
 
 
 def table(rows: list[dict]) -> str:
@@ -235,13 +237,13 @@ def table(rows: list[dict]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
-    writer.writerows({key: shared.no_formula(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: wording.no_formula(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def card(
     name: str, verdict: dict, original, pixels: np.ndarray | None, done: tuple[Note, ...], scorer: str, n: int,
-    logits: np.ndarray, said: shared.Judged,
+    logits: np.ndarray, said: verdicts.Judged,
 ):  # fmt: skip
     with st.container(border=True):
         shown, chart = st.columns([12, 9], gap="medium")
@@ -249,13 +251,13 @@ def card(
             if original is not None:
                 st.image(original, t("your picture"), width=92, alt=t("The picture as uploaded"))
             if pixels is not None:
-                seen = shared.inline(shared.enlarged(pixels))
+                seen = thumbnails.inline(thumbnails.enlarged(pixels))
                 st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))
             words = st.container(gap="small")
         with words:
-            shared.say(verdict)
+            uploads.say(verdict)
             if done:
-                st.caption(shared.plain("; ".join(t(note.phrase, **note.values) for note in done)))
+                st.caption(wording.plain("; ".join(t(note.phrase, **note.values) for note in done)))
             if name:
                 st.text(name)
         with chart:
@@ -268,7 +270,7 @@ def card(
 
 
 def bars(verdict: dict, scorer: str, n: int):
-    palette, theta = shared.palette(), verdict["theta"]
+    palette, theta = controls.palette(), verdict["theta"]
     shown, what, log = {
         "gamma": (verdict["gamma"], t("γ by class; below θ it is accepted"), True),
         "distance": (verdict["distances"], t("distance by class; below θ it is accepted"), False),
@@ -291,9 +293,9 @@ def bars(verdict: dict, scorer: str, n: int):
         )
 
 
-def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shared.Judged, n: int):
+def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: verdicts.Judged, n: int):
     """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
-    palette = shared.palette()
+    palette = controls.palette()
     wheel, strip, push = st.columns(3, gap="medium")
     with wheel:
         st.markdown(t("**On the wheel**, among the test images"))
@@ -315,28 +317,30 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: shar
         st.markdown(t("**Pixels that push γ**"))
         if pixels is None:
             st.caption(t("The picture is not here."))
-        elif shared.read_only():
+        elif jobs.read_only():
             only_shown()
         elif (run.path / "best.safetensors").exists():
-            gradient = shared.pushing(run, pixels)
+            gradient = uploads.pushing(run, pixels)
             st.image(
-                shared.inline(tinted(pixels, gradient)), width=220, alt=t("The image, tinted where pixels push gamma")
+                thumbnails.inline(tinted(pixels, gradient)),
+                width=220,
+                alt=t("The image, tinted where pixels push gamma"),
             )
             st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
         else:
             st.caption(t("The network's weights are not here."))
     train = run.outputs("train")
     index, d = project.nearest(train, logits, k=min(NEIGHBOURS, int((~train.mirrored).sum())))
-    found = shared.pixels(run, "train")
+    found = thumbnails.pixels(run, "train")
     st.markdown(t("**The nearest training images**, by logits"))
     with st.container(horizontal=True):
         for i, gap in zip(index[0], d[0], strict=True):
             truth = classes[train.classes[i]]
             with st.container(width=110, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(found, str):
-                    st.image(shared.inline(shared.enlarged(found[train.index[i]], 88)), width=88,
+                    st.image(thumbnails.inline(thumbnails.enlarged(found[train.index[i]], 88)), width=88,
                              alt=t("A training image of {name}", name=truth))  # fmt: skip
-                st.caption(t("**{name}**, distance {d}", name=shared.plain(truth), d=charts.number(float(gap))))
+                st.caption(t("**{name}**, distance {d}", name=wording.plain(truth), d=charts.number(float(gap))))
 
 
 def tinted(pixels: np.ndarray, gradient: np.ndarray) -> Image.Image:
@@ -344,7 +348,7 @@ def tinted(pixels: np.ndarray, gradient: np.ndarray) -> Image.Image:
     grey = pixels.mean(-1, keepdims=True).repeat(3, -1)
     share = np.sqrt(np.abs(gradient) / max(np.abs(gradient).max(), 1e-12))[..., None] * 0.85
     colour = np.where(gradient[..., None] > 0, (213, 94, 0), (0, 114, 178))
-    return shared.enlarged(np.rint(grey * (1 - share) + colour * share).astype(np.uint8), 220)
+    return thumbnails.enlarged(np.rint(grey * (1 - share) + colour * share).astype(np.uint8), 220)
 
 
 desk()

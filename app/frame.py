@@ -1,0 +1,44 @@
+"""What stands around every page: the language, and what is spared at the end of a script."""
+
+import gc
+
+import streamlit as st
+
+from app import address, words
+from app.words import t
+
+# what reads a page aloud takes the right voice
+_spoken = st.components.v2.component(
+    "anchorscope_language",
+    js="""
+    export default function ({ data, parentElement }) {
+      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+      document.documentElement.lang = data;
+    }
+    """,
+)
+
+
+def choose_language() -> None:
+    """The picker; a language other than the browser's stands in the address, so that a copy opens in it.
+
+    Not bound to the address by Streamlit: that leaves out what is the default here, which elsewhere is another, and
+    writes what the picker shows.
+    """
+    there = words.languages()
+    st.selectbox(
+        t("Language"), there, there.index(words.language()), key="lang",
+        format_func=lambda name: words.NAMES.get(name, name),
+    )  # fmt: skip
+    spoken = words.language()
+    _spoken(key="spoken", data=spoken)
+    address.show({"lang": None if spoken == words.first_of(st.context.locale) else spoken}, key="language")
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def spare_garbage_collection(modules: int) -> None:
+    """Leaves all that has been imported out of the full collection that Streamlit does each time a script has ended.
+
+    That takes 30 to 50 ms of processor time for what is no garbage. Done again when further modules have come.
+    """
+    gc.freeze()

@@ -1,0 +1,152 @@
+"""What data there is: data sets here and missing, some of their images, published and own trials."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import charts, wording
+from app.words import phrases, t
+from cac_core.data import datasets, sources
+from cac_core.data.datasets import Dataset, Trial
+from cac_core.exchange import own_data
+from cac_core.recipe import Recipe
+
+PICTURES = 6  # of each class that are shown
+OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and its licence
+
+
+def root() -> Path:
+    return datasets.root_of().absolute()
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What is here of a data set: bytes on disk, and where it is missing, why and how to get it."""
+
+    name: str
+    own: bool
+    size: int
+    missing: str
+    about: str
+    licence: str
+
+
+def shelves() -> list[Shelf]:
+    """All data sets and image folders. Looked at again after ten minutes, or after look_again()."""
+    with st.spinner(t("Looking at the data folder…")):
+        return _shelves(str(root()))
+
+
+def look_again() -> None:
+    _shelves.clear()
+
+
+@st.cache_data(ttl=600, max_entries=4, show_spinner=False)
+def _shelves(root: str) -> list[Shelf]:
+    found = []
+    for name in (*datasets.DATASETS, *datasets.folders(Path(root))):
+        about, licence = sources.ABOUT.get(name, OWN)
+        files, missing = datasets.here(name, Path(root))
+        size = sum(file.stat().st_size for file in files)
+        found.append(Shelf(name, name not in datasets.DATASETS, size, missing, about, licence))
+    return found
+
+
+def by_hand(name: str) -> list[str]:
+    """Where to put the files of a data set, one sentence for each of its sources."""
+    parts = datasets.NEEDS.get(name, (name,))
+    return [sources.BY_HAND[part].format(root=root()) for part in parts if part in sources.BY_HAND]
+
+
+def row(name: str) -> Dataset:
+    """The row of a data set; of one that is not here, what is known without its files."""
+    try:
+        return datasets.row_of(name, root())
+    except FileNotFoundError:
+        return datasets.DATASETS[name]
+
+
+def pixel_note(name: str) -> str:
+    mine = row(name)
+    colour = t("colour") if mine.channels == 3 else t("grey")
+    return t("{side} × {side} pixels, {colour}", side=mine.size, colour=colour)
+
+
+def samples(name: str) -> tuple[dict[int, np.ndarray], dict[str, int]] | str:
+    """Some images [n, H, W, C] of each class, and how many there are of each part; or why there is nothing to see."""
+    if name not in datasets.DATASETS or name == "digits":
+        with wording.explained():
+            datasets.load(name, root())  # small; kept decoded
+    kept = _decoded(name)
+    if kept is None:
+        return t("Its images can be seen here after the first training has read them.")
+    with st.spinner(t("Reading the images…")):
+        return _samples(str(kept), kept.stat().st_mtime_ns)
+
+
+def _decoded(name: str) -> Path | None:
+    """The file of a data set's decoded images, where it has been read once."""
+    found = list((root() / ".cache").glob(f"{name}-{row(name).size}.*.npz"))
+    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _samples(file: str, stamp: int) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+    with zipfile.ZipFile(file) as stored:
+        names = set(stored.namelist())
+        parts = [p for p in ("train", "test", "all") if f"{p}_pixels.npy" in names]
+        found, counts = {}, {}
+        for part in parts:
+            with stored.open(f"{part}_classes.npy") as content:
+                classes = np.lib.format.read_array(content)
+            counts[part] = len(classes)
+            fresh = [c for c in np.unique(classes) if c not in found]
+            first = {int(c): np.flatnonzero(classes == c)[:PICTURES] for c in fresh}
+            found |= _rows_of(stored, f"{part}_pixels.npy", first) if first else {}
+    return found, counts
+
+
+def _rows_of(stored: zipfile.ZipFile, member: str, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Some rows of an array in an .npz, read in passing: the whole may be larger than the memory."""
+    with stored.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        assert version == (1, 0), version
+        shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+        size, at, rows = int(np.prod(shape[1:])) * dtype.itemsize, 0, {}
+        for place in sorted(int(i) for some in wanted.values() for i in some):
+            while at < place:
+                at += len(content.read(min(place - at, 4096) * size)) // size
+            rows[place] = np.frombuffer(content.read(size), dtype).reshape(shape[1:])
+            at += 1
+    return {c: np.stack([rows[int(i)] for i in some]) for c, some in wanted.items()}
+
+
+def published(name: str) -> dict[tuple[str, str], Trial]:
+    """The published trials of a data set: (family, index) -> trial."""
+    mine, found = row(name), {}
+    for family, lists in datasets.published().items():
+        for index in range(len(lists.get(mine.trials or "", []))):
+            given = Recipe(dataset=name, family=family, trial=str(index))
+            found[family, str(index)] = datasets.trial_of(given, mine)
+    return found
+
+
+def kept(name: str) -> dict[tuple[str, str], Trial]:
+    """The trials that users have kept for a data set."""
+    every = own_data.trials(root(), name, row(name))
+    return {("custom", index): trial for index, trial in every.items() if isinstance(trial, Trial)}
+
+
+def trial_name(key: tuple[str, str]) -> str:
+    family, index = key
+    return t("yours: {name}", name=index) if family == "custom" else t("{family}, trial {n}", family=family, n=index)
+
+
+def openness(trial: Trial) -> str:
+    return t(
+        "{known} known, {unknown} unknown classes · openness {share}",
+        known=len(trial.known), unknown=len(trial.unknown), share=charts.percent(trial.openness),
+    )  # fmt: skip

@@ -1,0 +1,172 @@
+"""Jobs seen from a page: what is put into the queue, how far it is, and how it is stopped or goes on."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from app import holdings, wording
+from app.words import t
+from cac_core import runs
+from cac_core.data import datasets
+from cac_core.jobs import launch
+from cac_core.recipe import Recipe
+from cac_core.results import project, sweep
+from cac_core.runs import Run
+
+
+def read_only() -> bool:
+    """Whether this is a show in which nothing is computed or written."""
+    return os.environ.get("ANCHORSCOPE_READONLY", "0") not in ("", "0")
+
+
+def store() -> Path:
+    return runs.store_of().absolute()
+
+
+@st.cache_data(ttl=300, max_entries=1, show_spinner=False)
+def devices() -> list[str]:
+    return list(launch.devices())
+
+
+def start(run: Run, kind: str, arguments: list[str]) -> None:
+    """Put a job on this run into the queue, and see to it that somebody works on it."""
+    store = run.path.parent.absolute()
+    launch.submit(store, kind, [*arguments, "--data", str(datasets.root_of().absolute())], run=run.id)
+    launch.ensure_worker(store)
+
+
+def jobs_of(run: Run, kind: str) -> list[launch.Job]:
+    """The jobs of one kind on this run that wait or are under way, and the last one that went wrong."""
+    mine = [job for job in launch.jobs(run.path.parent.absolute()) if job.run == run.id and job.kind == kind]
+    open_ones = [job for job in mine if job.state == "queued" or job.state in launch.UNDER_WAY]
+    return open_ones or [job for job in mine[-1:] if job.state in ("failed", "lost")]
+
+
+def work_of(run: Run, kind: str) -> None:
+    """The jobs of this kind on the run: how far they are, and a way to stop them. Looks again while there are any."""
+    waiting = jobs_of(run, kind)
+    if waiting:
+        going = any(job.state not in ("failed", "lost") for job in waiting)
+        st.fragment(_work, run_every="2s" if going else None, key=f"work_{kind}")(run, kind)
+
+
+def _work(run: Run, kind: str) -> None:
+    waiting = jobs_of(run, kind)
+    if not any(job.state not in ("failed", "lost") for job in waiting) and not any(
+        j.state == "failed" for j in waiting
+    ):
+        st.rerun()  # what they made is there
+    for job in waiting:
+        if job.state in ("failed", "lost"):
+            st.error(wording.plain(job.reason or t("It ended without a word.")), icon=":material/error:")
+            continue
+        line, stop = st.columns([5, 1], vertical_alignment="center")
+        far = progress_of(run, kind) if job.state == "running" else None
+        if far:
+            line.progress(min(far[0], 1.0), far[1])
+        else:
+            line.caption(t("Waits for its turn.") if job.state == "queued" else t("Starting…"))
+        if not read_only() and stop.button(t("Stop"), key=f"stop_{job.id}", icon=":material/stop:"):
+            with wording.explained():
+                launch.stop(job)
+
+
+def progress_of(run: Run, kind: str) -> tuple[float, str] | None:
+    """How far a job of this kind on the run is, 0 to 1, and in words."""
+    said = project.under_way(run) if kind == "map" else sweep.under_way(run)
+    if not said:
+        return None
+    left = said.get("seconds_left")
+    words = f"{t(said['stage'])}: {said['done']} / {said['of']}"
+    return said["done"] / max(said["of"], 1), words + (
+        f", {t('about {s:.0f} s left', s=left)}" if left is not None else ""
+    )
+
+
+def fetch(name: str) -> None:
+    """Put a download into the queue; it goes on beside what is trained, and trainings of its images wait for it."""
+    launch.submit(store(), "fetch", ["fetch", name, "--data", str(holdings.root())])
+    launch.ensure_worker(store())
+
+
+def fetching(name: str) -> launch.Job | None:
+    """The last download of a data set that waits, runs or went wrong."""
+    mine = [j for j in launch.jobs(store()) if j.kind == "fetch" and j.arguments[1:2] == (name,)]
+    return mine[-1] if mine and mine[-1].state != "finished" else None
+
+
+def going(job: launch.Job | None) -> bool:
+    return job is not None and (job.state == "queued" or job.state in launch.UNDER_WAY)
+
+
+def train(every: list[Recipe], device: str) -> int:
+    """Put the training of each into the queue, of those that have not ended; how many."""
+    left = [one for one in every if Run(store() / one.id).state != "finished"]
+    for one in left:
+        launch.submit_recipe(store(), one, root=holdings.root(), device=device)
+    if left:
+        launch.ensure_worker(store())
+    return len(left)
+
+
+def waiting(every: list[launch.Job]) -> list[launch.Job]:
+    """What is queued, in the order in which it is taken."""
+    return sorted((j for j in every if j.state == "queued"), key=lambda j: (-j.priority, j.id))
+
+
+def moved(queue: list[launch.Job], job: launch.Job, by: int) -> dict[str, int]:
+    """The priorities that change when a queued job moves by so many places towards the end: job id -> priority."""
+    ids = [one.id for one in queue]
+    place = ids.index(job.id)
+    order = [one for one in queue if one.id != job.id]
+    order.insert(max(place + by, 0), job)
+    wanted = {one.id: len(order) - n for n, one in enumerate(order)}
+    return {one.id: wanted[one.id] for one in queue if wanted[one.id] != one.priority}
+
+
+def go_on(job: launch.Job | None, run: Run | None) -> None:
+    """Back into the queue with what stopped, failed or was lost, begun here or elsewhere."""
+    if job is not None:
+        launch.resume(job)
+    else:
+        launch.submit_recipe(store(), run.recipe, root=holdings.root(), device=slot(run))
+    launch.ensure_worker(store())
+
+
+def smaller(run: Run, reason: str) -> Recipe | None:
+    """The recipe in the batch that a run's last words propose where its memory did not suffice; else None."""
+    proposed = re.search(r"--batch (\d+)", reason) if reason.startswith("Out of memory") else None
+    return dataclasses.replace(run.recipe, batch=int(proposed[1])) if proposed else None
+
+
+def slot(run: Run) -> str:
+    """The device that a run was on, as the queue names it; the processor where it is not here."""
+    device = str(run.status.get("device", "cpu"))
+    device = "cuda:0" if device == "cuda" else device
+    return device if device in devices() else "cpu"
+
+
+def stop_waiting() -> None:
+    """Take everything out of the queue that has not begun."""
+    for job in waiting(launch.jobs(store())):
+        launch.stop(job)
+
+
+def stop(job: launch.Job | None, run: Run | None) -> None:
+    if job is not None:
+        launch.stop(job)
+    else:
+        runs.write(run.path / "stop", "")
+
+
+def log_of(job: launch.Job | None, run: Run | None) -> str:
+    """The last lines of what a job or, without one, a training has said."""
+    if job is not None and (said := launch.log(job, last=40)):
+        return said
+    try:
+        return "\n".join((run.path / "log.txt").read_text("utf-8", "replace").splitlines()[-40:]) if run else ""
+    except OSError:
+        return ""

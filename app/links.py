@@ -1,0 +1,99 @@
+"""What a link carries: the state that stands in the address, how it is read and written."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from app import address, picker, wording
+from cac_core.results import judge
+from cac_core.scoring.distances import CENTRES
+from cac_core.scoring.logits import METRICS
+from cac_core.scoring.scorers import SCORERS, default_for
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    return lambda text: choices[choices.index(text)]
+
+
+def _between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not low <= (value := kind(text)) <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def yes(text: str) -> bool:
+    return one_of("false", "true")(text) == "true"
+
+
+def several(text: str) -> list[str]:
+    return next(csv.reader([text]), [])
+
+
+VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
+# by name: how the address is read, and what need not stand in it. Not Streamlit's own binding of widgets: that drops
+# from the address what is in a closed popover or expander, or on a page that one has left
+Links = dict[str, tuple[Callable[[str], Any], Any]]
+LINKS: Links = {  # of all pages about a run; another page has its own
+    "scorer": (one_of(*SCORERS), None),
+    "theta": (_between(-math.inf, math.inf), None),
+    "kept": (_between(1, 100), 100 * judge.KEPT),
+    "share": (_between(0, 100), 20.0),
+    "centres": (one_of(*CENTRES), "means"),
+    "temperature": (_between(0.01, 1000), 1.0),
+    **{name: (_between(1, 100_000, int), None) for name in wording.COUNTS},
+    "metric": (one_of(*METRICS), "euclidean"),
+    "epsilon": (_between(0, 1), 0.0),
+    "odin": (_between(1e-6, 1e6), None),
+    "each": (yes, False),
+    "order": (one_of("similar", "number"), "similar"),
+    "published": (yes, False),
+    "view": (one_of(*VIEWS), "wheel"),
+    "epoch": (_between(0, 1_000_000, int), None),
+}
+
+
+def read_link(links: Links = LINKS) -> None:
+    """What the address says, each name once a session; what makes no sense is passed over."""
+    known = st.session_state.setdefault("linked", set())
+    for name, (read, _) in links.items():
+        if name in st.query_params and name not in known:
+            try:
+                st.session_state[name] = read(st.query_params[name])
+            except ValueError:
+                if name == "theta":
+                    st.session_state.no_theta = st.query_params[name]
+    known |= set(links)
+
+
+def write_link() -> None:
+    """Puts what is set for a run into the address; each page about it does so at its end."""
+    said = {name: st.session_state.get(name) for name in LINKS}
+    if said["scorer"] == default_for(picker.chosen_run().recipe.method):
+        said["scorer"] = None
+    if not said["epsilon"]:
+        said["odin"] = None
+    put_in_link(LINKS, said)
+
+
+def put_in_link(links: Links, said: dict[str, Any] | None = None, **more: str | None) -> None:
+    """Puts these values, or else what is set, into the address; of what is at its default nothing stands there."""
+    said = {name: st.session_state.get(name) for name in links} if said is None else said
+    written = {name: None if value in (None, links[name][1]) else _in_link(value) for name, value in said.items()}
+    address.show(written | more)
+
+
+def _in_link(value: Any) -> str:
+    if isinstance(value, list):
+        file = io.StringIO()
+        csv.writer(file, lineterminator="").writerow(value)
+        return file.getvalue()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,119 @@
+"""An image from elsewhere, and the network that looks at it. Torch is imported in `_network` and below alone."""
+
+import dataclasses
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import charts, verdicts, wording
+from app.words import t
+from cac_core.data import images
+from cac_core.results import judge
+from cac_core.runs import Run
+from cac_core.scoring.distances import class_means, moved_by
+
+evaluating = threading.Lock()
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _network(path: str, written: str):
+    from cac_core.results import evaluate
+
+    return evaluate.load(Run(Path(path)), "cpu")
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An image or a drawing: a small picture of it, what the network saw, what was done to it, and what came out."""
+
+    original: Image.Image
+    pixels: np.ndarray
+    done: tuple[images.Note, ...]
+    logits: np.ndarray
+    features: np.ndarray
+
+
+def looked_at(run: Run, image: bytes, moved: verdicts.Perturbation, drawn: bool = False) -> Looked:
+    """What the network puts out for an image after ODIN's step. Raises ValueError that says why it is no image.
+
+    drawn: it is dark on white and brought to size as the run's data set was, see `images.drawn`.
+    """
+    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, drawn, image)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _looked_at(
+    path: str, written: str, digest: str, moved: verdicts.Perturbation, drawn: bool, _image: bytes
+) -> Looked:
+    run = Run(Path(path))
+    prepared = images.drawn(_image, run.row, run.recipe.dataset) if drawn else images.prepare(_image, run.row)
+    how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
+    return Looked(prepared.preview, prepared.pixels, prepared.done, logits, features)
+
+
+def moved_image(run: Run, pixels: np.ndarray, magnitude: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image [H, W, C] uint8 after ODIN's step, on the scale 0 to 1, and the logits [1, K] that it gives then."""
+    return _moved_image(str(run.path), run.written, pixels.tobytes(), pixels.shape, magnitude, temperature)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _moved_image(
+    path: str, written: str, content: bytes, shape: tuple, magnitude: float, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        from cac_core.results import evaluate
+
+        network, pixels = _network(path, written), np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
+        how = {
+            "magnitude": magnitude,
+            "temperature": temperature,
+            "centres": moved_by(Run(Path(path)).outputs("train")),
+        }
+        return evaluate.moved_images(network, pixels, **how)[0], network.outputs(pixels, **how)[0]
+
+
+def pushing(run: Run, pixels: np.ndarray) -> np.ndarray:
+    """By how much gamma grows with each pixel of an image [H, W, C], summed over the channels: [H, W]."""
+    return _pushing(str(run.path), run.written, pixels.tobytes(), pixels.shape)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarray:
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        from cac_core.results import evaluate
+
+        pixels = np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
+        means = class_means(Run(Path(path)).outputs("train"))
+        return evaluate.gamma_gradient(_network(path, written), pixels, means)[0].sum(-1)
+
+
+def said_of(
+    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float, thetas=None, **options: Any
+) -> list[dict]:
+    return judge.said_of(run, logits, features, scorer, theta, thetas, **options)
+
+
+def say(verdict: dict[str, Any]) -> None:
+    """The verdict on an image, one of `said_of`, in words."""
+    score, theta, label = verdict["score"], verdict["theta"], wording.plain(verdict["label"])
+    unknown = score > theta
+    st.subheader(t("Unknown") if unknown else t("Known: {name}", name=label), anchor=False)
+    said = {"score": score, "theta": theta, "margin": abs(score - theta)}
+    numbers = {name: charts.number(value) for name, value in said.items()}
+    if unknown:
+        said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
+        said_so += " " + t("The nearest class is {name}.", name=label)
+    else:
+        said_so = t("Score **{score}** is not above θ **{theta}**; the margin is {margin}.", **numbers)
+    st.markdown(said_so)
+    best = max(verdict["softmax"], key=verdict["softmax"].get)
+    share = charts.percent(verdict["softmax"][best])
+    st.markdown(t("Softmax alone says **{name}** with {share}.", name=wording.plain(best), share=share))

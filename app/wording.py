@@ -1,0 +1,109 @@
+"""How things are said: scores, states, lists, sizes, times; text from files; an error with its way out."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import streamlit as st
+
+from app.words import phrases, t
+from cac_core.runs import Run
+
+SAID = phrases(
+    {
+        "gamma": "γ, the rejection score of CAC",
+        "distance": "distance to the nearest class mean",
+        "msp": "1 − largest softmax probability",
+        "max_logit": "− largest logit",
+        "energy": "energy of the logits",
+        "knn": "distance to the k-th nearest training image, by features",
+        "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
+        "openmax": "probability of unknown by OpenMax",
+    }
+)
+SHORT = phrases({
+    "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
+    "knn": "k nearest", "mahalanobis": "Mahalanobis", "openmax": "OpenMax",
+})  # fmt: skip
+COUNTS = phrases(
+    {
+        "k": "The neighbour that counts, k",
+        "tail": "Images in each class's tail",
+        "alpha": "Top classes that are revised",
+    }
+)
+LOOK = {  # colour and icon of the chip for each state of a run
+    "finished": ("green", ":material/check:"),
+    "running": ("blue", ":material/play_arrow:"),
+    "starting": ("blue", ":material/play_arrow:"),
+    "stopped": ("gray", ":material/pause:"),
+    "failed": ("red", ":material/error:"),
+    "lost": ("orange", ":material/help:"),
+    "broken": ("red", ":material/error:"),
+    "queued": ("gray", ":material/schedule:"),
+    "stopping": ("orange", ":material/stop:"),
+}
+
+
+def plain(text: str) -> str:
+    """Text from a file, as Markdown that shows exactly this text."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """What a user can cause becomes a sentence and, where there is one, the command that mends it."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        logging.getLogger(__name__).log(logging.WARNING, "A page could not be shown.", exc_info=error)
+        explain(error)
+
+
+def explain(error: Exception) -> None:
+    cause, _, command = str(error).partition("\n    ")
+    st.error(plain(cause), icon=":material/error:")
+    if command:
+        st.code(command.split("\n")[0], language="bash")
+
+
+def badge(state: str) -> None:
+    colour, icon = LOOK.get(state, ("gray", ":material/help:"))
+    st.badge(plain(t(state)), color=colour, icon=icon)
+
+
+def kinds(run: Run, count: int) -> str:
+    """What the classes of a run are called."""
+    if run.recipe.dataset in ("digits", "MNIST"):
+        return t("digit") if count == 1 else t("digits")
+    return t("class") if count == 1 else t("classes")
+
+
+def listed(names: list[str], most: int = 12) -> str:
+    names = [plain(n) for n in names]
+    if len(names) > most:
+        return t("{names} and {count} more", names=t(", ").join(names[:most]), count=len(names) - most)
+    return t(" and ").join([t(", ").join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def span(seconds: float) -> str:
+    """A time in words: 40 s, 3 min, 2 h 5 min, 1.5 days."""
+    if seconds < 90:
+        return t("{s:.0f} s", s=seconds)
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return t("{m} min", m=minutes)
+    if minutes < 48 * 60:
+        return t("{h} h {m} min", h=minutes // 60, m=minutes % 60)
+    return t("{d:.1f} days", d=minutes / 1440)
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.{1 if count < 1e7 else 0}f} MB"
+
+
+def no_formula(value: Any) -> Any:
+    """A spreadsheet would take a text that begins with one of these for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
