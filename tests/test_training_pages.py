@@ -21,6 +21,7 @@ from streamlit.testing.v1 import AppTest
 from app import charts, courses, holdings, jobs, plans, wording
 from cac_core import __main__ as command_line
 from cac_core import recipe, runs
+from cac_core.commands import training as training_command
 from cac_core.data import datasets
 from cac_core.exchange import own_data
 from cac_core.jobs import launch
@@ -503,7 +504,7 @@ def test_the_command_line_shown_makes_the_same_recipe(root, preset, fields, opti
     one = recipe.compose(preset, options, **{"dataset": "digits", **fields})
     words = plans.command(preset, one).split()[3:]
     arguments, rest = command_line._parser().parse_known_args(words)
-    assert command_line._recipe(arguments, command_line._options(rest), root) == one
+    assert training_command._recipe(arguments, command_line._options(rest), root) == one
 
 
 def test_the_command_line_of_a_saved_trial_makes_the_same_recipe(root):
@@ -511,7 +512,7 @@ def test_the_command_line_of_a_saved_trial_makes_the_same_recipe(root):
     own_data.save_trial(trial, datasets.DIGITS, root)
     (one,) = plans.product("quick", {}, [trial], ["cac"], [0], {}, {})
     arguments, rest = command_line._parser().parse_known_args(plans.command("quick", one).split()[3:])
-    assert command_line._recipe(arguments, command_line._options(rest), root) == one
+    assert training_command._recipe(arguments, command_line._options(rest), root) == one
 
 
 NUMBERS = [

@@ -1,0 +1,222 @@
+"""eval, predict, sweep, map, runs and table: what the networks of runs say."""
+
+import argparse
+from pathlib import Path
+
+from cac_core import recipe as recipes
+from cac_core.commands import terminal
+
+
+def add(command) -> None:
+    names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
+    scorers = (
+        "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
+        "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax), tolerance (mahalanobis)"
+    )
+    evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
+    evaluate.add_argument("run", metavar="RUN", help="a path or an id")
+    evaluate.add_argument("--scorer", help=names)
+    evaluate.add_argument("--theta", type=float, help="reject above this score, instead of the default")
+    evaluate.add_argument("--unknown", metavar="NAME", help="take this data set's test images as the unknowns")
+    for name in ("dataset", "family", "trial"):
+        evaluate.add_argument(f"--{name}", help=argparse.SUPPRESS)  # only to say why not
+    evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument("--again", action="store_true", help="write the outputs anew")
+
+    predict = command("predict", "what a run says of images", _predict, options=True, epilog=scorers)
+    predict.add_argument("run", metavar="RUN", help="a path or an id")
+    predict.add_argument("images", metavar="IMAGE", nargs="+")
+    predict.add_argument("--scorer", help=names)
+    predict.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
+    predict.add_argument("--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json")
+    predict.add_argument(
+        "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
+    )
+    predict.add_argument("--odin-temperature", type=float, default=1.0, help="ODIN: the temperature of its gradient")
+    predict.add_argument("--device", default="auto")
+
+    sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation", _sweep)
+    sweep.add_argument("run", metavar="RUN", help="a path or an id")
+    sweep.add_argument("--temperatures", type=float, nargs="+", metavar="T", help="0.5 1 2 5 10 100 1000, if not said")
+    sweep.add_argument("--magnitudes", type=float, nargs="+", metavar="E", help="on the scale 0 to 1 of a pixel")
+    sweep.add_argument(
+        "--as-published", action="store_true", help="as a published listing does it, with the TRUE labels: a leak"
+    )
+    sweep.add_argument("--device", default="auto")
+
+    umap = command("map", "a UMAP of a run's logits, kept with the run", _map)
+    umap.add_argument("run", metavar="RUN", help="a path or an id")
+    umap.add_argument("--neighbours", type=int, default=15)
+    umap.add_argument("--min-dist", type=float, default=0.1)
+    umap.add_argument("--seed", type=int, default=0)
+    umap.add_argument("--most", type=int, default=10_000, help="at most so many images, an even sample")
+    umap.add_argument("--dense", action="store_true", help="keep densities (densMAP)")
+    command("runs", "the runs there are", _runs)
+    command("table", "what the runs measured beside what has been published, as Markdown", _table)
+
+
+def _eval(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.results import judge
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
+    judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
+    scorer = _scorer(run, a, options)
+    if a.again or not run.written:
+        from cac_core.results import evaluate
+
+        evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else terminal.bar())
+    if a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists():
+        from cac_core.results import evaluate
+
+        evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else terminal.bar())
+    numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
+    return numbers, terminal.report_lines(numbers)
+
+
+def _predict(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets, images
+    from cac_core.results import judge
+    from cac_core.scoring.distances import moved_by
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
+    if a.threshold:
+        if options or a.scorer or a.theta is not None or a.magnitude:
+            raise ValueError("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
+        threshold = judge.threshold_from(Path(a.threshold), run)
+        a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
+        a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
+    scorer = _scorer(run, a, options)
+    row, names = run.row, run.known_names
+    prepared, broken = [], {}
+    for image in a.images:
+        try:
+            prepared.append((image, images.prepare(image, row)))
+        except ValueError as error:
+            broken[image] = str(error)
+        except OSError as error:
+            broken[image] = error.strerror or str(error)
+    judged = {}
+    if prepared:
+        import numpy as np
+
+        from cac_core.results import evaluate
+
+        network = evaluate.load(run, a.device)
+        if not run.written:
+            evaluate.evaluate(run, root, device=a.device)
+        pixels = np.stack([p.pixels for _, p in prepared])
+        logits, features = network.outputs(
+            pixels,
+            magnitude=a.magnitude,
+            temperature=a.odin_temperature,
+            centres=moved_by(run.outputs("train")),
+        )
+        if a.threshold:
+            verdicts = threshold.judged(run, logits, features)
+        else:
+            verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
+        judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
+    results = [
+        {"image": image, **(judged[image] if image in judged else {"error": broken[image]})} for image in a.images
+    ]
+    if not judged:
+        raise ValueError("; ".join(f"{r['image']}: {r['error']}" for r in results))
+    lines = [
+        f"{r['image']}: {r['error']}" if "error" in r
+        else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
+        for r in results
+    ]  # fmt: skip
+    return {"run": run.id, "scorer": scorer, "classes": names, "images": judge.plain(results)}, lines
+
+
+def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:
+    """The scorer's name; names and options are checked before anything long begins."""
+    from cac_core.scoring import scorers
+
+    name = a.scorer or scorers.default_for(run.recipe.method)
+    options |= recipes.checked_options(name, scorers.scorer_options(name), options)
+    return name
+
+
+def _sweep(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.results import evaluate, sweep
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
+    if not run.written:
+        evaluate.evaluate(run, root, device=a.device, progress=None if a.json else terminal.bar())
+    axes = {"temperatures": a.temperatures, "magnitudes": a.magnitudes}
+    axes = {name: tuple(values) for name, values in axes.items() if values}
+    result = sweep.sweep(
+        run, root, **axes, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
+    )
+    score = "distance" if a.as_published else "gamma"
+    lines = [result["leak"]] if a.as_published else []
+    lines += [f"AUROC of {score}; rows: temperature, columns: magnitude", " " * 8 + "".join(
+        f"{e:>9g}" for e in result["magnitudes"])]  # fmt: skip
+    for temperature in result["temperatures"]:
+        row = [c["scores"][score]["auroc"] for c in result["cells"] if c["temperature"] == temperature]
+        lines.append(f"{temperature:8g}" + "".join(f"{'-' if v is None else format(v, '9.4f'):>9}" for v in row))
+    for name, how in {
+        "chosen": "without any unknown",
+        "oracle": "looking at the test unknowns, for study only",
+    }.items():
+        if cell := result.get(name, {}).get(score):
+            lines.append(
+                f"{name} ({how}): T {cell['temperature']:g}, magnitude {cell['magnitude']:g}, "
+                + ("no unknowns to test on" if cell["auroc"] is None else f"AUROC {cell['auroc']:.4f}")
+            )
+    return result, lines
+
+
+def _map(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.results import project
+
+    run = runs.find(a.run, runs.store_of(a.runs))
+    how = {"neighbours": a.neighbours, "min_dist": a.min_dist, "seed": a.seed, "dense": a.dense, "most": a.most}
+    file = project.umap_map(run, **how, progress=None if a.json else terminal.bar())
+    made = next(one for one in project.maps(run) if one.path == file)
+    result = {"run": run.id, "path": str(file), "images": len(made.xy), "of": made.images, **made.parameters,
+              "trustworthiness": made.trustworthiness, "same_class": made.same_class}  # fmt: skip
+    return result, [f"{file}: {len(made.xy)} of {made.images} images, trustworthiness {made.trustworthiness:.3f}"]
+
+
+def _runs(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+
+    rows = []
+    for run in runs.every(runs.store_of(a.runs)):
+        if problem := run.problem():
+            rows.append({"run": run.id, "state": "broken", "reason": problem})
+            continue
+        recipe, report = run.recipe, run.report()
+        numbers = report.get("scorers", {}).get(report.get("default"), {})
+        rows.append({
+            "run": run.id, "state": run.state, "dataset": recipe.dataset, "family": recipe.family,
+            "trial": recipe.trial, "method": recipe.method, "backbone": recipe.backbone, "seed": recipe.seed,
+            "epochs": len(run.epochs()), "of": recipe.epochs + recipe.fine_epochs,
+            "accuracy": numbers.get("accuracy"), "auroc": numbers.get("auroc"),
+        })  # fmt: skip
+    lines = [f"{'run':44} {'state':9} {'epochs':>8} {'accuracy':>9} {'AUROC':>7}"] if rows else []
+    for r in rows:
+        if r["state"] == "broken":
+            lines.append(f"{r['run']:44} broken: {r['reason']}")
+        else:
+            share = [f"{r[k]:.4f}" if r[k] is not None else "" for k in ("accuracy", "auroc")]
+            epochs = f"{r['epochs']}/{r['of']}"
+            lines.append(f"{r['run']:44} {r['state']:9} {epochs:>8} {share[0]:>9} {share[1]:>7}")
+    none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    python -m cac_core train --dataset digits"
+    return {"runs": rows}, lines or [none]
+
+
+def _table(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.results import table
+
+    rows = table.rows(runs.store_of(a.runs))
+    return {"rows": rows}, table.lines(rows)

@@ -1,0 +1,53 @@
+"""What the commands say on a terminal: progress, numbers, times; and options that are written --name value."""
+
+import sys
+from typing import Any
+
+
+def report_lines(numbers: dict[str, Any]) -> list[str]:
+    def share(value: float | None, interval=None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" + (f"   95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else "")
+
+    sure = numbers["intervals"]
+    said = [("scorer", numbers["scorer"]), ("test images", f"{numbers['knowns']} known, {numbers['unknowns']} unknown")]
+    plain = ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept", "fpr_at_95_unknowns_caught",
+             "oscr")  # fmt: skip
+    said += [(name, share(numbers[name], sure.get(name))) for name in plain]
+    said += [("theta", f"{numbers['theta']:.4g}   {numbers['theta_rule']}")]
+    said += [(name, share(value, sure.get(name))) for name, value in numbers["at_theta"].items()]
+    return [f"{name:26} {value}" for name, value in said]
+
+
+def bar():
+    bars = {}
+
+    def progress(split: str, done: int, of: int) -> None:
+        from tqdm import tqdm
+
+        if not sys.stderr.isatty():
+            return
+        if split not in bars:
+            bars[split] = tqdm(total=of, desc=split, unit="image")
+        bars[split].n = done
+        bars[split].refresh()
+        if done == of:
+            bars[split].close()
+
+    return progress
+
+
+def listed(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
+
+
+def span(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {seconds} s"
+        if minutes
+        else f"{seconds} s"
+    )

@@ -1,0 +1,179 @@
+"""train and probe: a recipe is trained, or what it will take is measured."""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from cac_core import recipe as recipes
+from cac_core.commands import terminal
+
+
+def add(command) -> None:
+    options = "\n".join(f"  {m:16} {terminal.listed(recipes.method_options(m))}" for m in recipes.METHODS)
+    trunks = "\n".join(
+        f"  {b:16} {terminal.listed(recipes.backbone_options(b))}"
+        for b in ("small", "plain", "efficientnet-b0", "wide_resnet-40-2", "resnet18")
+    )
+    named = f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}"
+    flags = _recipe_flags()
+    train = command(
+        "train", "train a recipe, or go on with it where its run was left", _train, flags, options=True, epilog=named
+    )
+    train.add_argument("--resume", metavar="RUN", help="go on with this run, whatever its recipe")
+    train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
+    train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
+    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
+
+    measure = command(
+        "probe",
+        "what a recipe takes here: time, memory, disk, by a few steps of it",
+        _probe,
+        flags,
+        options=True,
+        epilog=named,
+    )
+    measure.add_argument("--again", action="store_true", help="measure also what has been measured before")
+
+
+def _recipe_flags() -> argparse.ArgumentParser:
+    """What says a recipe, for train and probe alike."""
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument("--recipe", metavar="FILE", help="the recipe as JSON, whole, instead of the options below")
+    flags.add_argument("--dataset", help="a data set, or the name of an image folder under the data root")
+    flags.add_argument("--family", help="whose class lists: osrci or cac-2020")
+    flags.add_argument("--trial", help='0 to 4, or a file {"Known": [...], "Unknown": [...]}')
+    flags.add_argument("--method", help=", ".join(recipes.METHODS))
+    flags.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
+    flags.add_argument(
+        "--preset", default="quick", help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published"
+    )
+    flags.add_argument("--epochs", type=int)
+    flags.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
+    flags.add_argument("--schedule", help="onecycle or constant")
+    flags.add_argument("--batch", type=int)
+    flags.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
+    flags.add_argument("--momentum", type=float)
+    flags.add_argument("--decay", type=float, help="weight decay")
+    flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
+    flags.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
+    flags.add_argument("--seed", type=int)
+    flags.add_argument("--precision", help="auto, float32 or bfloat16")
+    flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    return flags
+
+
+def _train(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.exchange import to_mlflow
+
+    if a.mlflow:
+        to_mlflow.check()  # before hours of training
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
+    if a.resume:
+        recipe = (run := runs.find(a.resume, store)).recipe
+        store = run.path.parent
+    else:
+        recipe = _recipe(a, options, root)
+        # a wrong name is told before torch loads
+        datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
+    from cac_core.training import loop
+
+    shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
+    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
+    shown.close()
+    if loop.distributed.rank():  # of several processes under torchrun the first one tells
+        return None, []
+    status, report = run.status, run.report()
+    result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
+    lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
+    if status["state"] == "finished" and a.mlflow:
+        result["mlflow"] = to_mlflow.export(run)
+    if status["state"] == "finished":
+        numbers = report["scorers"][report["default"]]
+        result["report"] = numbers
+        lines += terminal.report_lines(numbers)
+    return result, lines
+
+
+def _probe(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.training import probe
+
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
+    recipe = _recipe(a, options, root)
+    took = probe.measure(recipe, store, root, device=a.device, again=a.again)
+    result = {"recipe": recipe.id, "device": took.device, "step": took.step, "epoch": took.epoch(),
+              "seconds": took.seconds(recipe), "memory": took.memory, "disk": took.disk(recipe),
+              "beside": took.beside}  # fmt: skip
+    epochs = recipe.epochs + recipe.fine_epochs
+    lines = [
+        f"a training step     {took.step:.2g} s: a batch of {recipe.batch} on {took.device}",
+        f"an epoch            {terminal.span(took.epoch()) if took.epoch() > 10 else f'{took.epoch():.2g} s'}",
+        f"the whole run       {terminal.span(result['seconds'])}: {epochs} epochs and the evaluation",
+        f"memory              {took.memory / 1e6:.0f} MB" + (f" of {took.room / 1e6:.0f} MB" if took.room else ""),
+        f"disk                {result['disk'] / 1e6:.1f} MB",
+    ]
+    return result, lines + ["Other work was under way here, so it will take less than that."] * took.beside
+
+
+def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
+    if a.recipe:
+        try:
+            return recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
+    fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
+              "momentum", "decay", "size", "trunk_rate", "seed", "precision")  # fmt: skip
+    given = {name: getattr(a, name) for name in fields}
+    if a.trial and a.trial.endswith(".json"):
+        from cac_core.data import datasets
+
+        dataset = a.dataset or recipes.DEFAULT.dataset
+        trial = datasets.trial_from_file(Path(a.trial), dataset, datasets.row_of(dataset, root, a.size or 0))
+        given |= {"family": "custom", "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
+    return recipes.compose(a.preset, options, **given)
+
+
+class _Progress:
+    """Events as a progress bar on a terminal, as lines in a file; always as lines in the run's log.txt."""
+
+    def __init__(self, path: Path, name: str, quiet: bool):
+        self.log, self.name, self.quiet = path / "log.txt", name, quiet
+        self.bar, self.done = None, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "epoch":
+            line = (
+                f"epoch {event['epoch']}/{event['epochs']}  loss {event['train']['total']:.4f}  "
+                f"validation {event['validation']['total']:.4f}  accuracy {event['validation']['accuracy']:.4f}  "
+                f"{event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+            )
+        elif event["kind"] == "progress":
+            part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
+            line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+        else:
+            return
+        with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self.quiet:
+            return
+        if not sys.stderr.isatty():
+            print(line, file=sys.stderr, flush=True)
+            return
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=event["epochs"], desc=self.name, unit="epoch")
+        self.bar.set_postfix_str(line.split("  ", 1)[1])
+        if event["kind"] == "epoch":
+            self.bar.n = event["epoch"]
+            self.bar.refresh()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
