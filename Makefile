@@ -1,18 +1,24 @@
-# `make app` starts Anchorscope, `make test` checks it; each sets up what it needs first.
+# `make app` starts Anchorscope, `make test` checks it, `make check` does what takes no minute of that; each sets up what
+# it needs first.
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8501
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: app test
+.PHONY: app test check lint
 
 app: $(VENV)/installed
 	$(BIN)/python -m streamlit run streamlit_app.py --server.port $(PORT)
 
-test: $(VENV)/installed-dev
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadscope --maxprocesses 2
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --maxprocesses 2 -m "not slow"
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadscope --maxprocesses 2
 
 $(VENV)/python-found:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

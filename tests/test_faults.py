@@ -21,7 +21,7 @@ from cac_core.jobs import launch
 from cac_core.runs import Run
 from cac_core.training import loop
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[1]
 PAGES = [f"app/pages/{name}.py" for name in ("space", "thresholds", "sweep", "try", "data", "new", "live", "runs",
                                              "compare")]  # fmt: skip
 ENDLESS = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=100_000)

@@ -1,5 +1,5 @@
 // A small network, its losses and its training: what cac_core does with torch, in plain numbers, so that a browser can
-// train while one watches. Pure: no page. tests/test_teach.py holds losses, gradients and whole epochs against torch.
+// train while one watches. Pure: no page. tests/app/test_teach.py holds losses, gradients and whole epochs against torch.
 //
 // N points, I inputs each, C classes. Tables are typed arrays, row after row.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_live import RUNS, asked, compare, feed_of, plain_script, situations
+from tests.app.test_live import RUNS, asked, compare, feed_of, plain_script, situations
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e .[dev]")
 pytestmark = pytest.mark.browser

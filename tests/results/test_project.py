@@ -21,7 +21,7 @@ from cac_core.runs import Broken, Run
 from cac_core.scoring import arrays
 from cac_core.scoring.distances import class_means
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0"
+BUNDLED = Path(__file__).parents[2] / "checkpoints" / "digits-osrci-0-cac-small-s0"
 
 
 def heavy_after(code):

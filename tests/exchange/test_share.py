@@ -78,7 +78,7 @@ def test_a_copy_takes_no_other_runs_place(run, copy):
         share.share(run, copy.path.parent)
 
 
-BUNDLED = sorted(p for p in (Path(__file__).parents[1] / "checkpoints").glob("*-s0*") if p.is_dir())
+BUNDLED = sorted(p for p in (Path(__file__).parents[2] / "checkpoints").glob("*-s0*") if p.is_dir())
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)

@@ -16,7 +16,7 @@ from cac_core.recipe import Recipe, compose
 from cac_core.training import probe
 from cac_core.training.probe import Measured
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ONE = Measured("cpu", 2.0, 0.5, 0.01, 0.02, 10**8, 0, 10, (100, 1000), 4000, 3000, 20_000, (60, 50), False)
 
 

@@ -19,7 +19,7 @@ from cac_core.exchange.shelf import Shelf
 from cac_core.results import compare, judge
 from cac_core.runs import Run
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 RUNS, COMPARE = "app/pages/runs.py", "app/pages/compare.py"
 WILD = "<img src=x onerror=alert(1)> *a* | $x$ & 50 % _b_"
 

@@ -21,7 +21,7 @@ from cac_core.scoring.distances import class_means, distances
 from cac_core.scoring.outputs import Outputs, Verdict, joined
 from cac_core.scoring.scorers import judge_of, scorer_options
 
-RUNS = Path(__file__).parents[1] / "checkpoints"
+RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """

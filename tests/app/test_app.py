@@ -22,7 +22,7 @@ from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.training import loop
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 PAGES = {
     "home": None, "space": "app/pages/space.py", "thresholds": "app/pages/thresholds.py", "sweep": "app/pages/sweep.py",
     "try": "app/pages/try.py",

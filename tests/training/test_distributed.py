@@ -25,7 +25,7 @@ from cac_core.recipe import compose
 from cac_core.results import evaluate
 from cac_core.training import batches, distributed, loop
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 1, "fine_epochs": 1, "batch": 33, "lr": 0.0001}
 TRAIN = ["train", "--dataset", "digits", "--device", "cpu"]
 TRAIN += ["--epochs", "1", "--fine-epochs", "1", "--batch", "33", "--lr", "0.0001"]

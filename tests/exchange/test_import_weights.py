@@ -18,7 +18,7 @@ from cac_core.exchange.import_weights import PUBLISHED, found, import_weights
 from cac_core.recipe import PAPER, compose
 from cac_core.results import evaluate, judge
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAME = "CIFAR10_0_CACclassifierAnchorLoss.pth"
 
 

@@ -19,7 +19,7 @@ from app.cards import CARDS
 from cac_core.runs import Run
 from cac_core.scoring.distances import gamma
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -15,7 +15,7 @@ from cac_core import runs
 from cac_core.data import datasets
 from cac_core.results import judge
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def cac(*arguments, check=True):

@@ -29,7 +29,7 @@ from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import loop, probe
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 PAGES = {"data": "app/pages/data.py", "new": "app/pages/new.py", "live": "app/pages/live.py"}
 
 

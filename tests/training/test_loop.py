@@ -19,7 +19,7 @@ from cac_core import runs
 from cac_core.recipe import compose
 from cac_core.training import loop
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 3, "batch": 128}
 
 

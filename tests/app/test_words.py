@@ -10,7 +10,7 @@ import pytest
 
 from app import words
 
-APP = Path(__file__).parents[1] / "app"
+APP = Path(__file__).parents[2] / "app"
 SHOWN = {
     "badge", "button", "camera_input", "caption", "checkbox", "download_button", "error", "expander", "file_uploader",
     "header", "info", "markdown", "metric", "multiselect", "number_input", "popover", "progress", "radio",

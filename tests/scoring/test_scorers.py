@@ -439,7 +439,7 @@ def test_fifty_thousand_wide_features_stay_within_two_gigabytes(ranking, name):
 # with 115 images a class the 50th neighbour is half a class away: k = 5 is the paper's share of a class and more
 @pytest.mark.parametrize(("name", "options"), [("knn", {"k": 5}), ("mahalanobis", {}), ("openmax", {})])
 def test_the_bundled_run_tells_its_unknowns(name, options):
-    run = Run(Path(__file__).parents[1] / "checkpoints" / "digits-osrci-0-cac-small-s0")
+    run = Run(Path(__file__).parents[2] / "checkpoints" / "digits-osrci-0-cac-small-s0")
     test = run.outputs("test")
     verdict = judge_of(name, run.outputs("train"), **options)(test)
     report = metrics.report(verdict, test.labels)
