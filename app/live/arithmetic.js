@@ -1,4 +1,4 @@
-// The arithmetic of cac_core/scorers.py, cac_core/metrics.py and app/charts.py once more, so that theta and T can move
+// The arithmetic of cac_core/scoring and app/charts.py once more, so that theta and T can move
 // without asking the server. Pure: no page, no state. tests/app/test_live.py holds it against Python.
 //
 // N images, C known classes; tables are typed arrays, row after row. Labels are 0 to C - 1, or -1 for unknown. A score
