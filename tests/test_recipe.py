@@ -343,15 +343,7 @@ LIGHT = ["recipe", "data", "scorers", "metrics", "runs", "judge"]
 HEAVY = ["torch", "torchvision", "umap", "sklearn", "scipy", "streamlit", "pandas", "plotly", "tensorboard"]
 
 
-def test_what_reads_runs_is_imported_in_half_a_second_without_anything_heavy():
-    script = (
-        f"import sys, time; from cac_core import {', '.join(LIGHT)}\n"
-        f"print([m for m in {HEAVY} if m in sys.modules], time.process_time())"
-    )
-    best = math.inf
-    for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        heavy, seconds = out.rsplit(maxsplit=1)
-        assert heavy == "[]"
-        best = min(best, float(seconds))  # of the processor: another process may have it meanwhile
-    assert best < 0.5
+def test_what_reads_runs_is_imported_without_anything_heavy():
+    script = f"import sys; from cac_core import {', '.join(LIGHT)}\nprint([m for m in {HEAVY} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "[]\n"

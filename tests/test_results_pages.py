@@ -16,6 +16,7 @@ from app import charts, results, shared
 from cac_core import compare, judge, runs, shelf
 from cac_core.runs import Run
 from cac_core.shelf import Shelf
+from tests.waiting import LONG
 
 HERE = Path(__file__).parent.parent
 RUNS, COMPARE = "app/runs_page.py", "app/compare.py"
@@ -50,7 +51,7 @@ def app(store, monkeypatch, tmp_path):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
 
     def open_page(page: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
         for key, value in query.items():
             at.query_params[key] = value
         return fine(at.switch_page(page).run())
