@@ -38,6 +38,43 @@ def browser_until(page, condition: Callable[[], Any], what: str = "it did not co
     return wait_until(condition, what, pause=lambda seconds: page.wait_for_timeout(1000 * seconds))
 
 
+def at_rest(page) -> None:
+    """Waits until no rerun of the app is under way or about to begin: a click in the middle of one may be lost."""
+
+    def rests() -> bool:
+        return page.get_by_test_id("stApp").get_attribute("data-test-script-state") == "notRunning"
+
+    browser_until(page, lambda: rests() and not page.wait_for_timeout(300) and rests(), "the page does not rest")
+
+
+def painted(page) -> None:
+    """Waits for what has been asked for so far to be drawn: at the next frame."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def downloaded(page, button, **options) -> Path:
+    """What comes when the button is clicked; once more where a rerun of the page has swallowed the click."""
+    came = []
+
+    def comes_in(download) -> None:
+        came.append(download)
+
+    page.on("download", comes_in)
+
+    def comes() -> bool:
+        at_rest(page)
+        button.click(**options)
+        for _ in range(100):
+            if came:
+                return True
+            page.wait_for_timeout(100)
+        return False
+
+    browser_until(page, comes, "nothing was downloaded")
+    page.remove_listener("download", comes_in)
+    return Path(came[0].path())
+
+
 # In each Python process that has it in its path: after the event of an epoch a training waits at that epoch's gate.
 # SIGTERM opens it too, once it has been heard.
 AT_GATES = """
