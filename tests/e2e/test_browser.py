@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cac_core import data
+from tests.waiting import at_rest, downloaded
 from tests.waiting import browser_until as until
-from tests.waiting import downloaded
 
 pytestmark = pytest.mark.browser
 METRIC = "[data-testid=stMetricValue]"
@@ -31,6 +31,7 @@ def test_theta_by_keyboard_then_a_door_then_an_image(page, server, trained, tmp_
     page.goto(server)
     before = metrics(page)
     slider = page.get_by_role("slider")
+    at_rest(page)
     slider.focus()
     slider.press("Home")  # the strictest theta
     until(page, lambda: metrics(page)[2].startswith("100.0") and metrics(page) != before)

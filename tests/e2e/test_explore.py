@@ -82,11 +82,13 @@ def test_a_link_opens_the_same_epoch_and_view(page, server):
     until(page, lambda: "epoch=" not in page.url and "view=strip" in page.url and "theta=0.5" in page.url)
 
 
-def coloured(canvas, x: float, y: float) -> bool:
-    """Whether anything is drawn at a place of a canvas."""
-    return canvas.evaluate(
-        "(c, [x, y]) => { const s = c.width / c.clientWidth; return c.getContext('2d').getImageData(x * s, y * s, 1, 1)"
-        ".data[3] > 0; }",
+def coloured(layers, x: float, y: float) -> bool:
+    """Whether anything is drawn at a place of some canvases that lie one upon another."""
+    return layers.evaluate_all(
+        """(layers, [x, y]) => layers.some((canvas) => {
+          const scale = canvas.width / canvas.clientWidth;
+          return canvas.getContext("2d").getImageData(x * scale, y * scale, 1, 1).data[3] > 0;
+        })""",
         [x, y],
     )
 
@@ -95,11 +97,11 @@ def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
     page.goto(f"{server}/sweep")
     chart = page.get_by_role("img", name=re.compile("^Heat map of AUROC"))
     chart.wait_for()
-    canvas = page.locator("[data-testid=stEChartsChart] canvas").first
+    layers = page.locator("[data-testid=stEChartsChart]").first.locator("canvas")
     at_rest(page)
-    box = canvas.bounding_box()
+    box = layers.first.bounding_box()
     cell = 64 + (box["width"] - 72) * 5 / 6, 8 + (box["height"] - 60) * 3 / 4
-    until(page, lambda: coloured(canvas, *cell), "the cell is not drawn")
+    until(page, lambda: coloured(layers, *cell), "the cell is not drawn")
     page.mouse.click(box["x"] + cell[0], box["y"] + cell[1])
     page.get_by_text("T = 10, ε = 0.05").first.wait_for()
     until(page, lambda: "epsilon=0.05" in page.url)

@@ -112,7 +112,7 @@ def test_the_pictures_of_the_last_card_share_what_is_picked(page, server):
 def test_a_drawing_is_judged(page, server):
     opened(page, server, "?card=4")
     paper = page.locator(".desk canvas")
-    paper.wait_for()
+    until(page, lambda: paper.count() and paper.get_attribute("aria-label"))  # its script has come
     paper.scroll_into_view_if_needed()
     at_rest(page)
     box = paper.bounding_box()

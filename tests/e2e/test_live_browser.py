@@ -166,7 +166,7 @@ def test_python_moves_nothing_while_a_finger_is_down(page):
     tab = page("view=lab")
     box = tab.locator(".scores .plot").bounding_box()
     row = box["y"] + box["height"] / 2
-    handle = tab.locator(".handle")
+    handle = tab.locator(".handle[aria-valuenow]")
     handle.press("End")
     until(tab, lambda: heard(tab).get("theta"))
     tab.mouse.move(box["x"] + box["width"] * 0.4, row)
@@ -188,7 +188,7 @@ def test_python_moves_nothing_while_a_finger_is_down(page):
 def test_theta_by_keys_and_what_is_said_of_it(page):
     tab = page("view=lab")
     handle = tab.get_by_role("slider", name=re.compile("reject above"))
-    before = float(handle.get_attribute("aria-valuenow"))
+    before = float(until(tab, lambda: handle.get_attribute("aria-valuenow")))
     values = []
     for key in ("ArrowRight", "Shift+ArrowRight", "ArrowLeft", "End", "Home"):
         handle.press(key)
@@ -244,6 +244,7 @@ def test_a_lasso_gives_a_selection_to_python_and_escape_clears_it(page):
 def test_another_picture_keeps_theta_and_the_order_of_classes_can_be_moved(page):
     tab = page("view=space")
     slider = tab.get_by_role("slider", name=re.compile("reject above"))
+    until(tab, lambda: slider.get_attribute("aria-valuenow"))
     slider.press("End")
     theta = until(tab, lambda: heard(tab).get("theta"))
     count = tab.locator(".entry:visible").first.inner_text()
@@ -260,7 +261,7 @@ def test_the_film_plays_the_training(page):
     tab = page("view=space", reduced_motion="reduce")
     tab.get_by_role("button", name="Watch the training").click()
     slider = tab.get_by_role("slider", name="Epoch")
-    first = slider.get_attribute("aria-valuetext")
+    first = until(tab, lambda: slider.get_attribute("aria-valuetext"))
     tab.wait_for_timeout(700)
     assert slider.get_attribute("aria-valuetext") == first  # nothing moves by itself
     tab.get_by_role("button", name="Play").click()

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 
 def choose(page, label: str, option: str):
     """Add an option to a multiselect with the keyboard."""
+    at_rest(page)
     box = page.get_by_role("combobox", name=re.compile(label)).first
     box.fill(option)
     page.get_by_role("option", name=option, exact=True).first.wait_for()
