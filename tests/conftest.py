@@ -19,6 +19,7 @@ from PIL import Image
 from cac_core import runs
 from cac_core.recipe import Recipe
 from cac_core.scoring.outputs import Outputs
+from tests.waiting import Gates
 
 ALPHA = 10.0
 
@@ -26,6 +27,12 @@ ALPHA = 10.0
 @pytest.fixture
 def store(tmp_path):
     return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def gates(tmp_path_factory):
+    """Gates at the ends of epochs, for training processes that are started with gates.environment."""
+    return Gates(tmp_path_factory.mktemp("gates") / "gates")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from cac_core.data import datasets, images
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.training import loop
+from tests.waiting import LONG
 
 HERE = Path(__file__).parents[2]
 PAGES = {
@@ -53,7 +54,7 @@ def app(trained, store, monkeypatch):
     def open_page(*names: str, page: str = "home", **query: str) -> AppTest:
         for name in names:
             shutil.copytree(made[name].path, store / name.replace("_", "-"), dirs_exist_ok=True)
-        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60)
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG)
         for key, value in query.items():
             at.query_params[key] = value
         at.run()
@@ -388,9 +389,9 @@ def test_another_page_shows_a_verdict_on_a_drawing_by_its_own_theta(app, ring):
         draw.verdict(runs.Run(runs.store_of() / "cac"), base64.b64decode(drawing), theta=theta)
 
     for theta, heading in ((-1.0, "Unknown"), (1e6, "Known: ")):
-        at = fine(AppTest.from_function(page, args=(ring, theta), default_timeout=60).run())
+        at = fine(AppTest.from_function(page, args=(ring, theta), default_timeout=LONG).run())
         assert at.subheader[0].value.startswith(heading) and "Softmax alone says" in text(at)
-    at = fine(AppTest.from_function(page, args=("aGVsbG8=", None), default_timeout=60).run())
+    at = fine(AppTest.from_function(page, args=("aGVsbG8=", None), default_timeout=LONG).run())
     assert len(at.error) == 1 and not at.subheader
 
 
@@ -494,7 +495,7 @@ def test_no_page_imports_torch_before_an_upload(app, store):
     app("cac")
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
-        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
+        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout={LONG}).run()\n"
         f"for page in {['app/pages/home.py', *filter(None, PAGES.values())]!r}:\n"
         "    at.switch_page(page).run(); assert not at.exception and not at.error and len(at.title) == 1\n"
         "print([m for m in ('torch', 'torchvision', 'umap', 'sklearn', 'numba') if m in sys.modules])"

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import words
 from tests.phrases import ROOT, every
+from tests.waiting import LONG
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
 PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare"]
@@ -62,7 +63,7 @@ def test_every_page_is_painted_in_every_language(language, page, monkeypatch, tm
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path))
     missing, known = [], words.catalogue(language)
     monkeypatch.setattr(words, "catalogue", lambda _: Heard(known, missing))
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=LONG)
     at.query_params["lang"] = language
     at.run()
     if page != "home":

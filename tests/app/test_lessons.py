@@ -18,6 +18,7 @@ from app import cards, handout, links
 from app.cards import CARDS
 from cac_core.runs import Run
 from cac_core.scoring.distances import gamma
+from tests.waiting import LONG
 
 HERE = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,7 +33,7 @@ def lessons(store, tmp_path, monkeypatch):
     def open_page(bundled: bool = True, **query: str) -> AppTest:
         if bundled:
             shutil.copytree(cards.DIGITS, store / cards.DIGITS.name)
-        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60)
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG)
         at.run()
         at.switch_page("app/pages/lessons.py")
         for name, value in query.items():
@@ -136,7 +137,7 @@ def test_it_needs_no_run_in_the_store(lessons, number):
 def test_the_page_loads_neither_torch_nor_umap(store, tmp_path):
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
-        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
+        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout={LONG}).run()\n"
         "at.switch_page('app/pages/lessons.py')\n"
         "for n in range(6):\n"
         "    at.session_state['card'] = n + 1\n"

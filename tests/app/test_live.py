@@ -203,7 +203,7 @@ def in_node(tmp_path_factory):
     script.write_text(f"{plain_script()}\n{ask}", "utf-8")
 
     def run(question: dict) -> dict:
-        done = subprocess.run([node, script], input=json.dumps(question), capture_output=True, text=True, timeout=120)
+        done = subprocess.run([node, script], input=json.dumps(question), capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -18,6 +18,7 @@ from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
 from cac_core.results import compare, judge
 from cac_core.runs import Run
+from tests.waiting import LONG
 
 HERE = Path(__file__).parents[2]
 RUNS, COMPARE = "app/pages/runs.py", "app/pages/compare.py"
@@ -52,7 +53,7 @@ def app(store, monkeypatch, tmp_path):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
 
     def open_page(page: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
         for key, value in query.items():
             at.query_params[key] = value
         return fine(at.switch_page(page).run())

@@ -31,7 +31,7 @@ STATE = {
 def ran(script: str, **given):
     """What a script gives that follows the lab's own and ends in `return ...`; `given` is its input."""
     source = f"{teach.PURE}\nconst given = {json.dumps(given)};\nconsole.log(JSON.stringify((() => {{{script}}})()));"
-    done = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

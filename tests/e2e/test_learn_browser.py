@@ -2,19 +2,14 @@
 
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
 
 from app import words
-from tests.e2e.test_explore import until
+from tests.waiting import at_rest, downloaded
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
-
-
-def at_rest(page):
-    page.wait_for_timeout(300)
-    until(page, lambda: not page.locator("[data-testid=stStatusWidget]").count())
 
 
 def opened(page, server, query=""):
@@ -72,7 +67,7 @@ def test_the_presenters_view_is_nothing_but_the_card(page, server):
     page.keyboard.press("p")
     until(page, lambda: not sidebar.is_visible() and not title.is_visible())
     until(page, lambda: "present=1" in page.url)
-    assert question.evaluate("node => parseFloat(getComputedStyle(node).fontSize)") > 1.25 * small
+    until(page, lambda: question.evaluate("node => parseFloat(getComputedStyle(node).fontSize)") > 1.25 * small)
     page.keyboard.press("PageDown")  # a presenter's clicker
     card(page, 2)
     page.locator(".st-key-options button").nth(1).focus()
@@ -117,7 +112,7 @@ def test_the_pictures_of_the_last_card_share_what_is_picked(page, server):
 def test_a_drawing_is_judged(page, server):
     opened(page, server, "?card=4")
     paper = page.locator(".desk canvas")
-    paper.wait_for()
+    until(page, lambda: paper.count() and paper.get_attribute("aria-label"))  # its script has come
     paper.scroll_into_view_if_needed()
     at_rest(page)
     box = paper.bounding_box()
@@ -125,7 +120,7 @@ def test_a_drawing_is_judged(page, server):
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.85, steps=12)
     page.mouse.up()
-    page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).wait_for(timeout=60_000)
+    page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).wait_for()
     page.get_by_text("Softmax alone says").wait_for()
 
 
@@ -144,9 +139,9 @@ def tried(page, answer: str):
 def test_trying_it_opens_the_page_in_that_state(page, server):
     opened(page, server, "?card=4")
     tab = tried(page, "1")
-    assert "/thresholds?kept=99" in tab.url
+    until(tab, lambda: "/thresholds?kept=99" in tab.url)
     kept = tab.get_by_role("spinbutton", name=re.compile("Knowns to keep"))
-    kept.wait_for(timeout=60_000)
+    kept.wait_for()
     until(tab, lambda: kept.input_value() == "99")
     tab.close()
 
@@ -161,9 +156,7 @@ def test_the_anchor_lab_opens_in_that_state(page, server):
 
 def test_the_handout_comes_whole(page, server):
     opened(page, server)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="All six cards on paper").click()
-    document = Path(download.value.path()).read_text("utf-8")
+    document = downloaded(page, page.get_by_role("button", name="All six cards on paper")).read_text("utf-8")
     root = ET.fromstring(document.split("\n", 1)[1])
     assert len(root.findall(".//body/section")) == 6
     assert all(a.get("href").startswith(server) for a in root.iter("a"))
@@ -173,7 +166,7 @@ def pick(page, label: str, option: str):
     """Takes an option of a picker, which a rerun of the page may close again while it opens."""
 
     def opened() -> bool:
-        page.get_by_role("combobox", name=label).click()
+        page.get_by_role("combobox", name=label).press("ArrowDown")  # it opens the list, and never closes it
         page.wait_for_timeout(500)
         return page.get_by_role("option", name=option).is_visible()
 
@@ -195,5 +188,4 @@ def test_the_language_stays_in_the_address_and_on_every_page(page, server):
     page.wait_for_url(re.compile("lang=zh"))
     pick(page, words.catalogue("zh")["Language"], "English")
     page.get_by_role("heading", name="Lessons", exact=True).wait_for()
-    page.wait_for_timeout(500)
-    assert "lang=" not in page.url  # it is the browser's own
+    until(page, lambda: "lang=" not in page.url)  # it is the browser's own

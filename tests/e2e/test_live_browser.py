@@ -2,13 +2,7 @@
 
 import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +10,11 @@ import pytest
 from PIL import Image
 
 from tests.app.test_live import RUNS, asked, compare, feed_of, plain_script, situations
+from tests.waiting import browser_until as until
+from tests.waiting import painted
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e .[dev]")
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
-QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " \
-        "--disable-component-update --disable-sync"  # fmt: skip
 TRAP = "<img src=x onerror=window.trapped=1>"
 # a page that gives theta takes it back in on_change; the numbers below are what Python has heard
 APP = """
@@ -57,19 +50,9 @@ if st.button("Back to the rule"):
 if st.checkbox("Show", value=True):
     said = getattr(live, kind)(state, key=kind, height=400, on_change=heard)
     st.code(json.dumps(said), language=None)
+st.session_state.count = st.session_state.get("count", 0) + 1
+st.caption(f"run {{st.session_state.count}}")
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"there is no browser here: none of {', '.join(names)} is installed")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=QUIET.split())
-        yield started
-        started.close()
 
 
 def digits_feed() -> bytes:
@@ -92,41 +75,23 @@ def digits_feed() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(serve, tmp_path_factory):
     place = tmp_path_factory.mktemp("live")
     (place / "feed.bin").write_bytes(digits_feed())
     script = place / "page.py"
     script.write_text(APP.format(root=str(ROOT), feed=str(place / "feed.bin")), "utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    with open(place / "server.log", "w") as log:
-        process = subprocess.Popen(
-            [*command, f"--server.port={port}"], cwd=ROOT, env={**os.environ}, stdout=log, stderr=log
-        )
-    try:
-        for _ in range(600):
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, (place / "server.log").read_text()
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serve(script, place / "server.log") as address:
+        yield address
 
 
 @pytest.fixture
-def page(browser, server):
+def page(new_context, server):
     """page(query) opens a tab with the view; what goes wrong in it fails the test."""
     wrong, contexts = [], []
 
     def opened(query: str, first: str = ".live > *", **options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 1200}} | options))
+        contexts.append(new_context(**{"viewport": {"width": 1440, "height": 1200}} | options))
         tab = contexts[-1].new_page()
-        tab.set_default_timeout(30_000)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         tab.goto(f"{server}/?{query}")
@@ -145,26 +110,30 @@ def heard(tab) -> dict:
     return json.loads(tab.locator("[data-testid=stCode]").inner_text())
 
 
-def until(tab, found, what: str = "it did not come about"):
-    for _ in range(200):
-        if result := found():
-            return result
-        tab.wait_for_timeout(50)
-    raise AssertionError(what)
+def rerun_by(tab, act) -> None:
+    """Waits until the page has been run again, to its end, because of what act() does."""
+    count = re.compile(r"^run (\d+)$")
+
+    def runs() -> int:
+        return int(count.match(tab.get_by_text(count).inner_text())[1])
+
+    before = runs()
+    act()
+    until(tab, lambda: runs() > before)
 
 
 def kept(tab) -> str:
     return tab.locator(".tile .note").first.inner_text()
 
 
-def test_a_browser_computes_what_python_does(browser, toy_outputs):
-    tab = browser.new_page()
+def test_a_browser_computes_what_python_does(new_context, toy_outputs):
+    tab = new_context().new_page()
     tab.set_content("<!doctype html><title>golden</title>")
     tab.add_script_tag(content=plain_script())
     for situation in situations(toy_outputs).values():
         answer = tab.evaluate("question => golden(question)", asked(situation, feed_of(*situation)))
         compare(situation, answer)
-    tab.close()
+    tab.context.close()
 
 
 def test_the_counts_follow_while_theta_is_dragged(page):
@@ -178,7 +147,7 @@ def test_the_counts_follow_while_theta_is_dragged(page):
     seen = set()
     for place in (0.35, 0.25, 0.15, 0.3, 0.8):
         tab.mouse.move(box["x"] + box["width"] * place, row, steps=3)
-        tab.wait_for_timeout(60)
+        painted(tab)
         seen.add(
             (kept(tab), tab.locator(".confusion td").all_inner_texts()[-1], tab.locator(".point").get_attribute("cx"))
         )
@@ -197,17 +166,18 @@ def test_python_moves_nothing_while_a_finger_is_down(page):
     tab = page("view=lab")
     box = tab.locator(".scores .plot").bounding_box()
     row = box["y"] + box["height"] / 2
-    handle = tab.locator(".handle")
+    handle = tab.locator(".handle[aria-valuenow]")
     handle.press("End")
     until(tab, lambda: heard(tab).get("theta"))
     tab.mouse.move(box["x"] + box["width"] * 0.4, row)
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] * 0.3, row)
-    tab.wait_for_timeout(100)
+    painted(tab)
     held = handle.get_attribute("aria-valuenow")
     # a press of the button by script, the mouse being busy
-    tab.get_by_role("button", name="Back to the rule").evaluate("button => button.click()")
-    tab.wait_for_timeout(900)
+    rule = tab.get_by_role("button", name="Back to the rule")
+    rerun_by(tab, lambda: rule.evaluate("button => button.click()"))
+    tab.wait_for_timeout(300)
     assert handle.get_attribute("aria-valuenow") == held
     tab.mouse.up()
     until(tab, lambda: heard(tab)["theta"] == float(held))
@@ -218,11 +188,11 @@ def test_python_moves_nothing_while_a_finger_is_down(page):
 def test_theta_by_keys_and_what_is_said_of_it(page):
     tab = page("view=lab")
     handle = tab.get_by_role("slider", name=re.compile("reject above"))
-    before = float(handle.get_attribute("aria-valuenow"))
+    before = float(until(tab, lambda: handle.get_attribute("aria-valuenow")))
     values = []
     for key in ("ArrowRight", "Shift+ArrowRight", "ArrowLeft", "End", "Home"):
         handle.press(key)
-        tab.wait_for_timeout(80)
+        painted(tab)
         values.append(float(handle.get_attribute("aria-valuenow")))
     small, large = np.log(values[0] / before), np.log(values[1] / values[0])
     assert large == pytest.approx(10 * small, rel=0.1) and values[2] < values[1]
@@ -241,8 +211,8 @@ def test_a_cell_of_the_table_shows_its_images(page):
     cell.get_by_role("button").press("Enter")
     until(tab, lambda: tab.locator(".gallery .count").all_inner_texts() == ["0", str(count)])
     chip = tab.get_by_role("button", name="only unknown called unknown")
-    shown = tab.locator(".gallery .image:visible").all()
-    assert 0 < len(shown) <= count
+    shown = until(tab, lambda: tab.locator(".gallery .image:visible").all())
+    assert len(shown) <= count
     chip.click()
     until(tab, lambda: tab.locator(".gallery .count").all_inner_texts() == everything)
 
@@ -260,13 +230,13 @@ def test_a_lasso_gives_a_selection_to_python_and_escape_clears_it(page):
     said = until(tab, lambda: heard(tab).get("selected") and heard(tab))
     assert said["selected"] == len(said["selection"]) > 10
     labels = [entry.inner_text() for entry in tab.locator(".entry:visible").all()]
-    assert labels[0].split("\n")[1].isdigit() and len(tab.locator(".pick:visible").all()) == min(said["selected"], 60)
+    assert labels[0].split("\n")[1].isdigit()
+    until(tab, lambda: len(tab.locator(".pick:visible").all()) == min(said["selected"], 60))
     canvas.press("Escape")
     until(tab, lambda: heard(tab)["selected"] == 0)
     canvas.press("ArrowRight")  # then one image by keys
     canvas.press("ArrowUp")
-    tab.wait_for_timeout(100)
-    assert re.search("nearest .*: accepted", tab.locator("p[role=status]").inner_text())
+    until(tab, lambda: re.search("nearest .*: accepted", tab.locator("p[role=status]").inner_text()))
     canvas.press("Enter")
     until(tab, lambda: heard(tab)["selected"] == 1)
 
@@ -274,13 +244,15 @@ def test_a_lasso_gives_a_selection_to_python_and_escape_clears_it(page):
 def test_another_picture_keeps_theta_and_the_order_of_classes_can_be_moved(page):
     tab = page("view=space")
     slider = tab.get_by_role("slider", name=re.compile("reject above"))
+    until(tab, lambda: slider.get_attribute("aria-valuenow"))
     slider.press("End")
     theta = until(tab, lambda: heard(tab).get("theta"))
     count = tab.locator(".entry:visible").first.inner_text()
     for name in ("3-D", "Plane", "Strip", "Wheel"):
         tab.get_by_role("radio", name=name).click()
         until(tab, lambda name=name: heard(tab)["view"] == {"3-D": "solid"}.get(name, name.lower()))
-        assert heard(tab)["theta"] == theta and tab.locator(".entry:visible").first.inner_text() == count
+        assert heard(tab)["theta"] == theta
+        until(tab, lambda: tab.locator(".entry:visible").first.inner_text() == count)
     tab.get_by_role("button", name=re.compile("^zero, place 1 of 6")).press("ArrowRight")
     until(tab, lambda: heard(tab)["order"] == [1, 0, 2, 3, 4, 5])
 
@@ -289,7 +261,7 @@ def test_the_film_plays_the_training(page):
     tab = page("view=space", reduced_motion="reduce")
     tab.get_by_role("button", name="Watch the training").click()
     slider = tab.get_by_role("slider", name="Epoch")
-    first = slider.get_attribute("aria-valuetext")
+    first = until(tab, lambda: slider.get_attribute("aria-valuetext"))
     tab.wait_for_timeout(700)
     assert slider.get_attribute("aria-valuetext") == first  # nothing moves by itself
     tab.get_by_role("button", name="Play").click()
@@ -325,11 +297,10 @@ def test_reruns_keep_one_feed_and_views_close_behind_them(page):
     tab = page("view=lab")
     sizes = "({feeds: anchorscopeFeeds.feeds.size, waiting: anchorscopeFeeds.waiting.size})"
     for _ in range(3):
-        tab.get_by_role("button", name="Back to the rule").click()
-        tab.wait_for_timeout(250)
-    assert tab.evaluate(sizes) == {"feeds": 1, "waiting": 1}
+        rerun_by(tab, tab.get_by_role("button", name="Back to the rule").click)
+    until(tab, lambda: tab.evaluate(sizes) == {"feeds": 1, "waiting": 1})
     tab.get_by_text("Show").click()
     until(tab, lambda: tab.evaluate(sizes)["waiting"] == 0)
     tab.get_by_text("Show").click()
     tab.wait_for_selector(".handle[aria-valuenow]")
-    assert tab.evaluate(sizes) == {"feeds": 1, "waiting": 1}
+    until(tab, lambda: tab.evaluate(sizes) == {"feeds": 1, "waiting": 1})

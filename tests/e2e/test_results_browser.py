@@ -4,12 +4,13 @@ import json
 import re
 import shutil
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from cac_core import runs
 from cac_core.results import compare
+from tests.waiting import at_rest, downloaded
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +29,21 @@ def pair(trained):
 
 
 def tick(page, *rows: int):
-    """The checkboxes of rows of the table; it is a canvas."""
-    box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
-    for row in rows:
+    """The checkboxes of rows of the table, none of which is selected; it is a canvas."""
+    canvas = page.locator("[data-testid=stDataFrame] canvas").first
+    until(page, lambda: canvas.evaluate(DRAWN), "the table is not drawn")
+    for count, row in enumerate(rows, 1):
+        at_rest(page)
+        box = canvas.bounding_box()
         page.mouse.click(box["x"] + 16, box["y"] + 35 * (row + 1) + 17)
-        page.wait_for_timeout(400)
+        page.get_by_text(re.compile(rf"^\d+ runs, {count} selected")).wait_for()
+
+
+# whether a canvas has dark pixels: letters
+DRAWN = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((value, n) => n % 4 === 0 && value < 128 && data[n + 3] > 200);
+}"""
 
 
 def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_path):
@@ -42,19 +53,17 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
     page.get_by_text("2 runs, 2 selected").wait_for()
     page.get_by_role("link", name="Compare 2 runs").click()
     page.get_by_role("heading", name="Differences").wait_for()
-    assert all(f"{run.id}" in page.url for run in pair)
+    until(page, lambda: all(run.id in page.url for run in pair))
     members = [compare.Member(run.recipe.method, (compare.scored(run),)) for run in pair]
     phrases = [words.format(**values) for words, values in map(compare.said, compare.differences(*members))]
     for phrase in phrases:
         page.get_by_text(phrase, exact=True).wait_for()
     page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Report (HTML)").click()
     report = tmp_path / "report.html"
-    shutil.copy(download.value.path(), report)
+    shutil.copy(downloaded(page, page.get_by_role("button", name="Report (HTML)")), report)
     said = report.read_text("utf-8")
     assert all(f": {run.id}</h3>" in said for run in pair)
-    page.wait_for_timeout(500)
+    page.goto("about:blank")  # the app asks for nothing any more
     asked = []
     page.context.on("request", lambda request: asked.append(request.url))
     page.goto(report.as_uri())  # without a server
@@ -67,26 +76,21 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
 def test_a_link_compares_and_its_tables_are_exported(page, server, pair):
     page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     page.get_by_role("heading", name="Differences").wait_for()
-    page.wait_for_timeout(800)
     for name, head in (("CSV", "data set,family,member"), ("LaTeX table", "% digits, osrci")):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=name, exact=True).click()
-        assert Path(download.value.path()).read_text("utf-8").startswith(head)
+        assert downloaded(page, page.get_by_role("button", name=name, exact=True)).read_text("utf-8").startswith(head)
 
 
-@pytest.mark.parametrize("kind, begins", [("PNG", b"\x89PNG"), ("SVG", b"<svg")])
-def test_a_picture_is_saved(page, server, pair, kind, begins):
+@pytest.mark.parametrize("kind, drawn, begins", [("PNG", "canvas", b"\x89PNG"), ("SVG", "svg", b"<svg")])
+def test_a_picture_is_saved(page, server, pair, kind, drawn, begins):
     page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
+    at_rest(page)
     page.get_by_role("radio", name=kind).click()
-    page.wait_for_timeout(1500)
     chart = page.locator("[data-testid=stEChartsChart]").first
+    chart.locator(drawn).first.wait_for()
     chart.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
-    box = chart.bounding_box()
-    with page.expect_download() as download:
-        page.mouse.click(box["x"] + 24, box["y"] + box["height"] - 25)
-    assert Path(download.value.path()).read_bytes().startswith(begins)
+    left_below = {"x": 24, "y": chart.bounding_box()["height"] - 25}
+    assert downloaded(page, chart, position=left_below).read_bytes().startswith(begins)
 
 
 def test_a_deleted_run_comes_back(page, server, pair):
@@ -106,11 +110,7 @@ def test_runs_go_out_as_a_zip_and_come_in_again(page, server, pair):
     page.goto(f"{server}/runs")
     page.get_by_text("2 runs, 0 selected").wait_for()
     tick(page, 0, 1)
-    page.get_by_text("2 runs, 2 selected").wait_for()
-    page.wait_for_timeout(1000)  # a click in the middle of a rerun is lost
-    with page.expect_download(timeout=120_000) as download:
-        page.get_by_role("button", name="Download", exact=True).click()
-    file = Path(download.value.path())
+    file = downloaded(page, page.get_by_role("button", name="Download", exact=True))
     with zipfile.ZipFile(file) as packed:
         assert {name.partition("/")[0] for name in packed.namelist()} == {run.id for run in pair}
     page.get_by_text("Import a run").click()
@@ -130,11 +130,11 @@ def test_a_title_is_given_in_the_browser(page, server, pair):
     page.get_by_role("button", name="Describe").click()
     page.get_by_label("Title").fill("<b>Zwilling</b> 双胞胎")
     page.get_by_role("button", name="Save").click()
-    page.get_by_text("2 runs, 0 selected").or_(page.get_by_text("2 runs, 1 selected")).wait_for()
-    page.wait_for_timeout(500)
+    shelf = pair[1].path / "shelf.json"
+    until(page, lambda: shelf.exists() and "Zwilling" in shelf.read_text("utf-8"), "the title was not saved")
     page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     page.get_by_text("<b>Zwilling</b> 双胞胎").first.wait_for()
-    (pair[1].path / "shelf.json").unlink()
+    shelf.unlink()
 
 
 def test_a_copied_address_opens_the_same_table_and_the_same_comparison(page, server, pair):
@@ -151,10 +151,10 @@ def test_a_copied_address_opens_the_same_table_and_the_same_comparison(page, ser
     same.locator("input[aria-label=Search][value=twin]").wait_for()
     same.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     same.get_by_role("heading", name="Differences").wait_for()
-    same.wait_for_timeout(1000)
+    at_rest(same)
     same.get_by_text("Trials and seeds together").click()
     same.wait_for_url("**/compare?*compare_together=false*")
     page.goto(same.url)
     page.get_by_role("heading", name="Differences").wait_for()
-    assert not page.get_by_label("Trials and seeds together").first.is_checked()
+    until(page, lambda: not page.get_by_label("Trials and seeds together").first.is_checked())
     same.close()

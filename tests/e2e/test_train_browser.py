@@ -7,20 +7,15 @@ import pytest
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
+from tests.waiting import at_rest
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 
 
-def until(page, found, what, seconds=90):
-    for _ in range(seconds * 5):
-        if result := found():
-            return result
-        page.wait_for_timeout(200)
-    raise AssertionError(what)
-
-
 def choose(page, label: str, option: str):
     """Add an option to a multiselect with the keyboard."""
+    at_rest(page)
     box = page.get_by_role("combobox", name=re.compile(label)).first
     box.fill(option)
     page.get_by_role("option", name=option, exact=True).first.wait_for()
@@ -28,7 +23,7 @@ def choose(page, label: str, option: str):
     box.press("Escape")
 
 
-def test_from_a_trial_to_a_finished_run(page, server, trained):
+def test_from_a_trial_to_a_finished_run(page, server, trained, training_gates):
     place, _ = trained
     store = (place / "runs").absolute()
 
@@ -57,6 +52,8 @@ def test_from_a_trial_to_a_finished_run(page, server, trained):
     epochs.fill("60")
     epochs.press("Enter")
     page.get_by_text("in 60 epochs").wait_for()
+    for gate in (3, 6, 12):  # the training waits there for what is looked at
+        training_gates.close(gate)
     page.get_by_role("button", name="Start", exact=True).dblclick()
     page.get_by_text("In the queue already: 1.").wait_for()
     (job,) = [one for one in launch.jobs(store) if one.kind == "train"]
@@ -65,26 +62,29 @@ def test_from_a_trial_to_a_finished_run(page, server, trained):
     page.get_by_role("link", name="Watch them under Live").click()
     page.get_by_role("heading", name="Live").wait_for()
     bar = page.get_by_text(re.compile(r"^Epoch \d+ of 60"))
-    bar.first.wait_for(timeout=90_000)
+    bar.first.wait_for()
 
     def epoch() -> int:
         return int(re.search(r"Epoch (\d+)", bar.first.inner_text())[1]) if bar.count() else 0
 
-    until(page, lambda: epoch() >= 1, "no epoch was shown")
-    first = epoch()
-    until(page, lambda: epoch() > first, "no second epoch was shown")
+    until(page, lambda: epoch() == 3, "no epoch was shown")
+    training_gates.open(3)
+    until(page, lambda: epoch() == 6, "no further epoch was shown")
     until(page, lambda: page.get_by_test_id("stEChartsChart").count() >= 4, "the curves and the cloud were not drawn")
 
     page.get_by_role("button", name="Stop").first.click()
+    until(page, lambda: launch.find(store, job.id).state == "stopping", "it was not asked to stop")
+    training_gates.open(6)
     until(page, lambda: launch.find(store, job.id).state == "stopped", "it did not stop")
     page.get_by_role("button", name="Go on").first.wait_for()
     stopped = run.epochs()[-1]["epoch"]
-    assert run.state == "stopped" and stopped < 60
+    assert run.state == "stopped" and stopped == 6
     page.get_by_role("button", name="Go on").first.click()
     until(page, lambda: launch.find(store, job.id).state in ("running", "finished"), "it did not go on")
-    until(page, lambda: epoch() > stopped, "it did not go on from where it was")
-    until(page, lambda: run.state == "finished" and run.written, "it did not finish", seconds=150)
-    page.get_by_role("link", name="See what it can do").wait_for(timeout=60_000)
+    until(page, lambda: epoch() == 12, "it did not go on from where it was")
+    training_gates.open(12)
+    until(page, lambda: run.state == "finished" and run.written, "it did not finish")
+    page.get_by_role("link", name="See what it can do").wait_for()
     assert [e["epoch"] for e in run.epochs()] == list(range(1, 61))
     assert run.trial.known == saved.known
 
@@ -93,7 +93,7 @@ def test_a_copied_address_opens_the_same_trial_and_watches_the_same_run(page, se
     _, run = trained
     page.goto(f"{server}/data?data_view=trial")
     page.get_by_text("6 known, 4 unknown classes").wait_for()
-    page.wait_for_timeout(1000)
+    at_rest(page)
     choose(page, "^Known", "3")
     page.get_by_text("7 known, 3 unknown classes").wait_for()
     page.wait_for_url("**/data?*trial_known=*")

@@ -166,7 +166,7 @@ def test_a_run_that_a_process_works_on_stays(make_run, store):
         script = (
             "import sys, time; from pathlib import Path; from cac_core import runs\n"
             "record = {'state': sys.argv[2], **runs.process_now()}\n"
-            "runs.write_json(Path(sys.argv[1]), record); print('there', flush=True); time.sleep(60)"
+            "runs.write_json(Path(sys.argv[1]), record); print('there', flush=True); time.sleep(3600)"
         )
         command = [sys.executable, "-c", script, str(run.path / "status.json"), state]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from itertools import permutations
 from pathlib import Path
@@ -20,6 +19,7 @@ from cac_core.results import project
 from cac_core.runs import Broken, Run
 from cac_core.scoring import arrays
 from cac_core.scoring.distances import class_means
+from tests.waiting import LONG, wait_until
 
 BUNDLED = Path(__file__).parents[2] / "checkpoints" / "digits-osrci-0-cac-small-s0"
 
@@ -395,15 +395,18 @@ def test_two_processes_do_not_make_maps_of_a_run_at_once(copied):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_map_that_is_stopped_leaves_nothing_behind(copied, how):
     run, one = copied
-    code = f"from cac_core import runs; from cac_core.results import project; from pathlib import Path\n" \
-           f"project.umap_map(runs.Run(Path({str(run.path)!r})), seed=5)"  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (seen := project.under_way(run)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    code = (
+        "import time; from cac_core import runs; from cac_core.results import project; from pathlib import Path\n"
+        "def told(stage, done, of):\n"
+        "    while stage == 'embedding' and done == of: time.sleep(1)  # it does not end by itself\n"
+        f"project.umap_map(runs.Run(Path({str(run.path)!r})), seed=5, progress=told)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    seen = wait_until(lambda: project.under_way(run), process=process)
     assert seen["parameters"]["seed"] == 5 and seen["pid"] == process.pid
     process.send_signal(how)
-    assert process.wait(60) == (project.TERMINATED if how == signal.SIGTERM else -how)
+    process.communicate(timeout=LONG)
+    assert process.returncode == (project.TERMINATED if how == signal.SIGTERM else -how)
     assert project.under_way(run) is None and [found.path for found in project.maps(run)] == [one.path]
     left = {file.name for file in (run.path / "maps").iterdir()} - {".lock", one.path.name}
     assert not left if how == signal.SIGTERM else ".progress.json" in left

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from cac_core.data import datasets as d
 from cac_core.recipe import compose
 from cac_core.results import evaluate
 from cac_core.training import batches, distributed, loop
+from tests.waiting import LONG, wait_until
 
 ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 1, "fine_epochs": 1, "batch": 33, "lr": 0.0001}
@@ -92,29 +92,22 @@ def steps_of(case: tuple, root: Path, count: int = 3) -> dict:
     return {"losses": torch.stack(losses), **method.state_dict()}
 
 
-def torchrun(*arguments, processes=2):
+def torchrun(*arguments, processes=2, gates=None):
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | (gates.environment if gates else {})
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
          *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT, env=os.environ | environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
-def ended(process, seconds=120) -> str:
+def ended(process) -> str:
     """What it said; everything that it started has ended too."""
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    said, _ = process.communicate(timeout=seconds)
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    said, _ = process.communicate(timeout=LONG)
+    assert not psutil.wait_procs(children, timeout=LONG)[1]
     return said
-
-
-def wait_for(process, condition) -> None:
-    until = time.time() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.time() < until, "it did not come"
-        time.sleep(0.005)
 
 
 def agree(one: runs.Run, other: runs.Run) -> None:
@@ -198,7 +191,8 @@ def test_two_processes_train_the_run_of_one_and_only_the_first_writes(whole, tmp
     agree(whole, run)
     assert run.record["recipe"] == whole.record["recipe"]
     assert {f.name for f in run.path.rglob("*")} >= {f.name for f in whole.path.rglob("*")} - {"log.txt"}
-    assert len((run.path / "log.txt").read_text().splitlines()) == 2
+    lines = [line.split()[1] for line in (run.path / "log.txt").read_text().splitlines() if "  validation " in line]
+    assert lines == ["1/2", "2/2"]  # where an epoch takes long there are others between them
     wrote = [(tmp_path / f"wrote-{rank}").read_text() for rank in (0, 1)]
     assert (
         "recipe.json" in wrote[0]
@@ -211,37 +205,40 @@ def test_two_processes_train_the_run_of_one_and_only_the_first_writes(whole, tmp
 # --- stopped, killed, gone on with ------------------------------------------------------------------------------------
 
 
-def test_the_stop_file_stops_both_and_one_process_goes_on(whole, tmp_path, data):
+def test_the_stop_file_stops_both_and_one_process_goes_on(whole, tmp_path, data, gates):
     run = runs.Run(tmp_path / whole.id)
-    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data)
-    wait_for(process, lambda: run.epochs())
+    gates.close(1)
+    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data, gates=gates)
+    wait_until(lambda: gates.reached(1), process=process)
     (run.path / "stop").touch()
+    gates.open(1)
     said = ended(process)
     assert process.returncode == 0 and run.state == "stopped" and not (run.path / "stop").exists(), said
     assert torch.load(run.path / "last.pt", weights_only=True)["step"] > 0
     agree(whole, alone(tmp_path, data))
 
 
-def test_sigterm_to_torchrun_saves_what_two_went_on_with(whole, tmp_path, data):
-    def say(event):
-        if event["kind"] == "epoch":
-            (tmp_path / whole.id / "stop").touch()
-
-    run = alone(tmp_path, data, say)
-    assert run.state == "stopped" and len(run.epochs()) == 1
-    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data)
-    wait_for(process, lambda: run.state == "running")
-    process.send_signal(signal.SIGTERM)
+def test_sigterm_to_torchrun_saves_what_two_went_on_with(whole, tmp_path, data, gates, monkeypatch):
+    monkeypatch.setattr(loop, "BEAT", 0.0)  # an event every batch
+    run = alone(tmp_path, data, lambda event: (tmp_path / whole.id / "stop").touch())
+    assert run.state == "stopped" and not run.epochs()
+    assert torch.load(run.path / "last.pt", weights_only=True)["step"] == 1
+    gates.close(1)
+    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data, gates=gates)
+    wait_until(lambda: gates.reached(1), process=process)
+    process.send_signal(signal.SIGTERM)  # it reaches the two a little later, and opens the gate
     said = ended(process)
     assert run.state == "stopped", said
-    assert torch.load(run.path / "last.pt", weights_only=True)["step"] > 1
+    last = torch.load(run.path / "last.pt", weights_only=True)
+    assert (last["epoch"], last["step"]) == (1, 1)
     agree(whole, alone(tmp_path, data))
 
 
-def test_a_process_that_is_killed_ends_the_other_and_leaves_what_was_saved(whole, tmp_path, data):
+def test_a_process_that_is_killed_ends_the_other_and_leaves_what_was_saved(whole, tmp_path, data, gates):
     run = runs.Run(tmp_path / whole.id)
-    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data)
-    wait_for(process, lambda: run.epochs())
+    gates.close(1)  # until torchrun sends SIGTERM to the one that is left
+    process = torchrun("-m", "cac_core", *TRAIN, "--runs", tmp_path, "--data", data, gates=gates)
+    wait_until(lambda: gates.reached(1), process=process)
     (second,) = (p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == "1")
     second.kill()
     said = ended(process)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from cac_core import runs
 from cac_core.recipe import compose
 from cac_core.training import loop
+from tests.waiting import LONG, wait_until
 
 ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 3, "batch": 128}
@@ -118,42 +118,38 @@ def test_the_stop_file_ends_it_after_the_batch_and_it_goes_on_as_if_never_stoppe
     assert run.state == "finished" and same(undisturbed, run)
 
 
-def command(store, data, *more):
+def command(store, data, *more, gates=None):
     arguments = ["train", "--dataset", "digits", "--epochs", "3", "--fine-epochs", "2", "--batch", "128"]
     where = ["--device", "cpu", "--runs", str(store), "--data", str(data)]
     return subprocess.Popen(
-        [sys.executable, "-m", "cac_core", *arguments, *where, *more],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "cac_core", *arguments, *where, *more], cwd=ROOT,
+        env=os.environ | (gates.environment if gates else {}),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def wait_for(condition, process, seconds=120):
-    until = time.time() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.time() < until, "it did not come"
-        time.sleep(0.005)
-
-
-def test_sigkill_at_any_moment_changes_nothing(undisturbed, tmp_path, data):
+def test_sigkill_at_any_moment_changes_nothing(undisturbed, tmp_path, data, gates):
     run = runs.Run(tmp_path / undisturbed.id)
+    gates.close(5)  # however late the signal comes, it comes before the end
     for epochs in (1, 4):  # in the first and in the second stage
-        process = command(tmp_path, data)
-        wait_for(lambda n=epochs: len(run.epochs()) >= n, process)
+        process = command(tmp_path, data, gates=gates)
+        wait_until(lambda n=epochs: len(run.epochs()) >= n, process=process)
         process.kill()
         process.wait()
         assert run.state == "lost" and "Train it again" in run.status["reason"]
     process = command(tmp_path, data, "--json")
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=LONG)
     assert json.loads(out)["state"] == "finished" and same(undisturbed, run)
 
 
-def test_sigterm_ends_it_saved(undisturbed, tmp_path, data):
+def test_sigterm_ends_it_saved(undisturbed, tmp_path, data, gates):
     run = runs.Run(tmp_path / undisturbed.id)
-    process = command(tmp_path, data)
-    wait_for(lambda: len(run.epochs()) >= 1, process)
+    gates.close(3)
+    process = command(tmp_path, data, gates=gates)
+    wait_until(lambda: len(run.epochs()) >= 1, process=process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    gates.open(3)
+    process.communicate(timeout=LONG)
     assert process.returncode == 0 and run.state == "stopped"
     assert same(undisturbed, run_of(tmp_path, data, fine_epochs=2))
 
@@ -225,7 +221,7 @@ def test_a_full_disk_is_named(tmp_path, data):
 
 def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, data):
     def remove(event):
-        if event.get("epoch") == 1:
+        if event["kind"] == "epoch" and event["epoch"] == 1:
             shutil.rmtree(next(tmp_path.iterdir()))
 
     with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
