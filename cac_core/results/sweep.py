@@ -20,6 +20,7 @@ the test images, and says so wherever its numbers are shown.
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +40,12 @@ from cac_core.scoring.outputs import Verdict
 
 TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
-SCORES = ("gamma", "distance", "msp", "msp_at_1")
+SCORES = {  # and what the sweep's T does in each
+    "gamma": "T in the gradient alone; the temperature inside gamma's softmin is another quantity, here 1",
+    "distance": "T in the gradient alone",
+    "msp": "T in the gradient, then in the score's softmax, as ODIN's paper has it",
+    "msp_at_1": "T in the gradient alone; the score's softmax at T = 1",
+}
 MOST = 2000  # validation images that the choice looks at, as many of each class
 FORMAT = 2  # in 1 a class that played the unknown was still in the gradient, and no score had T in it
 SPLITS = ("validation", "test")
@@ -295,7 +301,7 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
     temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
     train = run.outputs("train")
-    centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), SCORES)
+    centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), tuple(SCORES))
     labels, cells = arrays["test_labels"], []
     plain = {name: scored(run.outputs("test").logits, centres, name, 1.0) for name in names}
     for t, temperature in enumerate(temperatures):
@@ -311,6 +317,7 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
                     cell["scores"][name]["pseudo_auroc"] = float(np.nanmean(arrays["blind"][:, s, rows[t], e]))
             cells.append(cell)
     result = {"run": run.id, "temperatures": temperatures, "magnitudes": magnitudes, "cells": cells}
+    result["scores"] = {name: SCORES[name] for name in names}
     result["oracle"] = {name: _best(cells, name, "auroc") for name in names}
     if as_published:
         return result | {"leak": LEAK}
@@ -350,9 +357,11 @@ def without_one(
     """
     rest = np.delete(np.arange(len(centres)), c)
     found = np.empty((len(SCORES), *logits.shape[:2]))
-    for s, t, e in np.ndindex(found.shape):
-        some = logits[t, e][:, rest] if SCORES[s].startswith("msp") else logits[t, e]
-        value = scored(some, centres[rest], SCORES[s], temperatures[t]).score
+    for (s, score), (t, temperature), e in itertools.product(
+        enumerate(SCORES), enumerate(temperatures), range(logits.shape[1])
+    ):
+        some = logits[t, e][:, rest] if score in ("msp", "msp_at_1") else logits[t, e]
+        value = scored(some, centres[rest], score, temperature).score
         found[s, t, e] = metrics.Curve(value[labels != c], value[labels == c]).auroc()
     return found
 

@@ -149,7 +149,7 @@ def test_a_push_towards_the_left_out_class_would_have_looked_like_a_gain():
 
     def area(c, without):
         logits = sweep.cells(network, pixels, None, (1000.0,), (0.0, 0.05), without)
-        return sweep.without_one(logits, labels, c, np.eye(3), (1000.0,))[sweep.SCORES.index("msp"), 0]
+        return sweep.without_one(logits, labels, c, np.eye(3), (1000.0,))[list(sweep.SCORES).index("msp"), 0]
 
     plain, right = np.mean([area(c, c) for c in range(3)], 0)
     also_plain, wrong = np.mean([area(c, None) for c in range(3)], 0)
