@@ -155,11 +155,8 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if not run.written:
         evaluate.evaluate(run, root, device=a.device, progress=None if a.json else terminal.bar())
-    axes = {
-        "temperatures": a.temperatures and tuple(a.temperatures),
-        "magnitudes": a.magnitudes and tuple(a.magnitudes),
-    }
-    given = {name: value for name, value in (axes | {"most": a.most}).items() if value is not None}
+    given = {"temperatures": a.temperatures, "magnitudes": a.magnitudes, "most": a.most}
+    given = {name: value for name, value in given.items() if value is not None}
     result = sweep.sweep(
         run, root, **given, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
     )

@@ -286,7 +286,7 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
         )
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
-        if kept["stamp"] == stamp:
+        if kept["stamp"] == stamp and "scores" in kept:  # an older version wrote less
             return kept
     result = _report(run, as_published) | {"stamp": stamp}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
