@@ -33,7 +33,10 @@ def add(command) -> None:
     predict.add_argument(
         "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
     )
-    predict.add_argument("--odin-temperature", type=float, default=1.0, help="ODIN: the temperature of its gradient")
+    predict.add_argument(
+        "--odin-temperature", type=float, default=1.0,
+        help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
+    )  # fmt: skip
     predict.add_argument("--device", default="auto")
 
     sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation", _sweep)
