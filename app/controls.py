@@ -43,7 +43,7 @@ def choose_options(run: Run, scorer: str, anchors: bool) -> dict[str, Any]:
         options["temperature"] = st.number_input(
             t("Temperature"), min_value=0.01, max_value=1000.0, value=options["temperature"], step=0.1,
             key="temperature", persist_state="session", on_change=reset_theta,
-            help=t("Logits or distances are divided by it before the softmax. 1 is the paper's."),
+            help=t("Logits or distances are divided by it before the softmax. 1 is the paper's; in ODIN it is T."),
         )  # fmt: skip
     for name, label in wording.COUNTS.items():
         if name in options:
@@ -71,6 +71,13 @@ def another_scorer() -> None:
                 st.session_state[key] = value
 
 
+def take_scorer(name: str, **options: Any) -> None:
+    """Judge by this scorer from now on, on every page, with these options and else its defaults; theta goes by rule."""
+    st.session_state.scorer = name
+    another_scorer()
+    st.session_state.update(options)
+
+
 def reset_theta() -> None:
     st.session_state.theta = None
 
@@ -79,9 +86,10 @@ def choose_perturbation(run: Run, scorer: str) -> verdicts.Perturbation:
     """ODIN's temperature and magnitude, of those that the run's sweep holds; none where there is no sweep."""
     if not (temperatures := verdicts.held(run)) or scorer in ("knn", "mahalanobis"):
         return verdicts.Perturbation()
-    for key, choices in (("odin", temperatures), ("epsilon", verdicts.magnitudes(run))):
-        if key in st.session_state and st.session_state[key] not in choices:  # another run's
-            del st.session_state[key]
+    there = {"odin": temperatures, "epsilon": verdicts.magnitudes(run)}
+    if any(key in st.session_state and st.session_state[key] not in choices for key, choices in there.items()):
+        for key in there:  # another run's, or not held in this copy
+            st.session_state.pop(key, None)
     magnitude = st.selectbox(
         t("Perturb images first (ODIN), by ε ="), verdicts.magnitudes(run),
         format_func=lambda e: f"{e:g}" if e else t("0, not at all"),

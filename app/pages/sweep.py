@@ -11,14 +11,17 @@ from cac_core.scoring.distances import class_means, distances
 from cac_core.scoring.scorers import default_for
 
 MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
+SCORES = phrases({
+    "gamma": "γ", "distance": "distance", "msp": "1 − softmax at T", "msp_at_1": "1 − softmax at T = 1",
+})  # fmt: skip
 
 run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
 st.markdown(
     t(
         "ODIN moves every pixel by a small step ε towards the class that the network predicts, and looks again: knowns "
-        "should give in more easily than unknowns. The temperature T says how the gradient is taken. Whether it helps "
-        "is measured here, image by image, against not moving anything."
+        "should give in more easily than unknowns. The temperature T says how the gradient is taken; “1 − softmax at "
+        "T” has it in the score as well. Whether it helps is measured here, image by image, against the plain score."
     )
 )
 
@@ -38,7 +41,7 @@ def page():
                 how_to_read()
         try:
             report = sweep.report(run, published)
-        except FileNotFoundError:
+        except FileNotFoundError:  # there is none, or one that says what is no longer meant
             offer(published)
             return
         if published:
@@ -51,12 +54,16 @@ def how_to_read():
     st.markdown(
         t(
             "- Every cell is one T and one ε; the number in it is measured on the test images. ε = 0 moves nothing.\n"
-            "- **Chosen** looks at validation knowns alone: one known class after the other plays the unknown. This is "
-            "what you could have done without unknowns.\n"
+            "- **T** divides what the step's gradient is taken of. ODIN divides the logits by it in the score too: "
+            "that is “1 − softmax at T”, and beside it stands the same at T = 1. γ and distance have no T of this "
+            "grid in them: the temperature inside γ's softmin is another quantity, an option of that score, and is "
+            "1 here.\n"
+            "- **Chosen** looks at validation knowns alone: one known class after the other plays the unknown, and is "
+            "taken away from the step and from the score. This is what you could have done without unknowns.\n"
             "- **Oracle** is the best cell on the test unknowns: how good a choice could be, not how good it will be.\n"
-            "- The **gain** is over the plain images, with a 95 % interval (paired, DeLong). An interval that holds 0 "
-            "says that nothing was gained for sure.\n"
-            "- A click on a cell takes its T and ε for Thresholds and for Logit space."
+            "- The **gain** is over the plain score, of images as they are and with softmax at T = 1, with a 95 % "
+            "interval (paired, DeLong). An interval that holds 0 says that nothing was gained for sure.\n"
+            "- A click on a cell takes its score, T and ε for Thresholds and for Logit space."
         )
     )
 
@@ -67,11 +74,27 @@ def offer(published: bool):
     temperatures, magnitudes = len(sweep.TEMPERATURES), len(sweep.MAGNITUDES)
     passes = 1 + temperatures * (2 + magnitudes - (0 if published else 1))
     speeds = [event["images_per_second"] for event in run.epochs() if event.get("images_per_second")]
-    st.info(t("This run has no sweep yet."), icon=":material/grid_on:")
+    if not published and sweep.outdated(run):
+        st.warning(
+            t(
+                "The sweep of this run was made by an older definition, whose choice was not blind: the class that "
+                "played the unknown was still in the gradient. Compute it again."
+            ),
+            icon=":material/history:",
+        )
+    else:
+        st.info(t("This run has no sweep yet."), icon=":material/grid_on:")
     words = t(
         "{images} images, {cells} cells: {passes} passes through the network for each image.",
         images=images, cells=temperatures * magnitudes, passes=passes,
     )  # fmt: skip
+    if not published:
+        some = min(sweep.MOST, len(run.outputs("validation").labels))
+        images += some * len(names)
+        words += " " + t(
+            "For the choice, {some} validation images are moved again, without each of the {count} classes in turn.",
+            some=some, count=len(names),
+        )  # fmt: skip
     if speeds:  # an image in training costs about three passes
         minutes = images * passes / (3 * float(np.median(speeds))) / 60
         words += " " + t("By its training speed, about {minutes:.0f} min here.", minutes=max(minutes, 1))
@@ -96,14 +119,14 @@ def grid(report: dict, published: bool):
     head = st.container(horizontal=True, vertical_alignment="bottom")
     with head:
         there = list(report["cells"][0]["scores"])
-        own = default_for(run.recipe.method)
         score = there[0]
         if len(there) > 1:
-            score = st.segmented_control(t("Score"), there, default=own, required=True, key="sweep_score",
-                                         format_func=lambda s: t(wording.SHORT[s]))  # fmt: skip
+            first = judged_by() if judged_by() in there else default_for(run.recipe.method)
+            score = st.segmented_control(t("Score"), there, default=first, required=True, key="sweep_score",
+                                         format_func=lambda s: t(SCORES[s]))  # fmt: skip
         measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",
                                        format_func=lambda m: t(MEASURES[m]))  # fmt: skip
-    picked = cell_of(report)
+    picked = cell_of(report, score)
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader(t("{measure} by temperature and step", measure=t(MEASURES[measure])), anchor=False)
@@ -123,6 +146,13 @@ def grid(report: dict, published: bool):
                   measure=t(MEASURES[measure])),
         )  # fmt: skip
         st.caption(t("▲ chosen without unknowns · ★ oracle, looks at the test unknowns · a click takes a cell"))
+        if not published:
+            st.caption(
+                t(
+                    "The choice looked at {images} of {of} validation images, moved again without each class in turn.",
+                    **report["choice"],
+                )
+            )
         table = st.expander(t("The numbers as a table"), on_change="rerun", key="sweep_table")
         if table.open:
             columns = {"T": report["temperatures"]}
@@ -145,13 +175,26 @@ def place_of(report: dict, cell: dict) -> tuple[int, int]:
     return report["temperatures"].index(cell["temperature"]), report["magnitudes"].index(cell["magnitude"])
 
 
-def cell_of(report: dict) -> tuple[int, int]:
+def cell_of(report: dict, score: str) -> tuple[int, int]:
     """The cell that is looked at: the one taken by click or link, else the one chosen without unknowns."""
-    given = dict((report.get("chosen") or report["oracle"]).get("gamma") or report["cells"][0])
-    for key, name, kinds in (("temperature", "odin", "temperatures"), ("magnitude", "epsilon", "magnitudes")):
-        if st.session_state.get(name) in report[kinds]:
-            given[key] = st.session_state[name]
+    given, state = dict((report.get("chosen") or report["oracle"]).get(score) or report["cells"][0]), st.session_state
+    asked = {"temperature": state.get("odin"), "magnitude": state.get("epsilon")}
+    if score == "msp" == judged_by() and asked["temperature"] is None:  # where ε is 0, a link has T for the score alone
+        asked["temperature"] = state.get("temperature")
+    given |= {name: value for name, value in asked.items() if value in report[f"{name}s"]}
     return place_of(report, given)
+
+
+def judged_by() -> str:
+    """The score that other pages judge by."""
+    return st.session_state.get("scorer") or default_for(run.recipe.method)
+
+
+def scorer_of(score: str, temperature: float) -> tuple[str, dict[str, float]]:
+    """The scorer of other pages that judges as a score of the sweep does, and its options."""
+    if score in ("msp", "msp_at_1"):
+        return "msp", {"temperature": temperature if score == "msp" else 1.0}
+    return score, {}
 
 
 def chosen():
@@ -160,7 +203,10 @@ def chosen():
         report = sweep.report(run, st.session_state.get("published", False))
         t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
         st.session_state.odin, st.session_state.epsilon = report["temperatures"][t_], report["magnitudes"][e]
-        st.session_state.theta = None
+        controls.reset_theta()
+        if not st.session_state.get("published", False):
+            scorer, options = scorer_of(st.session_state.sweep_score, st.session_state.odin)
+            controls.take_scorer(scorer, **options)
 
 
 def summary(report: dict, score: str, picked: tuple[int, int]):
@@ -180,6 +226,9 @@ def summary(report: dict, score: str, picked: tuple[int, int]):
                 continue
             low, high = numbers["gain_interval"]
             st.markdown(f"AUROC **{charts.percent(numbers['auroc'])}**, {gained(numbers['gain'], low, high)}")
+            if numbers.get("pseudo_auroc") is not None:
+                share = charts.percent(numbers["pseudo_auroc"])
+                st.caption(t("{share} where each known class in turn plays the unknown", share=share))
 
 
 def gained(gain: float, low: float, high: float) -> str:
@@ -195,7 +244,8 @@ def gained(gain: float, low: float, high: float) -> str:
 
 def overlay(report: dict, score: str, picked: tuple[int, int]):
     moved = verdicts.Perturbation(report["magnitudes"][picked[1]], report["temperatures"][picked[0]])
-    plain = verdicts.judged(run, score)
+    scorer, options = scorer_of(score, moved.temperature)
+    plain = verdicts.judged(run, scorer)
     if not plain.unknowns:
         return
     left, right = st.columns([1, 1], gap="large")
@@ -204,7 +254,7 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
         if moved.magnitude and moved.temperature not in verdicts.held(run):
             st.caption(t("This copy of the run holds the numbers of this cell, but not its images' logits."))
             return
-        said = verdicts.judged(run, score, moved)
+        said = verdicts.judged(run, scorer, moved, **options)
         curves = [metrics.roc(one.test, one.labels) for one in (said, plain)]
         st.echarts_chart(
             charts.two_curves(*curves, controls.palette(), (t("moved"), t("plain"))),
@@ -212,11 +262,18 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
         )  # fmt: skip
     with right:
         st.subheader(t("Take it along"), anchor=False)
-        st.markdown(
-            t("Thresholds and Logit space use T = {t:g} and ε = {e:g} now.", t=moved.temperature, e=moved.magnitude)
-            if st.session_state.get("epsilon") == moved.magnitude and moved.magnitude
-            else t("Click a cell with ε above 0 to use it in Thresholds and Logit space.")
-        )
+        state = st.session_state
+        as_set = judged_by() == scorer and all(state.get(name) == value for name, value in options.items())
+        as_moved = state.get("epsilon", 0.0) == moved.magnitude
+        if as_set and as_moved and (not moved.magnitude or state.get("odin") == moved.temperature):
+            st.markdown(
+                t(
+                    "Thresholds and Logit space judge by {score} with T = {t:g} and ε = {e:g} now.",
+                    score=t(SCORES[score]), t=moved.temperature, e=moved.magnitude,
+                )
+            )  # fmt: skip
+        else:
+            st.markdown(t("Click a cell to use its score, T and ε in Thresholds and Logit space."))
         st.page_link("app/pages/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
         st.page_link("app/pages/space.py", label=t("To logit space"), icon=":material/hub:")
 

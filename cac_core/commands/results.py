@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cac_core import recipe as recipes
 from cac_core.commands import terminal
@@ -32,13 +33,20 @@ def add(command) -> None:
     predict.add_argument(
         "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
     )
-    predict.add_argument("--odin-temperature", type=float, default=1.0, help="ODIN: the temperature of its gradient")
+    predict.add_argument(
+        "--odin-temperature", type=float, default=1.0,
+        help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
+    )  # fmt: skip
     predict.add_argument("--device", default="auto")
 
     sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation", _sweep)
     sweep.add_argument("run", metavar="RUN", help="a path or an id")
     sweep.add_argument("--temperatures", type=float, nargs="+", metavar="T", help="0.5 1 2 5 10 100 1000, if not said")
     sweep.add_argument("--magnitudes", type=float, nargs="+", metavar="E", help="on the scale 0 to 1 of a pixel")
+    sweep.add_argument(
+        "--most", type=int, metavar="N", help="choose by so many validation images at most, 2000 if not said; each "
+        "costs a perturbation for every known class"
+    )  # fmt: skip
     sweep.add_argument(
         "--as-published", action="store_true", help="as a published listing does it, with the TRUE labels: a leak"
     )
@@ -145,19 +153,32 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.results import evaluate, sweep
+    from cac_core.scoring import scorers
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if not run.written:
         evaluate.evaluate(run, root, device=a.device, progress=None if a.json else terminal.bar())
-    axes = {"temperatures": a.temperatures, "magnitudes": a.magnitudes}
-    axes = {name: tuple(values) for name, values in axes.items() if values}
+    given = {"temperatures": a.temperatures, "magnitudes": a.magnitudes, "most": a.most}
+    given = {name: value for name, value in given.items() if value is not None}
     result = sweep.sweep(
-        run, root, **axes, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
+        run, root, **given, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
     )
-    score = "distance" if a.as_published else "gamma"
+    own = "distance" if a.as_published else scorers.default_for(run.recipe.method)
     lines = [result["leak"]] if a.as_published else []
-    lines += [f"AUROC of {score}; rows: temperature, columns: magnitude", " " * 8 + "".join(
-        f"{e:>9g}" for e in result["magnitudes"])]  # fmt: skip
+    for score in ("msp", "msp_at_1") if own == "msp" else (own,):
+        lines += _swept(result, score)
+    if not a.as_published:
+        of, count = result["choice"], len(run.known_names)
+        lines.append(
+            f"chosen by {of['images']} of {of['of']} validation images, moved again without each of the {count} classes"
+        )
+    return result, lines
+
+
+def _swept(result: dict[str, Any], score: str) -> list[str]:
+    """The AUROCs of a score at every cell of a sweep, and which cells are chosen."""
+    lines = [f"AUROC of {score} ({result['scores'][score]}); rows: temperature, columns: magnitude"]
+    lines.append(" " * 8 + "".join(f"{e:>9g}" for e in result["magnitudes"]))
     for temperature in result["temperatures"]:
         row = [c["scores"][score]["auroc"] for c in result["cells"] if c["temperature"] == temperature]
         lines.append(f"{temperature:8g}" + "".join(f"{'-' if v is None else format(v, '9.4f'):>9}" for v in row))
@@ -170,7 +191,7 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
                 f"{name} ({how}): T {cell['temperature']:g}, magnitude {cell['magnitude']:g}, "
                 + ("no unknowns to test on" if cell["auroc"] is None else f"AUROC {cell['auroc']:.4f}")
             )
-    return result, lines
+    return lines
 
 
 def _map(a: argparse.Namespace, options: dict[str, str]):

@@ -2,7 +2,8 @@
 
 Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
 report). Logits are in half precision where that changes no number of the report by more than TOLERANCE. Of a sweep, the
-report stays whole, and the logits at the temperatures that its choices name.
+report stays whole, and the logits at the temperatures that its choices name for the method's own score, in half
+precision on the same condition.
 """
 
 import shutil
@@ -14,10 +15,19 @@ import numpy as np
 from cac_core import runs
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
+from cac_core.scoring.scorers import default_for
 
 TOLERANCE = 1e-4
-COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "sweep.json",
-          "sweep-as-published.json")  # fmt: skip
+COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "sweep-as-published.json")
+NUMBERS = (
+    "accuracy",
+    "auroc",
+    "aupr_known",
+    "aupr_unknown",
+    "fpr_at_95_knowns_kept",
+    "fpr_at_95_unknowns_caught",
+    "oscr",
+)
 
 
 def share(run: Run, into: Path) -> Run:
@@ -35,13 +45,13 @@ def share(run: Run, into: Path) -> Run:
         for file in sorted((run.path / "outputs").glob("*.npz")):
             _write_slim(file, copy.path / "outputs" / file.name, kind)
         slim = judge.plain(judge.report_all(copy))
-        if kind == np.float32 or _same(full, slim):
+        if kind == np.float32 or _same(full["scorers"], slim["scorers"]):
             break
     for name, numbers in slim["scorers"].items():
         if "error" in numbers and name in full.get("scorers", {}):
             slim["scorers"][name] = full["scorers"][name]
     runs.write_json(copy.path / "report.json", slim)
-    if (run.path / "sweep.npz").exists():
+    if (run.path / "sweep.npz").exists() and not sweep.outdated(run):
         _write_slim_sweep(run, copy)
     return copy
 
@@ -55,24 +65,28 @@ def _write_slim(file: Path, to: Path, kind: type) -> None:
 
 
 def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
-    """Whether every number of the scorers that both reports have agrees to TOLERANCE, theta and its interval aside."""
+    """Whether every number of the scores that both have agrees to TOLERANCE, theta and its interval aside."""
     pairs = [
-        (numbers[key], slim["scorers"][name][key])
-        for name, numbers in full["scorers"].items()
-        if "error" not in numbers and "error" not in slim["scorers"][name]
-        for key in ("accuracy", "auroc", "aupr_known", "aupr_unknown", "fpr_at_95_knowns_kept",
-                    "fpr_at_95_unknowns_caught", "oscr")
-    ]  # fmt: skip
+        (numbers[key], slim[name][key])
+        for name, numbers in full.items()
+        if "error" not in numbers and "error" not in slim[name]
+        for key in NUMBERS
+        if key in numbers
+    ]
     return all(a == b or (None not in (a, b) and abs(a - b) <= TOLERANCE) for a, b in pairs)
 
 
 def _write_slim_sweep(run: Run, copy: Run) -> None:
-    report = sweep.report(run)
-    runs.write_json(copy.path / "sweep.json", report)
-    named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice]["gamma"])}
+    report, own = sweep.report(run), default_for(run.recipe.method)
+    named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
     with np.load(run.path / "sweep.npz") as stored:
         arrays = {name: stored[name] for name in stored.files}
     kept = np.isin(arrays["temperatures"], sorted(named))
-    for split in sweep.SPLITS:
-        arrays[f"{split}_logits"] = arrays[f"{split}_logits"][kept].astype(np.float16)
-    runs.write_npz(copy.path / "sweep.npz", **arrays, held=arrays["temperatures"][kept])
+    arrays["held"] = arrays["temperatures"][kept]
+    at = [cell["scores"] for cell in report["cells"] if cell["temperature"] in named]
+    for kind in (np.float16, np.float32):
+        logits = {f"{split}_logits": arrays[f"{split}_logits"][kept].astype(kind) for split in sweep.SPLITS}
+        runs.write_npz(copy.path / "sweep.npz", **arrays | logits)
+        if kind == np.float32 or all(map(_same, at, (cell["scores"] for cell in sweep.report(copy)["cells"]))):
+            break
+    runs.write_json(copy.path / "sweep.json", report)  # the whole of it, in the place of what the copy alone can tell

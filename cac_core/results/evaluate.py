@@ -103,16 +103,20 @@ def steps(
     x: Float[Tensor, "N C H W"],
     temperatures: Sequence[float],
     centres: Float[Tensor, "C C"] | None = None,
+    without: int | None = None,
 ) -> Iterator[Float[Tensor, "N C H W"]]:
     """For each temperature T the sign of the gradient of cross-entropy(affinity / T, predicted class).
 
     Liang et al., ICLR 2018, with -d in the place of the logits for CAC, d the distances to centres (without any: the
     method's own anchors). The gradient is taken before the normalisation, which is the paper's division by each
     channel's standard deviation. One forward for all temperatures, one backward for each; no parameter gets a gradient.
+    without: a class that is taken away, from the affinity and so from what can be predicted.
     """
     x = x.detach().requires_grad_()
     logits = network(x)[0]
     affinity = network.method.affinity(logits) if centres is None else -losses.distances(logits, centres)
+    if without is not None:
+        affinity = torch.cat([affinity[:, :without], affinity[:, without + 1 :]], 1)
     label = affinity.argmax(1)
     for n, temperature in enumerate(temperatures, 1):
         loss = F.cross_entropy(affinity / temperature, label, reduction="sum")
@@ -198,18 +202,24 @@ def evaluate(
     stale = [split for split in runs.SPLITS if again or _written_by(folder / f"{split}.npz") != weights]
     if stale:
         network, recipe, trial, row = load(run, device), run.recipe, run.trial, run.row
-        images = datasets.load(recipe.dataset, root, recipe.size)
-        if datasets.digest(images) != run.record["data"]:
-            raise ValueError(
-                f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
-                "has changed since. Put the old images back, or train a new run."
-            )
+        images = images_of(run, root)
         parts = datasets.parts_of(images, trial, recipe.seed, row, whole=run.record.get("trains_on") == "all")
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
     if stale or not run.report():
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+
+
+def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
+    """The data set that the run was trained on. Raises ValueError where the images under root are not the same."""
+    images = datasets.load(run.recipe.dataset, root, run.recipe.size)
+    if datasets.digest(images) != run.record["data"]:
+        raise ValueError(
+            f"The images of {run.recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
+            "has changed since. Put the old images back, or train a new run."
+        )
+    return images
 
 
 def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", progress=None) -> str:

@@ -5,15 +5,25 @@ perturbation is stands at evaluate.steps, here with distances to the run's class
 backward a temperature and one forward a cell; magnitude 0 is the plain image. Torch is imported where a sweep is
 computed; reading one needs numpy alone.
 
+The choice of a cell is blind: it looks at validation images alone, and each known class in turn plays the unknown, away
+from the score AND from the gradient, or the network would still push its images towards the class that they are of. So
+the images of every class are perturbed anew for each class left out: C times the cost, on at most MOST images.
+
+T divides what the gradient is taken of. In ODIN (Liang et al., ICLR 2018, section 3) it divides the logits of the score
+too: "msp" is softmax at T after the perturbation, "msp_at_1" at T = 1. gamma and distance have no T of the sweep in
+them: gamma's own temperature, inside its softmin, is another quantity, an option of that scorer, and 1 here.
+
 "As published" is the other way of a report that put ODIN on CAC: see `cells_as_published`. It LEAKS the true labels of
 the test images, and says so wherever its numbers are shown.
 """
 
 import contextlib
+import dataclasses
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +34,20 @@ from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.arrays import positive, softmax
+from cac_core.scoring.arrays import at_least, positive, softmax
 from cac_core.scoring.distances import class_means, distances, moved_by, rejection
 from cac_core.scoring.outputs import Verdict
 
 TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
-SCORES = ("gamma", "distance", "msp")
+SCORES = {  # and what the sweep's T does in each
+    "gamma": "T in the gradient alone; the temperature inside gamma's softmin is another quantity, here 1",
+    "distance": "T in the gradient alone",
+    "msp": "T in the gradient, then in the score's softmax, as ODIN's paper has it",
+    "msp_at_1": "T in the gradient alone; the score's softmax at T = 1",
+}
+MOST = 2000  # validation images that the choice looks at, as many of each class
+FORMAT = 2  # in 1 a class that played the unknown was still in the gradient, and no score had T in it
 SPLITS = ("validation", "test")
 PROGRESS = ".progress.json"  # in sweep/, how far the sweep is that is being computed
 LEAK = (
@@ -45,14 +62,17 @@ def sweep(
     *,
     temperatures: tuple[float, ...] = TEMPERATURES,
     magnitudes: tuple[float, ...] = MAGNITUDES,
+    most: int = MOST,
     as_published: bool = False,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Perturb the run's validation and test images at every (T, epsilon), keep the logits, and report on them.
 
-    sweep/<digest>/ in the run's directory holds a file a batch until all are there, so a sweep that was stopped goes
-    on; then sweep.npz holds everything. Raises ValueError where a temperature or a magnitude is out of range.
+    most: so many validation images at most are perturbed for the choice, once for each class left out. sweep/<digest>/
+    in the run's directory holds a file a batch until all are there, so a sweep that was stopped goes on; then sweep.npz
+    holds everything but the logits of the choice, of which only the AUROCs stay. Raises ValueError where a temperature,
+    a magnitude or most is out of range, or the images are not those that the run was trained on.
     """
     temperatures = tuple(positive(float(t), "temperature") for t in temperatures)
     magnitudes = tuple(float(e) for e in magnitudes)
@@ -60,12 +80,14 @@ def sweep(
         raise ValueError(f"A magnitude lies between 0 and 1, not {wrong[0]}.")
     if not temperatures or not magnitudes:
         raise ValueError("A sweep needs at least one temperature and one magnitude.")
+    at_least(most, 2, "most")
     if as_published and run.outputs("train").anchors is None:
         raise ValueError(f"{run.id} has no anchors; as published, the sweep is of CAC alone.")
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""
-    stamp = hashlib.sha256(repr((temperatures, magnitudes)).encode() + weights).hexdigest()[:16]
+    axes = (temperatures, magnitudes) if as_published else (FORMAT, temperatures, magnitudes, most)
+    stamp = hashlib.sha256(repr(axes).encode() + weights).hexdigest()[:16]
     if _stamp(run, as_published) != stamp:
-        _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress)
+        _write(run, root, temperatures, magnitudes, most, as_published, stamp, device, progress)
     return report(run, as_published)
 
 
@@ -81,25 +103,40 @@ def _stamp(run: Run, as_published: bool) -> str:
         return ""
 
 
-def _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress) -> None:
+def outdated(run: Run) -> bool:
+    """Whether the run's sweep was made by an older definition, whose choice was not blind. Its logits hold."""
+    try:
+        with np.load(_file(run, False, "npz")) as stored:
+            return "format" not in stored.files or int(stored["format"]) != FORMAT
+    except datasets.DAMAGED:
+        return False
+
+
+def _write(run, root, temperatures, magnitudes, most, as_published, stamp, device, progress) -> None:
     import torch
 
-    from cac_core.results.evaluate import BATCH, load
+    from cac_core.results.evaluate import BATCH, images_of, load
 
     network = load(run, device)
     recipe, record = run.recipe, run.record
-    images = datasets.load(recipe.dataset, root, recipe.size)
+    images = images_of(run, root)
     parts = datasets.parts_of(images, run.trial, recipe.seed, run.row, whole=record.get("trains_on") == "all")
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
-    total, batch = sum(len(parts[split]) for split in SPLITS), PUBLISHED_BATCH if as_published else BATCH
-    done, fresh, began, arrays = 0, 0, time.monotonic(), {}
+    sample = even_sample(parts["validation"].labels, most, recipe.seed)
+    passes = [(split, parts[split], None) for split in SPLITS]
+    if not as_published:
+        held_out = parts["validation"]
+        some = datasets.Part(*(getattr(held_out, f.name)[sample] for f in dataclasses.fields(held_out)))
+        passes += [(f"without-{c:03}", some, c) for c in range(len(run.trial.known))]
+    total, batch = sum(len(part) for _, part, _ in passes), PUBLISHED_BATCH if as_published else BATCH
+    done, fresh, began, arrays, blind = 0, 0, time.monotonic(), {}, []
     folder = run.path / "sweep" / (f"{stamp}-as-published" if as_published else stamp)
-    for split in SPLITS:
-        part, chunks = parts[split], []
+    for name, part, without in passes:
+        chunks = []
         for start in range(0, len(part), batch):
-            file, at = folder / f"{split}-{start:06}.npz", slice(start, start + batch)
+            file, at = folder / f"{name}-{start:06}.npz", slice(start, start + batch)
             try:
                 with np.load(file) as stored:
                     chunks.append(stored["logits"])
@@ -110,7 +147,7 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
                     towards = np.where(part.labels[at] >= 0, part.labels[at], part.classes[at] % len(run.trial.known))
                     logits = cells_as_published(network, part.pixels[at], towards, temperatures, magnitudes)
                 else:
-                    logits = cells(network, part.pixels[at], centres, temperatures, magnitudes)
+                    logits = cells(network, part.pixels[at], centres, temperatures, magnitudes, without)
                 chunks.append(logits)
                 runs.write_npz(file, logits=logits)
             done += len(part.pixels[at])
@@ -120,8 +157,14 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
             runs.write_json(folder.parent / PROGRESS, said)
             if progress:
                 progress("sweep", done, total)
-        arrays[f"{split}_logits"] = np.concatenate(chunks, 2)
-        arrays[f"{split}_labels"] = part.labels.astype(np.int16)
+        logits = np.concatenate(chunks, 2)
+        if without is None:
+            arrays[f"{name}_logits"] = logits
+            arrays[f"{name}_labels"] = part.labels.astype(np.int16)
+        else:
+            blind.append(without_one(logits, part.labels, without, class_means(run.outputs("train")), temperatures))
+    if blind:
+        arrays |= {"format": np.array(FORMAT), "blind": np.array(blind), "sample": sample.astype(np.int32)}
     axes = {"temperatures": np.array(temperatures), "magnitudes": np.array(magnitudes), "stamp": np.array(stamp)}
     runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays)
     for file in [*folder.glob("*.npz"), folder.parent / PROGRESS]:
@@ -129,6 +172,16 @@ def _write(run, root, temperatures, magnitudes, as_published, stamp, device, pro
     folder.rmdir()
     if not any(folder.parent.iterdir()):
         folder.parent.rmdir()
+
+
+def even_sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Places of at most `most` of N images, drawn by seed: as many of each class, as far as it has them."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(labels), int)
+    for c in np.unique(labels):
+        mine = order[labels[order] == c]
+        rank[mine] = np.arange(len(mine))
+    return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
 
 
 def under_way(run: Run) -> dict[str, Any] | None:
@@ -140,10 +193,11 @@ def under_way(run: Run) -> dict[str, Any] | None:
     return said if runs.alive(said) else None
 
 
-def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.ndarray:
+def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes, without: int | None = None) -> np.ndarray:
     """Logits [T, E, N, C] of one batch of images [N, H, W, K] uint8; network is evaluate's, centres a tensor or None.
 
-    All in float32: gradients in bfloat16 save a fifth of the time and move AUROCs by up to 0.0007.
+    without: a class that the gradient does not see, see evaluate.steps; the logits given are of all classes. All in
+    float32: gradients in bfloat16 save a fifth of the time and move AUROCs by up to 0.0007.
     """
     import torch
 
@@ -154,7 +208,7 @@ def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes) -> np.
     with torch.no_grad():
         plain = network(x)[0]
     out = torch.empty(len(temperatures), len(magnitudes), *plain.shape)
-    for t, step in enumerate(steps(network, x, temperatures, centres)):
+    for t, step in enumerate(steps(network, x, temperatures, centres, without)):
         for e, magnitude in enumerate(magnitudes):
             with torch.no_grad():
                 out[t, e] = (network(x - magnitude * step)[0] if magnitude else plain).cpu()
@@ -200,10 +254,10 @@ def cells_as_published(network, pixels: np.ndarray, towards: np.ndarray, tempera
 # --- what the scores make of it --------------------------------------------------------------------------------------
 
 
-def scored(logits: np.ndarray, centres: np.ndarray, score: str) -> Verdict:
-    """The verdict on logits [N, C] by one of SCORES."""
-    if score == "msp":
-        p = np.sort(softmax(logits.astype(np.float64)), 1)
+def scored(logits: np.ndarray, centres: np.ndarray, score: str, temperature: float) -> Verdict:
+    """The verdict on logits [N, C] by one of SCORES; temperature is the sweep's T, which "msp" alone has in it."""
+    if score in ("msp", "msp_at_1"):
+        p = np.sort(softmax(logits.astype(np.float64) / (temperature if score == "msp" else 1)), 1)
         return Verdict(p[:, :-1].sum(1), logits.argmax(1))
     d = distances(logits, centres)
     values = rejection(d) if score == "gamma" else d
@@ -213,21 +267,26 @@ def scored(logits: np.ndarray, centres: np.ndarray, score: str) -> Verdict:
 def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     """AUROC, FPR at 95 % of knowns kept and OSCR of each cell and score, and two choices of a cell for each score.
 
-    gain is the AUROC less that of the plain images, with its 95 % interval (paired, DeLong).
-    "chosen" looks at validation knowns alone: one known class after the other plays the unknown, without its centre.
+    gain is the AUROC less that of the plain score, softmax at T = 1 on images as they are, with its 95 % interval
+    (paired, DeLong). "chosen" looks at validation knowns alone: one known class after the other plays the unknown, see
+    without_one; its pseudo_auroc is the mean over the classes, on choice["images"] of choice["of"] validation images.
     "oracle" looks at the test unknowns: how good a choice could be, not how good one will be. As published there is no
-    choice but the oracle's, and "leak" says why. Kept in sweep.json; raises FileNotFoundError where there is no sweep.
+    choice but the oracle's, and "leak" says why. Kept in sweep.json; raises FileNotFoundError where there is no sweep,
+    or one of an older definition.
     """
     stamp = _stamp(run, as_published)
+    command = f"    python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
     if not stamp:
-        option = " --as-published" if as_published else ""
+        what = "sweep as published" if as_published else "sweep"
+        raise FileNotFoundError(f"{run.id} has no {what} yet. Write it with:\n{command}")
+    if not as_published and outdated(run):
         raise FileNotFoundError(
-            f"{run.id} has no sweep{' as published' if as_published else ''} yet. Write it with:\n"
-            f"    python -m cac_core sweep {run.path}{option}"
+            f"The sweep of {run.id} was made by an older definition, whose choice was not blind: the class that played "
+            f"the unknown was still in the gradient. Compute it again with:\n{command}"
         )
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
-        if kept["stamp"] == stamp:
+        if kept["stamp"] == stamp and "scores" in kept:  # an older version wrote less
             return kept
     result = _report(run, as_published) | {"stamp": stamp}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
@@ -238,31 +297,32 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
 def _report(run: Run, as_published: bool) -> dict[str, Any]:
     with np.load(_file(run, as_published, "npz")) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    temperatures = arrays.get("held", arrays["temperatures"]).tolist()  # a shared run holds some of them
+    rows = np.flatnonzero(np.isin(arrays["temperatures"], arrays.get("held", arrays["temperatures"])))
+    temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
     train = run.outputs("train")
-    centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), SCORES)
+    centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), tuple(SCORES))
     labels, cells = arrays["test_labels"], []
-    plain = {name: scored(run.outputs("test").logits, centres, name) for name in names}
+    plain = {name: scored(run.outputs("test").logits, centres, name, 1.0) for name in names}
     for t, temperature in enumerate(temperatures):
         for e, magnitude in enumerate(magnitudes):
             cell = {"temperature": temperature, "magnitude": magnitude, "scores": {}}
-            for name in names:
-                verdict = scored(arrays["test_logits"][t, e], centres, name)
+            for s, name in enumerate(names):
+                verdict = scored(arrays["test_logits"][t, e], centres, name, temperature)
                 numbers = metrics.report(verdict, labels)
                 gain, *interval = metrics.delong_difference(verdict, plain[name], labels)
                 wanted = ("accuracy", "auroc", "fpr_at_95_knowns_kept", "oscr")
                 cell["scores"][name] = {key: numbers[key] for key in wanted} | {"gain": gain, "gain_interval": interval}
                 if not as_published:
-                    cell["scores"][name]["pseudo_auroc"] = leave_one_out(
-                        arrays["validation_logits"][t, e], arrays["validation_labels"], centres, name
-                    )
+                    cell["scores"][name]["pseudo_auroc"] = float(np.nanmean(arrays["blind"][:, s, rows[t], e]))
             cells.append(cell)
     result = {"run": run.id, "temperatures": temperatures, "magnitudes": magnitudes, "cells": cells}
+    result["scores"] = {name: SCORES[name] for name in names}
     result["oracle"] = {name: _best(cells, name, "auroc") for name in names}
     if as_published:
         return result | {"leak": LEAK}
-    return result | {"chosen": {name: _best(cells, name, "pseudo_auroc") for name in names}}
+    choice = {"images": len(arrays["sample"]), "of": len(arrays["validation_labels"])}
+    return result | {"chosen": {name: _best(cells, name, "pseudo_auroc") for name in names}, "choice": choice}
 
 
 def held(run: Run) -> tuple[list[float], list[float]]:
@@ -287,20 +347,31 @@ def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray
         return None
 
 
-def leave_one_out(logits: np.ndarray, labels: np.ndarray, centres: np.ndarray, score: str) -> float:
-    """Mean AUROC of telling each known class from the others once its centre is taken away. No unknown is looked at."""
-    found = []
-    for c in range(len(centres)):
-        rest = np.delete(np.arange(len(centres)), c)
-        value = scored(logits[:, rest] if score == "msp" else logits, centres[rest], score).score
-        found.append(metrics.Curve(value[labels != c], value[labels == c]).auroc())
-    return float(np.nanmean(found))
+def without_one(
+    logits: np.ndarray, labels: np.ndarray, c: int, centres: np.ndarray, temperatures: Sequence[float]
+) -> np.ndarray:
+    """AUROCs [S, T, E] of telling class c, which plays the unknown, from the other classes, by each of the S SCORES.
+
+    logits [T, E, N, C] are those of known images perturbed without c, see `cells`; c's centre, and for softmax its
+    logit, are away from the scores too. No unknown is looked at.
+    """
+    rest = np.delete(np.arange(len(centres)), c)
+    found = np.empty((len(SCORES), *logits.shape[:2]))
+    for (s, score), (t, temperature), e in itertools.product(
+        enumerate(SCORES), enumerate(temperatures), range(logits.shape[1])
+    ):
+        some = logits[t, e][:, rest] if score in ("msp", "msp_at_1") else logits[t, e]
+        value = scored(some, centres[rest], score, temperature).score
+        found[s, t, e] = metrics.Curve(value[labels != c], value[labels == c]).auroc()
+    return found
 
 
 def _best(cells: list[dict], score: str, by: str) -> dict[str, float] | None:
-    """The cell with the largest value; among equals the one nearest to no perturbation."""
+    """The cell with the largest value; among equals the one nearest to the plain score."""
     able = [cell for cell in cells if np.isfinite(cell["scores"][score][by])]
     if not able:
         return None
-    best = max(able, key=lambda cell: (cell["scores"][score][by], -cell["magnitude"], -cell["temperature"]))
+    best = max(
+        able, key=lambda cell: (cell["scores"][score][by], -cell["magnitude"], -abs(np.log(cell["temperature"])))
+    )
     return {"temperature": best["temperature"], "magnitude": best["magnitude"], **best["scores"][score]}

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from app import charts, links, picker, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
-from cac_core.results import judge
+from cac_core.results import judge, sweep
 from cac_core.runs import Run
 from cac_core.training import loop
 from tests.waiting import LONG
@@ -100,6 +100,47 @@ def png(pixels: np.ndarray) -> bytes:
 def digit(trained):
     test = datasets.load("digits", trained[0])["test"]
     return png(test.pixels[np.flatnonzero(test.classes == 0)[0], :, :, 0])
+
+
+# --- the sweep -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def swept(app, trained, store):
+    """A store with one run of cross-entropy and its sweep."""
+    root, made = trained
+    run = Run(store / "cross-entropy")
+    shutil.copytree(made["cross_entropy"].path, run.path)
+    sweep.sweep(run, root, temperatures=(1.0, 100.0), magnitudes=(0.0, 0.05), most=60, device="cpu")
+    return run
+
+
+def test_the_sweep_has_the_temperature_in_the_score_or_not(app, swept):
+    report, at = sweep.report(swept), app(page="sweep", odin="100", epsilon="0.05", run="cross-entropy")
+    cell = report["cells"][3]["scores"]
+    for score in ("msp", "msp_at_1", "gamma"):
+        at.session_state["sweep_score"] = score
+        said = text(fine(at.run()))
+        assert "**This cell**: T = 100, ε = 0.05" in said
+        assert f"AUROC **{charts.percent(cell[score]['auroc'])}**, {100 * cell[score]['gain']:+.2f}" in said
+        assert f"{charts.percent(cell[score]['pseudo_auroc'])} where each known class in turn plays the unknown" in said
+        assert "Chosen without any unknown" in said
+    assert f"The choice looked at 60 of {len(swept.outputs('validation'))} validation images" in said
+    help_text = "\n".join(part.value for part in at.markdown)
+    assert "the temperature inside γ's softmin is another quantity" in help_text
+
+
+def test_a_sweep_of_the_older_definition_is_named_so_and_offered_anew(app, swept):
+    with np.load(swept.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name not in ("format", "blind", "sample")}
+    runs.write_npz(swept.path / "sweep.npz", **arrays)
+    at = fine(app(page="sweep", run="cross-entropy"))
+    said = text(at)
+    assert (
+        "made by an older definition, whose choice was not blind" in said and "Chosen without any unknown" not in said
+    )
+    assert any(button.label == "Start the sweep" for button in at.button)
+    assert f"For the choice, {len(swept.outputs('validation'))} validation images are moved again" in said
 
 
 # --- every page, every run -------------------------------------------------------------------------------------------

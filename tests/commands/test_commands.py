@@ -211,6 +211,14 @@ def test_the_sweep_as_published_says_that_it_leaks(trained, where):
     assert "LEAK" in cac(*line).stdout and "LEAK" in json.loads(cac(*line, "--json").stdout)["leak"]
 
 
+def test_the_sweep_says_what_its_temperature_does_and_how_many_images_chose(trained, where):
+    line = ("sweep", trained.id, *where, "--temperatures", "1", "10", "--magnitudes", "0", "0.01", "--most", "24")
+    said, result = cac(*line).stdout, json.loads(cac(*line, "--json").stdout)
+    assert "temperature inside gamma's softmin is another" in said and "chosen by 24 of " in said
+    assert result["choice"]["images"] == 24 and set(result["scores"]) == {"gamma", "distance", "msp", "msp_at_1"}
+    assert "as ODIN's paper has it" in result["scores"]["msp"]
+
+
 def test_predict_with_no_good_image_fails_and_says_why(trained, where, place):
     (place["folder"] / "text.png").write_text("hello")
     done = cac("predict", trained.id, place["folder"] / "text.png", *where, "--json", check=False)

@@ -113,6 +113,25 @@ def test_a_cell_of_the_sweep_goes_with_one_to_the_thresholds(page, server):
     until(page, lambda: page.get_by_role("combobox", name=re.compile("Perturbation")).input_value() != "0")
 
 
+def test_a_cell_of_softmax_at_t_takes_its_temperature_into_the_score(page, server):
+    page.goto(f"{server}/sweep")
+    page.get_by_role("radio", name="1 − softmax at T", exact=True).click()
+    chart = page.get_by_role("img", name=re.compile("^Heat map of AUROC"))
+    chart.wait_for()
+    page.wait_for_timeout(1000)
+    box = page.locator("[data-testid=stEChartsChart] canvas").first.bounding_box()
+    page.mouse.click(box["x"] + 64 + (box["width"] - 72) * 5 / 6, box["y"] + 8 + (box["height"] - 60) * 3 / 4)
+    until(page, lambda: all(part in page.url for part in ("epsilon=0.05", "scorer=msp", "temperature=10")))
+    page.get_by_text("judge by 1 − softmax at T with T = 10 and ε = 0.05").wait_for()
+    page.get_by_role("link", name="To the thresholds").click()
+    page.wait_for_selector(".handle[aria-valuenow]")
+    until(page, lambda: all(part in page.url for part in ("odin=10", "scorer=msp", "temperature=10")))
+    page.goto(page.url.replace("/thresholds", "/sweep"))  # and the link opens the same cell again
+    page.get_by_text("judge by 1 − softmax at T with T = 10 and ε = 0.05").wait_for()
+    page.get_by_role("radio", name="γ", exact=True).click()
+    page.get_by_text("Click a cell to use its score").wait_for()
+
+
 def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path):
     images = datasets.load("digits", trained[0] / "data")["test"]
     files = []

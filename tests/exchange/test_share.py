@@ -1,6 +1,7 @@
 """Small copies of runs: what they keep, and that they say the same."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,48 @@ def test_the_sweep_of_a_copy_holds_what_its_choices_name(run, copy):
         held = stored["held"].tolist()
     (copy.path / "sweep.json").unlink()
     assert sweep.report(copy)["temperatures"] == held  # without the report, what is held is reported
+
+
+def test_the_sweep_of_a_copy_chooses_as_the_whole_one_did(run, copy):
+    """Also from what it holds alone: the AUROCs of the choice are in it, though not the logits that they are of."""
+    whole, held = sweep.report(run), sweep._report(copy, False)
+    for score in sweep.SCORES:
+        for choice in ("chosen", "oracle"):
+            if whole[choice][score]["temperature"] in held["temperatures"]:
+                assert held[choice][score]["pseudo_auroc"] == whole[choice][score]["pseudo_auroc"]
+    assert held["choice"] == whole["choice"]
+
+
+def test_half_precision_of_a_sweep_is_not_taken_where_it_would_change_a_number(run, tmp_path, monkeypatch):
+    """Logits of a thousand lose in half precision what tells images apart."""
+    far = runs.Run(tmp_path / "runs" / run.id)
+    shutil.copytree(run.path, far.path)
+    with np.load(far.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["test_logits"] = arrays["test_logits"] + np.float32(1000)  # by as much in each class: 1 - softmax stays
+    runs.write_npz(far.path / "sweep.npz", **arrays)
+    (far.path / "sweep.json").unlink()
+    whole = sweep.report(far)
+    copy = share.share(far, tmp_path / "copies")
+    with np.load(copy.path / "sweep.npz") as stored:
+        assert stored["test_logits"].dtype == np.float32
+        kept = np.isin(stored["temperatures"], stored["held"])
+        assert np.array_equal(stored["test_logits"], arrays["test_logits"][kept])
+    (copy.path / "sweep.json").unlink()
+    for cell in sweep.report(copy)["cells"]:
+        (same,) = (c for c in whole["cells"] if c["temperature"] == cell["temperature"]
+                   and c["magnitude"] == cell["magnitude"])  # fmt: skip
+        assert cell["scores"]["msp"]["auroc"] == pytest.approx(same["scores"]["msp"]["auroc"], abs=share.TOLERANCE)
+
+
+def test_a_sweep_of_an_older_definition_is_left_out(run, tmp_path):
+    old = runs.Run(tmp_path / "runs" / run.id)
+    shutil.copytree(run.path, old.path)
+    with np.load(old.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "format"}
+    runs.write_npz(old.path / "sweep.npz", **arrays)
+    copy = share.share(old, tmp_path / "copies")
+    assert not (copy.path / "sweep.npz").exists() and not (copy.path / "sweep.json").exists()
 
 
 def test_half_precision_is_not_taken_where_it_would_change_a_number(run, tmp_path, monkeypatch):

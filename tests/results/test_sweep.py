@@ -1,7 +1,10 @@
 """The sweep over temperature and magnitude against a plain nested loop, and that its choice is blind to unknowns."""
 
+import hashlib
 import json
+import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +16,10 @@ from cac_core.data import datasets
 from cac_core.recipe import compose
 from cac_core.results import evaluate, sweep
 from cac_core.scoring import metrics
-from cac_core.scoring.distances import class_means, distances, rejection
+from cac_core.scoring.distances import class_means, distances, moved_by, rejection
 from cac_core.scoring.outputs import Verdict
 from cac_core.training import loop
+from tests import reference
 
 AXES = {"temperatures": (1.0, 10.0), "magnitudes": (0.0, 0.01, 0.05)}
 
@@ -90,19 +94,157 @@ def test_the_choice_never_looks_at_test_unknowns(run, tmp_path):
             assert chosen[0][score][name] == chosen[1][score][name]
 
 
-def test_pseudo_unknowns_are_judged_without_their_own_class():
-    centres = 10 * np.eye(3)
-    labels = np.arange(60) % 3
-    logits = centres[labels] + np.random.default_rng(0).normal(0, 0.5, (60, 3))
-    assert sweep.leave_one_out(logits, labels, centres, "gamma") == 1.0  # far from every other class
-    slow = []
-    for c in range(3):
-        rest = [k for k in range(3) if k != c]
-        score = [min(rejection(distances(z[None], centres[rest]))[0]) for z in logits]
-        pairs = [(score[u] > score[k]) + 0.5 * (score[u] == score[k]) for u in range(60) for k in range(60)
-                 if labels[u] == c and labels[k] != c]  # fmt: skip
-        slow.append(sum(pairs) / len(pairs))
-    assert sweep.leave_one_out(logits, labels, centres, "gamma") == pytest.approx(np.mean(slow))
+class Toy:
+    """A network of one hidden layer on images of 2 x 2 pixels, called as evaluate.Network is, and in plain loops."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, classes: int = 3):
+        rng = np.random.default_rng(1)
+        self.w, self.v = rng.normal(0, 2, (6, 4)), rng.normal(0, 3, (classes, 6))
+        self.method = SimpleNamespace(affinity=lambda logits: logits)
+
+    def __call__(self, x):
+        hidden = torch.tanh((x.flatten(1) - 0.5) @ torch.tensor(self.w.T, dtype=x.dtype))
+        return hidden @ torch.tensor(self.v.T, dtype=x.dtype), hidden
+
+    def plain(self, x):
+        hidden = [math.tanh(sum(a * (b - 0.5) for a, b in zip(row, x, strict=True))) for row in self.w]
+        return [sum(a * b for a, b in zip(row, hidden, strict=True)) for row in self.v]
+
+
+@pytest.mark.parametrize("pulled", [True, False], ids=["centres", "logits"])
+def test_the_class_that_plays_the_unknown_is_away_from_gradient_and_score(pulled):
+    """Against loops that know nothing of tensors: what the choice rests on, at every cell and by every score."""
+    network, rng = Toy(), np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (45, 2, 2, 1), np.uint8)
+    images = (pixels.reshape(45, 4) / 255).tolist()
+    labels = np.array([np.argmax(network.plain(x)) for x in images])
+    labels[:9] = rng.integers(0, 3, 9)  # some wrong
+    centres = np.array([np.mean([network.plain(x) for x, y in zip(images, labels, strict=True) if y == c], 0)
+                        for c in range(3)])  # fmt: skip
+    pulls = torch.tensor(centres, dtype=torch.float32) if pulled else None
+    temperatures, magnitudes = (1.0, 50.0), (0.0, 0.1)
+    found = [
+        sweep.without_one(
+            sweep.cells(network, pixels, pulls, temperatures, magnitudes, c), labels, c, centres, temperatures
+        )
+        for c in range(3)
+    ]
+    for s, score in enumerate(sweep.SCORES):
+        for t, temperature in enumerate(temperatures):
+            for e, eps in enumerate(magnitudes):
+                slow = reference.odin_blind(
+                    images, labels.tolist(), network.plain, centres.tolist() if pulled else None, centres.tolist(),
+                    score, temperature, eps,
+                )  # fmt: skip
+                assert np.mean([area[s, t, e] for area in found]) == pytest.approx(slow, abs=1e-9)
+
+
+def test_a_push_towards_the_left_out_class_would_have_looked_like_a_gain():
+    """What was wrong before: with its own class still in the gradient, a pseudo-unknown gives in to it as knowns do."""
+    network, rng = Toy(), np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (300, 2, 2, 1), np.uint8)
+    labels = np.array([np.argmax(network.plain(x)) for x in (pixels.reshape(300, 4) / 255).tolist()])
+
+    def area(c, without):
+        logits = sweep.cells(network, pixels, None, (1000.0,), (0.0, 0.05), without)
+        return sweep.without_one(logits, labels, c, np.eye(3), (1000.0,))[list(sweep.SCORES).index("msp"), 0]
+
+    plain, right = np.mean([area(c, c) for c in range(3)], 0)
+    also_plain, wrong = np.mean([area(c, None) for c in range(3)], 0)
+    assert also_plain == plain
+    assert wrong - plain > right - plain + 0.02
+
+
+def test_what_the_choice_rests_on_is_what_the_network_says_without_each_class(run, kept, data):
+    """The stored AUROCs of a run, from its network and its validation images, class by class."""
+    network = evaluate.load(run, "cpu")
+    part = datasets.parts_of(datasets.load("digits", data), run.trial, 0)["validation"]
+    train = run.outputs("train")
+    means, pulls = class_means(train), moved_by(train)
+    pulls = None if pulls is None else torch.as_tensor(pulls, dtype=torch.float32)
+    assert np.array_equal(kept["sample"], np.arange(len(part)))  # so few that all are looked at
+    for c in (0, 5):
+        logits = sweep.cells(network, part.pixels, pulls, AXES["temperatures"], AXES["magnitudes"], c)
+        areas = sweep.without_one(logits, part.labels, c, means, AXES["temperatures"])
+        np.testing.assert_allclose(kept["blind"][c], areas, atol=5e-3)  # where a gradient is but rounding, see above
+    report = sweep.report(run)
+    assert report["choice"] == {"images": len(part), "of": len(part)}
+    for s, score in enumerate(sweep.SCORES):
+        pseudo = [cell["scores"][score]["pseudo_auroc"] for cell in report["cells"]]
+        np.testing.assert_allclose(np.reshape(pseudo, (2, 3)), kept["blind"][:, s].mean(0), rtol=1e-12)
+
+
+def test_the_sample_for_the_choice_is_even_over_the_classes_and_drawn_by_the_seed():
+    labels = np.repeat([0, 1, 2], [50, 7, 100])
+    some = sweep.even_sample(labels, 40, seed=3)
+    assert len(set(some)) == 40 and (np.diff(some) > 0).all()
+    counts = np.bincount(labels[some])
+    assert counts[1] == 7 and abs(counts[0] - counts[2]) <= 1  # a small class gives all that it has
+    assert np.array_equal(some, sweep.even_sample(labels, 40, seed=3))
+    assert not np.array_equal(some, sweep.even_sample(labels, 40, seed=4))
+    assert np.array_equal(sweep.even_sample(labels, 500, seed=3), np.arange(157))
+
+
+def test_fewer_images_for_the_choice_are_taken_and_said(run, data, tmp_path):
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    report = sweep.sweep(copy, data, **AXES, most=30, device="cpu")
+    assert report["choice"] == {"images": 30, "of": len(run.outputs("validation"))}
+    with np.load(copy.path / "sweep.npz") as stored:
+        assert np.bincount(run.outputs("validation").labels[stored["sample"]]).tolist() == [5] * 6
+
+
+def test_the_temperature_is_in_the_score_of_softmax_and_in_no_other(run, kept):
+    """Liang et al.: softmax at T after the perturbation. At magnitude 0 the gradient's T does nothing at all."""
+    plain, labels = run.outputs("test"), run.outputs("test").labels
+    report = sweep.report(run)
+    for t, temperature in enumerate(AXES["temperatures"]):
+        cell = report["cells"][3 * t]["scores"]
+        for score, at in (("msp", temperature), ("msp_at_1", 1.0)):
+            slow = [reference.odin_score(z, None, "msp", at) for z in plain.logits.astype(float).tolist()]
+            assert cell[score]["auroc"] == pytest.approx(reference.auroc(slow, labels.tolist()), abs=1e-6)
+        for score in ("gamma", "distance", "msp_at_1"):
+            assert cell[score] == report["cells"][0]["scores"][score]
+    assert report["cells"][3]["scores"]["msp"]["auroc"] != report["cells"][0]["scores"]["msp"]["auroc"]
+
+
+def as_before(run, tmp_path):
+    """A copy of the run with a sweep as an older version left it."""
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    with np.load(copy.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name not in ("format", "blind", "sample")}
+    weights = (copy.path / "best.safetensors").read_bytes()
+    axes = repr((AXES["temperatures"], AXES["magnitudes"])).encode()
+    stamp = hashlib.sha256(axes + weights).hexdigest()[:16]
+    runs.write_npz(copy.path / "sweep.npz", **arrays | {"stamp": np.array(stamp)})
+    report = json.loads((copy.path / "sweep.json").read_text())
+    runs.write_json(copy.path / "sweep.json", report | {"stamp": stamp})
+    return copy
+
+
+def test_a_sweep_of_the_older_definition_is_not_shown_as_blind(run, data, tmp_path):
+    copy = as_before(run, tmp_path)
+    assert sweep.outdated(copy) and not sweep.outdated(run)
+    with pytest.raises(FileNotFoundError, match=r"made by an older definition(?s:.*)\n    python -m cac_core sweep"):
+        sweep.report(copy)
+    assert sweep.cube(copy, 10.0) is not None  # its perturbed logits are what they were
+    again = sweep.sweep(copy, data, **AXES, device="cpu")
+    assert not sweep.outdated(copy) and set(again["chosen"]) == set(sweep.SCORES)
+
+
+def test_a_sweep_is_of_the_images_that_the_run_was_trained_on(run, data, tmp_path, monkeypatch):
+    real = datasets.load("digits", data)
+    monkeypatch.setattr(
+        datasets, "load", lambda *_: {k: datasets.Images(np.roll(v.pixels, 1, 0), v.classes) for k, v in real.items()}
+    )
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    (copy.path / "sweep.npz").unlink()
+    with pytest.raises(ValueError, match="data set has changed since"):
+        sweep.sweep(copy, data, **AXES, device="cpu")
 
 
 def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
@@ -124,7 +266,8 @@ def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "cells", lambda *arguments: done.append(2) or real(*arguments))
     told = []
     sweep.sweep(copy, data, **AXES, device="cpu", progress=lambda *p: told.append(p))
-    assert done == [1, 2, 2]  # a batch of validation before, two of test after
+    # a batch of validation before; after it two of test, and one for each class left out
+    assert done == [1] + [2] * 8
     assert told[-1][1] == told[-1][2] and not (copy.path / "sweep").exists()
     with np.load(run.path / "sweep.npz") as one, np.load(copy.path / "sweep.npz") as other:
         assert np.array_equal(one["test_logits"], other["test_logits"])
@@ -180,10 +323,10 @@ def test_as_published_needs_anchors(run, data):
 
 def test_the_gain_is_over_the_plain_images_and_zero_without_a_perturbation(run):
     for cell in sweep.report(run)["cells"]:
-        for numbers in cell["scores"].values():
+        for score, numbers in cell["scores"].items():
             low, high = numbers["gain_interval"]
             assert low <= numbers["gain"] <= high
-            if cell["magnitude"] == 0:
+            if cell["magnitude"] == 0 and (score != "msp" or cell["temperature"] == 1):
                 assert (low, numbers["gain"], high) == (0, 0, 0)
 
 
@@ -220,6 +363,7 @@ def test_what_is_there_is_not_computed_again(run, data, monkeypatch):
         ({"magnitudes": (-0.1,)}, "magnitude lies between 0 and 1"),
         ({"magnitudes": (2.0,)}, "magnitude lies between 0 and 1"),
         ({"temperatures": ()}, "at least one temperature"),
+        ({"most": 1}, "most must be a whole number of at least 2"),
     ],
 )
 def test_axes_out_of_range_are_refused(run, data, axes, said):
