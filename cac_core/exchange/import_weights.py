@@ -76,7 +76,7 @@ def import_weights(
     scales = PUBLISHED[dataset]
     scale = scales[min(int(recipe.trial), len(scales) - 1)]  # those of CIFAR+N are one for all trials
     record = record_of(recipe, split, row, (scale["mean"], scale["std"]), datasets.digest(images))
-    # which images the authors validated on is not published in our order: class means are taken over all
+    # "all": which of the training images were held out is decided, and recorded, when the run is evaluated
     runs.write_json(run.path / "recipe.json", record | {"imported_from": file.name, "trains_on": "all"})
     fresh = run.path / ".best.safetensors.tmp"
     save_file(weights, fresh, evaluate.weights_metadata(recipe, split, recipe.epochs))

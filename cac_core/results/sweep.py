@@ -84,12 +84,10 @@ def _stamp(run: Run, as_published: bool) -> str:
 def _write(run, root, temperatures, magnitudes, as_published, stamp, device, progress) -> None:
     import torch
 
-    from cac_core.results.evaluate import BATCH, load
+    from cac_core.results.evaluate import BATCH, images_of, load, parts_of
 
     network = load(run, device)
-    recipe, record = run.recipe, run.record
-    images = datasets.load(recipe.dataset, root, recipe.size)
-    parts = datasets.parts_of(images, run.trial, recipe.seed, run.row, whole=record.get("trains_on") == "all")
+    parts = parts_of(run, root, images_of(run, root))
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)

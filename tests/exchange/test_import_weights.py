@@ -13,10 +13,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cac_core import runs
-from cac_core.data import sources
+from cac_core.data import datasets, sources
 from cac_core.exchange.import_weights import PUBLISHED, found, import_weights
 from cac_core.recipe import PAPER, compose
 from cac_core.results import evaluate, judge
+from cac_core.scoring import metrics
+from cac_core.scoring.outputs import joined
+from cac_core.scoring.scorers import judge_of
 
 ROOT = Path(__file__).parents[2]
 NAME = "CIFAR10_0_CACclassifierAnchorLoss.pth"
@@ -73,7 +76,94 @@ def test_a_file_becomes_a_run_that_is_evaluated_like_any_other(file, network, ro
     evaluate.evaluate(run, root, device="cpu")
     train = run.outputs("train")
     assert len(train) == 2 * 30 and train.mirrored.sum() == 30  # all known training images, and their mirror images
-    assert judge.report(run, "gamma")["knowns"] == 12
+    assert judge.report(run, "gamma")["knowns"] == 6  # half of the known test images are set aside
+
+
+# --- what theta rests on ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(root, tmp_path):
+    """The data root, and a published list in it that fits its images: every third one is held out."""
+    place = tmp_path / "listed"
+    place.mkdir()
+    (place / "cifar10").symlink_to(root / "cifar10")
+    (place / datasets.LISTS).mkdir()
+    lists = {"Train": {}, "Val": {}}
+    for c in range(10):
+        for n in range(5 * c, 5 * c + 5):
+            lists["Val" if n % 3 == 0 else "Train"].setdefault(str(c), []).append(n)
+    (place / datasets.LISTS / "CIFAR10.json").write_text(json.dumps(lists))
+    return place
+
+
+def test_half_of_the_test_images_are_set_aside_where_no_list_says_what_was_held_out(file, root, tmp_path):
+    run = import_weights(file, tmp_path / "runs", root)
+    evaluate.evaluate(run, root, device="cpu")
+    assert run.record["validated_on"] == run.validated_on == datasets.SET_ASIDE
+    assert len(run.outputs("validation")) == 6 and not set(run.outputs("validation").index) & set(
+        run.outputs("test").index
+    )
+    report = judge.report(run)
+    assert report["validated_on"] == datasets.SET_ASIDE
+    assert report["theta_rule"] == (
+        "the largest score of 6 test images set aside for θ, half of the known ones: too few to keep 95 % of new "
+        "knowns, which takes 13 more"
+    )
+
+
+def test_a_published_list_says_what_was_held_out(file, listed, tmp_path):
+    run = import_weights(file, tmp_path / "runs", listed)
+    evaluate.evaluate(run, listed, device="cpu")
+    assert run.validated_on == datasets.PUBLISHED
+    train, validation = run.outputs("train"), run.outputs("validation")
+    assert set(validation.index % 3) == {0} and set(train.index % 3) == {1, 2}
+    assert len(train) / 2 + len(validation) == 30 and judge.report(run)["knowns"] == 12
+    assert "by 10 images that its authors held out" in judge.rule_of(run, 0.9, 10)
+    (listed / datasets.LISTS / "CIFAR10.json").unlink()
+    with pytest.raises(ValueError, match="no list of them that fits"):
+        evaluate.parts_of(run, listed, evaluate.images_of(run, listed))
+
+
+def test_a_run_imported_before_says_that_its_images_were_trained_on_until_it_is_evaluated_again(
+    file, root, tmp_path, monkeypatch
+):
+    run = import_weights(file, tmp_path / "runs", root)
+    monkeypatch.setattr(evaluate, "_divide", lambda *_: None)
+    evaluate.evaluate(run, root, device="cpu")
+    monkeypatch.undo()
+    assert run.validated_on == datasets.SEEN and len(run.outputs("validation")) == 6
+    assert set(run.outputs("validation").index) <= set(run.outputs("train").index)
+    (run.path / "sweep.npz").write_bytes(b"of other images")
+    evaluate.evaluate(run, root, device="cpu")
+    assert run.validated_on == datasets.SEEN  # what is there stays
+    said = judge.report(run)["theta_rule"]
+    assert said == (
+        "keeps 95 % of 6 images that the network was trained on, and fewer of new knowns; what mends it: "
+        f"python -m cac_core eval {run.id} --again"
+    )
+    evaluate.evaluate(run, root, device="cpu", again=True)
+    assert run.validated_on == datasets.SET_ASIDE and "trained on" not in judge.report(run)["theta_rule"]
+    assert not (run.path / "sweep.npz").exists()
+
+
+def test_an_evaluation_that_was_broken_off_goes_on_with_the_same_images(file, root, listed, tmp_path, monkeypatch):
+    run = import_weights(file, tmp_path / "runs", root)
+    write, written = evaluate._write, []
+
+    def breaks(*given):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(*given))
+
+    monkeypatch.setattr(evaluate, "_write", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate(run, root, device="cpu")
+    monkeypatch.undo()
+    evaluate.evaluate(run, listed, device="cpu")  # meanwhile a list has come
+    assert run.validated_on == datasets.SET_ASIDE and len(run.outputs("train")) == 2 * 30
+    evaluate.evaluate(run, listed, device="cpu", again=True)
+    assert run.validated_on == datasets.PUBLISHED and len(run.outputs("train")) == 2 * 20
 
 
 @pytest.mark.parametrize("key", ["means", "anchors"])
@@ -178,10 +268,14 @@ def test_the_published_weights_give_their_reference_values(
     if not run.written:
         run = import_weights(file, store, data_root)
         evaluate.evaluate(run, data_root)
-    got = judge.report(run, "gamma", centres=centres)
-    assert got["accuracy"] == pytest.approx(accuracy, abs=off)
-    assert got["auroc"] == pytest.approx(gamma, abs=off)
-    assert judge.report(run, "distance", centres=centres)["auroc"] == pytest.approx(distance, abs=off)
+    train, test = run.outputs("train"), run.outputs("test")
+    if run.validated_on == datasets.SET_ASIDE:  # the reference is of all test images
+        test = joined(run.outputs("validation"), test)
+    for score, auroc in (("gamma", gamma), ("distance", distance)):
+        verdict = judge_of(score, train, centres=centres)(test)
+        got = metrics.report(verdict, test.labels)
+        assert got["accuracy"] == pytest.approx(accuracy, abs=off)
+        assert got["auroc"] == pytest.approx(auroc, abs=off)
 
 
 def test_the_command_line_imports(file, root, tmp_path):
