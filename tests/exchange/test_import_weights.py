@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from cac_core import runs
 from cac_core.data import datasets, sources
-from cac_core.exchange.import_weights import PUBLISHED, found, import_weights
+from cac_core.exchange.import_weights import PUBLISHED, found, import_all, import_weights
 from cac_core.recipe import PAPER, compose
 from cac_core.results import evaluate, judge
 from cac_core.scoring import metrics
@@ -192,6 +192,64 @@ def test_another_familys_split_is_refused_with_the_classes_it_has_seen(file, tmp
     with pytest.raises(ValueError, match=r"cat, frog, ship would count as unknown, although the network has seen them"):
         import_weights(file, tmp_path / "runs", root, family="osrci")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "says"),
+    [
+        ("CIFAR10_3_x.pth", {"trial": "0"}, "CIFAR10, trial 3, which knows automobile, .*, not of CIFAR10, trial 0"),
+        ("CIFAR10_7_x.pth", {"trial": "0"}, "has trials 0 to 4"),
+        ("MNIST_0_x.pth", {"dataset": "CIFAR10"}, "named as the network of MNIST, trial 0, not of CIFAR10"),
+    ],
+)
+def test_a_name_that_says_another_network_is_refused(file, tmp_path, root, name, asked, says):
+    with pytest.raises(ValueError, match=says):
+        import_weights(file.rename(tmp_path / name), tmp_path / "runs", root, **asked)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_of_no_data_set_says_nothing(file, tmp_path, root):
+    path = file.rename(tmp_path / "best_3_x.pth")
+    assert import_weights(path, tmp_path / "runs", root, dataset="CIFAR10", trial="0").recipe.trial == "0"
+
+
+def test_trials_of_the_same_knowns_may_be_named(tmp_path, root):
+    """The networks of CIFAR+10 and CIFAR+50 know the same classes in all trials; their files are the same bytes."""
+    torch.manual_seed(0)
+    small = published(evaluate.build(compose(backbone="plain"), 4, 3, 32), means=10 * torch.eye(4))
+    path, place = tmp_path / "CIFAR+10_2_CACclassifierAnchorLoss.pth", tmp_path / "data"
+    torch.save(small, path)
+    place.mkdir()
+    (place / "cifar10").symlink_to(root / "cifar10")
+    for name in sources.CIFAR100:
+        (place / "cifar100" / "test" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(place / "cifar100" / "test" / name / "0.png")
+    run = import_weights(path, tmp_path / "runs", place, dataset="CIFAR+50", trial="1")
+    assert (run.recipe.dataset, run.recipe.trial) == ("CIFAR+50", "1")
+
+
+def test_a_run_that_is_there_already_keeps_its_outputs(file, network, root, tmp_path):
+    run = import_weights(file, tmp_path / "runs", root)
+    evaluate.evaluate(run, root, device="cpu")
+    before = run.written
+    assert [(d.state, d.run) for d in import_all([file], tmp_path / "runs", root)] == [("already there", run)]
+    assert run.written == before and run.validated_on == datasets.SET_ASIDE
+    torch.save(published(network, **{"classify.bias": torch.ones(6)}), file)  # other weights of that name
+    assert [d.state for d in import_all([file], tmp_path / "runs", root)] == ["imported"]
+    evaluate.evaluate(run, root, device="cpu")
+    assert run.written != before and run.validated_on == datasets.SET_ASIDE
+    (run.path / "best.safetensors").write_bytes(b"torn")
+    assert [d.state for d in import_all([file], tmp_path / "runs", root)] == ["imported"]
+
+
+def test_one_file_that_cannot_be_imported_keeps_none_of_the_others_out(file, network, root, tmp_path):
+    elsewhere = tmp_path / "MNIST_0_CACclassifierAnchorLoss.pth"
+    torch.save(published(network), elsewhere)
+    closed = tmp_path / "CIFAR10_0_closedSetClassifier.pth"
+    closed.write_bytes(b"torn")
+    done = import_all([closed, elsewhere, file], tmp_path / "runs", root)
+    assert [d.state for d in done] == ["failed", "failed", "imported"]
+    assert "cannot be read as weights" in done[0].why and done[2].run.state == "finished"
 
 
 @pytest.mark.parametrize(
