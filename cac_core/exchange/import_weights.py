@@ -44,9 +44,12 @@ def found(path: Path) -> list[Path]:
     return files
 
 
+STATES = ("imported", "already there", "failed")
+
+
 @dataclass(frozen=True)
 class Imported:
-    """What became of a weight file: state is "imported", "already there" or "failed", and then why says the reason."""
+    """What became of a weight file: state is one of STATES; where it failed, why says the reason and run is None."""
 
     file: Path
     state: str

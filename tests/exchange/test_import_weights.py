@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cac_core import runs
+from cac_core.__main__ import main
 from cac_core.data import datasets, sources
-from cac_core.exchange.import_weights import PUBLISHED, found, import_all, import_weights
+from cac_core.exchange.import_weights import PUBLISHED, STATES, found, import_all, import_weights
 from cac_core.recipe import PAPER, compose
 from cac_core.results import evaluate, judge
 from cac_core.scoring import metrics
@@ -343,3 +344,20 @@ def test_the_command_line_imports(file, root, tmp_path):
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["runs"][0]["run"] == "published-cifar10-cac-2020-0-cacclassifieranchorloss"
+
+
+def test_the_command_line_lists_what_it_did_with_a_folder(file, network, root, tmp_path, capsys):
+    torch.save(published(network), tmp_path / "MNIST_0_CACclassifierAnchorLoss.pth")  # whose images are not here
+    line = ["import-weights", str(tmp_path), "--runs", str(tmp_path / "r"), "--data", str(root)]
+    for state in ("imported", "already there"):
+        assert main(line) == 1
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith(f"{file}: {state} as {tmp_path / 'r'}")
+        assert any(f"{tmp_path / 'MNIST_0_CACclassifierAnchorLoss.pth'}: failed: " in text for text in said)
+        assert said[-1] == ", ".join(f"{int(s in (state, 'failed'))} {s}" for s in STATES)
+    assert main([*line, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [one["state"] for one in said["runs"]] == ["already there"] and "MNIST" in said["failed"][0]["why"]
+    assert main(["import-weights", str(tmp_path / "MNIST_0_CACclassifierAnchorLoss.pth"), *line[2:]]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert main(["import-weights", str(file), *line[2:]]) == 0
