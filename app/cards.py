@@ -145,8 +145,8 @@ CARDS = (
         phrases(
             "One error is paid for with the other. By the usual rule θ is {theta}; this network then keeps {kept} of "
             "the known test images and catches {caught} of the unknowns. To catch 99 % of them it would have to reject "
-            "{away} of the knowns. The rule, “keep 95 % of the known validation images”, needs no unknown and can be "
-            "set before any is met. Which error costs more is for you to say."
+            "{away} of the knowns. The rule, “keep 95 % of new known images”, goes by known images held out of "
+            "training: it needs no unknown and can be set before any is met. Which error costs more is for you to say."
         ),
         phrases("Say what each error costs you, and see which θ follows."),
         "thresholds",

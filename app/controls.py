@@ -108,9 +108,9 @@ def choose_each(moved: verdicts.Perturbation) -> float | None:
     each = st.toggle(
         t("A θ of its own for each class"), key="each", persist_state="session",
         on_change=reset_theta, disabled=moved.magnitude > 0,
-        help=t("Each class keeps the same share of its validation images. Scores are then shown less that θ."),
+        help=t("Each class keeps the same share of its new knowns. Scores are then shown less that θ."),
     )  # fmt: skip
-    return st.session_state.get("kept", 100 * judge.KEPT) / 100 if each and not moved.magnitude else None
+    return kept() if each and not moved.magnitude else None
 
 
 def live_state(blob: bytes, scorer: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def live_state(blob: bytes, scorer: str, options: dict[str, Any]) -> dict[str, A
         "centres": options.get("centres", "means"),
         "temperature": options.get("temperature", 1.0),
         "theta": st.session_state.get("theta"),
-        "kept": st.session_state.get("kept", 100 * judge.KEPT) / 100,
+        "kept": kept(),
         "palettes": {"light": dataclasses.asdict(charts.LIGHT), "dark": dataclasses.asdict(charts.DARK)},
         "words": {phrase: t(phrase) for phrase in live.WORDS},
     }
@@ -136,53 +136,71 @@ def take(word: dict[str, Any]) -> None:
         st.session_state.temperature = word["temperature"]
 
 
+def kept() -> float:
+    """The share of new knowns that theta is to keep, as it is set."""
+    return st.session_state.get("kept", 100 * judge.KEPT) / 100
+
+
 def theta_of(said: verdicts.Judged) -> float:
-    """Theta as it is set: by hand, or by the share of validation knowns that it keeps."""
+    """Theta as it is set: by hand, or by the share of new knowns that it keeps."""
     given = st.session_state.get("theta")
-    if given is not None and math.isfinite(given):
-        return given
-    return metrics.theta_at(st.session_state.get("kept", 100 * judge.KEPT) / 100, said.validation.score)
+    return given if given is not None and math.isfinite(given) else said.theta_at(kept())
 
 
-def theta_inputs(said: verdicts.Judged, left, right) -> tuple[float, float | None]:
-    """The share of knowns to keep, in percent, and theta by hand, each in its place."""
+def rule_said(said: verdicts.Judged) -> str:
+    """What the theta by the rule promises, and by which images, in words."""
+    rule = judge.rule_of(said.run, kept(), len(said.validation.score), say=t)
+    if said.each is None:
+        return rule
+    names = said.run.known_names
+    if few := judge.too_few(said.each, said.validation, len(names)):
+        few = t(", ").join(names[c] for c in few)
+        return t(
+            "for each class: {rule}. Too few are nearest to {names}: there the θ of all is taken", rule=rule, names=few
+        )
+    return t("for each class: {rule}", rule=rule)
+
+
+def theta_inputs(said: verdicts.Judged, left, right) -> float | None:
+    """The share of knowns to keep, in percent, and theta by hand, each in its place; gives the latter."""
     given = st.session_state.get("theta")
     if given is not None and not math.isfinite(given):
         st.session_state.theta = None
-    kept = left.number_input(
+    left.number_input(
         t("Knowns to keep, %"), min_value=1.0, max_value=100.0, value=100 * judge.KEPT, step=1.0, format="%g",
         key="kept", persist_state="session", on_change=reset_theta,
-        help=t("θ is the lowest that keeps this share of the validation images of known classes. It needs no unknown."),
+        help=t("θ is the lowest that keeps this share of new knowns on average, as validation images show. It needs no "
+               "unknown."),
     )  # fmt: skip
-    rule = metrics.theta_at(kept / 100, said.validation.score)
-    given = right.number_input(
+    rule = said.theta_at(kept())
+    return right.number_input(
         t("or exactly θ ="), value=None, format="%g", step=float(f"{max(abs(rule), 1e-4) / 10:.1g}"),
         placeholder=charts.number(rule), key="theta", persist_state="session",
         help=t("Leave empty to go by the share of knowns kept."),
     )  # fmt: skip
-    return kept, given
 
 
-def by_rule_again() -> None:
-    """The way back from a theta that was set by hand; and what is wrong with the one that a link asked for."""
+def by_rule_again(said: verdicts.Judged) -> None:
+    """What theta rests on by the rule, or the way back to it; and what is wrong with the one that a link asked for."""
     asked = st.session_state.get("no_theta")
     if st.session_state.get("theta") is not None:
-        kept = st.session_state.get("kept", 100 * judge.KEPT)
         st.button(
-            t("θ is set by hand. Go back to keeping {kept:g} %", kept=kept), type="tertiary", icon=":material/undo:",
-            key="by_rule", on_click=reset_theta,
+            t("θ is set by hand. Go back to keeping {kept:g} %", kept=100 * kept()), type="tertiary",
+            icon=":material/undo:", key="by_rule", on_click=reset_theta,
         )  # fmt: skip
-    elif asked:
+        return
+    if asked:
         st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=wording.plain(asked[:40])))
+    theta, rule = charts.number(said.theta_at(kept())), wording.plain(rule_said(said))
+    st.caption(t("θ = {theta}: {rule}.", theta=theta, rule=rule))
 
 
 def choose_theta(said: verdicts.Judged) -> float:
-    """The threshold: by the share of validation knowns that it keeps, unless someone has set it by hand."""
+    """The threshold: by the share of new knowns that it keeps, unless someone has set it by hand."""
     slider = st.container()
     left, right = st.columns(2)
-    kept, given = theta_inputs(said, left, right)
-    rule = metrics.theta_at(kept / 100, said.validation.score)
-    theta = rule if given is None else given
+    given = theta_inputs(said, left, right)
+    theta = said.theta_at(kept()) if given is None else given
     st.session_state.slide = theta
     # the slider tells its choices apart by what is written, so what reads like θ gives way to θ itself
     choices = {charts.number(x): x for x in (*said.scale.choices(), theta)}
@@ -191,15 +209,7 @@ def choose_theta(said: verdicts.Judged) -> float:
         format_func=charts.number, key="slide", on_change=_slid,
         help=t("To the left stricter, to the right more lenient. The arrow keys move it, too."),
     )  # fmt: skip
-    by_rule_again()
-    if given is None:
-        st.caption(
-            t(
-                "θ = {theta} keeps {kept:g} % of the validation images of known classes.",
-                theta=charts.number(theta),
-                kept=kept,
-            )
-        )
+    by_rule_again(said)
     return theta
 
 

@@ -96,7 +96,7 @@ def _heard() -> None:
 def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | None = None) -> None:
     """Shows what a run takes a drawing for: as the network saw it, and the verdict in words.
 
-    scorer: by default the run's own; theta: by default the one that keeps 95 % of the validation knowns.
+    scorer: by default the run's own; theta: by default the one that keeps 95 % of new knowns.
     """
     with wording.explained():
         looked = uploads.looked_at(run, drawing, verdicts.Perturbation(), drawn=True)

@@ -180,6 +180,7 @@ def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     tile = min(row.grain, TILE if row.channels == 1 or count < 4000 else 20)
     tiles = math.isqrt(count - 1) + 1
     said = [run.record.get("data"), tile, every.splits, every.outputs.index.tobytes()]
+    said += [run.validated_on] if run.validated_on == datasets.SET_ASIDE else []
     file = root / ".cache" / f"atlas-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.webp"
     try:
         return file.read_bytes(), tile, tiles
@@ -212,7 +213,8 @@ def _pictures(run: Run, every: Rows) -> np.ndarray | None:
     for number, split in enumerate(every.splits):
         index = every.outputs.index[every.split == number]
         if number < 2:
-            found = thumbnails.pixels(run, "train" if split == "validation" else "test")
+            trained = split == "validation" and run.validated_on != datasets.SET_ASIDE
+            found = thumbnails.pixels(run, "train" if trained else "test")
         else:
             found = thumbnails.pixels_of(further(run)[split])
             found = found if isinstance(found, str) else images.converted(found[index], run.row)

@@ -13,6 +13,7 @@ from app import charts
 from app.words import t
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
+from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict
 from cac_core.scoring.scorers import judge_of
@@ -20,8 +21,10 @@ from cac_core.scoring.scorers import judge_of
 
 @dataclass(frozen=True)
 class Judged:
-    """A scorer's verdicts on the validation and test images of a run."""
+    """A scorer's verdicts on the validation and test images of a run; each as in `judged`."""
 
+    run: Run
+    each: float | None
     validation: Verdict
     test: Verdict
     known: Outputs  # of the validation images
@@ -41,6 +44,10 @@ class Judged:
         """Test images whose nearest class is theirs."""
         return self.test.label == self.labels
 
+    def theta_at(self, kept: float) -> float:
+        """The theta that keeps this share of new knowns; 0 where scores are less the theta of their class already."""
+        return metrics.theta_at(kept, self.validation.score) if self.each is None else 0.0
+
     @property
     def scale(self) -> charts.Scale:
         known = self.labels >= 0
@@ -58,7 +65,7 @@ class Perturbation:
 def judged(
     run: Run, scorer: str, moved: Perturbation | None = None, each: float | None = None, **options: Any
 ) -> Judged:
-    """each: scores less the theta of the nearest class that keeps this share of its validation knowns."""
+    """each: scores less the theta of the nearest class that keeps this share of its knowns."""
     moved = moved if moved and moved.magnitude else None
     with st.spinner(t("Reading the run…")):
         return _judged(str(run.path), run.written, scorer, moved, each, tuple(sorted(options.items())))
@@ -84,7 +91,7 @@ def _judged(
     if each is not None:
         thetas = judge.thetas_at(each, verdicts[0], len(means))
         verdicts = tuple(judge.beyond(thetas, verdict) for verdict in verdicts)
-    return Judged(*verdicts, validation, test, means)
+    return Judged(run, each, *verdicts, validation, test, means)
 
 
 def _moved(run: Run, out: Outputs, split: str, moved: Perturbation) -> Outputs:

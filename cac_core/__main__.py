@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         options = _options(rest) if arguments.options else {}
         if rest and not arguments.options:
             parser.error(f"{arguments.command} does not take {' '.join(rest)}")
-        result, lines = arguments.function(arguments, options)
+        result, lines, *failed = arguments.function(arguments, options)
     except (ValueError, OSError, RuntimeError) as error:
         message = _said(error)
         if arguments.json:
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
             print("\n".join(lines))
     except BrokenPipeError:
         sys.stderr.close()
-    return 0
+    return int(any(failed))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         options: bool = False,
         **more: Any,
     ) -> argparse.ArgumentParser:
-        """Declare a command; options: it takes further --name value, which it checks itself."""
+        """Declare a command; options: it takes further --name value, which it checks itself.
+
+        function gives what --json prints and the lines that stand in its place, and where a part of the work failed
+        and the rest was done a third value, true.
+        """
         made = commands.add_parser(
             name, help=help, description=help, parents=[common, *parents], allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter, **more,

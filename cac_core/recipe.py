@@ -21,7 +21,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
 WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}  # the least that each may be
 RATES = ("lr", "decay", "momentum", "trunk_rate")
-RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
+    "held_out": (lambda value: 0 < value < 1, "a share above 0 and less than 1"),
     "dropout": (lambda value: 0 <= value < 1, "at least 0 and less than 1"),
     "input_size": (lambda value: 32 <= value <= 1024, "between 32 and 1024 pixels"),
     "alpha": (lambda value: 0 < value < math.inf, "a positive number"),
@@ -50,7 +51,7 @@ def checked(name: str, value: Any) -> Any:
                 f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {value!r}."
             )
         return number
-    if name in RANGES and not RANGES[name][0](value):
+    if name in RANGES and not (isinstance(value, int | float) and RANGES[name][0](value)):
         raise ValueError(f"{name} must be {RANGES[name][1]}, not {value!r}.")
     return value
 
@@ -68,9 +69,10 @@ class Recipe:
 
     lr is the peak rate of "onecycle" and the rate of "constant"; fine_epochs more epochs at lr / 10 start again from
     the best checkpoint (the paper's second stage). decay is SGD's weight decay. trunk_rate times the learning rate is
-    the backbone's, for fine-tuning one that was trained before. hyper holds the options of the method, trunk those of
-    the backbone. known and unknown are class numbers, given only where the trial is a user's own (family "custom"): a
-    published trial is named, not copied. size is the image side in pixels, 0 for the data set's.
+    the backbone's, for fine-tuning one that was trained before. held_out is the share of the known training images that
+    is validation. hyper holds the options of the method, trunk those of the backbone. known and unknown are class
+    numbers, given only where the trial is a user's own (family "custom"): a published trial is named, not copied. size
+    is the image side in pixels, 0 for the data set's.
     """
 
     dataset: str = "digits"
@@ -89,6 +91,7 @@ class Recipe:
     precision: str = "auto"
     size: int = 0
     trunk_rate: float = 1.0
+    held_out: float = 0.2
     hyper: dict[str, Any] = field(default_factory=dict)
     trunk: dict[str, Any] = field(default_factory=dict)
     known: tuple[int, ...] = ()
@@ -109,7 +112,7 @@ class Recipe:
         for name in ("hyper", "trunk"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} holds options by name, not {getattr(self, name)!r}.")
-        for name in ("schedule", "precision", *WHOLE, *RATES):
+        for name in ("schedule", "precision", "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
 
     @property
@@ -166,8 +169,9 @@ def _exact(value: Any) -> Any:
 
 DEFAULT = Recipe()
 
-# Miller et al., WACV 2021, as released: SGD, momentum 0.9, batch 128, lr 0.01, then a second stage at 0.001 from the
-# best checkpoint. (epochs, fine_epochs, decay, dropout)
+# Miller et al., WACV 2021, as released: SGD, momentum 0.9, batch 128 (CIFAR+50: 32), lr 0.01, then a second stage at
+# 0.001 from the best checkpoint; a fifth of the training images for validation (TinyImageNet: a tenth).
+# (epochs, fine_epochs, decay, dropout)
 PAPER = {
     "MNIST": (35, 35, 5e-6, 0.2),
     "SVHN": (50, 25, 5e-6, 0.2),
@@ -202,9 +206,10 @@ def paper(dataset: str) -> dict[str, Any]:
         "epochs": epochs,
         "fine_epochs": fine_epochs,
         "schedule": "constant",
-        "batch": 128,
+        "batch": 32 if dataset == "CIFAR+50" else 128,
         "lr": 0.01,
         "decay": decay,
+        "held_out": 0.1 if dataset == "TinyImageNet" else DEFAULT.held_out,
         "trunk": {"dropout": dropout},
     }
 

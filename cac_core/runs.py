@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, Dataset, Trial
+from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, HELD_OUT, SEEN, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.scoring.outputs import Outputs
 
@@ -111,6 +111,15 @@ class Run:
             return tuple(record["mean"]), tuple(record["std"])
         except (KeyError, TypeError) as error:
             raise Broken(f"{self.path / 'recipe.json'} gives no mean and std of the images.") from error
+
+    @property
+    def validated_on(self) -> str:
+        """What its validation images are, which theta rests on: one of the four names in data.datasets.
+
+        A run that was imported says so once it is evaluated; of one from before, all images were trained on.
+        """
+        record = self.record
+        return record.get("validated_on") or (SEEN if record.get("trains_on") == "all" else HELD_OUT)
 
     @property
     def row(self) -> Dataset:

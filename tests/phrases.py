@@ -12,7 +12,7 @@ from pathlib import Path
 from app import live, teach, words
 from cac_core.data import images, sources
 from cac_core.jobs import launch
-from cac_core.results import compare, project, sweep
+from cac_core.results import compare, judge, project, sweep
 
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
@@ -20,6 +20,7 @@ CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
 # what the core says in English and a page shows by t; its sentences about errors stay English, with their commands
 CORE = (
     *STATES, *CURVES, *launch.KINDS, *project.STAGES, "perturbing",
+    *judge.IMAGES.values(), judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON,
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,

@@ -5,6 +5,7 @@ score > theta. Logits are lists of rows.
 """
 
 import math
+from fractions import Fraction
 
 
 def _distance(a, b):
@@ -235,6 +236,27 @@ def average_precision(scores, positive):
         total += (recall - recall_before) * sum(taken) / len(taken)
         recall_before = recall
     return total
+
+
+def theta_at(kept, scores):
+    """The lowest score that at least ceil(kept (n + 1)) of the n scores do not exceed; the largest where that is > n.
+
+    kept as text, so that 0.95 is 95 in 100. Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005.
+    """
+    for theta in sorted(scores):
+        if sum(s <= theta for s in scores) >= Fraction(kept) * (len(scores) + 1):
+            return theta
+    return max(scores)
+
+
+def lacking(kept, n):
+    """How many more scores than n it takes until ceil(kept (n + 1)) is at most n; infinity where none are enough."""
+    if Fraction(kept) == 1:
+        return math.inf
+    more = 0
+    while math.ceil(Fraction(kept) * (n + more + 1)) > n + more:
+        more += 1
+    return more
 
 
 def fpr_at_95_knowns_kept(scores, labels):

@@ -194,7 +194,8 @@ def test_the_papers_preset_is_what_was_released_with_the_paper(dataset, epochs, 
     assert (recipe.epochs, recipe.fine_epochs, recipe.decay) == (epochs, fine_epochs, decay)
     assert {**recipes.backbone_options("plain"), **recipe.trunk}["dropout"] == dropout
     assert (recipe.method, recipe.backbone, recipe.schedule) == ("cac", "plain", "constant")
-    assert (recipe.batch, recipe.lr, recipe.momentum) == (128, 0.01, 0.9)
+    assert (recipe.batch, recipe.lr, recipe.momentum) == (32 if dataset == "CIFAR+50" else 128, 0.01, 0.9)
+    assert recipe.held_out == (0.1 if dataset == "TinyImageNet" else 0.2)
     assert recipes.method_options("cac") == {"alpha": 10.0, "lam": 0.1}
     assert recipe.hyper == {}
 

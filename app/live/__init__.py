@@ -36,8 +36,8 @@ SETS = ("validation images", "test images")  # in a feed's header; the views tra
 WORDS = tuple(sorted({*SETS, *re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT)}))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
-    "feed", "extra", "scorer", "name", "centres", "theta", "kept", "temperature", "eps", "share", "sets", "selection",
-    "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare",
+    "feed", "extra", "scorer", "name", "centres", "theta", "kept", "each", "temperature", "eps", "share", "sets",
+    "selection", "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare",
 )  # fmt: skip
 
 _feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
@@ -129,7 +129,8 @@ def _mounted(
 
     feed: id. extra: id of an extra feed, or None. scorer: gamma, distance, msp, max_logit or energy; with an extra
     feed, any. name: what the score is called on its axis. centres: means or anchors. theta: None = the lowest that
-    keeps the share `kept` of the validation knowns. temperature; eps: 0 = none, e = the e-th of the feed. share: of
+    keeps the share `kept` of new knowns, by the validation images; each: 0, since scores are less the theta of their
+    class. temperature; eps: 0 = none, e = the e-th of the feed. share: of
     unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
     umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
     the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. palettes: {"light": colours, "dark":

@@ -105,10 +105,14 @@ function upTo(sorted, theta) {
   return low;
 }
 
-/** The lowest theta that keeps this share of the images with these ascending scores; nan where there is none. */
+/**
+ * The lowest theta by which new images are kept at least to this share on average, from these ascending scores: that of
+ * rank ceil(kept (N + 1)), the largest where that is beyond N; nan where there is none.
+ */
 function thetaAt(kept, sorted) {
   if (!sorted.length) return NaN;
-  return sorted[Math.max(Math.ceil(kept * sorted.length - 1e-9), 1) - 1];
+  const rank = Math.max(Math.ceil(kept * (sorted.length + 1) - 1e-9), 1);
+  return sorted[Math.min(rank, sorted.length) - 1];
 }
 
 /** For each distinct score, from the lowest up: thetas, and the knowns and unknowns with a score <= it. */

@@ -10,6 +10,7 @@ const INITIAL = {
   centres: "means",
   theta: null,
   kept: 0.95,
+  each: false,
   temperature: 1,
   eps: 0,
   share: 0.2,
@@ -338,14 +339,8 @@ class View {
       click: () => (this.set("theta", null), this.settle()),
     });
     const update = () => {
-      const kept = Number((100 * this.state.kept).toPrecision(4));
       button.disabled = this.state.theta === null;
-      write(
-        button,
-        button.disabled
-          ? this.say("θ keeps {kept} % of the validation images", { kept })
-          : this.say("Back to keeping {kept} % of the validation images", { kept }),
-      );
+      write(button, button.disabled ? this.say("θ goes by the rule") : this.say("Back to the rule for θ"));
     };
     return { node: button, update };
   }
@@ -384,7 +379,7 @@ function judgedOf(feed, extra, state) {
     sorted,
     scale,
     rows: Int32Array.from(rows),
-    rule: validation.length ? thetaAt(state.kept, sorted.validation) : scale.high,
+    rule: state.each ? 0 : validation.length ? thetaAt(state.kept, sorted.validation) : scale.high,
     at(theta) {
       const table = confusionAt(theta, score, label, labels, rows, width);
       return { table, counts: countsIn(table, width) };

@@ -21,8 +21,8 @@ with more, st.popover(t("Help"), icon=":material/help:"):
             "- **Middle**: the network's three logits, one on each axis. The stars are the anchors, "
             "α times the unit vectors; large circles are the class means. The rings show where the score is θ.\n"
             "- **Right**: the formulas with the numbers of the point that you click.\n"
-            "- θ is the lowest that keeps 95 % of the held-out points of the three classes: a quarter of them is "
-            "not trained on. Unknowns are never trained on.\n"
+            "- θ is the lowest that keeps 95 % of new points of the three classes on average, as the held-out ones "
+            "show: a quarter of them is not trained on. Unknowns are never trained on.\n"
             "- What you set is in the address: copy it, and others see the same, number for number. "
             "`?hide=alpha,lambda` leaves controls out."
         )

@@ -6,7 +6,6 @@ import streamlit as st
 from app import charts, controls, links, picker, thumbnails, verdicts, wording
 from app.words import t
 from cac_core.results import judge
-from cac_core.scoring import metrics
 
 run = picker.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial
@@ -127,7 +126,7 @@ def examples(said: verdicts.Judged, theta: float):
     if isinstance(images, str):
         st.info(t("The images cannot be shown here: {why}", why=wording.plain(images)), icon=":material/hide_image:")
         return
-    rule = metrics.theta_at(judge.KEPT, said.validation.score)
+    rule = said.theta_at(judge.KEPT)
     chosen = telling(said, rule)
     row = st.container(horizontal=True)
     for i in chosen:

@@ -38,6 +38,10 @@ FIELDS = phrases(
         "momentum": ("Momentum", "Of stochastic gradient descent."),
         "decay": ("Weight decay", "Pulls all weights towards zero."),
         "precision": ("Precision", "auto: half precision where the device is fast at it."),
+        "held_out": (
+            "Held out",
+            "The share of the known training images that is validation: it chooses the best epoch, and θ.",
+        ),
         "size": ("Image side, pixels", "0 is the data set's own."),
         "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
     }

@@ -40,7 +40,7 @@ def page():
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
             controls.theta_inputs(said, left, right)
-            controls.by_rule_again()
+            controls.by_rule_again(said)
         with above:
             word = cloud(scorer, options, moved, sets, order)
         if st.session_state.get("view") == "umap":

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import charts, controls, feeds, links, live, picker, verdicts, wording
 from app.words import phrases, t
+from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import SCORERS
@@ -62,8 +63,9 @@ def how_to_read():
         t(
             "- **Score**: the higher, the more unknown an image looks. Scores of different kinds have different "
             "units.\n"
-            "- **θ**: images with a score above it are rejected. The default keeps 95 % of the *validation* images of "
-            "known classes, so it needs no unknown image and can be set before any is met.\n"
+            "- **θ**: images with a score above it are rejected. The default keeps 95 % of *new* images of known "
+            "classes on average, as the validation images show; so it needs no unknown image and can be set before any "
+            "is met.\n"
             "- **Known above, unknown below** in the histogram; what lies right of θ is rejected.\n"
             "- The **galleries** show the images that θ only just accepts and only just rejects.\n"
             "- All shares are over the test images; intervals are 95 % ones."
@@ -82,6 +84,7 @@ def lab(said: verdicts.Judged, scorer: str, options: dict, moved: verdicts.Pertu
     name = t(wording.SAID[scorer])
     state = controls.live_state(blob, scorer, options) | {
         "extra": extra,
+        "each": each is not None,
         "name": t("{score}, less the θ of its nearest class", score=name) if each else name,
         "share": st.session_state.get("share", 20.0) / 100,
         "eps": swept.index(moved.magnitude) if moved.magnitude in swept else 0,
@@ -98,15 +101,14 @@ def settled():
 
 
 def theta_row(said: verdicts.Judged):
-    kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
+    kept, exact, share = st.columns(3, vertical_alignment="bottom")
     controls.theta_inputs(said, kept, exact)
     if said.unknowns:
         share.number_input(
             t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share",
             persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
         )  # fmt: skip
-    with back:
-        controls.by_rule_again()
+    controls.by_rule_again(said)
 
 
 def tables(said: verdicts.Judged, theta: float):
@@ -144,11 +146,13 @@ def tables(said: verdicts.Judged, theta: float):
 
 def rules(said: verdicts.Judged):
     st.subheader(t("θ by a rule, with its reason"), anchor=False)
-    kept = st.session_state.get("kept", 95.0)
+    kept = 100 * controls.kept()
     rows = [
         (
-            t("Keep {kept:g} % of the validation knowns", kept=kept),
-            metrics.theta_at(kept / 100, said.validation.score),
+            t("Keep {kept:g} % of images that were trained on", kept=kept)
+            if run.validated_on == datasets.SEEN
+            else t("Keep {kept:g} % of new knowns", kept=kept),
+            said.theta_at(controls.kept()),
             t("needs no unknown image; the default"),
             None,
         )
@@ -203,6 +207,9 @@ def rules(said: verdicts.Judged):
                 + (caught if said.unknowns else "")
                 + (f" :orange-badge[:material/visibility: {reason}]" if oracle else f" :green-badge[{reason}]")
             )
+            if not oracle:
+                st.caption(t("θ = {theta}: {rule}.", theta=charts.number(theta),
+                             rule=wording.plain(controls.rule_said(said))))  # fmt: skip
 
 
 def use(theta: float | None):
@@ -231,6 +238,13 @@ def all_numbers(said: verdicts.Judged, scorer: str):
     st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))
     with st.popover(t("What the numbers mean"), icon=":material/help:"):
         st.markdown("\n".join(f"- **{t(title)}**: {t(meaning)}" for title, meaning in MEANING.values()))
+        if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED):
+            st.markdown(
+                t(
+                    "The validation images that set θ have also chosen the best epoch, so they look a little better "
+                    "than new ones, and θ keeps a little less of these."
+                )
+            )
 
 
 SNIPPET = """from pathlib import Path
@@ -260,13 +274,12 @@ def take_along(
 ):
     st.subheader(t("Take the threshold along"), anchor=False)
     given = st.session_state.get("theta") is not None
-    kept = st.session_state.get("kept", 95.0)
-    rule = t("set by hand") if given else t("keeps {kept:g} % of the validation knowns", kept=kept)
+    rule = t("set by hand") if given else controls.rule_said(said)
     thetas = None
     if each is not None:
+        rule = t("for each class: {rule}", rule=rule) if given else rule
         plain = verdicts.judged(run, scorer, moved, None, **options)
         thetas = tuple((judge.thetas_at(each, plain.validation, len(names)) + theta).tolist())
-        rule = t("for each class: {rule}", rule=rule)
     magnitude, temperature = dataclasses.astuple(moved)
     threshold = judge.Threshold(run.id, scorer, options, theta, rule, thetas, magnitude, temperature)
     left, right = st.columns([2, 3], gap="large")

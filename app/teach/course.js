@@ -84,8 +84,8 @@ class Course {
 
   /**
    * What is known after an epoch: logits [N, 3], centres [3, 3] (the class means of the training points named right, as
-   * cac_core has them), score and label [N], theta (the lowest that keeps a share of the held-out knowns), accuracy,
-   * kept and caught (shares), auroc, spread (mean distance of training points to their class mean), scorer.
+   * cac_core has them), score and label [N], theta (the lowest that keeps a share of new knowns, by the held-out ones),
+   * accuracy, kept and caught (shares), auroc, spread (mean distance of training points to their class mean), scorer.
    */
   at(epoch, kept) {
     const key = `${epoch} ${kept}`;

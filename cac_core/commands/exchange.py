@@ -22,12 +22,20 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
 
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     files = [file for path in a.files for file in import_weights.found(Path(path))]
-    made = [
-        import_weights.import_weights(file, store, root, dataset=a.dataset, trial=a.trial, family=a.family)
-        for file in files
-    ]
-    lines = [f"{run.path}: imported. Evaluate it with:\n    python -m cac_core eval {run.path}" for run in made]
-    return {"runs": [{"run": run.id, "path": str(run.path)} for run in made]}, lines
+    done = import_weights.import_all(files, store, root, dataset=a.dataset, trial=a.trial, family=a.family)
+    lines = []
+    for one in done:
+        lines.append(f"{one.file}: {one.state}" + (f": {one.why}" if one.why else f" as {one.run.path}"))
+        if one.state == "imported":
+            lines.append(f"    python -m cac_core eval {one.run.path}")
+    failed = [one for one in done if one.state == "failed"]
+    if len(files) > 1:
+        lines.append(", ".join(f"{sum(one.state == state for one in done)} {state}" for state in import_weights.STATES))
+    elif failed:
+        raise ValueError(failed[0].why)
+    made = [{"run": one.run.id, "path": str(one.run.path), "file": str(one.file), "state": one.state}
+            for one in done if one.run]  # fmt: skip
+    return {"runs": made, "failed": [{"file": str(one.file), "why": one.why} for one in failed]}, lines, bool(failed)
 
 
 def _share(a: argparse.Namespace, options: dict[str, str]):

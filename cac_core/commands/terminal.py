@@ -5,10 +5,13 @@ from typing import Any
 
 
 def report_lines(numbers: dict[str, Any]) -> list[str]:
-    def share(value: float | None, interval=None) -> str:
+    """A report as `judge.plain` leaves it: a number or an end of an interval that does not exist is None."""
+
+    def share(value: float | None, interval: list[float | None] | None = None) -> str:
         if value is None:
             return "-"
-        return f"{value:.4f}" + (f"   95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else "")
+        known = interval is not None and None not in interval
+        return f"{value:.4f}" + (f"   95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if known else "")
 
     sure = numbers["intervals"]
     said = [("scorer", numbers["scorer"]), ("test images", f"{numbers['knowns']} known, {numbers['unknowns']} unknown")]

@@ -58,6 +58,7 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--momentum", type=float)
     flags.add_argument("--decay", type=float, help="weight decay")
     flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
+    flags.add_argument("--held-out", type=float, help="the share of the known training images that is validation")
     flags.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
     flags.add_argument("--seed", type=int)
     flags.add_argument("--precision", help="auto, float32 or bfloat16")
@@ -128,7 +129,7 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
         except (OSError, ValueError) as error:
             raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
-              "momentum", "decay", "size", "trunk_rate", "seed", "precision")  # fmt: skip
+              "momentum", "decay", "held_out", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets

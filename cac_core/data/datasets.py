@@ -335,6 +335,45 @@ def checked_trial(trial: Trial, row: Dataset) -> Trial:
     return trial
 
 
+# what validation, and with it theta, rests on, as a run records it: images held out of its training; those that the
+# authors of published weights held out; where nobody knows which these are, half of the test images, set aside; or, in
+# runs imported before these were told apart, images that the network was trained on
+HELD_OUT, PUBLISHED, SET_ASIDE, SEEN = (
+    "held out of training", "published hold-out", "half of the test images", "images that were trained on"
+)  # fmt: skip
+LISTS = "cac-openset-trainval"  # the folder of the published lists, under the data root
+
+
+def published_hold_out(name: str, root: Path, classes: np.ndarray) -> np.ndarray | None:
+    """A mask [N] of the training images that cac-openset's networks were validated on; classes [N] are theirs.
+
+    The list is <root>/cac-openset-trainval/NAME.json, {"Train": {class: [place]}, "Val": ...}, over torchvision's order
+    of the images. None where there is none, or where the images lie in another order, as those of a folder do. Raises
+    ValueError for a file that is no such list.
+    """
+    file = root / LISTS / f"{'CIFAR+10' if name == 'CIFAR+50' else name}.json"
+    if not file.is_file():
+        return None
+    try:
+        listed = json.loads(file.read_text("utf-8"))
+        said = [(part == "Val", int(c), np.array(places, int)) for part in ("Train", "Val")
+                for c, places in listed[part].items()]  # fmt: skip
+        places = np.concatenate([places for *_, places in said])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'{file} is no list of training and validation images ({error}): it must hold {{"Train": {{class: [place, '
+            '...]}}, "Val": {{...}}}}. Put the published one there, or remove it.'
+        ) from error
+    if not np.array_equal(np.sort(places), np.arange(len(classes))):
+        return None  # of more images or of fewer
+    if any((classes[mine] != c).any() for _, c, mine in said):
+        return None
+    mask = np.zeros(len(classes), bool)
+    for validation, _, mine in said:
+        mask[mine] = validation
+    return mask
+
+
 @dataclass(frozen=True)
 class Part:
     """Images [N, H, W, C] of one part of a run, their network labels [N] (-1 unknown), their class numbers [N] and
@@ -350,10 +389,22 @@ class Part:
 
 
 def parts_of(
-    images: dict[str, Images], trial: Trial, seed: int, row: Dataset | None = None, *, whole: bool = False
+    images: dict[str, Images],
+    trial: Trial,
+    seed: int,
+    row: Dataset | None = None,
+    *,
+    share: float = 0.2,
+    validated_on: str = HELD_OUT,
+    listed: np.ndarray | None = None,
 ) -> dict[str, Part]:
-    """train, validation and test of a run. Unknown classes are in test alone; a fifth of the known training images of
-    each class, drawn by the seed, is validation, and not in train unless that is asked for whole."""
+    """train, validation and test of a run. Unknown classes are in test alone.
+
+    validation is by validated_on: HELD_OUT, this share of the known training images of each class, drawn by the seed, and
+    not in train; PUBLISHED, the same with those `listed` [N] of the training images; SET_ASIDE, half of the known test
+    images of each class, drawn by the seed, and not in test, with all known training images in train; SEEN, as HELD_OUT
+    but in train, too.
+    """
 
     def part(source: Images, keep: np.ndarray) -> Part:
         index = np.flatnonzero(keep)
@@ -366,13 +417,14 @@ def parts_of(
             f"    python -m cac_core eval RUN --unknown {trial.dataset}"
         )
     train, test = images["train"], images["test"]
-    known = np.isin(train.classes, trial.known)
-    held_out = _drawn(train.classes, 0.2, seed)
-    parts = {
-        "train": part(train, known & ~held_out | known & whole),
-        "validation": part(train, known & held_out),
-        "test": part(test, np.isin(test.classes, trial.known + trial.unknown)),
-    }
+    known, tested = np.isin(train.classes, trial.known), np.isin(test.classes, trial.known + trial.unknown)
+    if validated_on == SET_ASIDE:
+        aside = np.isin(test.classes, trial.known) & _drawn(test.classes, 0.5, seed)
+        parts = {"train": part(train, known), "validation": part(test, aside), "test": part(test, tested & ~aside)}
+    else:
+        held_out = _drawn(train.classes, share, seed) if validated_on != PUBLISHED else listed
+        learnt = known if validated_on == SEEN else known & ~held_out
+        parts = {"train": part(train, learnt), "validation": part(train, known & held_out), "test": part(test, tested)}
     for name in ("train", "validation"):
         if missing := sorted(set(range(len(trial.known))) - set(parts[name].labels.tolist())):
             number = trial.known[missing[0]]

@@ -7,11 +7,13 @@ evaluated, with the normalisation it was published with.
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from cac_core import runs
 from cac_core.data import datasets
@@ -42,14 +44,45 @@ def found(path: Path) -> list[Path]:
     return files
 
 
-def import_weights(
-    file: Path, store: Path, root: Path, *, dataset: str | None = None, trial: str | None = None, family: str = FAMILY
-) -> Run:
+STATES = ("imported", "already there", "failed")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a weight file: state is one of STATES; where it failed, why says the reason and run is None."""
+
+    file: Path
+    state: str
+    run: Run | None = None
+    why: str = ""
+
+
+def import_all(files: list[Path], store: Path, root: Path, **how: str | None) -> list[Imported]:
+    """`import_weights` for each file; one that cannot be imported keeps none of the others out."""
+    done = []
+    for file in files:
+        try:
+            run, fresh = _imported(file, store, root, **how)
+            done.append(Imported(file, "imported" if fresh else "already there", run))
+        except (ValueError, OSError) as error:
+            done.append(Imported(file, "failed", why=str(error)))
+    return done
+
+
+def import_weights(file: Path, store: Path, root: Path, **how: str | None) -> Run:
     """Make a run of a published weight file, without its outputs; `evaluate` writes those.
 
-    The data set and the trial are read from the file's name where they are not said. Raises ValueError where the file
-    is no such network, or where the split is not the one that it was trained on.
+    dataset and trial are read from the file's name where they are not said; family is FAMILY where it is not. A run of
+    the same weights that is there already is left as it is. Raises ValueError where the file is no such network, or
+    where the split is not the one that it was trained on.
     """
+    return _imported(file, store, root, **how)[0]
+
+
+def _imported(
+    file: Path, store: Path, root: Path, *, dataset: str | None = None, trial: str | None = None, family: str = FAMILY
+) -> tuple[Run, bool]:
+    """The run, and whether it was not there before."""
     named = LAYOUT.fullmatch(file.name)
     dataset, trial = dataset or (named and named["dataset"]), trial or (named and named["trial"])
     if not dataset or trial is None:
@@ -64,6 +97,7 @@ def import_weights(
     row = datasets.row_of(dataset, root)
     split = datasets.trial_of(recipe, row)
     _check_family(recipe, row, split)
+    _check_name(named, recipe, row, split)
     weights = _renamed(state, file)
     network = evaluate.build(recipe, len(split.known), row.channels, row.size)
     try:
@@ -72,17 +106,19 @@ def import_weights(
         raise ValueError(f"{file} is not the network of CAC's {dataset}: {error}") from error
     kind = slug(named["kind"] if named else file.stem)
     run = Run(store / f"published-{slug(dataset)}-{family}-{recipe.trial}-{kind}"[:64].rstrip("-"))
+    if _holds(run, weights):
+        return run, False
     images = datasets.load(dataset, root)
     scales = PUBLISHED[dataset]
     scale = scales[min(int(recipe.trial), len(scales) - 1)]  # those of CIFAR+N are one for all trials
     record = record_of(recipe, split, row, (scale["mean"], scale["std"]), datasets.digest(images))
-    # which images the authors validated on is not published in our order: class means are taken over all
+    # "all": which of the training images were held out is decided, and recorded, when the run is evaluated
     runs.write_json(run.path / "recipe.json", record | {"imported_from": file.name, "trains_on": "all"})
     fresh = run.path / ".best.safetensors.tmp"
     save_file(weights, fresh, evaluate.weights_metadata(recipe, split, recipe.epochs))
     fresh.replace(run.path / "best.safetensors")
     runs.write_json(run.path / "status.json", {"state": "finished", "reason": f"Imported from {file.name}."})
-    return run
+    return run, True
 
 
 def _check_family(recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) -> None:
@@ -99,6 +135,35 @@ def _check_family(recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) 
         f"{', '.join(seen) or 'some of them'} would count as unknown, although the network has seen them. Import them "
         f"with --family {FAMILY}."
     )
+
+
+def _check_name(named: re.Match | None, recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) -> None:
+    """A file whose name says another data set or trial than was asked for is refused, unless it knows the same."""
+    if named is None or named["dataset"] not in PUBLISHED or (named["dataset"], named["trial"]) == (
+        recipe.dataset, recipe.trial
+    ):  # fmt: skip
+        return
+    own = compose("paper", dataset=named["dataset"], trial=named["trial"], family=FAMILY, backbone="plain")
+    same = named["dataset"] == recipe.dataset or {named["dataset"], recipe.dataset} == {"CIFAR+10", "CIFAR+50"}
+    if same and (trained := datasets.trial_of(own, row)).known == split.known:
+        return
+    knows = f", which knows {', '.join(row.classes[c] for c in trained.known)}" if same else ""
+    raise ValueError(
+        f"{named.string} is named as the network of {own.dataset}, trial {own.trial}{knows}, not of {recipe.dataset}, "
+        f"trial {recipe.trial}: its outputs stand for other classes. Leave out --dataset and --trial, or rename the "
+        "file if its name is wrong."
+    )
+
+
+def _holds(run: Run, weights: dict[str, torch.Tensor]) -> bool:
+    """Whether the run is there, whole, with these weights."""
+    if run.problem() or run.state != "finished":
+        return False
+    try:
+        there = load_file(run.path / "best.safetensors")
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return there.keys() == weights.keys() and all(torch.equal(there[key], weights[key]) for key in weights)
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:

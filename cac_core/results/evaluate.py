@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -195,31 +196,67 @@ def evaluate(
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others.
-    Outputs of other weights than the newest are written again.
+    Outputs of other weights than the newest are written again. What the validation images of an imported run are is
+    decided where all its outputs are written, see `_divide`.
     """
     weights = _digest(run.path / "best.safetensors")
     folder = run.path / "outputs"
     stale = [split for split in runs.SPLITS if again or _written_by(folder / f"{split}.npz") != weights]
     if stale:
-        network, recipe, trial, row = load(run, device), run.recipe, run.trial, run.row
-        images = images_of(run, root)
-        parts = datasets.parts_of(images, trial, recipe.seed, row, whole=run.record.get("trains_on") == "all")
+        network, images = load(run, device), images_of(run, root)
+        if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
+            _divide(run, root, images)
+        parts = parts_of(run, root, images)
         for split in stale:
-            outputs = _outputs(network, parts[split], split == "train" and row.flip, _told(progress, split))
+            outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
     if stale or not run.report():
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
 
 
 def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
-    """The data set that the run was trained on. Raises ValueError where the images under root are not the same."""
-    images = datasets.load(run.recipe.dataset, root, run.recipe.size)
+    """The images of a run's data set. Raises ValueError where they are not those that it was trained on."""
+    recipe = run.recipe
+    images = datasets.load(recipe.dataset, root, recipe.size)
     if datasets.digest(images) != run.record["data"]:
         raise ValueError(
-            f"The images of {run.recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
+            f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
             "has changed since. Put the old images back, or train a new run."
         )
     return images
+
+
+def parts_of(run: Run, root: Path, images: dict[str, datasets.Images]) -> dict[str, datasets.Part]:
+    """The train, validation and test images of a run, as its record says they are told apart."""
+    recipe, validated_on = run.recipe, run.validated_on
+    listed = None
+    if validated_on == datasets.PUBLISHED:
+        listed = datasets.published_hold_out(recipe.dataset, root, images["train"].classes)
+        if listed is None:
+            raise ValueError(
+                f"The validation images of {run.id} are those that its authors held out, and no list of them that fits "
+                f"the images lies in {root / datasets.LISTS}. Put it back, or let half of the test images stand in:\n"
+                f"    python -m cac_core eval {run.path} --again"
+            )
+    return datasets.parts_of(
+        images, run.trial, recipe.seed, run.row, share=recipe.held_out, validated_on=validated_on, listed=listed
+    )
+
+
+def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
+    """Record which images an imported run is validated on, and forget what was made of others.
+
+    Those that the authors held out, where a list of them fits the images; else half of the test images. On images that
+    the network was trained on, a theta that keeps 95 % keeps fewer of new ones.
+    """
+    listed = datasets.published_hold_out(run.recipe.dataset, root, images["train"].classes)
+    validated_on = datasets.SET_ASIDE if listed is None else datasets.PUBLISHED
+    if validated_on == run.validated_on:
+        return
+    for file in [*(run.path / "outputs" / f"{split}.npz" for split in runs.SPLITS), *run.path.glob("sweep*.*")]:
+        file.unlink(missing_ok=True)
+    shutil.rmtree(run.path / "sweep", ignore_errors=True)
+    runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
 
 
 def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", progress=None) -> str:

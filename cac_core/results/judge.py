@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cac_core.data.datasets import HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run, unknown_split
 from cac_core.scoring import metrics
@@ -18,13 +20,13 @@ from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
 from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options
 
 UNKNOWN = "unknown"  # the decision that is no class
-KEPT = 0.95  # the share of validation knowns that the default theta keeps
+KEPT = 0.95  # the share of new knowns that the default theta keeps
 
 
 def report(
     run: Run, scorer: str | None = None, theta: float | None = None, unknown: str | None = None, **options: Any
 ) -> dict[str, Any]:
-    """All numbers of a run on its test images; theta is by default the one that keeps 95 % of the validation knowns.
+    """All numbers of a run on its test images; theta keeps 95 % of new knowns where it is not given, see `rule_of`.
 
     unknown names another data set, evaluated before, whose images stand in the place of the trial's own unknowns.
     """
@@ -42,7 +44,7 @@ def _report(
     validation, verdict = judge(validation), judge(test)
     if theta is not None and not math.isfinite(theta):
         raise ValueError(f"theta must be a finite number, not {theta}.")
-    rule = f"keeps {KEPT:.0%} of the validation knowns" if theta is None else "given"
+    rule = rule_of(run, KEPT, len(validation.score)) if theta is None else "given"
     theta = metrics.theta_at(KEPT, validation.score) if theta is None else theta
     classes = len(run.trial.known)
     unknowns = bool((test.labels < 0).any())
@@ -56,6 +58,7 @@ def _report(
         **metrics.report(verdict, test.labels),
         "theta": theta,
         "theta_rule": rule,
+        "validated_on": run.validated_on,
         "at_theta": metrics.at(theta, verdict, test.labels, classes),
         "intervals": metrics.intervals(verdict, test.labels, theta),
         "oracle_thetas": {
@@ -121,18 +124,59 @@ def said_of(
     ]
 
 
+# --- what theta rests on ---------------------------------------------------------------------------------------------
+
+IMAGES = {
+    HELD_OUT: "{n} images held out of training",
+    PUBLISHED: "{n} images that its authors held out of training",
+    SET_ASIDE: "{n} test images set aside for θ, half of the known ones",
+    SEEN: "{n} images that the network was trained on",
+}
+KEEPS = "keeps {kept} % of new knowns on average, by {images}"
+TOO_FEW = "the largest score of {images}: too few to keep {kept} % of new knowns, which takes {lacking} more"
+NEVER = "the largest score of {images}: no number of images promises {kept} %"
+TRAINED_ON = "keeps {kept} % of {images}, and fewer of new knowns; what mends it: {command}"
+
+
+def rule_of(run: Run, kept: float, n: int, say: Callable[..., str] = str.format) -> str:
+    """What the theta by `metrics.theta_at` for this share promises by n validation images of the run, and what it is.
+
+    The one place that says what theta rests on. say fills in a phrase, say(phrase, n=...), perhaps in another language.
+    """
+    images, share = say(IMAGES[run.validated_on], n=n), f"{100 * kept:g}"
+    if run.validated_on == SEEN:
+        return say(TRAINED_ON, kept=share, images=images, command=f"python -m cac_core eval {run.id} --again")
+    lacking = metrics.lacking(kept, n)
+    if lacking == math.inf:
+        return say(NEVER, kept=share, images=images)
+    return say(TOO_FEW if lacking else KEEPS, kept=share, images=images, **({"lacking": lacking} if lacking else {}))
+
+
 # --- one theta for each class ----------------------------------------------------------------------------------------
 
 
 def thetas_at(kept: float, validation: Verdict, classes: int) -> np.ndarray:
-    """For each class [C] the lowest theta that keeps this share of the validation knowns that are nearest to it.
+    """For each class [C] the `metrics.theta_at` of the validation knowns that are nearest to it.
 
-    A class to which none is nearest takes the theta of all.
+    A class to which too few are nearest for its own to promise that share takes the theta of all; see `too_few`.
     """
     thetas = np.full(classes, metrics.theta_at(kept, validation.score))
-    for c in np.unique(validation.label):
-        thetas[c] = metrics.theta_at(kept, validation.score[validation.label == c])
+    few = too_few(kept, validation, classes)
+    for c in range(classes):
+        if c not in few:
+            thetas[c] = metrics.theta_at(kept, validation.score[validation.label == c])
     return thetas
+
+
+def too_few(kept: float, validation: Verdict, classes: int) -> dict[int, float]:
+    """The classes that fall back to the theta of all, and how many validation knowns nearest to them are missing.
+
+    A class to which none is nearest is one of them; where the share is 1, every class is, and none is missing by number
+    (inf): no number of images is enough.
+    """
+    counts = np.bincount(validation.label, minlength=classes)
+    missing = {c: metrics.lacking(kept, int(n)) for c, n in enumerate(counts)}
+    return {c: more for c, more in missing.items() if more}
 
 
 def beyond(thetas: np.ndarray, verdict: Verdict) -> Verdict:
@@ -169,6 +213,7 @@ class Threshold:
         return {
             "format": FORMAT,
             **dataclasses.asdict(self),
+            "validated_on": run.validated_on,
             "classes": run.known_names,
             "centres": centres_of(train, self.options["centres"]).tolist() if "centres" in self.options else None,
             "prepare": {"size": row.size, "grain": row.grain, "channels": row.channels, "ink": row.ink},

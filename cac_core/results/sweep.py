@@ -115,16 +115,14 @@ def outdated(run: Run) -> bool:
 def _write(run, root, temperatures, magnitudes, most, as_published, stamp, device, progress) -> None:
     import torch
 
-    from cac_core.results.evaluate import BATCH, images_of, load
+    from cac_core.results.evaluate import BATCH, images_of, load, parts_of
 
     network = load(run, device)
-    recipe, record = run.recipe, run.record
-    images = images_of(run, root)
-    parts = datasets.parts_of(images, run.trial, recipe.seed, run.row, whole=record.get("trains_on") == "all")
+    parts = parts_of(run, root, images_of(run, root))
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
-    sample = even_sample(parts["validation"].labels, most, recipe.seed)
+    sample = even_sample(parts["validation"].labels, most, run.recipe.seed)
     passes = [(split, parts[split], None) for split in SPLITS]
     if not as_published:
         held_out = parts["validation"]

@@ -155,15 +155,31 @@ def confusion(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) 
 
 
 def theta_at(kept: float, scores: np.ndarray) -> float:
-    """The lowest theta that keeps this share of the images whose scores [N] these are.
+    """The lowest theta by which new images are kept at least to this share on average, from the scores [N] of others.
 
-    Meant for validation knowns: it needs no unknown image. Raises ValueError for a share outside (0, 1] or no scores.
+    The conformal one, of rank ceil(kept (N + 1)) (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World,
+    2005): it keeps the share of images of the same kind that neither the network nor theta has seen, on average over
+    the N drawn. Where that rank is beyond N nothing can promise the share, and theta is the largest score; `lacking`
+    says how many images are missing. Meant for validation knowns: it needs no unknown image. Raises ValueError for a
+    share outside (0, 1] or no scores.
     """
     if not 0 < kept <= 1:
         raise ValueError(f"The share of knowns to keep lies above 0 and at most at 1, not {kept}.")
     if not len(scores):
         raise ValueError("A threshold needs at least one known image to keep.")
-    return float(np.sort(scores)[max(math.ceil(kept * len(scores) - 1e-9), 1) - 1])
+    return float(np.sort(scores)[min(_rank(kept, len(scores)), len(scores)) - 1])
+
+
+def lacking(kept: float, n: int) -> float:
+    """How many images more than n `theta_at` needs for its promise; 0 where n are enough, inf for a share of 1."""
+    if kept == 1:
+        return math.inf
+    enough = math.ceil(kept / (1 - kept) - 1e-9)
+    return max(enough - n, 0)
+
+
+def _rank(kept: float, n: int) -> int:
+    return max(math.ceil(kept * (n + 1) - 1e-9), 1)
 
 
 def theta_youden(verdict: Verdict, labels: np.ndarray) -> float:

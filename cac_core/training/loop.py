@@ -115,7 +115,7 @@ class Steps:
         device: torch.device,
     ):
         self.recipe, self.trial, self.device = recipe, trial, device
-        parts = datasets.parts_of(images, trial, recipe.seed, row)
+        parts = datasets.parts_of(images, trial, recipe.seed, row, share=recipe.held_out)
         self.validation, self.images = parts["validation"], {name: len(part) for name, part in parts.items()}
         self.stats = datasets.statistics(parts["train"].pixels)
         self.batches = Batches(
@@ -399,7 +399,8 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
             )
         return
     if distributed.rank() == 0:
-        runs.write_json(run.path / "recipe.json", record_of(recipe, trial, row, stats, digest))
+        record = record_of(recipe, trial, row, stats, digest) | {"validated_on": datasets.HELD_OUT}
+        runs.write_json(run.path / "recipe.json", record)
 
 
 def record_of(

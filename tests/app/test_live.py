@@ -91,7 +91,7 @@ def toy(toy_outputs, seed: int, unknown: int, spread: float = 2.5) -> Outputs:
 
 
 def situations(toy_outputs) -> dict[str, tuple[Outputs, Outputs, Outputs]]:
-    """Train, validation and test outputs: a real run, ties, no unknowns, one known class in the test, near anchors."""
+    """Train, validation and test: a real run, ties, no unknowns, one known class in the test, few, near anchors."""
     digits = [Run(RUNS / "digits-osrci-0-cac-small-s0").outputs(split) for split in ("train", "validation", "test")]
     train, validation, test = (toy(toy_outputs, seed, unknown) for seed, unknown in ((0, 0), (1, 0), (2, 90)))
     return {
@@ -99,6 +99,7 @@ def situations(toy_outputs) -> dict[str, tuple[Outputs, Outputs, Outputs]]:
         "ties": (train, validation, test),
         "no unknowns": (train, validation, without(test, test.labels < 0)),
         "one class": (train, validation, without(test, test.labels > 0)),
+        "few": (train, without(validation, np.arange(len(validation)) >= 8), test),
         "near anchors": tuple(toy(toy_outputs, seed, unknown, 0.02) for seed, unknown in ((3, 0), (4, 0), (5, 80))),
     }
 
@@ -210,7 +211,7 @@ def in_node(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", ["digits", "ties", "no unknowns", "one class", "near anchors"])
+@pytest.mark.parametrize("name", ["digits", "ties", "no unknowns", "one class", "few", "near anchors"])
 def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
     situation = situations(toy_outputs)[name]
     compare(situation, in_node(asked(situation, feed_of(*situation))))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cac_core import runs
+from cac_core.__main__ import main
 from cac_core.data import datasets
 from cac_core.results import judge
 
@@ -100,6 +101,28 @@ def test_a_theta_that_is_right_at_the_boundary_rejects_only_above(trained, where
     scores = json.loads(cac("eval", trained.id, *where, "--json").stdout)
     again = json.loads(cac("eval", trained.id, *where, "--json", "--theta", repr(scores["theta"])).stdout)
     assert again["at_theta"] == scores["at_theta"]
+
+
+@pytest.mark.parametrize("unknown", [0, 1, 2])
+def test_eval_of_few_or_no_unknowns_says_what_there_is(make_run, capsys, unknown):
+    """An interval needs two images on either side; where there is none, the number stands alone."""
+    run = make_run(unknown=unknown)
+    assert main(["eval", str(run.path)]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["accuracy"].startswith("0.") and "95 % interval" in lines["accuracy"]
+    assert (lines["auroc"] == "-") == (unknown == 0)
+    assert ("95 % interval" in lines["auroc"]) == (unknown > 1)
+    assert lines["unknowns_caught"].startswith("-" if not unknown else ("0.", "1."))
+    assert main(["eval", str(run.path), "--json"]) == 0
+    assert (json.loads(capsys.readouterr().out)["intervals"]["auroc"] == [None, None]) == (unknown < 2)
+
+
+def test_training_without_an_unknown_ends_well(where, place):
+    trial = place["folder"] / "closed.json"
+    trial.write_text(json.dumps({"Known": [0, 1], "Unknown": []}))
+    done = cac("train", "--dataset", "digits", "--trial", trial, "--epochs", "1", *where, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout and "accuracy" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -557,6 +557,69 @@ def test_the_split_of_a_class_does_not_depend_on_the_other_classes(digits):
     assert of_class_three((3, 5)) == of_class_three((0, 3, 9))
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_another_share_of_each_class_can_be_held_out(digits, share):
+    parts = parts_of(digits, trial_of(Recipe(), datasets.DIGITS), 0, share=share)
+    for label in range(6):
+        held, learnt = ((parts[name].labels == label).sum() for name in ("validation", "train"))
+        assert held == round(share * (held + learnt))
+
+
+def test_where_nobody_knows_what_was_held_out_half_of_the_known_test_images_are_set_aside(digits):
+    trial = trial_of(Recipe(), datasets.DIGITS)
+    usual, parts, again, other = (
+        parts_of(digits, trial, seed, **how)
+        for seed, how in ((0, {}), *((seed, {"validated_on": datasets.SET_ASIDE}) for seed in (0, 0, 1)))
+    )
+    assert parts["train"].index.tolist() == np.flatnonzero(np.isin(digits["train"].classes, trial.known)).tolist()
+    aside, left = parts["validation"], parts["test"]
+    np.testing.assert_array_equal(aside.pixels, digits["test"].pixels[aside.index])
+    assert sorted([*aside.index, *left.index]) == usual["test"].index.tolist()
+    assert (aside.labels >= 0).all() and (left.labels < 0).sum() == (usual["test"].labels < 0).sum()
+    for label in range(6):
+        assert (aside.labels == label).sum() == round((usual["test"].labels == label).sum() / 2)
+    assert aside.index.tolist() == again["validation"].index.tolist() != other["validation"].index.tolist()
+
+
+def test_images_that_a_list_names_are_held_out(digits):
+    trial, listed = trial_of(Recipe(), datasets.DIGITS), np.arange(len(digits["train"])) % 7 == 0
+    parts = parts_of(digits, trial, 0, validated_on=datasets.PUBLISHED, listed=listed)
+    known = np.isin(digits["train"].classes, trial.known)
+    assert parts["validation"].index.tolist() == np.flatnonzero(known & listed).tolist()
+    assert parts["train"].index.tolist() == np.flatnonzero(known & ~listed).tolist()
+
+
+def published_list(root: Path, name: str, train: dict, val: dict) -> Path:
+    file = root / datasets.LISTS / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"Train": train, "Val": val}))
+    return file
+
+
+@pytest.mark.parametrize("name", ["CIFAR+10", "CIFAR+50"])  # one list for both
+def test_a_published_list_is_taken_where_it_fits_the_order_of_the_images(tmp_path, name):
+    classes = np.array([1, 0, 0, 1, 0])
+    assert datasets.published_hold_out(name, tmp_path, classes) is None
+    published_list(tmp_path, "CIFAR+10", {"0": [2, 4], "1": [0]}, {"0": [1], "1": [3]})
+    mask = datasets.published_hold_out(name, tmp_path, classes)
+    assert mask.tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1, 0, 0]])  # sorted by class; fewer; more
+def test_a_published_list_is_left_where_the_images_are_others(tmp_path, classes):
+    published_list(tmp_path, "CIFAR10", {"0": [2, 4], "1": [0]}, {"0": [1], "1": [3]})
+    assert datasets.published_hold_out("CIFAR10", tmp_path, np.array(classes)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"Train": {"a": [0]}, "Val": {}}', '{"Train": {"0": "x"}, "Val": {}}']
+)
+def test_what_is_no_published_list_is_refused(tmp_path, text):
+    published_list(tmp_path, "MNIST", {}, {}).write_text(text)
+    with pytest.raises(ValueError, match=r"MNIST\.json is no list of training and validation images"):
+        datasets.published_hold_out("MNIST", tmp_path, np.zeros(3, int))
+
+
 def test_classes_outside_the_trial_appear_nowhere(digits):
     parts = parts_of(digits, Trial("digits", "custom", "x", (1, 2), (3,)), 0)
     assert set(parts["test"].classes) == {1, 2, 3}

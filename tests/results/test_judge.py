@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from cac_core import runs
+from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.results.judge import Threshold
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import judge_of
+from tests import reference
 
 
 @pytest.fixture
@@ -21,10 +24,45 @@ def verdict():
 def test_each_class_keeps_its_share(verdict):
     thetas = judge.thetas_at(0.9, verdict, 4)
     for c in range(3):
-        mine = verdict.score[verdict.label == c]
-        below = sorted(set(mine[mine < thetas[c]].tolist()))
-        assert (mine <= thetas[c]).mean() >= 0.9 and (mine <= below[-1]).mean() < 0.9
+        assert thetas[c] == reference.theta_at("0.9", verdict.score[verdict.label == c].tolist())
     assert thetas[3] == metrics.theta_at(0.9, verdict.score)  # nothing is nearest to it
+    assert judge.too_few(0.9, verdict, 4) == {3: 9}
+
+
+def test_a_class_of_too_few_images_takes_the_theta_of_all():
+    verdict = Verdict(np.arange(50.0), np.r_[np.zeros(19, int), np.ones(18, int), np.full(13, 2)])
+    thetas = judge.thetas_at(0.95, verdict, 3)
+    assert thetas.tolist() == [18, 48, 48] and metrics.theta_at(0.95, verdict.score) == 48
+    assert judge.too_few(0.95, verdict, 3) == {1: 1, 2: 6}
+
+
+@pytest.mark.parametrize(
+    ("kept", "n", "said"),
+    [
+        (0.95, 19, "keeps 95 % of new knowns on average, by 19 images held out of training"),
+        (0.95, 8, "the largest score of 8 images held out of training: too few to keep 95 % of new knowns, which takes "
+         "11 more"),
+        (0.995, 8, "the largest score of 8 images held out of training: too few to keep 99.5 % of new knowns, which "
+         "takes 191 more"),
+        (1, 500, "the largest score of 500 images held out of training: no number of images promises 100 %"),
+    ],
+)  # fmt: skip
+def test_the_rule_says_what_theta_promises_and_by_what(make_run, kept, n, said):
+    assert judge.rule_of(make_run(), kept, n) == said
+
+
+@pytest.mark.parametrize("trained_on", ["all", None])
+@pytest.mark.parametrize("validated_on", [datasets.PUBLISHED, datasets.SET_ASIDE, None])
+def test_theta_never_promises_anything_by_images_that_were_trained_on(make_run, trained_on, validated_on):
+    run = make_run()
+    more = {"trains_on": trained_on, "validated_on": validated_on}
+    runs.write_json(run.path / "recipe.json", run.record | {k: v for k, v in more.items() if v})
+    said = judge.report(run)["theta_rule"]
+    seen = trained_on == "all" and not validated_on
+    assert ("of new knowns on average" in said) != seen
+    assert ("trained on, and fewer of new knowns" in said and f"eval {run.id} --again" in said) == seen
+    record = Threshold(run.id, "gamma", {}, 1.5, said).record(run)
+    assert record["validated_on"] == run.validated_on and record["rule"] == said
 
 
 def test_beyond_zero_is_beyond_the_theta_of_ones_class(verdict):

@@ -217,19 +217,38 @@ def test_roc_is_scikit_learns(seed):
 # --- theta -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 19, 20, 21, 40, 100, 101, 1000])
-@pytest.mark.parametrize("kept", [0.01, 0.07, 0.5, 0.55, 0.8, 0.95, 0.99, 1.0])
-def test_theta_keeps_the_share_asked_for_and_no_lower_one_does(n, kept):
-    scores = np.random.default_rng(n).permutation(n).astype(float)
-    theta = metrics.theta_at(kept, scores)
-    assert theta in scores
-    enough = round(100 * kept) * n  # in whole numbers: 0.07 * 100 is a little more than 7
-    assert 100 * (scores <= theta).sum() >= enough
-    assert 100 * (scores <= theta - 1).sum() < enough
+SHARES = [0.01, 0.07, 0.5, 0.55, 0.8, 0.9, 0.95, 0.99, 1.0]
 
 
-def test_theta_at_95_percent_of_twenty_is_the_nineteenth():
-    assert metrics.theta_at(0.95, np.arange(20, 0, -1.0)) == 19
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 18, 19, 20, 21, 40, 98, 99, 100, 101, 1000])
+@pytest.mark.parametrize("kept", SHARES)
+def test_theta_is_the_conformal_one(n, kept):
+    scores = np.random.default_rng(n).permutation(n).astype(float) // 2  # some are equal
+    assert metrics.theta_at(kept, scores) == reference.theta_at(str(kept), scores.tolist())
+
+
+@pytest.mark.parametrize("kept", SHARES)
+def test_the_images_that_lack_are_as_many_as_make_it_possible(kept):
+    for n in (1, 5, 8, 18, 19, 24, 98, 99, 1000):
+        assert metrics.lacking(kept, n) == reference.lacking(str(kept), n), n
+    assert metrics.lacking(0.95, 8) == 11 and metrics.lacking(0.95, 19) == 0 and metrics.lacking(1, 8) == math.inf
+
+
+@pytest.mark.parametrize("n", [19, 24, 100])
+def test_theta_keeps_the_share_of_new_images_on_average(n):
+    """Of new images of the same kind, on average over what was drawn to set theta."""
+    rng = np.random.default_rng(n)
+    drawn = rng.gamma(2, 1, (4000, n))
+    new = rng.gamma(2, 1, 20_000)
+    shares = np.array([(new <= metrics.theta_at(0.95, scores)).mean() for scores in drawn])
+    error = shares.std() / math.sqrt(len(drawn)) + math.sqrt(0.95 * 0.05 / len(new))
+    assert shares.mean() >= 0.95 - 3 * error
+    assert shares.mean() <= 0.95 + 1 / (n + 1) + 3 * error  # no more than the next rank would need
+
+
+def test_where_the_images_are_too_few_theta_is_the_largest_score():
+    assert metrics.theta_at(0.95, np.arange(18, 0, -1.0)) == 18
+    assert metrics.theta_at(0.95, np.arange(39, 0, -1.0)) == 38  # 0.95 * 40
 
 
 def test_theta_for_a_share_next_to_nothing_is_the_lowest_score():
