@@ -251,7 +251,7 @@ def _measured(*written: str) -> dict[str, str]:
         **_errors(run),
         "cells": str(len(swept["cells"])),
         **{
-            name: f"{100 * swept[choice]['gamma']['gain']:+.2f}".replace("-", "−")
+            name: charts.points(100 * swept[choice]["gamma"]["gain"], 2).replace("-", "−")
             for name, choice in (("honest", "chosen"), ("oracle", "oracle"))
         },
         **_gaps(run),

@@ -7,6 +7,7 @@ is vermilion and a cross, ringed where it was accepted; an ANCHOR is a star in t
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -49,21 +50,52 @@ DARK = Palette(
 # --- numbers in words ------------------------------------------------------------------------------------------------
 
 
-def percent(share: float, digits: int = 1) -> str:
-    return "–" if math.isnan(share) else f"{share * 100:.{digits}f}\u00a0%"
+# live/arithmetic.js has the same, to the letter
+
+
+def fixed(x: float, digits: int) -> str:
+    """So many decimals; halves go away from zero, as a reader and a browser round, and nothing is -0.0."""
+    said = Decimal(float(x)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{said if said else abs(said):f}"
+
+
+def share(x: float, digits: int = 1) -> str:
+    """A share in percent, without the sign: below 1 it never reads 100, and above 0 never 0."""
+    if math.isnan(x):
+        return "–"
+    said, unit = fixed(x * 100, digits), 10.0**-digits
+    if x < 1 and said == fixed(100, digits):
+        return f"≥{fixed(100 - unit, digits)}"
+    return f"≤{fixed(unit, digits)}" if x > 0 and said == fixed(0, digits) else said
+
+
+def percent(x: float, digits: int = 1) -> str:
+    return "–" if math.isnan(x) else f"{share(x, digits)}\u00a0%"
 
 
 def between(interval: tuple[float, float], digits: int = 1) -> str:
     low, high = interval
-    return "–" if math.isnan(low) else f"{low * 100:.{digits}f}–{high * 100:.{digits}f}\u00a0%"
+    return "–" if math.isnan(low) else f"{share(low, digits)}–{share(high, digits)}\u00a0%"
+
+
+def points(x: float, digits: int = 1) -> str:
+    """A difference of percentages with its sign; what rounds to nothing has none."""
+    said = fixed(x, digits)
+    return said if x <= 0 or not float(said) else f"+{said}"
 
 
 def number(x: float) -> str:
-    """Three significant digits, without an exponent where one can do without."""
-    if not x or not math.isfinite(x):
-        return f"{x:g}"
-    size = math.floor(math.log10(abs(x)))
-    return f"{x:.{min(max(2 - size, 0), 6)}f}" if -6 <= size <= 6 else f"{x:.0e}"
+    """Three significant digits, all of a whole part, and an exponent only where one cannot do without."""
+    if not math.isfinite(x):
+        return "–" if math.isnan(x) else "∞" if x > 0 else "-∞"
+    said = THREE.create_decimal(Decimal(float(x)))
+    size = said.adjusted()
+    if not said:
+        return "0"
+    return fixed(x, max(2 - size, 0)) if -5 <= size <= 6 else f"{said.scaleb(-size):.2f}e{size:+03}"
+
+
+THREE = Context(prec=3, rounding=ROUND_HALF_UP)
 
 
 # --- the scale of a score --------------------------------------------------------------------------------------------
@@ -343,13 +375,13 @@ def heat_map(
 
     def cell(row: int, column: int) -> dict[str, Any]:
         value = values[row, column]
-        share = 0.5 if not np.isfinite(value) else float((value - low) / (high - low))
-        share = 1 - share if better_low else share
-        said = "–" if not np.isfinite(value) else f"{100 * value:.2f}"
+        depth = 0.5 if not np.isfinite(value) else float((value - low) / (high - low))
+        depth = 1 - depth if better_low else depth
+        said = share(value, 2)
         said += "".join(f" {signs[name]}" for name, place in marks.items() if place == (row, column))
         return {
             "value": [column, row, None if not np.isfinite(value) else float(value)],
-            "itemStyle": {"color": _mixed(palette.surface, palette.known[0], 0.08 + 0.62 * share),
+            "itemStyle": {"color": _mixed(palette.surface, palette.known[0], 0.08 + 0.62 * depth),
                           "borderColor": palette.surface, "borderWidth": 2},
             "label": {"show": True, "formatter": said, "color": palette.text, "fontSize": 13,
                       "fontWeight": "bold" if (row, column) == picked else "normal"},

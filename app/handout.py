@@ -277,7 +277,7 @@ def grid(
         parts += [
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" '
             f'fill="rgb({grey},{grey},{grey})" stroke="#fff"/>',
-            _text(x + wide / 2, y + high / 2 + 4, f"{100 * value:.1f}{marks.get((r, c), '')}",
+            _text(x + wide / 2, y + high / 2 + 4, f"{charts.share(value)}{marks.get((r, c), '')}",
                   font_weight="bold" if (r, c) in marks else "normal"),
         ]  # fmt: skip
     parts += [_text(left - 5, top + (r + 0.5) * high + 4, words, "end") for r, words in enumerate(rows)]

@@ -365,6 +365,66 @@ def delong_difference(one, other, labels):
     return areas[0] - areas[1], variance
 
 
+def beta_quantile(share, a, b):
+    """x of I_x(a, b) = share, by halving; I_x as the series x^a (1 - x)^b / (a B(a, b)) (1 + sum of products)."""
+
+    def below(x):
+        term = total = 1.0
+        n = 0
+        while term > 1e-16 * total:
+            term *= (a + b + n) / (a + 1 + n) * x
+            total += term
+            n += 1
+        log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+        return math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta) / a * total
+
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < share else (low, middle)
+    return (low + high) / 2
+
+
+def auroc_interval(scores, labels):
+    """95 % interval: Beta quantiles with DeLong's variance, the far end with one more image of the other side's looks.
+
+    An image that looks just like the other side has a component of 1/2 where the others have the area on average.
+    """
+    known, unknown = _sides(scores, labels)
+    area, variance = delong(scores, labels)
+    y = min(area, 1 - area)
+    more = (0.5 - y) / min(len(known), len(unknown))
+
+    def quantile(share, mean, spread):
+        images = mean * (1 - mean) / spread - 1
+        return beta_quantile(share, mean * images, (1 - mean) * images)
+
+    near = quantile(0.025, y, variance) if y > 0 else 0.0
+    far = quantile(0.975, y + more, variance + more**2)
+    return (near, far) if area < 0.5 else (1 - far, 1 - near)
+
+
+def _midranks(values):
+    return [sum(v < x for v in values) + (sum(v == x for v in values) + 1) / 2 for x in values]
+
+
+def rank_correlation(one, other):
+    """Spearman's, ties by their middle rank."""
+    a, b = _midranks(one), _midranks(other)
+    mean = (len(a) + 1) / 2
+    product = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
+    return product / math.sqrt(sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b))
+
+
+def auroc_difference_interval(one, other, labels):
+    """The difference, and its 95 % interval: DeLong's variance and one more image that only one of the two mistakes."""
+    gap, variance = delong_difference(one, other, labels)
+    sides = list(zip(_sides(one, labels), _sides(other, labels), strict=True))
+    r = min(rank_correlation(a, b) for a, b in sides)
+    half = Z95 * math.sqrt(variance + (1 - r) / (2 * min(len(a) for a, _ in sides) ** 2))
+    return gap, gap - half, gap + half
+
+
 def openness(known, unknown):
     """1 - sqrt(2 K / (2 K + U)). Scheirer et al., TPAMI 2013, for K training classes, all of them tested."""
     return 1 - math.sqrt(2 * known / (2 * known + unknown))

@@ -441,18 +441,36 @@ function inside(line, x, y) {
 
 // --- numbers in words ------------------------------------------------------------------------------------------------
 
-const percent = (share, digits = 1) => (Number.isNaN(share) ? "–" : `${(share * 100).toFixed(digits)}\u00a0%`);
+// app/charts.py has the same, to the letter
 
-function between([low, high], digits = 1) {
-  return Number.isNaN(low) ? "–" : `${(low * 100).toFixed(digits)}–${(high * 100).toFixed(digits)}\u00a0%`;
+/** So many decimals; halves go away from zero, and nothing is -0.0. */
+function fixed(x, digits) {
+  const said = x.toFixed(digits);
+  return Number(said) === 0 ? said.replace("-", "") : said;
 }
 
-/** Three significant digits, without an exponent where one can do without. */
+/** A share in percent, without the sign: below 1 it never reads 100, and above 0 never 0. */
+function shareOf(x, digits = 1) {
+  if (Number.isNaN(x)) return "–";
+  const said = fixed(x * 100, digits);
+  const unit = 10 ** -digits;
+  if (x < 1 && said === fixed(100, digits)) return `≥${fixed(100 - unit, digits)}`;
+  return x > 0 && said === fixed(0, digits) ? `≤${fixed(unit, digits)}` : said;
+}
+
+const percent = (x, digits = 1) => (Number.isNaN(x) ? "–" : `${shareOf(x, digits)}\u00a0%`);
+
+function between([low, high], digits = 1) {
+  return Number.isNaN(low) ? "–" : `${shareOf(low, digits)}–${shareOf(high, digits)}\u00a0%`;
+}
+
+/** Three significant digits, all of a whole part, and an exponent only where one cannot do without. */
 function number(x) {
-  if (!x || !Number.isFinite(x)) return String(x);
-  const size = Math.floor(Math.log10(Math.abs(x)));
-  if (size < -6 || size > 6) return x.toExponential(0).replace(/([+-])(\d)$/, "$10$2");
-  return x.toFixed(Math.min(Math.max(2 - size, 0), 6));
+  if (!Number.isFinite(x)) return Number.isNaN(x) ? "–" : x > 0 ? "∞" : "-∞";
+  if (x === 0) return "0";
+  const said = x.toExponential(2);
+  const size = Number(said.split("e")[1]);
+  return size < -5 || size > 6 ? said.replace(/([+-])(\d)$/, "$10$2") : fixed(x, Math.max(2 - size, 0));
 }
 
 /** A number on an axis: 0.001, but 10⁻⁴ and 2·10⁻⁴. */

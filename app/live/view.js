@@ -221,7 +221,7 @@ class View {
     const kept = percent(counts.kept / counts.knowns);
     if (!counts.unknowns) return this.say("At θ = {theta} it keeps {kept} of the knowns.", { theta, kept });
     const caught = percent(counts.caught / counts.unknowns);
-    const among = 100 * unknownAmongAccepted(counts, this.state.share);
+    const among = unknownAmongAccepted(counts, this.state.share);
     const share = Number((100 * this.state.share).toPrecision(3));
     const words = this.say("At θ = {theta} it keeps {kept} of the knowns and catches {caught} of the unknowns.", {
       theta,
@@ -231,7 +231,7 @@ class View {
     if (Number.isNaN(among)) return words;
     return `${words} ${this.say("If {share} of 100 images are unknown, so are {among} of 100 accepted ones.", {
       share,
-      among: among.toFixed(1),
+      among: shareOf(among),
     })}`;
   }
 

@@ -288,7 +288,7 @@ def pairs():
         st.columns(2), {"chosen": t("▲ chosen without unknowns"), "oracle": t("★ oracle")}.items(), strict=True
     ):
         cell = report[choice]["gamma"]
-        gain, low, high = (f"{100 * x:+.2f}" for x in (cell["gain"], *cell["gain_interval"]))
+        gain, low, high = (charts.points(100 * x, 2) for x in (cell["gain"], *cell["gain_interval"]))
         with place.container(border=True):
             st.markdown(f"**{whose}**: T = {cell['temperature']:g}, ε = {cell['magnitude']:g}")
             st.markdown(f"AUROC **{charts.percent(cell['auroc'], 2)}**")

@@ -234,7 +234,7 @@ def summary(report: dict, score: str, picked: tuple[int, int]):
 def gained(gain: float, low: float, high: float) -> str:
     if low == high == 0:
         return t("the plain score itself")
-    points = f"{100 * gain:+.2f} ({100 * low:+.2f} … {100 * high:+.2f})"
+    points = "{} ({} … {})".format(*(charts.points(100 * x, 2) for x in (gain, low, high)))
     if low > 0:
         return t("{points} points: better than the plain score", points=points)
     if high < 0:

@@ -215,16 +215,42 @@ def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of a share. Wilson, JASA 1927."""
     if not of:
         return NAN, NAN
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = normal(level)
     share, spread = hits / of, z * z / of
     middle, half = share + spread / 2, z * math.sqrt(share * (1 - share) / of + spread / (4 * of))
     return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
 
 
 def delong(verdict: Verdict, labels: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the AUROC. DeLong et al., Biometrics 1988, by ranks as Sun and Xu, IEEE SPL 2014."""
-    _, low, high = _about(*_placed(verdict, labels), level)
-    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+    """Confidence interval of the AUROC, which covers near 1 too: Beta quantiles by DeLong's variance.
+
+    y = min(A, 1 - A) is the distance from the nearer end, v its variance (DeLong et al., Biometrics 1988, by ranks as
+    Sun and Xu, IEEE SPL 2014), w = (1/2 - y) / min(K, U) what one more image costs that looks just like the other side.
+    The end nearby is the quantile of the Beta with mean y and variance v, the end far off that of the Beta with mean
+    y + w and variance v + w^2: shares by an effective number of images (Korn and Graubard, Survey Methodology 1998),
+    the far end with the event that was not seen (Fay and Feuer, Statistics in Medicine 1997; theirs costs as much as
+    the worst, and is too careful here). DeLong's own interval, A -+ z sqrt(v), holds too little near 1: 0.71 instead of
+    0.95 with 20 + 20 images at .986, and nothing but 1 where the two sides are apart. On the logit scale it still holds
+    0.77 with 215 + 144 images at .995 where the unknowns spread three times as wide.
+    """
+    of_unknown, of_known = _placed(verdict, labels)
+    area = float(of_unknown.mean())
+    if math.isnan(area):
+        return NAN, NAN
+    y, v = min(area, 1 - area), _variance(of_unknown, of_known)
+    w = (0.5 - y) / min(len(of_unknown), len(of_known))
+    near, far = _beta(y, v, (1 - level) / 2, 0.0), _beta(y + w, v + w * w, (1 + level) / 2, 1.0)
+    return (near, far) if area < 0.5 else (1 - far, 1 - near)
+
+
+def _beta(mean: float, variance: float, share: float, end: float) -> float:
+    """Quantile of the Beta with this mean and variance; end where no Beta is as wide as that."""
+    from scipy.special import betaincinv
+
+    if variance <= 0 or mean <= 0:
+        return mean
+    images = mean * (1 - mean) / variance - 1
+    return float(betaincinv(mean * images, (1 - mean) * images, share)) if images > 0 else end
 
 
 def delong_difference(
@@ -232,10 +258,33 @@ def delong_difference(
 ) -> tuple[float, float, float]:
     """AUROC of one less that of the other on the same images, and the confidence interval of the difference.
 
-    DeLong et al., Biometrics 1988: paired, so that what both find hard or easy cancels out.
+    DeLong et al., Biometrics 1988: paired, so that what both find hard or easy cancels out. To their variance comes
+    that of what was not seen, without which the interval is far too narrow where both are near 1, and a point where
+    both are 1. The same order of the images gives exactly (0, 0, 0).
     """
     pairs = zip(_placed(one, labels), _placed(other, labels), strict=True)
-    return _about(*(a - b for a, b in pairs), level)
+    of_unknown, of_known = (a - b for a, b in pairs)
+    gap = float(of_unknown.mean())
+    if math.isnan(gap):
+        return NAN, NAN, NAN
+    half = normal(level) * math.sqrt(_variance(of_unknown, of_known) + unseen(one, other, labels))
+    return gap, gap - half, gap + half
+
+
+def normal(level: float) -> float:
+    """z, within which a standard normal number lies with this probability."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def unseen(one: Verdict, other: Verdict, labels: np.ndarray) -> float:
+    """Variance that one more image adds to the difference of two AUROCs or OSCRs: one that a single score mistakes.
+
+    (1 - r) / (2 min(K, U)^2): such an image costs 1/2, as in `delong`, and is the rarer the more alike the two scores
+    are; r is their rank correlation, the lower of that among the knowns and that among the unknowns.
+    """
+    known = labels >= 0
+    unlike = max(_unlike(one.score[side], other.score[side]) for side in (known, ~known))
+    return unlike / (2 * min(known.sum(), (~known).sum()) ** 2)
 
 
 def _placed(verdict: Verdict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -247,10 +296,15 @@ def _placed(verdict: Verdict, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return _share_below(u, k), 1 - _share_below(k, u)
 
 
-def _about(of_unknown: np.ndarray, of_known: np.ndarray, level: float) -> tuple[float, float, float]:
-    middle, z = float(of_unknown.mean()), NormalDist().inv_cdf((1 + level) / 2)
-    sd = math.sqrt(of_unknown.var(ddof=1) / len(of_unknown) + of_known.var(ddof=1) / len(of_known))
-    return middle, middle - z * sd, middle + z * sd
+def _variance(of_unknown: np.ndarray, of_known: np.ndarray) -> float:
+    return float(of_unknown.var(ddof=1) / len(of_unknown) + of_known.var(ddof=1) / len(of_known))
+
+
+def _unlike(one: np.ndarray, other: np.ndarray) -> float:
+    """1 - Spearman's rank correlation of two scores [N] of the same images; exactly 0 where their order is the same."""
+    ranks = [_share_below(x, x) - 0.5 for x in (one, other)]
+    a, b = (x / (x.std() or 1.0) for x in ranks)
+    return float(((a - b) ** 2).mean() / 2)
 
 
 def _share_below(x: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -260,7 +314,7 @@ def _share_below(x: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def intervals(verdict: Verdict, labels: np.ndarray, theta: float) -> dict[str, tuple[float, float]]:
-    """95 % confidence intervals of the AUROC (DeLong) and of the shares of images (Wilson)."""
+    """95 % confidence intervals of the AUROC (`delong`) and of the shares of images (Wilson)."""
     known = labels >= 0
     kept, right = verdict.score[known] <= theta, verdict.label[known] == labels[known]
     caught = verdict.score[~known] > theta

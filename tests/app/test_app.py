@@ -504,10 +504,31 @@ def test_the_slider_covers_all_scores(scores):
     assert scale.log == (len(scores) == 50)
 
 
-@pytest.mark.parametrize("x, words", [(0.0, "0"), (0.03192, "0.0319"), (9.04e-5, "0.000090"), (12.34, "12.3"),
-                                      (-6.398, "-6.40"), (1e-9, "1e-09"), (12345.6, "12346")])  # fmt: skip
+@pytest.mark.parametrize("x, words", [
+    (0.0, "0"), (-0.0, "0"), (0.03192, "0.0319"), (9.04e-5, "0.0000904"), (1.4e-6, "1.40e-06"), (12.34, "12.3"),
+    (-6.398, "-6.40"), (1e-9, "1.00e-09"), (12345.6, "12346"), (12345678, "1.23e+07"), (9.996, "10.0"), (999.6, "1000"),
+    (0.125, "0.125"), (0.0625, "0.0625"), (2.125, "2.13"), (-2.125, "-2.13"), (np.float32(0.25), "0.250"),
+    (np.nan, "–"), (np.inf, "∞"), (-np.inf, "-∞"),
+])  # fmt: skip
 def test_numbers_are_said_with_three_digits(x, words):
     assert charts.number(x) == words
+
+
+@pytest.mark.parametrize("share, digits, words", [
+    (0, 1, "0.0"), (1, 1, "100.0"), (0.99996, 1, "≥99.9"), (0.9995, 1, "≥99.9"), (0.9994, 1, "99.9"), (0.996, 0, "≥99"),
+    (1 - 1e-16, 2, "≥99.99"), (1e-30, 1, "≤0.1"), (0.0004, 1, "≤0.1"), (0.0005, 1, "0.1"), (0.004, 0, "≤1"),
+    (0.1925, 1, "19.3"), (0.50125, 2, "50.13"), (-0.0004, 1, "0.0"), (np.nan, 1, "–"),
+])  # fmt: skip
+def test_a_share_below_1_never_reads_100_percent_and_one_above_0_never_0(share, digits, words):
+    """Halves go up, as in the browser: 19.25 is 19.3, where Python's own rounding says 19.2."""
+    assert charts.share(share, digits) == words
+    assert charts.percent(share, digits) == (words if words == "–" else f"{words}\u00a0%")
+
+
+def test_intervals_and_points_are_said_by_the_same_rule():
+    assert charts.between((0.98725, 0.99996)) == "98.7–≥99.9\u00a0%" and charts.between((np.nan, np.nan)) == "–"
+    assert [charts.points(x) for x in (-0.04, 0.04, 19.25, -19.25)] == ["0.0", "0.0", "+19.3", "-19.3"]
+    assert charts.points(-0.004, 2) == "0.00" and charts.points(0.125, 2) == "+0.13"
 
 
 def test_a_small_theta_is_drawn_where_it_is_not_at_zero():

@@ -25,7 +25,7 @@ RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """
-function golden({ blob, cases }) {
+function golden({ blob, cases, spoken = [], shares = [] }) {
   const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
   const feed = unpacked(bytes);
   const { width } = feed;
@@ -54,7 +54,9 @@ function golden({ blob, cases }) {
     results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
     nearest: list(nearestDistances(feed.logits, width, feed.centres)),
     halves: feed.halves ? list(feed.halves) : null,
-    said: [0, 1, 0.5, 123.456, 1e-5, 5.4e-6, 1e-9, 12345678, -0.00123, 999.6].map(number),
+    said: spoken.map(number),
+    shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
+    between: shares.map((x) => between([x, 1 - x])),
   };
 }
 """
@@ -177,9 +179,6 @@ def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
     places = charts.on_wheel(logits.astype(np.float64), centre, reach).ravel()
     np.testing.assert_allclose(answer["wheel"], places, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(answer["nearest"], distances(logits, class_means(train)).min(1), rtol=1e-6)
-    assert answer["said"] == [
-        charts.number(x) for x in (0, 1, 0.5, 123.456, 1e-5, 5.4e-6, 1e-9, 12345678, -0.00123, 999.6)
-    ]
 
 
 def among_accepted(theta: float, verdict: Verdict, labels: np.ndarray, classes: int, share: float) -> float | None:
@@ -215,6 +214,22 @@ def in_node(tmp_path_factory):
 def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
     situation = situations(toy_outputs)[name]
     compare(situation, in_node(asked(situation, feed_of(*situation))))
+
+
+def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
+    """Ties, what rounds up to the next power of ten, what is next to nothing and next to everything."""
+    rng = np.random.default_rng(0)
+    spoken = [0, 1, 0.5, 123.456, 1e-5, 1.4e-6, 5.4e-6, 1e-9, 12345678, -0.00123, 999.6, 9.996, 0.99996, 0.1925, 0.9995]
+    spoken += [-0.0004, 1e-30, 1 - 1e-16, 2.125, -2.125, 0.996, 0.004, 1e300, 999999.5, 9999999.5, 1000, 0.001, 1.005]
+    spoken += [n / 1000 for n in range(0, 1001, 7)] + [n / 1024 for n in range(0, 1025, 5)] + rng.random(200).tolist()
+    spoken += (rng.normal(size=300) * 10.0 ** rng.integers(-9, 9, 300)).tolist()
+    out = toy_outputs()
+    blob = base64.b64encode(feed_of(out, out, out)).decode()
+    shares = [x for x in spoken if abs(x) < 1e9]
+    answer = in_node({"blob": blob, "cases": [], "spoken": spoken, "shares": shares})
+    assert answer["said"] == [charts.number(x) for x in spoken]
+    assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
+    assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
 
 
 def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):

@@ -314,13 +314,15 @@ def test_wilson_is_the_formula_and_stays_between_0_and_1(hits, of):
     assert 0 <= low <= hits / of <= high <= 1
 
 
+@pytest.mark.parametrize("apart", [0, 2.5, -1, -2.5])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_delong_is_the_papers_variance(seed):
+def test_the_interval_of_the_auroc_is_the_plain_loops(seed, apart):
     verdict, labels = drawn(seed)
-    area, variance = reference.delong(verdict.score.tolist(), labels.tolist())
-    half = reference.Z95 * math.sqrt(variance)
-    assert area + half < 1  # otherwise the interval is cut at 1, and this would compare little
-    assert metrics.delong(verdict, labels) == pytest.approx((area - half, area + half), rel=1e-9)
+    verdict = Verdict(verdict.score + apart * (labels < 0), verdict.label)
+    want = reference.auroc_interval(verdict.score.tolist(), labels.tolist())
+    assert metrics.delong(verdict, labels) == pytest.approx(want, rel=1e-9)
+    low, high = metrics.delong(Verdict(-verdict.score, verdict.label), labels)
+    assert (1 - high, 1 - low) == pytest.approx(want, rel=1e-9)
 
 
 @pytest.mark.parametrize(("ratio", "share"), [(1.0, 0.5), (5.0, 0.2), (0.1, 0.9)])
@@ -345,31 +347,80 @@ def test_costs_out_of_range_are_refused(ratio, share):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_delong_of_a_difference_is_the_papers_variance(seed):
+def test_the_interval_of_a_difference_is_the_plain_loops(seed):
     one, labels = drawn(seed)
     other = Verdict(one.score + np.random.default_rng(seed).normal(0, 1, len(labels)).round(1), one.label)
-    areas, variance = reference.delong_difference(one.score.tolist(), other.score.tolist(), labels.tolist())
-    half = 1.959963984540054 * math.sqrt(variance)
-    want = (areas, areas - half, areas + half)
+    want = reference.auroc_difference_interval(one.score.tolist(), other.score.tolist(), labels.tolist())
     assert metrics.delong_difference(one, other, labels) == pytest.approx(want, rel=1e-9)
     assert metrics.delong_difference(one, one, labels) == (0, 0, 0)
+    assert metrics.delong_difference(one, Verdict(np.exp(one.score), one.label), labels) == (0, 0, 0)
 
 
-def test_delong_covers_the_true_area_as_often_as_it_says():
+def apart(shape, area, knowns, unknowns, rng, shared=None):
+    """Scores of so many knowns and unknowns whose true AUROC is area; shared: normal numbers [N], half of the noise."""
+    from scipy.special import ndtr, ndtri
+
+    x = rng.normal(size=knowns + unknowns)
+    x = x if shared is None else (x + shared) / math.sqrt(2)
+    k, u = x[:knowns], x[knowns:]
+    if shape == "normal":
+        u = u + ndtri(area) * math.sqrt(2)
+    elif shape == "wide":  # the unknowns spread three times as much
+        u = 3 * u + ndtri(area) * math.sqrt(10)
+    else:  # some unknowns look just like knowns, the others like none
+        k, u = ndtr(k), np.where(u < ndtri(2 * (1 - area)), rng.random(unknowns), 2.0)
+    return Verdict(np.r_[k, u], np.zeros(knowns + unknowns, int)), np.r_[np.zeros(knowns, int), np.full(unknowns, -1)]
+
+
+@pytest.mark.parametrize("shape", ["normal", "wide", "some"])
+@pytest.mark.parametrize(("area", "knowns", "unknowns"), [
+    (0.76, 60, 40), (0.986, 20, 20), (0.986, 215, 144), (0.995, 215, 144), (0.97, 30, 200), (0.999, 500, 500),
+])  # fmt: skip
+def test_the_interval_covers_the_true_auroc_as_often_as_it_says_near_1_too(shape, area, knowns, unknowns):
+    """In 500 draws 0.925 is two and a half standard errors below 0.95; it may be too wide where little is seen."""
     rng, covered = np.random.default_rng(0), 0
-    truth = 0.5 * (1 + math.erf(1.0 / 2))  # of two normals one apart: Phi(1 / sqrt 2)
-    labels = np.r_[np.zeros(60, int), np.full(40, -1)]
+    for _ in range(500):
+        low, high = metrics.delong(*apart(shape, area, knowns, unknowns, rng))
+        covered += low <= area <= high
+    assert covered / 500 >= 0.925
+
+
+@pytest.mark.parametrize("shape", ["normal", "wide", "some"])
+@pytest.mark.parametrize(("one", "other", "knowns", "unknowns"), [
+    (0.85, 0.9, 120, 80), (0.98, 0.995, 20, 20), (0.97, 0.99, 60, 40), (0.995, 0.995, 215, 144),
+    (0.98, 0.995, 215, 144),
+])  # fmt: skip
+def test_the_interval_of_a_difference_covers_it_near_1_too(shape, one, other, knowns, unknowns):
+    rng, covered = np.random.default_rng(0), 0
     for _ in range(300):
-        verdict = Verdict(rng.normal(size=100) + (labels < 0), np.zeros(100, int))
-        low, high = metrics.delong(verdict, labels)
-        covered += low <= truth <= high
-    assert 0.90 <= covered / 300 <= 0.99
+        shared = rng.normal(size=knowns + unknowns)
+        (a, labels), (b, _) = (apart(shape, area, knowns, unknowns, rng, shared) for area in (one, other))
+        _, low, high = metrics.delong_difference(a, b, labels)
+        covered += low <= one - other <= high
+    assert covered / 300 >= 0.91
 
 
-def test_delong_of_separated_scores_is_a_point_and_of_one_image_is_unknown():
-    assert metrics.delong(*separated()) == (1, 1)
-    assert metrics.delong(*separated(unknown=2)) == (1, 1)
+def test_the_interval_of_separated_scores_is_no_point():
+    """By hand: mean 1/40, variance (1/40)^2, so Beta(0.95, 37.05); its 0.975 quantile is 0.0922."""
+    low, high = metrics.delong(*separated(unknown=20))
+    assert high == 1 and low == pytest.approx(0.9078, abs=1e-4)
+    lows = [metrics.delong(*separated(n, n))[0] for n in (2, 5, 20, 100, 1000)]
+    assert lows == sorted(lows) and 0 < lows[0] < 0.5 and lows[-1] > 0.998
+    verdict, labels = separated()
+    assert metrics.delong(Verdict(-verdict.score, verdict.label), labels)[0] == 0
     assert all(map(math.isnan, metrics.delong(*separated(unknown=1))))
+
+
+def test_two_scores_that_separate_all_images_are_not_the_same_for_sure():
+    one, labels = separated(20, 20)
+    other = Verdict(one.score[::-1] + 100 * (labels < 0), one.label)
+    gap, low, high = metrics.delong_difference(one, other, labels)
+    assert gap == 0 and low == -high and 0.05 < high < 0.2
+
+
+def test_a_score_that_tells_nothing_has_a_narrow_interval_about_a_half():
+    labels = np.r_[np.zeros(30, int), np.full(10, -1)]
+    assert metrics.delong(Verdict(np.full(40, 2.5), np.zeros(40, int)), labels) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
