@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
+from app import address, charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
 from app.words import phrases, t
 from cac_core.results import sweep
 from cac_core.scoring import metrics
@@ -217,8 +217,8 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
             if st.session_state.get("epsilon") == moved.magnitude and moved.magnitude
             else t("Click a cell with ε above 0 to use it in Thresholds and Logit space.")
         )
-        st.page_link("app/pages/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
-        st.page_link("app/pages/space.py", label=t("To logit space"), icon=":material/hub:")
+        address.link("thresholds", t("To the thresholds"), "tune")
+        address.link("space", t("To logit space"), "hub")
 
 
 def what_it_did(report: dict, picked: tuple[int, int]):
