@@ -64,7 +64,7 @@ page = st.navigation(
     }
 )
 place = PLACES[page.url_path]
-links.read_link()
+links.arrive(page.url_path)
 with st.sidebar:
     run = picker.pick_run()
     frame.choose_language()

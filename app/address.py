@@ -4,6 +4,8 @@ It is replaced, not added to: the browser's Back goes to the page before, not th
 query parameters add an entry at each change, and its binding of widgets drops what is in a closed popover.
 """
 
+from typing import Any
+
 import streamlit as st
 
 _component = st.components.v2.component(
@@ -26,3 +28,13 @@ def show(parameters: dict[str, str | None], key: str = "address") -> None:
     """Put parameters into the address; None takes one out."""
     # with the page: going to another one empties the address, and the same data as before would not be heard
     _component(key=key, data={"parameters": parameters, "page": st.context.url})
+
+
+def link(page: str, label: str, icon: str, said: dict[str, str] | None = None, **how: Any) -> None:
+    """A link to a page that opens the chosen run there, in another tab too; said is what else its address carries.
+
+    Every link within the app is one of these: Streamlit's own forgets what the address says.
+    """
+    run = st.session_state.get("run")
+    carried = ({"run": run} if run else {}) | (said or {})
+    st.page_link(f"app/pages/{page}.py", label=label, icon=f":material/{icon}:", query_params=carried, **how)

@@ -59,17 +59,33 @@ LINKS: Links = {  # of all pages about a run; another page has its own
 }
 
 
-def read_link(links: Links = LINKS) -> None:
-    """What the address says, each name once a session; what makes no sense is passed over."""
-    known = st.session_state.setdefault("linked", set())
+def arrive(page: str) -> None:
+    """What the address asks for, read when one comes to a page: a link opens its run, whatever was chosen before.
+
+    After that the session's own choice counts, and the address follows it a moment later. So what is set for a run is
+    read once a session, or again with another run; what one page alone has in its address, each time one comes there.
+    """
+    state = st.session_state
+    if state.get("arrived") != page:
+        state.arrived = page
+        another = picker.asked_for(st.query_params.get("run"))
+        state.linked = set() if another else state.get("linked", set()) & set(LINKS)
+    read_link()
+
+
+def read_link(links: Links = LINKS) -> set[str]:
+    """What the address says, each name once, as arrive has it; what makes no sense is passed over. The names read."""
+    known, found = st.session_state.setdefault("linked", set()), set()
     for name, (read, _) in links.items():
         if name in st.query_params and name not in known:
             try:
                 st.session_state[name] = read(st.query_params[name])
+                found.add(name)
             except ValueError:
                 if name == "theta":
                     st.session_state.no_theta = st.query_params[name]
     known |= set(links)
+    return found
 
 
 def write_link() -> None:

@@ -1,13 +1,16 @@
 """The chosen run: how it is picked, whether it can be shown, and what is said where it cannot."""
 
 import contextlib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 
-from app import controls, wording
+from app import address, controls, wording
 from app.words import t
 from cac_core import runs
+from cac_core.exchange import shelf
 from cac_core.runs import Broken, Run
 from cac_core.scoring.scorers import default_for
 
@@ -19,25 +22,27 @@ def pick_run() -> Run | None:
     every = {run.id: run for run in runs.every(runs.store_of())}
     if not every:
         return None
-    broken = {name: problem for name, run in every.items() if (problem := _problem(run))}
+    begun = {name for name, run in every.items() if run.beginning}
+    broken = [name for name, run in every.items() if name not in begun and problem_of(run)]
+    called = names(every.values())
     # runs on the digits first: they need no data set, so their images can always be shown
     ids = sorted(every, key=lambda n: (n in broken, not every[n].written, not n.startswith("digits"), n))
-    asked = st.query_params.get("run")
+    if (had := st.session_state.get("run")) not in (None, *ids):
+        st.session_state.asked, st.session_state.run = had, ids[0]
+        _forget()
     name = st.selectbox(
-        t("Run"),
-        ids,
-        key="run",
-        bind="query-params",
-        on_change=_another_run,
-        help=t("A trained network and its results."),
-    )
-    if asked not in (None, *ids):
-        st.session_state.asked = asked
+        t("Run"), ids, key="run", on_change=_another_run, help=t("A trained network and its results."),
+        format_func=lambda name: called[name],
+    )  # fmt: skip
+    # not bound to the address by Streamlit: that leaves out the first one, which tomorrow is another, and lets what was
+    # chosen before win over what a link asks for
+    address.show({"run": name}, key="run_address")
     run = every[name]
     with st.container(horizontal=True, gap="small"):
-        state = "broken" if name in broken else run.state
-        wording.badge(state)
-    if name not in broken:
+        wording.badge("broken" if name in broken else run.state)
+    if called[name] != name:
+        st.caption(wording.plain(name))
+    if name not in (*broken, *begun):
         recipe = run.recipe
         st.caption(
             t(
@@ -56,24 +61,63 @@ def pick_run() -> Run | None:
     return run
 
 
+def asked_for(name: str | None) -> bool:
+    """Choose the run that an address names, and say whether it is another than before; ready says where it is none."""
+    state, before = st.session_state, st.session_state.get("run")
+    if name is None:
+        return False
+    if not (runs.ID.fullmatch(name) and (runs.store_of() / name).is_dir()):
+        state.asked = name
+        return False
+    state.run = name
+    state.pop("asked", None)
+    if before not in (None, name):
+        _another_run()
+    return before not in (None, name)
+
+
 def _another_run() -> None:
-    """What was set for one run means nothing for another."""
     st.session_state.pop("asked", None)
+    _forget()
+
+
+def _forget() -> None:
+    """What was set for one run means nothing for another."""
     with contextlib.suppress(ValueError):
         st.session_state.scorer = default_for(chosen_run().recipe.method)
     controls.another_scorer()
 
 
-def _problem(run: Run) -> str:
+def names(every: Iterable[Run]) -> dict[str, str]:
+    """What lists of runs call each: its title, with its id where another is called the same; else its id."""
+    titles = {run.id: _title(run) or run.id for run in every}
+    count = Counter(titles.values())
+    return {name: title if count[title] == 1 else f"{title} ({name})" for name, title in titles.items()}
+
+
+def _title(run: Run) -> str:
+    try:
+        return _title_of(str(run.path), (run.path / shelf.FILE).stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _title_of(path: str, stamp: int) -> str:
+    return shelf.read(Run(Path(path))).title
+
+
+def problem_of(run: Run) -> str:
+    """What keeps a run from being shown, read again only where its recipe has changed."""
     try:
         stamp = (run.path / "recipe.json").stat().st_mtime_ns
     except OSError:
         stamp = 0
-    return _problem_of(str(run.path), stamp)
+    return _problem_at(str(run.path), stamp)
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _problem_of(path: str, stamp: int) -> str:
+def _problem_at(path: str, stamp: int) -> str:
     return Run(Path(path)).problem()
 
 
@@ -96,8 +140,11 @@ def ready(run: Run) -> bool:
     """Whether the run can be shown; where not, says why and what to do."""
     if asked := st.session_state.get("asked"):
         said = t("There is no run called “{asked}”; this is {run}.", asked=wording.plain(asked[:80]), run=run.id)
-        st.warning(said, icon=":material/info:")
-    if problem := _problem(run):
+        st.warning(f"{said} {in_trash(asked)}", icon=":material/info:")
+    if run.beginning:
+        st.fragment(_progress, run_every="2s")(run)
+        return False
+    if problem := problem_of(run):
         raise Broken(problem)
     if run.written:
         return True
@@ -120,11 +167,22 @@ def ready(run: Run) -> bool:
     return False
 
 
+def in_trash(name: str) -> str:
+    """Where a run that was deleted can be had again; empty for what is not in the trash."""
+    if name not in {one.id for one in shelf.trashed(runs.store_of())}:
+        return ""
+    return t("It was deleted; under Runs it can be brought back from the trash.")
+
+
 def _progress(run: Run) -> None:
     if run.state not in runs.ALIVE:
         st.rerun()
-    epochs, total = run.epochs(), run.recipe.epochs + run.recipe.fine_epochs
-    done = epochs[-1]["epoch"] if epochs else 0
-    still = t("This run is still training. Its results appear here when it has ended.")
-    st.info(still, icon=":material/hourglass_top:")
-    st.progress(min(done / total, 1.0), t("Epoch {done} of {total}", done=done, total=total))
+    if run.beginning:
+        st.info(t("It is being made ready…"), icon=":material/hourglass_top:")
+    else:
+        epochs, total = run.epochs(), run.recipe.epochs + run.recipe.fine_epochs
+        done = epochs[-1]["epoch"] if epochs else 0
+        still = t("This run is still training. Its results appear here when it has ended.")
+        st.info(still, icon=":material/hourglass_top:")
+        st.progress(min(done / total, 1.0), t("Epoch {done} of {total}", done=done, total=total))
+    address.link("live", t("Watch it under Live"), "monitoring", {"watched": run.id})

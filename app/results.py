@@ -146,6 +146,8 @@ def _as_of_now(row: Row) -> Row:
 
 def row_of(run: Run) -> Row:
     on_it = shelf.read(run)
+    if run.beginning:
+        return Row(run, "", run.state, on_it)
     if problem := run.problem():
         return Row(run, problem, "broken", on_it)
     recipe, report, epochs = run.recipe, run.report(), run.epochs()

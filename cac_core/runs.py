@@ -150,6 +150,11 @@ class Run:
     def state(self) -> str:
         return self.status["state"]
 
+    @property
+    def beginning(self) -> bool:
+        """Whether a process is at work on it that has not come to write the recipe yet: it reads the images first."""
+        return not (self.path / "recipe.json").exists() and self.state in ALIVE
+
     def events(self) -> list[dict[str, Any]]:
         """Signs of life, then the epochs. Where a run went on from an older epoch, what it did again counts, once."""
         try:

@@ -162,6 +162,12 @@ def test_no_file_names_a_place_of_one_machine():
     assert not found
 
 
+def test_every_link_within_the_app_carries_the_run():
+    made = {m for m in MODULES if within(m, ("app", "streamlit_app")) and
+            re.search(r"\b(page_link|switch_page)\(", MODULES[m].read_text("utf-8"))}  # fmt: skip
+    assert made == {"app.address"}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_except_is_bare(module):
     tree = ast.parse(MODULES[module].read_text("utf-8"))

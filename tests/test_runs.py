@@ -373,6 +373,19 @@ def test_every_run_is_listed_broken_ones_too_and_nothing_else(make_run, store):
     assert [bool(run.problem()) for run in every(store)] == [False, False, True]
 
 
+def test_a_run_begins_before_its_recipe_is_written(store):
+    run = Run(store / "new")
+    run.path.mkdir(parents=True)
+    assert not run.beginning  # nobody is at work on it
+    runs.write_json(run.path / "status.json", {"state": "starting", **runs.process_now()})
+    assert run.beginning
+    runs.write_json(run.path / "status.json", {"state": "starting", **runs.process_now(), "process_started": 0})
+    assert not run.beginning
+    runs.write_json(run.path / "status.json", {"state": "starting", **runs.process_now()})
+    (run.path / "recipe.json").write_text("{}")
+    assert not run.beginning and "recipe.json" in run.problem()
+
+
 def test_a_store_that_is_not_there_or_a_file_has_no_runs(tmp_path):
     (tmp_path / "file").write_text("")
     assert every(tmp_path / "none") == every(tmp_path / "file") == []

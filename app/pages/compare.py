@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, links, results, thumbnails, verdicts, wording
+from app import address, charts, controls, links, results, thumbnails, verdicts, wording
 from app.results import MEASURES
 from app.words import t
 from cac_core import runs
@@ -57,7 +57,7 @@ def page():
         groups = compare.grouped([rows[name].run for name in ids], together, titles)
         if len(ids) < 2:
             st.info(t("Choose at least two runs, here or in the table of runs."), icon=":material/compare_arrows:")
-            st.page_link("app/pages/runs.py", label=t("To the runs"), icon=":material/table_rows:")
+            address.link("runs", t("To the runs"), "table_rows")
             return
         members = results.members(groups, scorer)
         if note := results.split_note(members):

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, links, picker, thumbnails, verdicts, wording
+from app import address, charts, controls, links, picker, thumbnails, verdicts, wording
 from app.words import t
 from cac_core.results import judge
 
@@ -175,11 +175,11 @@ def telling(said: verdicts.Judged, theta: float) -> list[int]:
 wheel_and_examples()
 with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=300):
-        st.page_link("app/pages/lessons.py", label=t("**Learn how it works**"), icon=":material/school:")
+        address.link("lessons", t("**Learn how it works**"), "school")
         st.caption(t("Six short lessons, and a network that learns before your eyes."))
     with st.container(border=True, width=300):
-        st.page_link("app/pages/thresholds.py", label=t("**Choose a threshold**"), icon=":material/tune:")
+        address.link("thresholds", t("**Choose a threshold**"), "tune")
         st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))
     with st.container(border=True, width=300):
-        st.page_link("app/pages/try.py", label=t("**Try an image of your own**"), icon=":material/image_search:")
+        address.link("try", t("**Try an image of your own**"), "image_search")
         st.caption(t("Drop a picture and see what the network takes it for, and why."))

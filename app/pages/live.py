@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import charts, controls, courses, jobs, links, wording
+from app import address, charts, controls, courses, jobs, links, wording
 from app.words import t
 from cac_core import runs
 from cac_core.jobs import launch
@@ -59,7 +59,7 @@ def queue(every: list[Job]):
     if not running and not line:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("Nothing is running, and nothing waits."))
-            st.page_link("app/pages/new.py", label=t("Start a new run"), icon=":material/add:")
+            address.link("new", t("Start a new run"), "add")
     for job in [*running, *line[:SHOWN]]:
         with st.container(border=True, key=f"job_{job.id}"):
             entry(job, line)
@@ -216,8 +216,7 @@ def tile(title: str, value: str):
 
 def actions(run: Run, job: Job | None, state: str):
     if state == "finished":
-        st.page_link("app/pages/home.py", label=t("See what it can do"), icon=":material/arrow_forward:",
-                     query_params={"run": run.id})  # fmt: skip
+        address.link("home", t("See what it can do"), "arrow_forward", {"run": run.id})
     if jobs.read_only() or jobs.going(job):
         return  # the buttons of what is going on are above
     if state in launch.AGAIN:
@@ -232,7 +231,7 @@ def trouble(job: Job | None, run: Run | None, reason: str):
     """Why it ended, and what to do next."""
     wording.explain(ValueError(reason or t("It ended without a word.")))
     if "fetch" in reason:
-        st.page_link("app/pages/data.py", label=t("Get the images under Data and trials"), icon=":material/database:")
+        address.link("data", t("Get the images under Data and trials"), "database", {"data_view": "sets"})
         return
     if run is not None and (smaller := jobs.smaller(run, reason)):
         st.markdown(t("The images of one step did not fit into memory. With fewer a step they may:"))
@@ -241,7 +240,7 @@ def trouble(job: Job | None, run: Run | None, reason: str):
                       key="run_smaller", on_click=act, args=(train_again, smaller, run))  # fmt: skip
     what = t("“Go on” starts again from what was saved last.") if run else t("Nothing was saved: start it anew.")
     st.markdown(what + " " + t("To change a setting, start another run:"))
-    st.page_link("app/pages/new.py", label=t("New run"), icon=":material/add:")
+    address.link("new", t("New run"), "add")
 
 
 def train_again(one: Recipe, run: Run):

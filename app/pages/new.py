@@ -6,7 +6,7 @@ import shutil
 import psutil
 import streamlit as st
 
-from app import holdings, jobs, plans, wording
+from app import address, holdings, jobs, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
@@ -89,7 +89,7 @@ def page():
 
 def missing(name: str):
     st.warning(t("The images of {name} are not here.", name=wording.plain(name)), icon=":material/cloud_off:")
-    st.page_link("app/pages/data.py", label=t("Download them under Data and trials"), icon=":material/database:")
+    address.link("data", t("Download them under Data and trials"), "database", {"data_view": "sets"})
     st.caption(t("The data set digits is always here and needs no internet."))
 
 
@@ -100,7 +100,7 @@ def choose_trials(name: str) -> list[datasets.Trial]:
             t("No trials are published for {name}: choose known and unknown classes first.", name=wording.plain(name)),
             icon=":material/info:",
         )
-        st.page_link("app/pages/data.py", label=t("To the trial editor"), icon=":material/edit:")
+        address.link("data", t("To the trial editor"), "edit", {"data_view": "trial", "trial_dataset": name})
         return []
     keys = st.multiselect(
         t("Trials, one or several"), list(there), default=[next(iter(there))], format_func=holdings.trial_name,
@@ -266,7 +266,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
                 st.button(label, type="primary", icon=":material/play_arrow:", key="new_start", on_click=start,
                           args=(fresh, device), disabled=not fresh)  # fmt: skip
             if under_way or done:
-                st.page_link("app/pages/live.py", label=t("Watch them under Live"), icon=":material/monitoring:")
+                address.link("live", t("Watch them under Live"), "monitoring", {"watched": every[0].id})
     if said := st.session_state.pop("new_said", None):
         if isinstance(said, Exception):
             wording.explain(said)

@@ -5,7 +5,7 @@ import tempfile
 import pandas as pd
 import streamlit as st
 
-from app import jobs, links, picker, results, wording
+from app import address, jobs, links, picker, results, wording
 from app.results import Row
 from app.words import phrases, t
 from cac_core import runs
@@ -185,9 +185,8 @@ def act(chosen: list[Row], every: list[Row]):
     ready = [row for row in chosen if not row.problem and row.run.written]
     with st.container(horizontal=True, vertical_alignment="center"):
         ids = ",".join(row.run.id for row in ready)
-        st.page_link(
-            "app/pages/compare.py", label=t("Compare {count} runs", count=len(ready)), icon=":material/compare_arrows:",
-            query_params={"ids": ids, "run": st.session_state.get("run") or ready[0].run.id} if ready else None,
+        address.link(
+            "compare", t("Compare {count} runs", count=len(ready)), "compare_arrows", {"ids": ids},
             disabled=len(ready) < 2,
             help=None if len(ready) > 1 else t("Select at least two runs that have results."),
         )  # fmt: skip

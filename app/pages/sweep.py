@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
+from app import address, charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
 from app.words import phrases, t
 from cac_core.results import sweep
 from cac_core.scoring import metrics
@@ -274,8 +274,8 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
             )  # fmt: skip
         else:
             st.markdown(t("Click a cell to use its score, T and ε in Thresholds and Logit space."))
-        st.page_link("app/pages/thresholds.py", label=t("To the thresholds"), icon=":material/tune:")
-        st.page_link("app/pages/space.py", label=t("To logit space"), icon=":material/hub:")
+        address.link("thresholds", t("To the thresholds"), "tune")
+        address.link("space", t("To logit space"), "hub")
 
 
 def what_it_did(report: dict, picked: tuple[int, int]):

@@ -212,6 +212,9 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
 
     rows = []
     for run in runs.every(runs.store_of(a.runs)):
+        if run.beginning:
+            rows.append({"run": run.id, "state": run.state})
+            continue
         if problem := run.problem():
             rows.append({"run": run.id, "state": "broken", "reason": problem})
             continue
@@ -227,6 +230,8 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
     for r in rows:
         if r["state"] == "broken":
             lines.append(f"{r['run']:44} broken: {r['reason']}")
+        elif "dataset" not in r:
+            lines.append(f"{r['run']:44} {r['state']}")
         else:
             share = [f"{r[k]:.4f}" if r[k] is not None else "" for k in ("accuracy", "auroc")]
             epochs = f"{r['epochs']}/{r['of']}"

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from app import charts, links, picker, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
+from cac_core.exchange import shelf
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
 from cac_core.training import loop
@@ -185,6 +186,23 @@ def test_a_running_run_shows_how_far_it_is(app, store, page):
     assert "still training" in text(fine(app(page=page, run="cac")))
 
 
+def begun(store, name="begun") -> Run:
+    """A run as its process leaves it while it still reads the images."""
+    (store / name).mkdir(parents=True)
+    runs.write_json(store / name / "status.json", {"state": "starting", **runs.process_now()})
+    return Run(store / name)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_that_begins_is_starting_and_not_broken(app, store, page):
+    begun(store)
+    at = fine(app("cac", page=page, run="begun"))
+    assert not at.error and "It is being made ready" in text(at)
+    assert "starting" in text(at) and "broken" not in text(at).lower()
+    shutil.rmtree(store / "begun")  # refused: its process has ended and taken it away
+    assert "There is no run called “begun”; this is cac" in text(fine(at.run()))
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("state", ["failed", "stopped", "running"])  # running, but by no process there is
 def test_a_run_that_ended_early_says_how_to_go_on(app, store, page, state):
@@ -227,6 +245,60 @@ def test_a_link_says_which_run_and_theta(app):
     assert shown(at)["Knowns kept"] == charts.percent(report["at_theta"]["knowns_kept"])
 
 
+@pytest.mark.parametrize("page", [name for name in PAGES if PAGES[name]])
+def test_a_link_opens_its_run_in_a_session_that_has_chosen_another(app, page):
+    at = fine(app("cac", "three"))
+    at = fine(at.selectbox(key="run").set_value("three").run())
+    at = fine(at.number_input(key="theta").set_value(0.25).run())
+    at.query_params["run"] = "cac"
+    at = fine(at.switch_page(PAGES[page]).run())
+    assert at.selectbox(key="run").value == "cac" and at.session_state["theta"] is None
+    at = fine(at.selectbox(key="run").set_value("three").run())  # the address says "cac" for a moment still
+    assert at.selectbox(key="run").value == "three" and fine(at.run()).selectbox(key="run").value == "three"
+    at.query_params.clear()  # as the links of the navigation do
+    assert fine(at.switch_page("app/pages/runs.py").run()).selectbox(key="run").value == "three"
+
+
+def test_what_a_link_says_of_its_run_goes_with_it(app):
+    at = fine(app("cac", "three", page="thresholds", run="three", theta="0.25"))
+    assert at.number_input(key="theta").value == 0.25
+    at.query_params |= {"run": "cac", "theta": "0.5", "kept": "90"}
+    at = fine(at.switch_page(PAGES["space"]).run())
+    assert at.selectbox(key="run").value == "cac"
+    assert (at.session_state["theta"], at.session_state["kept"]) == (0.5, 90)
+
+
+def test_a_link_to_a_run_that_is_gone_says_so_and_leaves_the_chosen_one(app):
+    at = fine(app("cac", "three"))
+    at = fine(at.selectbox(key="run").set_value("three").run())
+    at.query_params["run"] = "gone"
+    at = fine(at.switch_page(PAGES["thresholds"]).run())
+    assert at.selectbox(key="run").value == "three" and "There is no run called “gone”; this is three" in text(at)
+    at = fine(at.selectbox(key="run").set_value("cac").run())
+    assert "There is no run called" not in text(at)
+
+
+def test_the_picker_calls_runs_by_their_titles_and_tells_twins_apart(app, store):
+    app("cac", "three", "all")
+    for name in ("cac", "all"):
+        shelf.write(Run(store / name), shelf.Shelf(title="<b>Mine</b> *a*"))
+    at = fine(app(run="all"))
+    assert at.selectbox(key="run").options == ["<b>Mine</b> *a* (all)", "<b>Mine</b> *a* (cac)", "three"]
+    assert at.selectbox(key="run").value == "all" and "all" in [c.value for c in at.sidebar.caption]
+    shelf.write(Run(store / "cac"), shelf.Shelf(title="three"))
+    assert fine(at.run()).selectbox(key="run").options == ["<b>Mine</b> *a*", "three (cac)", "three (three)"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_address_names_the_run_the_default_one_too(app, page):
+    at = fine(app("cac", "three", page=page))
+    said = {}
+    for part in at.get("bidi_component"):
+        data = json.loads(part.proto.json or "{}")
+        said |= data.get("parameters", {}) if isinstance(data, dict) else {}
+    assert said["run"] == "cac"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_nonsense_in_a_link_is_said_and_passed_over(app, page):
     at = fine(app("cac", run="<b>nothing</b>", theta="lots", scorer="best", kept="-7"))
@@ -246,9 +318,11 @@ def test_nonsense_in_any_part_of_a_link_does_no_harm(app, page, value):
 @pytest.mark.parametrize("page", PAGES)
 def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone(app, store, page):
     at = fine(app("cac", "three", page=page, run="cac"))
-    shutil.rmtree(store / "cac")
+    shelf.delete(Run(store / "cac"))
     at = fine(at.run())
+    assert "It was deleted; under Runs it can be brought back" in text(at)
     assert at.selectbox(key="run").options == ["three"] and len(at.title) == 1
+    assert "There is no run called “cac”; this is three" in text(at)
 
 
 @pytest.mark.parametrize("page", ["home", "thresholds"])

@@ -130,6 +130,18 @@ def test_a_broken_run_is_listed_as_such(app, full, store, torn):
     assert "broken" not in app(COMPARE).multiselect(key="compare_ids").options
 
 
+def test_a_run_that_begins_is_listed_as_starting(app, full, store):
+    full("one")
+    (store / "begun").mkdir()
+    runs.write_json(store / "begun" / "status.json", {"state": "starting", **runs.process_now()})
+    at = app(RUNS)
+    table = at.dataframe[0].value
+    assert dict(zip(table["Id"], table["State"], strict=True)) == {"begun": "starting", "one": "finished"}
+    assert not at.error and not any("cannot be read" in e.label for e in at.expander)
+    select(at, "begun", "one")
+    assert app(COMPARE).multiselect(key="compare_ids").options == ["one"]
+
+
 @pytest.mark.parametrize("report", ["", "{", "[]", '{"scorers": []}', '{"scorers": {"gamma": 3}}',
                                     '{"default": ["x"], "scorers": {}}',
                                     '{"default": "gamma", "scorers": {"gamma": {"auroc": "high"}}}'])  # fmt: skip

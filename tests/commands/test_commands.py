@@ -1,6 +1,7 @@
 """The command line as people type it, in processes of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -250,8 +251,12 @@ def test_predict_with_no_good_image_fails_and_says_why(trained, where, place):
 
 def test_runs_lists_broken_ones_too(trained, where, place):
     (place["store"] / "half-written").mkdir(exist_ok=True)
+    begun = place["store"] / "begun"  # and what still reads its images
+    runs.write_json(begun / "status.json", {"state": "starting", **runs.process_now()})
     result = json.loads(cac("runs", *where, "--json").stdout)
     by_id = {r["run"]: r for r in result["runs"]}
+    assert by_id["begun"] == {"run": "begun", "state": "starting"} and "starting" in cac("runs", *where).stdout
+    shutil.rmtree(begun)
     assert by_id[trained.id]["state"] == "finished" and by_id[trained.id]["auroc"] > 0.8
     assert by_id["half-written"]["state"] == "broken" and "recipe.json" in by_id["half-written"]["reason"]
     assert trained.id in cac("runs", *where).stdout
