@@ -244,7 +244,7 @@ def test_a_lasso_gives_a_selection_to_python_and_escape_clears_it(page):
 def test_another_picture_keeps_theta_and_the_order_of_classes_can_be_moved(page):
     tab = page("view=space")
     slider = tab.get_by_role("slider", name=re.compile("reject above"))
-    until(tab, lambda: slider.get_attribute("aria-valuenow"))
+    until(tab, lambda: tab.get_by_role("application").get_attribute("aria-label"))  # the numbers have come
     slider.press("End")
     theta = until(tab, lambda: heard(tab).get("theta"))
     count = tab.locator(".entry:visible").first.inner_text()
