@@ -5,7 +5,7 @@ PYTHONPATH=. python benchmarks/drawing.py [--each 100] [--data DIR]
 A drawing is a test digit of MNIST thinned to its skeleton and drawn again on white paper of 280 x 280 pixels with a
 round pen, 12 to 24 pixels wide, 120 to 240 pixels large, anywhere on the paper: somebody's hand, no more that data
 set's look. For the digits of scikit-learn, their own test images are drawn large as well, 70 to 100 % of their width.
-Scribbles are smooth random lines. θ keeps 95 % of the validation knowns; a run's own test images stand beside.
+Scribbles are smooth random lines. θ keeps 95 % of new knowns; a run's own test images stand beside.
 """
 
 import argparse

@@ -21,6 +21,7 @@ from cac_core.data import datasets, images
 from cac_core.exchange import shelf
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
+from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
 from tests.waiting import LONG
 
@@ -158,6 +159,52 @@ def test_a_finished_run_is_shown(app, page, kind):
     if page == "thresholds":
         assert f"keeps {charts.percent(at_theta['knowns_kept'])} of the knowns" in text(at)
         assert shown(tables(at)) == {title: charts.percent(at_theta[key]) for title, key in NUMBERS.items()}
+
+
+# --- what theta rests on ---------------------------------------------------------------------------------------------
+
+
+WITH_THETA = ("home", "space", "thresholds", "try")
+
+
+@pytest.mark.parametrize("page", WITH_THETA)
+def test_theta_says_by_which_images_it_keeps_what(app, trained, page):
+    n = len(trained[1]["cac"].outputs("validation"))
+    assert f"keeps 95 % of new knowns on average, by {n} images held out of training." in text(app("cac", page=page))
+
+
+@pytest.mark.parametrize("page", WITH_THETA)
+def test_theta_of_images_that_were_trained_on_promises_nothing(app, store, page):
+    """A run imported before its validation images were told from those it was trained on."""
+    app("cac", page=page)
+    run = Run(store / "cac")
+    record = {name: value for name, value in run.record.items() if name != "validated_on"}
+    runs.write_json(run.path / "recipe.json", record | {"trains_on": "all"})
+    said = text(fine(app(page=page)))
+    assert "images that the network was trained on, and fewer of new knowns" in said
+    assert f"python -m cac_core eval {run.id} --again" in said
+    assert "of new knowns on average" not in said and "Keep 95 % of new knowns" not in said
+
+
+def test_theta_that_too_few_images_set_says_how_many_are_missing(app, trained):
+    n = len(trained[1]["cac"].outputs("validation"))
+    said = text(fine(app("cac", page="thresholds", kept="99.9")))
+    assert f"the largest score of {n} images held out of training" in said and f"which takes {999 - n} more" in said
+    assert "no number of images promises 100 %" in text(fine(app("cac", page="thresholds", kept="100")))
+
+
+def test_a_theta_of_its_own_for_each_class_is_counted_once_and_says_where_it_cannot_be_had(app, trained):
+    run = trained[1]["cac"]
+    at = fine(app("cac", page="thresholds", each="true", kept="90"))
+    assert "θ = 0: for each class: keeps 90 % of new knowns on average" in text(at)
+    judge_one = judge_of("gamma", run.outputs("train"))
+    validation, test = judge_one(run.outputs("validation")), judge_one(run.outputs("test"))
+    moved = judge.beyond(judge.thetas_at(0.9, validation, 6), test)
+    kept = (moved.score[run.outputs("test").labels >= 0] <= 0).mean()
+    assert f"keeps {charts.percent(kept)} of the knowns" in text(at)
+    at = fine(app("cac", page="thresholds", each="true", kept="99"))
+    few = ", ".join(run.known_names[c] for c in judge.too_few(0.99, validation, 6))
+    assert f"Too few are nearest to {few}: there the θ of all is taken." in text(at)
 
 
 @pytest.mark.parametrize("page", PAGES)
