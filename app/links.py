@@ -88,6 +88,15 @@ def read_link(links: Links = LINKS) -> set[str]:
     return found
 
 
+def brought(prefix: str) -> dict[str, str]:
+    """What the address says under names that begin so, once as one comes to the page."""
+    known = st.session_state.setdefault("linked", set())
+    if prefix in known:
+        return {}
+    known.add(prefix)
+    return {name: st.query_params[name] for name in st.query_params if name.startswith(prefix)}
+
+
 def write_link() -> None:
     """Puts what is set for a run into the address; each page about it does so at its end."""
     said = {name: st.session_state.get(name) for name in LINKS}

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import holdings, jobs, links, thumbnails, wording
+from app import address, holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
@@ -14,6 +14,7 @@ from cac_core.jobs import launch
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
+NOTHING = ("", "")  # where a trial is started from none
 VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"})
 
 
@@ -29,7 +30,7 @@ LINKS: links.Links = {
     "trial_known": (classes, None),
     "trial_unknown": (classes, None),
 }
-links.read_link(LINKS)
+brought = links.read_link(LINKS)
 
 st.markdown(
     t(
@@ -177,15 +178,17 @@ def editor():
     if len(row.classes) < 2:
         st.info(t("The classes of {name} are known once its files are here.", name=name), icon=":material/info:")
         return
-    if st.session_state.get("trial_start") not in (*starts, None):
-        st.session_state.pop("trial_start")
-    start = right.selectbox(
-        t("Start from"), [*starts, None], key="trial_start", on_change=begin, args=(name,),
-        format_func=lambda key: holdings.trial_name(key) if key else t("nothing: all classes left out"),
+    choices = [*starts, NOTHING]
+    if st.session_state.get("trial_start") not in choices:
+        # said, not left to be the first: the browser would keep another set's and bring it back
+        st.session_state.trial_start = choices[0]
+    right.selectbox(
+        t("Start from"), choices, key="trial_start", on_change=begin, args=(name,), persist_state="session",
+        format_func=lambda key: t("nothing: all classes left out") if key == NOTHING else holdings.trial_name(key),
     )  # fmt: skip
-    if "trial_of" not in st.session_state and "trial_known" in st.session_state:
+    if brought & {"trial_known", "trial_unknown"}:
         linked(name, len(row.classes))
-    elif st.session_state.get("trial_of") != name:
+    elif st.session_state.get("trial_of") != name or "trial_start" in brought:
         begin(name)
     chips(row)
     trial = Trial(name, "custom", st.session_state.get("trial_name", ""), *(
@@ -200,28 +203,27 @@ def editor():
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
     if not trial.unknown:
         st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
-    keep(trial, row, start)
+    keep(trial, starts)
     bring(name, row)
     roles(name, trial, row)
 
 
 def linked(name: str, count: int):
     """Fill the editor from the address; a class that is not there, or stands there twice, is passed over."""
-    known = {c for c in st.session_state.trial_known if 0 <= c < count}
-    unknown = {c for c in st.session_state.get("trial_unknown", []) if 0 <= c < count} - known
-    place(name, tuple(sorted(known)), tuple(sorted(unknown)))
+    said = {part: st.session_state[part] if part in brought else [] for part in ("trial_known", "trial_unknown")}
+    known, unknown = ({c for c in some if 0 <= c < count} for some in said.values())
+    place(name, tuple(sorted(known)), tuple(sorted(unknown - known)))
 
 
 def another_set():
     st.session_state.trial_of = ""
-    st.session_state.pop("trial_start", None)
+    st.session_state.trial_start = None
 
 
 def begin(name: str):
     """Fill the editor from the trial to start from."""
     starts = holdings.published(name) | holdings.kept(name)
-    key = st.session_state.get("trial_start", next(iter(starts), None))
-    trial = starts.get(key)
+    trial = starts.get(st.session_state.trial_start)
     place(name, trial.known if trial else (), trial.unknown if trial else ())
 
 
@@ -251,7 +253,7 @@ def settle(part: str, count: int):
     st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
 
 
-def keep(trial: Trial, row: datasets.Dataset, start):
+def keep(trial: Trial, starts: dict[tuple[str, str], Trial]):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip
@@ -267,6 +269,13 @@ def keep(trial: Trial, row: datasets.Dataset, start):
             st.success(said, icon=":material/check:")
         else:
             wording.explain(said)
+    same = [key for key, one in starts.items() if (one.known, one.unknown) == (trial.known, trial.unknown)]
+    if same:
+        mine = ("custom", trial.index)
+        key = mine if mine in same else same[0]
+        said = {"new_dataset": trial.dataset, "new_trials": "/".join(key)}
+        label = t("Train on this trial ({name})", name=wording.plain(holdings.trial_name(key)))
+        address.link("new", label, "arrow_forward", said)
 
 
 def save(dataset: str):
@@ -328,14 +337,33 @@ def own():
     way = st.segmented_control(t("How"), ["zip", "files"], default="zip", required=True, key="own_way",
                                format_func={"zip": t("A zip"), "files": t("Class by class")}.get)  # fmt: skip
     upload = from_zip() if way == "zip" else from_files()
-    if st.session_state.get("own_said"):
-        st.success(st.session_state.pop("own_said"), icon=":material/check:")
     if upload is None:
         return
-    key, brought = upload
-    found = check(key, brought)
+    key, pictures = upload
+    if st.session_state.get("own_made", ("",))[0] == key:
+        made()
+        return
+    found = check(key, pictures)
     overview(found)
-    write(found, brought)
+    write(found, pictures)
+
+
+def made():
+    """What became of the upload, and the next step."""
+    _, name, folder = st.session_state.own_made
+    words = t(
+        "Written to {folder}. Choose known and unknown classes in the trial editor.", folder=wording.plain(folder)
+    )
+    st.success(words, icon=":material/check:")
+    st.button(t("Choose its known and unknown classes"), type="primary", icon=":material/arrow_forward:",
+              key="own_trial", on_click=edit, args=(name,))  # fmt: skip
+
+
+def edit(name: str):
+    """To the trial editor, with this data set in it."""
+    st.session_state.data_view, st.session_state.trial_dataset = "trial", name
+    st.session_state.trial_name = name
+    another_set()
 
 
 def from_zip():
@@ -432,9 +460,7 @@ def write(found: own_data.Checked, upload: own_data.Upload):
     if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
         folder = own_data.write(found, upload, holdings.root(), name.strip(), settings)
         holdings.look_again()
-        st.session_state.own_said = t("Written to {folder}. Choose known and unknown classes in the trial editor.",
-                                      folder=wording.plain(str(folder)))  # fmt: skip
-        st.session_state.pop("own_key", None)
+        st.session_state.own_made = (st.session_state.pop("own_key"), folder.name, str(folder))
         st.rerun()
 
 
@@ -446,7 +472,7 @@ def in_link() -> dict:
     name, key = state.trial_dataset, state.get("trial_start")
     start = (holdings.published(name) | holdings.kept(name)).get(key)
     known, unknown = sorted(state.trial_known), sorted(state.trial_unknown)
-    said = {"data_view": view, "trial_dataset": name, "trial_start": "/".join(key) if key else None}
+    said = {"data_view": view, "trial_dataset": name, "trial_start": "/".join(key) if start else None}
     if start is None or (known, unknown) != (sorted(start.known), sorted(start.unknown)):
         said |= {"trial_known": known, "trial_unknown": unknown}
     return said

@@ -1,12 +1,15 @@
 """New run: what to train and how, what it will take, and the button that puts it into the queue."""
 
+import contextlib
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import streamlit as st
 
-from app import address, holdings, jobs, plans, wording
+from app import address, holdings, jobs, links, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
@@ -46,6 +49,7 @@ FIELDS = phrases(
         "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
     }
 )
+LONG = 200  # characters of a text field
 LIMIT = 300  # seconds that a probe may take: the largest networks need minutes on a processor
 
 st.markdown(
@@ -56,15 +60,72 @@ st.markdown(
 )
 
 
+# what a link asks for, until every field has heard of it; and the fields: name in the address -> key, default
+asked = st.session_state.setdefault("new_asked", {})
+asked |= links.brought("new_")
+shown: dict[str, tuple[str, Any]] = {}
+
+
+def field(name: str, key: str, default: Any, read: Callable[[str], Any], always: bool = False) -> str:
+    """The key of a field, which stands in the address where it is not at its default; always: wherever it is at.
+
+    As one comes by a link it is set to what that says, or to its default, whatever was set here before.
+    """
+    shown[name] = key, None if always else default
+    if asked:
+        st.session_state[key] = default
+        with contextlib.suppress(ValueError):
+            if name in asked:
+                st.session_state[key] = read(asked[name])
+    return key
+
+
+def text(said: str) -> str:
+    if len(said) > LONG:
+        raise ValueError
+    return said
+
+
+def several_of(choices: dict[str, Any]) -> Callable[[str], list]:
+    def read(said: str) -> list:
+        if found := [choices[name] for name in links.several(said) if name in choices]:
+            return found
+        raise ValueError
+
+    return read
+
+
+def number(kind: type) -> Callable[[str], Any]:
+    def read(said: str):
+        if abs(value := kind(said)) < 1e15:  # what a browser holds exactly
+            return value
+        raise ValueError
+
+    return read
+
+
+def write_link():
+    """Puts the form into the address, and takes out what it has no field for now."""
+    said = {name: st.session_state.get(key) for name, (key, _) in shown.items()}
+    if "new_trials" in said:
+        said["new_trials"] = ["/".join(key) for key in said["new_trials"]]
+    gone = dict.fromkeys(st.session_state.get("new_named", set()) - shown.keys())
+    st.session_state.new_named = set(shown)
+    links.put_in_link({name: (str, default) for name, (_, default) in shown.items()}, said, **gone)
+
+
 def page():
     shelves = holdings.shelves()
     here = {shelf.name: not shelf.missing for shelf in shelves}
     preset_box, dataset_box = st.columns([3, 2])
+    every = sorted(here, key=lambda n: not here[n])
     name = dataset_box.selectbox(
-        t("Data set"), sorted(here, key=lambda n: not here[n]), key="new_dataset", persist_state="session",
+        t("Data set"), every, persist_state="session",
+        key=field("new_dataset", "new_dataset", every[0], links.one_of(*every), always=True),
         format_func=lambda n: n if here[n] else t("{name} (not here yet)", name=n),
     )  # fmt: skip
     presets = [p for p in PRESETS if p != "report" or f"report-{name.lower()}" in recipe.PRESETS]
+    field("new_preset", "new_preset", "quick", links.one_of(*presets))
     if st.session_state.get("new_preset") not in presets:
         st.session_state.pop("new_preset", None)
     with preset_box:
@@ -94,39 +155,42 @@ def missing(name: str):
 
 
 def choose_trials(name: str) -> list[datasets.Trial]:
-    there = holdings.published(name) | holdings.kept(name)
-    if not there:
+    trials = holdings.published(name) | holdings.kept(name)
+    if not trials:
         st.info(
             t("No trials are published for {name}: choose known and unknown classes first.", name=wording.plain(name)),
             icon=":material/info:",
         )
         address.link("data", t("To the trial editor"), "edit", {"data_view": "trial", "trial_dataset": name})
         return []
+    first, by_name = [next(iter(trials))], {"/".join(key): key for key in trials}
     keys = st.multiselect(
-        t("Trials, one or several"), list(there), default=[next(iter(there))], format_func=holdings.trial_name,
-        key=f"new_trials_{name}", persist_state="session",
+        t("Trials, one or several"), list(trials), default=first, format_func=holdings.trial_name,
+        key=field("new_trials", f"new_trials_{name}", first, several_of(by_name), always=True), persist_state="session",
+        max_selections=plans.MANY,
     )  # fmt: skip
     if not keys:
         st.error(t("Choose at least one trial."))
     row = holdings.row(name)
     for key in keys[:3]:
-        trial = there[key]
+        trial = trials[key]
         known, unknown = (wording.listed([row.classes[c] for c in some]) for some in (trial.known, trial.unknown))
         st.caption(t("**{trial}**: knows {known}; never sees {unknown}", trial=wording.plain(holdings.trial_name(key)),
                      known=known, unknown=unknown or t("nothing")))  # fmt: skip
-    return [there[key] for key in keys]
+    return [trials[key] for key in keys]
 
 
 def choose_networks(preset: str, name: str) -> tuple[list[str], str] | None:
     base = recipe.compose(preset, dataset=name)
     left, right = st.columns(2)
     methods = left.multiselect(
-        t("Methods, one or several"), list(recipe.METHODS), default=[base.method], key="new_methods",
-        persist_state="session",
+        t("Methods, one or several"), list(recipe.METHODS), default=[base.method], persist_state="session",
+        key=field("new_methods", "new_methods", [base.method], several_of({name: name for name in recipe.METHODS})),
     )  # fmt: skip
     every = list(recipe.BACKBONES)
     backbone = right.selectbox(
-        t("Backbone"), every, every.index(base.backbone), key=f"new_backbone_{preset}_{name}", persist_state="session",
+        t("Backbone"), every, every.index(base.backbone), persist_state="session",
+        key=field("new_backbone", f"new_backbone_{preset}_{name}", base.backbone, links.one_of(*every)),
         help=t("The network below the logits."),
     )  # fmt: skip
     if not methods:
@@ -145,20 +209,18 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
         t("Seeds and options of the methods: several values make several runs"), icon=":material/grid_on:"
     ):
         columns = st.columns(3)
-        seeds, bad = values(columns[0], "seed", t("Seeds"), "0", int, f"new_seeds_{mark}", t("0-4 is five seeds."))
+        seeds, bad = values(columns[0], "seed", t("Seeds"), "0", int, "new_seeds", mark, t("0-4 is five seeds."))
         wrong |= bad
         place = 1
         for method in methods:
             axes[method] = {}
             for option, default in recipe.method_options(method).items():
                 kind = type(default) if isinstance(default, int | float) and not isinstance(default, bool) else None
-                column = columns[place % 3]
+                column, label, link = columns[place % 3], f"{method}: {option}", f"new_{method}_{option}"
                 if kind:
-                    key = f"new_{method}_{option}_{mark}"
-                    label = f"{method}: {option}"
-                    axes[method][option], bad = values(column, option, label, f"{default:g}", kind, key)
+                    axes[method][option], bad = values(column, option, label, f"{default:g}", kind, link, mark)
                 else:
-                    value, bad = one_value(column, option, f"{method}: {option}", default, f"new_{option}_{mark}")
+                    value, bad = one_value(column, option, label, default, link, mark)
                     axes[method][option] = [value]
                 wrong |= bad
                 place += 1
@@ -171,7 +233,7 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
             columns = st.columns(3)
             for n, (option, default) in enumerate(options.items()):
                 now = base.trunk.get(option, default)
-                trunk[option], bad = one_value(columns[n % 3], option, option, now, f"new_trunk_{option}_{mark}")
+                trunk[option], bad = one_value(columns[n % 3], option, option, now, f"new_trunk_{option}", mark)
                 wrong |= bad
     device = choose_device()
     if wrong:
@@ -187,10 +249,11 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
 
 
 def values(
-    place, name: str, label: str, default: str, kind: type, key: str, help: str | None = None
+    place, name: str, label: str, default: str, kind: type, link: str, mark: str, help: str | None = None
 ) -> tuple[list, bool]:
     """One or several numbers, and whether what was written cannot be used; why is said beside the field."""
-    said = place.text_input(label, default, key=key, persist_state="session", help=help)
+    key = field(link, f"{link}_{mark}", default, text)
+    said = place.text_input(label, default, LONG, key=key, persist_state="session", help=help)
     try:
         return [recipe.checked(name, value) for value in plans.numbers(said, kind)], False
     except ValueError as error:
@@ -198,11 +261,14 @@ def values(
         return [], True
 
 
-def one_value(place, name: str, label: str, default, key: str, help: str | None = None):
+def one_value(place, name: str, label: str, default, link: str, mark: str, help: str | None = None):
     """A field or option by the type of its default, and whether its value cannot be used, as values does."""
-    if name in recipe.CHOICES:
-        there = recipe.CHOICES[name]
-        value = place.selectbox(label, there, there.index(default), key=key, help=help, persist_state="session")
+    choices = recipe.CHOICES.get(name)
+    kinds = {bool: links.yes, int: number(int), float: number(float)}
+    read = links.one_of(*choices) if choices else kinds.get(type(default), text)
+    key = field(link, f"{link}_{mark}", default, read)
+    if choices:
+        value = place.selectbox(label, choices, choices.index(default), key=key, help=help, persist_state="session")
     elif isinstance(default, bool):
         value = place.toggle(label, default, key=key, help=help, persist_state="session")
     elif isinstance(default, int):
@@ -213,7 +279,7 @@ def one_value(place, name: str, label: str, default, key: str, help: str | None 
             label, None, None, default, step, format="%g", key=key, help=help, persist_state="session"
         )
     else:
-        value = place.text_input(label, default, key=key, help=help, persist_state="session")
+        value = place.text_input(label, default, LONG, key=key, help=help, persist_state="session")
     try:
         return recipe.checked(name, value), False
     except ValueError as error:
@@ -225,8 +291,8 @@ def fields(base: Recipe, mark: str) -> tuple[dict, bool]:
     """Recipe's own fields, and whether one of them cannot be used."""
     given, wrong, columns = {}, False, st.columns(3)
     for n, (name, (label, meaning)) in enumerate(FIELDS.items()):
-        key = f"new_{name}_{mark}"
-        given[name], bad = one_value(columns[n % 3], name, t(label), getattr(base, name), key, t(meaning))
+        place, now = columns[n % 3], getattr(base, name)
+        given[name], bad = one_value(place, name, t(label), now, f"new_{name}", mark, t(meaning))
         wrong |= bad
     return given, wrong
 
@@ -238,10 +304,10 @@ def choose_device() -> str:
         what = t("processor") if device == "cpu" else t("graphics card {n}", n=device.partition(":")[2])
         return f"{what} ({device}), {t('busy: it waits its turn') if device in busy else t('free')}"
 
-    there = jobs.devices()
-    return st.selectbox(
-        t("Device"), there, int(len(there) > 1), format_func=said, key="new_device", persist_state="session"
-    )
+    every = jobs.devices()
+    first = int(len(every) > 1)
+    key = field("new_device", "new_device", every[first], links.one_of(*every))
+    return st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session")
 
 
 def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str):
@@ -438,3 +504,5 @@ def start(every: list[Recipe], device: str):
 
 with wording.explained():
     page()
+    asked.clear()
+    write_link()

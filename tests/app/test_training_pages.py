@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import filelock
 import numpy as np
@@ -249,6 +250,57 @@ def test_a_trial_is_edited_saved_and_chosen(opened, root):
     assert "at least two known" in text(at)
 
 
+def door(at: AppTest, label: str) -> dict[str, str]:
+    """What the link of this label carries."""
+    (link,) = (one.proto for one in at.get("page_link") if label in one.proto.label.replace("\\", ""))
+    return dict(parse_qsl(link.query_string))
+
+
+def test_a_data_set_without_a_trial_is_edited(opened, root, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3, "cat": 3})
+    at = opened("data", data_view="trial")
+    assert at.selectbox(key="trial_start").value == ("osrci", "0")
+    at = fine(at.selectbox(key="trial_dataset").set_value("pets").run())
+    assert at.selectbox(key="trial_start").value == ("", "") and at.multiselect(key="trial_out").value == [0, 1, 2]
+    at = fine(at.multiselect(key="trial_known").set_value([0, 1]).run())
+    at = fine(at.multiselect(key="trial_unknown").set_value([2]).run())
+    assert "2 known, 1 unknown classes" in text(at) and at.multiselect(key="trial_out").value == []
+    assert not at.get("page_link")
+    at.text_input(key="trial_name").set_value("small")
+    at = fine(at.button(key="trial_save").click().run())
+    carried = door(at, "Train on this trial (yours: small)")
+    assert (carried["new_dataset"], carried["new_trials"]) == ("pets", "custom/small")
+    at.query_params |= carried
+    at = fine(at.switch_page(PAGES["new"]).run())
+    assert "learns 2 classes of pets" in text(at) and "tested on 1 that it has never seen" in text(at)
+
+
+def test_a_link_opens_its_trial_in_a_session_that_has_edited_another(opened, root, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3, "cat": 3})
+    at = opened("data", data_view="trial", trial_dataset="digits", trial_start="osrci/2")
+    at = fine(at.multiselect(key="trial_known").set_value([1, 2]).run())
+    at = fine(at.switch_page(PAGES["new"]).run())
+    at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
+    carried = door(at, "To the trial editor")
+    assert (carried["data_view"], carried["trial_dataset"]) == ("trial", "pets")
+    at.query_params.clear()
+    at = fine(at.switch_page(PAGES["data"]).run())  # by the navigation: what was edited is there
+    assert at.multiselect(key="trial_known").value == [1, 2]
+    at = fine(at.switch_page(PAGES["new"]).run())
+    at.query_params |= carried
+    at = fine(at.switch_page(PAGES["data"]).run())
+    assert at.selectbox(key="trial_dataset").value == "pets" and at.multiselect(key="trial_out").value == [0, 1, 2]
+    at = fine(at.switch_page(PAGES["live"]).run())
+    at.query_params |= {"trial_dataset": "digits", "trial_start": "osrci/3", "trial_unknown": "7"}
+    at = fine(at.switch_page(PAGES["data"]).run())
+    held = [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
+    assert held == [[], [7], [0, 1, 2, 3, 4, 5, 6, 8, 9]]
+    at = fine(at.switch_page(PAGES["live"]).run())
+    del at.query_params["trial_unknown"]
+    at = fine(at.switch_page(PAGES["data"]).run())
+    assert at.multiselect(key="trial_known").value == list(holdings.published("digits")["osrci", "3"].known)
+
+
 @pytest.mark.parametrize("family", ["osrci", "cac-2020"])
 @pytest.mark.parametrize("name", ["digits", "MNIST", "CIFAR10", "CIFAR+10", "CIFAR+50"])
 def test_the_editor_starts_from_every_published_trial(opened, name, family):
@@ -285,6 +337,11 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     at.text_input(key="own_name").set_value("pets")
     at = fine(button(at, "Make it a data set").click().run())
     assert "Written to" in text(at) and datasets.folders(root) == ["pets"]
+    assert "own_write" not in [b.key for b in at.button]  # it is made once
+    at = fine(at.button(key="own_trial").click().run())
+    assert at.selectbox(key="trial_dataset").value == "pets" and at.multiselect(key="trial_out").value == [0, 1]
+    at = fine(at.multiselect(key="trial_known").set_value([0, 1]).run())
+    assert at.text_input(key="trial_name").value == "pets"
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
@@ -302,6 +359,73 @@ def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
 
 
 # --- a new run -------------------------------------------------------------------------------------------------------
+
+
+def in_address(at: AppTest, prefix: str) -> dict[str, str]:
+    """What the page has put into the address under names that begin so."""
+    said = {}
+    for part in at.get("bidi_component"):
+        data = json.loads(part.proto.json or "{}")
+        said |= data.get("parameters", {}) if isinstance(data, dict) else {}
+    return {name: value for name, value in said.items() if value is not None and name.startswith(prefix)}
+
+
+FORM = {
+    "new_dataset": "digits", "new_preset": "paper", "new_trials": "osrci/1,cac-2020/0",
+    "new_methods": "cross_entropy,cac", "new_backbone": "plain", "new_seeds": "0-1", "new_cac_alpha": "5, 7.5",
+    "new_epochs": "7", "new_lr": "0.003", "new_schedule": "onecycle", "new_trunk_dropout": "0.1",
+}  # fmt: skip
+
+
+def plan(at: AppTest) -> list[str]:
+    return next(c.value for c in at.code if "cac_core train" in c.value).splitlines()
+
+
+def test_a_link_carries_the_whole_form_of_a_new_run(opened):
+    at = opened("new", **FORM)
+    assert in_address(at, "new_") == FORM and not at.error and not at.warning
+    given = {"dataset": "digits", "backbone": "plain", "epochs": 7, "lr": 0.003, "schedule": "onecycle"}
+    wanted = [
+        recipe.compose("paper", {"dropout": 0.1} | alpha, **given, family=family, trial=trial, method=method, seed=seed)
+        for family, trial in (("osrci", "1"), ("cac-2020", "0")) for method in ("cross_entropy", "cac")
+        for alpha in (({"alpha": 5.0}, {"alpha": 7.5}) if method == "cac" else ({},)) for seed in (0, 1)
+    ]  # fmt: skip
+    assert plan(at) == [plans.command("paper", one) for one in wanted]
+    epochs = recipe.compose("paper", dataset="digits", backbone="plain").epochs
+    at = fine(at.number_input(key="new_epochs_paper_digits_plain").set_value(epochs).run())
+    at = fine(at.text_input(key="new_seeds_paper_digits_plain").set_value("3").run())
+    at = fine(at.multiselect(key="new_methods").set_value(["cac"]).run())
+    left = {name: value for name, value in FORM.items() if name not in ("new_epochs", "new_methods")}
+    assert in_address(at, "new_") == left | {"new_seeds": "3"}
+
+
+def test_of_a_form_that_is_as_it_came_the_address_names_the_data_set_and_the_trial(opened):
+    assert in_address(opened("new"), "new_") == {"new_dataset": "digits", "new_trials": "osrci/0"}
+
+
+def test_a_link_to_a_form_leaves_nothing_of_what_was_set_before(opened):
+    at = opened("new")
+    at = fine(at.number_input(key="new_batch_quick_digits_small").set_value(16).run())
+    at = fine(at.text_input(key="new_seeds_quick_digits_small").set_value("4").run())
+    at = fine(at.switch_page(PAGES["live"]).run())
+    at = fine(at.switch_page(PAGES["new"]).run())  # by the navigation: as it was
+    assert "--batch 16" in plan(at)[0] and "--seed 4" in plan(at)[0]
+    at = fine(at.switch_page(PAGES["live"]).run())
+    at.query_params |= {"new_dataset": "digits", "new_trials": "osrci/2", "new_lr": "0.5"}
+    at = fine(at.switch_page(PAGES["new"]).run())
+    wanted = recipe.compose("quick", dataset="digits", trial="2", lr=0.5)
+    assert plan(at) == [plans.command("quick", wanted)]
+    at = fine(at.number_input(key="new_lr_quick_digits_small").set_value(0.25).run())  # the address says 0.5 still
+    assert "--lr 0.25" in plan(at)[0]
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "nan", "1e999", "9" * 40, "x" * 5000, "<b>", "osrci/99,/,a", "true", '"', "5,"]
+)
+def test_nonsense_in_a_link_to_a_form_does_no_harm(opened, value):
+    at = opened("new", **dict.fromkeys([*FORM, "new_device", "new_flip", "new_other"], value))
+    assert at.selectbox(key="new_dataset").value == "digits"
+    assert all(len(said) <= 200 for said in in_address(at, "new_").values())
 
 
 def test_what_is_started_is_what_the_command_line_would_train(opened, store, root):
