@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import thumbnails, uploads, verdicts, wording
 from app.words import t
+from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
 
@@ -93,7 +94,7 @@ def _heard() -> None:
     """What the paper says is heard only where a callback stands for it."""
 
 
-def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | None = None) -> None:
+def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | None = None, **options: Any) -> None:
     """Shows what a run takes a drawing for: as the network saw it, and the verdict in words.
 
     scorer: by default the run's own; theta: by default the one that keeps 95 % of new knowns.
@@ -101,7 +102,7 @@ def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | 
     with wording.explained():
         looked = uploads.looked_at(run, drawing, verdicts.Perturbation(), drawn=True)
         scorer = scorer or default_for(run.recipe.method)
-        (said,) = uploads.said_of(run, looked.logits, looked.features, scorer, theta)
+        (said,) = judge.said_of(run, looked.logits, looked.features, scorer, theta, **options)
         with st.container(horizontal=True, gap="medium"):
             seen = thumbnails.inline(thumbnails.enlarged(looked.pixels))
             st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import live, thumbnails
+from app import live, thumbnails, verdicts
+from app.setting import Setting
 from app.words import t
 from cac_core import runs
 from cac_core.data import datasets, images
@@ -27,7 +28,7 @@ from cac_core.scoring.outputs import Outputs, Verdict, joined
 from cac_core.scoring.scorers import judge_of
 
 IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
-ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB
+ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB but for large sweeps
 TILE = 28  # pixels a side; colour images in their thousands are smaller
 
 
@@ -43,6 +44,17 @@ class Rows:
     def start(self, split: int) -> int:
         """The row at which a split begins."""
         return int(np.searchsorted(self.split, split))
+
+
+def moved_rows(every: Rows, run: Run, moved: verdicts.Perturbation | None) -> Outputs:
+    """The outputs of all rows, of the validation and test images as a perturbation has moved them."""
+    if moved is None:
+        return every.outputs
+    logits = every.outputs.logits.copy()
+    for number, split in enumerate(every.splits[:2]):
+        mine = every.split == number
+        logits[mine] = verdicts.moved_outputs(run, run.outputs(split), split, moved).logits
+    return replace(every.outputs, logits=logits)
 
 
 def further(run: Run) -> dict[str, str]:
@@ -72,21 +84,31 @@ def _rows(path: str, written: str, sets: tuple[str, ...]) -> Rows:
     return Rows(together, split, ("validation", "test", *sets), run.outputs("train"))
 
 
-def scored(run: Run, scorer: str, options: dict[str, Any], each: float | None, sets: tuple[str, ...] = ()) -> Verdict:
-    """The verdict on all rows, with `each` less the theta of the nearest class that keeps this share of its knowns."""
+def scored(now: Setting, sets: tuple[str, ...] = ()) -> Verdict:
+    """The verdict on all rows, with `each` less the theta of the nearest class. Further sets are in no sweep."""
+    options, moved = tuple(sorted(now.options.items())), now.moved if now.moved.magnitude else None
     with st.spinner(t("Scoring the images…")):
-        return _scored(str(run.path), _written(run, sets), scorer, tuple(sorted(options.items())), each, sets)
+        return _scored(str(now.run.path), _written(now.run, sets), now.scorer, options, moved, now.each, sets)
 
 
 @st.cache_data(max_entries=12, show_spinner=False)
-def _scored(path: str, written: str, scorer: str, options: tuple, each: float | None, sets: tuple[str, ...]) -> Verdict:
-    every = rows(Run(Path(path)), sets)
-    verdict = judge_of(scorer, every.train, **dict(options))(every.outputs)
+def _scored(
+    path: str, written: str, scorer: str, options: tuple, moved: verdicts.Perturbation | None, each: float | None,
+    sets: tuple[str, ...],
+) -> Verdict:  # fmt: skip
+    run = Run(Path(path))
+    every = rows(run, sets)
+    verdict = judge_of(scorer, every.train, **dict(options))(moved_rows(every, run, moved))
     if each is None:
         return verdict
     first = every.split == 0
     validation = Verdict(verdict.score[first], verdict.label[first])
     return judge.beyond(judge.thetas_at(each, validation, every.outputs.logits.shape[1]), verdict)
+
+
+def in_browser(now: Setting) -> bool:
+    """Whether a live picture can compute the scores by itself."""
+    return now.scorer in IN_BROWSER and now.each is None
 
 
 def score_feed(verdict: Verdict) -> bytes:
@@ -137,10 +159,11 @@ def _run_feed(
     }
     if odin is not None and not sets and (held := sweep.cube(run, odin)) is not None:
         magnitudes, cube = held
-        some = np.flatnonzero(magnitudes > 0)
+        _, some = np.unique(magnitudes, return_index=True)  # ascending, as verdicts.magnitudes has them
+        some = some[magnitudes[some] > 0]
         both = np.concatenate([cube["validation"][some], cube["test"][some]], 1)
         if both.shape[1] == len(out):
-            columns["eps_logits"], header["eps"] = both.astype(np.float16), magnitudes[some].tolist()
+            columns["eps_logits"], header["eps"] = both, magnitudes[some].tolist()  # as held: θ is the same everywhere
     if umap is not None:
         columns["umap"] = _umap_places(Path(umap), every, run)
     if stored := run.snapshots():

@@ -8,8 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import address, picker, wording
-from cac_core.results import judge
+from app import address, picker, setting, wording
 from cac_core.scoring.distances import CENTRES
 from cac_core.scoring.logits import METRICS
 from cac_core.scoring.scorers import SCORERS, default_for
@@ -36,6 +35,10 @@ def several(text: str) -> list[str]:
     return next(csv.reader([text]), [])
 
 
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in several(text)]
+
+
 VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 # by name: how the address is read, and what need not stand in it. Not Streamlit's own binding of widgets: that drops
 # from the address what is in a closed popover or expander, or on a page that one has left
@@ -43,8 +46,11 @@ Links = dict[str, tuple[Callable[[str], Any], Any]]
 LINKS: Links = {  # of all pages about a run; another page has its own
     "scorer": (one_of(*SCORERS), None),
     "theta": (_between(-math.inf, math.inf), None),
-    "kept": (_between(1, 100), 100 * judge.KEPT),
-    "share": (_between(0, 100), 20.0),
+    "kept": (_between(1, 100), setting.NUMBERS["kept"]),
+    "rule": (one_of(*setting.ORACLES), None),
+    "share": (_between(0, 100), setting.NUMBERS["share"]),
+    "ratio": (_between(0.01, 1000), setting.NUMBERS["ratio"]),
+    "accept": (_between(0, 100), setting.NUMBERS["accept"]),
     "centres": (one_of(*CENTRES), "means"),
     "temperature": (_between(0.01, 1000), 1.0),
     **{name: (_between(1, 100_000, int), None) for name in wording.COUNTS},
@@ -52,11 +58,16 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "epsilon": (_between(0, 1), 0.0),
     "odin": (_between(1e-6, 1e6), None),
     "each": (yes, False),
-    "order": (one_of("similar", "number"), "similar"),
+    "order": (one_of("similar", "number", "own"), "similar"),
+    "around": (numbers, None),
+    "without": (several, None),
     "published": (yes, False),
     "view": (one_of(*VIEWS), "wheel"),
     "epoch": (_between(0, 1_000_000, int), None),
 }
+
+
+LOOKS = ("share", "order", "view", "without", "published")  # what holds for any run; the rest is for the one it names
 
 
 def arrive(page: str) -> None:
@@ -74,16 +85,25 @@ def arrive(page: str) -> None:
 
 
 def read_link(links: Links = LINKS) -> set[str]:
-    """What the address says, each name once, as arrive has it; what makes no sense is passed over. The names read."""
+    """What the address says, each name once, as arrive has it; what makes no sense is passed over. The names read.
+
+    Nor does what it sets for a run that is not here count for the one that is shown in its place.
+    """
     known, found = st.session_state.setdefault("linked", set()), set()
+    elsewhere = links is LINKS and picker.missing(st.query_params.get("run"))
     for name, (read, _) in links.items():
         if name in st.query_params and name not in known:
+            if elsewhere and name not in LOOKS:
+                st.session_state.passed_over = True
+                continue
             try:
                 st.session_state[name] = read(st.query_params[name])
                 found.add(name)
             except ValueError:
                 if name == "theta":
                     st.session_state.no_theta = st.query_params[name]
+            if name in ("theta", "rule"):
+                setting.taken()
     known |= set(links)
     return found
 
@@ -104,6 +124,9 @@ def write_link() -> None:
         said["scorer"] = None
     if not said["epsilon"]:
         said["odin"] = None
+    if said["order"] != "own":
+        said["around"] = None
+    said["without"] = said["without"] or None
     put_in_link(LINKS, said)
 
 

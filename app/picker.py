@@ -66,14 +66,19 @@ def asked_for(name: str | None) -> bool:
     state, before = st.session_state, st.session_state.get("run")
     if name is None:
         return False
-    if not (runs.ID.fullmatch(name) and (runs.store_of() / name).is_dir()):
-        state.asked = name
+    if missing(name):
+        state.asked, state.passed_over = name, False
         return False
     state.run = name
     state.pop("asked", None)
     if before not in (None, name):
         _another_run()
     return before not in (None, name)
+
+
+def missing(name: str | None) -> bool:
+    """Whether a run of this name is asked for and not here."""
+    return name is not None and not (runs.ID.fullmatch(name) and (runs.store_of() / name).is_dir())
 
 
 def _another_run() -> None:
@@ -140,7 +145,12 @@ def ready(run: Run) -> bool:
     """Whether the run can be shown; where not, says why and what to do."""
     if asked := st.session_state.get("asked"):
         said = t("There is no run called “{asked}”; this is {run}.", asked=wording.plain(asked[:80]), run=run.id)
-        st.warning(f"{said} {in_trash(asked)}", icon=":material/info:")
+        said = f"{said} {in_trash(asked)}"
+        if st.session_state.get("passed_over"):
+            said += " " + t(
+                "The score, its options and the θ that the link sets for that run are not taken for this one."
+            )
+        st.warning(said, icon=":material/info:")
     if run.beginning:
         st.fragment(_progress, run_every="2s")(run)
         return False

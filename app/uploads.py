@@ -12,6 +12,7 @@ import streamlit as st
 from PIL import Image
 
 from app import charts, verdicts, wording
+from app.setting import Setting
 from app.words import t
 from cac_core.data import images
 from cac_core.results import judge
@@ -95,10 +96,9 @@ def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarra
         return evaluate.gamma_gradient(_network(path, written), pixels, means)[0].sum(-1)
 
 
-def said_of(
-    run: Run, logits: np.ndarray, features: np.ndarray, scorer: str, theta: float, thetas=None, **options: Any
-) -> list[dict]:
-    return judge.said_of(run, logits, features, scorer, theta, thetas, **options)
+def said_of(now: Setting, logits: np.ndarray, features: np.ndarray) -> list[dict]:
+    """What is said of images with these logits [N, C] and features [N, D], as it is set; see `judge.said_of`."""
+    return judge.said_of(now.run, logits, features, now.scorer, now.theta, now.thetas, **now.options)
 
 
 def say(verdict: dict[str, Any]) -> None:

@@ -84,7 +84,7 @@ def _judged(
     )
     if moved:
         validation, test = (
-            _moved(run, out, split, moved) for out, split in ((validation, "validation"), (test, "test"))
+            moved_outputs(run, out, split, moved) for out, split in ((validation, "validation"), (test, "test"))
         )
     verdicts = judge_one(validation), judge_one(test)
     means = class_means(train)
@@ -94,7 +94,7 @@ def _judged(
     return Judged(run, each, *verdicts, validation, test, means)
 
 
-def _moved(run: Run, out: Outputs, split: str, moved: Perturbation) -> Outputs:
+def moved_outputs(run: Run, out: Outputs, split: str, moved: Perturbation) -> Outputs:
     """The outputs on the perturbed images, out of the run's sweep."""
     held = sweep.cube(run, moved.temperature)
     place = [] if held is None else np.flatnonzero(held[0] == moved.magnitude)

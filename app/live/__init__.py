@@ -12,10 +12,11 @@ view.js        what both views share              main.js    the way in; door.js
 N images, C known classes, E magnitudes of a perturbation, S epochs with V images each.
 """
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def packed(columns: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
     A run's columns: logits float32 [N, C]; labels int16 [N], -1 for unknown; classes int16 [N], class numbers, -1 where
     nobody has said; split uint8 [N], 0 validation, 1 test, 2 and on further unknown sets; centres float64 [C, C], the
     class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C];
-    eps_logits float16 [E, N, C]; umap float32 [N, 2], nan where not in the map; pca_mean [C] and pca_axes [2, C]
-    float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V]; atlas uint8, the bytes
-    of a WebP or PNG, and sprite int32 [N], the tile of each image, -1 for none.
+    eps_logits float32 or float16 [E, N, C]; umap float32 [N, 2], nan where not in the map; pca_mean [C] and pca_axes
+    [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V]; atlas uint8, the
+    bytes of a WebP or PNG, and sprite int32 [N], the tile of each image, -1 for none.
 
     Its header: known, the names of the known classes; names, those of all classes by class number; sets, the names of
     the splits by number; and where there are: eps, the E magnitudes; pca_share, two shares of the variance; tile, the
@@ -94,6 +95,22 @@ def feed(blob: bytes, key: str) -> str:
     return id_of(blob)
 
 
+def packed_rows(rows: Sequence[int]) -> str:
+    """Rows as a text, a bit each: that of row r is bit r % 8 of byte r // 8. In base64, of 10 000 rows 1.7 kB."""
+    bits = np.zeros(max(rows, default=-1) + 1, np.uint8)
+    bits[np.asarray(rows, int)] = 1
+    return base64.b64encode(np.packbits(bits, bitorder="little")).decode()
+
+
+def unpacked_rows(text: str) -> list[int]:
+    """The rows of `packed_rows`, in order; none of what is no such text."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return []
+    return np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")).tolist()
+
+
 def lab(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
     """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it came to rest.
 
@@ -108,14 +125,22 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
     (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection,
-    at most 2000 rows, with selected, their full number.
+    all rows that were chosen.
     """
     return _mounted("space", state, key, height, on_change)
 
 
 def settled(key: str) -> dict[str, Any]:
     """What the view with this key has come to rest at; for on_change, which runs before the page does."""
+    return _read(_said(key))
+
+
+def _said(key: str) -> dict[str, Any]:
     return dict((st.session_state.get(key) or {}).get("settled") or {})
+
+
+def _read(word: dict[str, Any]) -> dict[str, Any]:
+    return word | ({"selection": unpacked_rows(word["selection"])} if "selection" in word else {})
 
 
 def _mounted(
@@ -130,7 +155,7 @@ def _mounted(
     feed: id. extra: id of an extra feed, or None. scorer: gamma, distance, msp, max_logit or energy; with an extra
     feed, any. name: what the score is called on its axis. centres: means or anchors. theta: None = the lowest that
     keeps the share `kept` of new knowns, by the validation images; each: 0, since scores are less the theta of their
-    class. temperature; eps: 0 = none, e = the e-th of the feed. share: of
+    class. temperature; eps: 0 = none, e = the e-th of the feed; whoever moves one of these lets theta go. share: of
     unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
     umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
     the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. palettes: {"light": colours, "dark":
@@ -140,10 +165,12 @@ def _mounted(
     """
     if wrong := sorted(set(state) - set(STATE)):
         raise ValueError(f"A live view has no {', '.join(wrong)}; it takes {', '.join(STATE)}.")
-    before = settled(key)
+    before = _said(key)
+    if "selection" in state:
+        state = state | {"selection": packed_rows(state["selection"])}
     data = {"kind": kind, "height": height, "state": state, "settled": before or None}
     _view(key=key, data=data, on_settled_change=on_change or _nothing)
-    return before
+    return _read(before)
 
 
 def _nothing() -> None:

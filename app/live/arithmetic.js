@@ -66,6 +66,7 @@ const SCORERS = {
   },
 };
 const TEMPERED = ["gamma", "msp", "energy"];
+const CENTRED = ["gamma", "distance"]; // these measure distances to centres
 
 const roomFor = (width) => ({ d: new Float64Array(width), e: new Float64Array(width), label: 0 });
 

@@ -93,6 +93,22 @@ function feedOf(id) {
   return feed;
 }
 
+/** Rows as a text, a bit each: that of row r is bit r % 8 of byte r >> 3, all in base64. */
+function packedRows(rows) {
+  const bytes = new Uint8Array(rows.reduce((most, row) => Math.max(most, (row >> 3) + 1), 0));
+  for (const row of rows) bytes[row >> 3] |= 1 << (row & 7);
+  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+}
+
+/** The rows of such a text, in order. */
+function unpackedRows(text) {
+  const rows = [];
+  for (const [at, letter] of [...atob(text)].entries()) {
+    for (let bit = 0; bit < 8; bit++) if (letter.charCodeAt(0) & (1 << bit)) rows.push(8 * at + bit);
+  }
+  return rows;
+}
+
 /** The logits of a feed: as they are for eps 0, for eps e under the e-th of its perturbations. */
 function logitsOf(feed, eps) {
   if (!eps || !feed.eps_logits) return feed.logits;

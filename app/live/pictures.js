@@ -260,7 +260,7 @@ function plane(view) {
           : feed.width === 2
             ? say("Along the dashed line the score is θ.")
             : say(
-                "Along the dashed line the score is θ where the other logits are halfway between the two class means.",
+                "Along the dashed line the score is θ where the other logits are halfway between the two centres.",
               ),
       ],
     },
@@ -356,7 +356,7 @@ function pca(view) {
 }
 
 function umap(view) {
-  const { feed, say } = view;
+  const { feed, state, say } = view;
   const [across, up] = evenScales(feed.umap, view);
   const picture = boxed(
     view,
@@ -368,6 +368,7 @@ function umap(view) {
       note: [
         say("No verdict: sizes and gaps mean nothing here, and an unknown can be drawn onto a class far from it."),
         say("The score decides, not the place."),
+        state.eps ? say("The places are those of the images as they are, without ε.") : "",
       ],
     },
   );

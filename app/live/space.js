@@ -282,7 +282,12 @@ class Space extends View {
     this.grid = null;
     this.drawn = null;
     this.placeNames();
-    const film = cast.film ? [say("Judged by where the class means end up.")] : [];
+    const ends =
+      state.centres === "anchors" && feed.anchors
+        ? say("Judged by distances to the anchors.")
+        : say("Judged by where the class means end up.");
+    const film = cast.film && CENTRED.includes(state.scorer) ? [ends] : [];
+    if (cast.film && state.eps) film.push(say("The images of the film are not moved by ε."));
     write(this.note, [...this.picture.note, ...film].join(" "));
   }
 
@@ -444,6 +449,18 @@ class Space extends View {
     write(value, number(theta));
     attribute(slider, "aria-valuetext", number(theta));
     this.rule.update();
+    if (this.cast.film && this.rule.node.disabled) write(this.rule.node, this.say("θ is that of the finished network"));
+  }
+
+  /** While the film is on, what theta does to the images of its epoch; else as everywhere. */
+  sentence() {
+    const { cast, theta, film, feed } = this;
+    if (!cast?.film) return super.sentence();
+    return this.say("Epoch {epoch}: θ = {theta} accepts {accepted} of these images.", {
+      epoch: feed.snapshot_epochs[Math.round(film.at)],
+      theta: number(theta),
+      accepted: percent(cast.score.reduce((count, score) => count + (score <= theta), 0) / cast.score.length),
+    });
   }
 
   light(n) {

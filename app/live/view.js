@@ -64,7 +64,7 @@ class View {
     if (!this.received) {
       this.received = true;
       this.told = settled?.told ?? 0;
-      for (const name of MOVED) if (settled?.[name] !== undefined) this.state[name] = settled[name];
+      for (const name of MOVED) if (settled?.[name] !== undefined) this.hear(name, settled[name]);
     }
     const late = (settled?.told ?? 0) < this.told; // written before our latest word was heard
     for (const [name, value] of Object.entries(state)) {
@@ -73,11 +73,16 @@ class View {
         if (late || said === this.agreed[name]) continue;
         this.agreed[name] = said;
       }
-      this.state[name] = value;
+      this.hear(name, value);
     }
     this.height = height;
     this.say = speaker(this.state.words);
     this.arrived();
+  }
+
+  /** What Python says of a part of the state; a selection travels packed. */
+  hear(name, value) {
+    this.state[name] = name === "selection" ? unpackedRows(value) : value;
   }
 
   /** Looks for the feeds: draws where they are there, says so where they are not yet or not readable. */
@@ -128,7 +133,7 @@ class View {
     this.state.pair = this.state.pair.map((c, n) => (c < width ? c : n));
     this.state.triple = this.state.triple.map((c, n) => (c < width ? c : n)).slice(0, width);
     this.state.selection = this.state.selection.filter((row) => row < this.feed.count);
-    this.state.eps = this.extra ? 0 : Math.min(this.state.eps, this.feed.header.eps?.length ?? 0);
+    this.state.eps = Math.min(this.state.eps, this.feed.header.eps?.length ?? 0);
   }
 
   /** Tells Python where everything has come to rest; what it said meanwhile counts now, but for what was moved. */
@@ -137,12 +142,9 @@ class View {
     this.settling = null;
     const word = { told: ++this.told };
     for (const name of this.moved) {
-      word[name] = this.state[name];
+      word[name] = name === "selection" ? packedRows(this.state.selection) : this.state[name];
       this.agreed[name] = JSON.stringify(word[name]);
     }
-    if (this.state.selection.length > 2000) word.selection = this.state.selection.slice(0, 2000);
-    this.agreed.selection = JSON.stringify(word.selection);
-    word.selected = this.state.selection.length;
     this.send("settled", word);
     this.speak();
     this.letGo();
@@ -200,6 +202,8 @@ class View {
   }
 
   set(name, value) {
+    const other = ["temperature", "eps"].includes(name) && this.state[name] !== value;
+    if (other) this.state.theta = null; // it was set for other scores than these
     this.state[name] = value;
     this.ask(["temperature", "eps", "sets"].includes(name) ? "scores" : name);
   }

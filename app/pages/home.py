@@ -3,7 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, links, picker, thumbnails, verdicts, wording
+from app import address, charts, controls, links, picker, setting, thumbnails, verdicts, wording
+from app.setting import Setting
 from app.words import t
 from cac_core.results import judge
 
@@ -29,18 +30,16 @@ def wheel_and_examples():
         with side:
             place, foot = st.container(), st.container()
             with foot.expander(t("Score"), icon=":material/straighten:"):
-                scorer = controls.choose_scorer(run)
-                said = verdicts.judged(run, scorer)
-                options = controls.choose_options(run, scorer, said.outputs.anchors is not None)
-                said = verdicts.judged(run, scorer, **options)
+                controls.choose_options(run, controls.choose_scorer(run))
+            now = setting.set_up(run)
             with foot.popover(t("Help"), icon=":material/help:"):
-                how_to_read(said.outputs.anchors is not None)
+                how_to_read(now.said.outputs.anchors is not None)
             with place:
-                theta = controls.choose_theta(said)
-                controls.numbers_at(theta, said, wide=False)
+                controls.choose_theta(now)
+                controls.numbers_at(now, wide=False)
         with picture:
-            wheel(said, theta)
-        examples(said, theta)
+            wheel(now)
+        examples(now)
         links.write_link()
 
 
@@ -63,7 +62,8 @@ def how_to_read(anchors: bool):
     st.markdown(f"{places} {rim} {looks}\n\n{loss}")
 
 
-def wheel(said: verdicts.Judged, theta: float):
+def wheel(now: Setting):
+    said, theta = now.said, now.theta
     outputs = [said.known, said.outputs]
     score = np.concatenate([said.validation.score, said.test.score])
     nearest = np.concatenate([said.validation.label, said.test.label])
@@ -120,8 +120,8 @@ def wheel(said: verdicts.Judged, theta: float):
         )
 
 
-def examples(said: verdicts.Judged, theta: float):
-    images = thumbnails.pixels(run)
+def examples(now: Setting):
+    images, said, theta = thumbnails.pixels(run), now.said, now.theta
     st.subheader(t("Some images of the test set"))
     if isinstance(images, str):
         st.info(t("The images cannot be shown here: {why}", why=wording.plain(images)), icon=":material/hide_image:")

@@ -227,14 +227,12 @@ def two_pulls():
 def line_to_draw():
     live.feed(blob := feeds.run_feed(run), key="lesson_feed")
     with st.container(width=NARROW if state.present else "stretch"):
-        theta = live.lab(of_the_digits(blob, bare=state.present), key="lesson_theta", height=round(300 * large)).get(
-            "theta"
-        )
-    drawing(theta)
+        word = live.lab(of_the_digits(blob, bare=state.present), key="lesson_theta", height=round(300 * large))
+    drawing(word.get("theta"), word.get("temperature", 1.0))
 
 
 @st.fragment
-def drawing(theta: float | None):
+def drawing(theta: float | None, temperature: float):
     """A verdict that follows the pen; nothing else runs again for it."""
     if jobs.read_only():
         return
@@ -244,15 +242,14 @@ def drawing(theta: float | None):
         drawn = draw.canvas(key="lesson_drawing")
     with verdict:
         if drawn:
-            draw.verdict(run, drawn, "gamma", theta)
+            draw.verdict(run, drawn, "gamma", theta, temperature=temperature)
         else:
             st.caption(t("It knows {names}.", names=wording.listed(run.known_names)))
 
 
 def of_the_digits(blob: bytes, **own) -> dict:
     """What a live picture of the bundled run is told: nothing that was set on other pages."""
-    said = controls.live_state(blob, "gamma", {})
-    return {name: said[name] for name in ("feed", "scorer", "name", "palettes", "words")} | own
+    return controls.looks(blob) | {"scorer": "gamma", "name": t(wording.SAID["gamma"])} | own
 
 
 def pairs():
@@ -296,20 +293,21 @@ def pairs():
 
 
 def wheel_and_map():
-    """The same images twice; those that are picked, and theta, are the same in both. A projector has room for one."""
+    """The same images twice; which, those that are picked, theta and T are the same in both. A projector has room for
+    one."""
     views = ("umap",) if state.present else ("wheel", "umap")
     live.feed(blob := feeds.run_feed(run, umap=project.maps(run)[0]), key="lesson_feed")
-    both = state.setdefault("lesson_both", {"selection": [], "theta": None})
+    both = state.setdefault("lesson_both", {"selection": [], "theta": None, "temperature": 1.0, "sets": [0, 1]})
     places = [st.container(width=NARROW)] if state.present else st.columns(2, gap="large")
     for place, view in zip(places, views, strict=True):
-        told_so = of_the_digits(blob, sets=[0, 1], view=state.get(f"lesson_view_{view}", view), **both)
+        told_so = of_the_digits(blob, view=state.get(f"lesson_view_{view}", view), **both)
         with place:
             live.space(told_so, key=f"lesson_{view}", height=round(360 * large), on_change=partial(moved, view))
 
 
 def moved(view: str):
     word = live.settled(f"lesson_{view}")
-    state.lesson_both = {name: word[name] for name in ("selection", "theta")}
+    state.lesson_both = {name: word[name] for name in state.lesson_both}
     state[f"lesson_view_{view}"] = word["view"]
 
 

@@ -6,21 +6,22 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, jobs, links, live, picker, thumbnails, verdicts, wording
+from app import charts, controls, feeds, jobs, links, live, picker, setting, thumbnails, wording
+from app.setting import Setting
 from app.words import t
 from cac_core.results import project
-from cac_core.scoring.distances import class_means, distances
+from cac_core.scoring.distances import centres_of, class_means, distances
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
 run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
-st.markdown(
-    t(
-        "Each mark is an image, placed by what the network put out for it. Training pulled every known class to its "
-        "**anchor**; what resembles none of them stays in between. Draw around some marks to see what they are."
+placed = t("Each mark is an image, placed by what the network put out for it.")
+if run.outputs("train").anchors is not None:
+    placed += " " + t(
+        "Training pulled every known class to its **anchor**; what resembles none of them stays in between."
     )
-)
+st.markdown(f"{placed} {t('Draw around some marks to see what they are.')}")
 
 
 @st.fragment
@@ -31,24 +32,24 @@ def page():
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
         with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
-            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = controls.choose_perturbation(run, scorer)
+            controls.choose_options(run, scorer)
             sets = further_unknowns()
             order = class_order()
-        said = verdicts.judged(run, scorer, moved, **options)
-        above = st.container()
+        now = setting.set_up(run, movable=not sets)
+        word = cloud(now, sets, order)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
-            controls.theta_inputs(said, left, right)
-            controls.by_rule_again(said)
-        with above:
-            word = cloud(scorer, options, moved, sets, order)
+            controls.theta_inputs(now, left, right)
+            controls.about_theta(now)
         if st.session_state.get("view") == "umap":
             umap()
         elif not maps():
-            with st.expander(t("UMAP: there is no map of this run yet"), icon=":material/scatter_plot:"):
+            none = t("UMAP: there is no map of this run yet")
+            if project.maps(run):
+                none = t("UMAP: the map of this run is of outputs that have been written anew since")
+            with st.expander(none, icon=":material/scatter_plot:"):
                 make_map()
-        selection(word, said, scorer, options, sets)
+        selection(word, now, sets)
         links.write_link()
 
 
@@ -64,13 +65,19 @@ def further_unknowns() -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def class_order() -> list[int] | None:
+def class_order() -> list[int]:
+    """How the classes stand around the wheel: by a rule, or as they have been dragged there."""
+    state, own = st.session_state, st.session_state.get("around") or []
+    ways = {"similar": t("like beside like"), "number": t("by number")}
+    if sorted(own) == list(range(len(names))):
+        ways["own"] = t("as you put them")
+    elif state.get("order") == "own":  # another run's
+        state.order = "similar"
     by = st.segmented_control(
-        t("Order of the classes on the wheel"), ["similar", "number"], default="similar", required=True, key="order",
-        format_func={"similar": t("like beside like"), "number": t("by number")}.get,
-        persist_state="session",
+        t("Order of the classes on the wheel"), list(ways), default="similar", required=True, key="order",
+        format_func=ways.get, persist_state="session",
     )  # fmt: skip
-    return _similar(str(run.path), run.written) if by == "similar" else list(range(len(names)))
+    return {"similar": _similar(str(run.path), run.written), "own": own}.get(by, list(range(len(names))))
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
@@ -94,38 +101,37 @@ def how_to_read():
     )
 
 
-def cloud(
-    scorer: str, options: dict, moved: verdicts.Perturbation, sets: tuple[str, ...], order: list[int] | None
-) -> dict:
-    swept = verdicts.magnitudes(run)
+def cloud(now: Setting, sets: tuple[str, ...], order: list[int]) -> dict:
     there = maps()
     shown = there.get(st.session_state.get("map"), next(iter(there.values()), None))
-    blob = feeds.run_feed(run, odin=moved.temperature if swept and not sets else None, sets=sets, umap=shown)
+    blob = feeds.run_feed(run, odin=None if sets else now.moved.temperature, sets=sets, umap=shown)
     live.feed(blob, key="feed")
     extra = None
-    if scorer not in feeds.IN_BROWSER:
-        more = feeds.score_feed(feeds.scored(run, scorer, options, None, sets))
-        live.feed(more, key="score_feed")
-        extra = live.id_of(more)
-    state = controls.live_state(blob, scorer, options) | {
-        "extra": extra,
-        "eps": swept.index(moved.magnitude) if moved.magnitude in swept and not sets else 0,
+    if not feeds.in_browser(now):
+        live.feed(extra := feeds.score_feed(feeds.scored(now, sets)), key="score_feed")
+    splits = feeds.rows(run, sets).splits
+    state = controls.live_state(blob, now, extra) | {
         "order": order,
         "view": st.session_state.get("view", links.VIEWS[0]),
         "epoch": st.session_state.get("epoch"),
-        "sets": [0, 1, *range(2, 2 + len(sets))],
+        "sets": [n for n, split in enumerate(splits) if split not in st.session_state.get("without", [])],
     }
+    st.session_state.told_space = {"order": order, "splits": splits}
     return live.space(state, key="space", height=620, on_change=settled)
 
 
 def settled():
-    word = live.settled("space")
+    """What was moved in the cloud counts for the whole page, and for the address."""
+    word, state = live.settled("space"), st.session_state
     controls.take(word)
-    if "eps" in word:
-        st.session_state.epsilon = verdicts.magnitudes(picker.chosen_run())[word["eps"]]
+    told = state.told_space
+    if "sets" in word:
+        state.without = [split for n, split in enumerate(told["splits"]) if n not in word["sets"]]
+    if word.get("order", told["order"]) != told["order"]:
+        state.order, state.around = "own", word["order"]
     for name in ("view", "epoch"):
         if name in word:
-            st.session_state[name] = word[name]
+            state[name] = word[name]
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------
@@ -207,40 +213,35 @@ def seeds(some: list[project.Map]):
 # --- what was chosen -------------------------------------------------------------------------------------------------
 
 
-def selection(word: dict, said: verdicts.Judged, scorer: str, options: dict, sets: tuple[str, ...]):
+def selection(word: dict, now: Setting, sets: tuple[str, ...]):
     every = feeds.rows(run, sets)
-    rows = [row for row in word.get("selection") or [] if 0 <= row < len(every.outputs)]
+    rows = [row for row in word.get("selection") or [] if row < len(every.outputs)]
     if not rows:
         return
-    verdict = feeds.scored(run, scorer, options, None, sets)
-    theta = controls.theta_of(said)
-    out = every.outputs
-    d = distances(out.logits[rows], class_means(every.train))
-    table = {
+    st.subheader(t("{count} images chosen", count=len(rows)), anchor=False)
+    if len(rows) > SHOWN:
+        st.caption(t("The first {count} are listed here; the file has all.", count=SHOWN))
+    st.dataframe(table_of(rows[:SHOWN], now, every, sets), hide_index=True, height=min(38 + 35 * len(rows), 320))
+    st.download_button(
+        t("As CSV"), lambda: text_of(table_of(rows, now, every, sets)), f"{run.id}-selection.csv", "text/csv",
+        icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+    neighbours(every, rows[0])
+
+
+def table_of(rows: list[int], now: Setting, every: feeds.Rows, sets: tuple[str, ...]) -> dict[str, list]:
+    """What there is to say of these images, a column each."""
+    verdict, out = feeds.scored(now, sets), feeds.moved_rows(every, run, now.moved if now.moved.magnitude else None)
+    d = distances(out.logits[rows], centres_of(every.train, now.options.get("centres", "means")))
+    return {
         t("set"): [every.splits[every.split[i]] for i in rows],
         t("image"): out.index[rows].tolist(),
         t("truth"): [truth_of(every, i) for i in rows],
         t("nearest class"): [names[verdict.label[i]] for i in rows],
         t("score"): verdict.score[rows].tolist(),
-        t("decision"): [t("unknown") if verdict.score[i] > theta else names[verdict.label[i]] for i in rows],
+        t("decision"): [t("unknown") if verdict.score[i] > now.theta else names[verdict.label[i]] for i in rows],
         **{t("distance to {name}", name=name): d[:, c].tolist() for c, name in enumerate(names)},
     }
-    count = word.get("selected", len(rows))
-    st.subheader(t("{count} images chosen", count=count), anchor=False)
-    if count > len(rows):
-        st.caption(t("The first {count} of them are listed.", count=len(rows)))
-    st.dataframe(
-        {key: values[:SHOWN] for key, values in table.items()}, hide_index=True, height=min(38 + 35 * len(rows), 320)
-    )
-    st.download_button(
-        t("As CSV"),
-        text_of(table),
-        f"{run.id}-selection.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-    neighbours(every, rows[0])
 
 
 def truth_of(every: feeds.Rows, row: int) -> str:

@@ -3,12 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, jobs, links, picker, thumbnails, uploads, verdicts, wording
+from app import address, charts, controls, jobs, links, picker, setting, thumbnails, uploads, verdicts, wording
+from app.setting import Setting
 from app.words import phrases, t
 from cac_core.results import sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
-from cac_core.scoring.scorers import default_for
+from cac_core.scoring.scorers import default_for, scorer_options
 
 MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % knowns kept", "oscr": "OSCR"})
 SCORES = phrases({
@@ -29,6 +30,7 @@ st.markdown(
 @st.fragment
 def page():
     with wording.explained():
+        now = setting.set_up(run)
         links.write_link()
         published = False
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -46,7 +48,10 @@ def page():
             return
         if published:
             st.warning(wording.plain(t(report["leak"])), icon=":material/warning:")
-        grid(report, published)
+        if other := elsewhere(now, report):
+            others = wording.listed(other)
+            st.caption(t("Other pages are set to {what}, which this grid does not have.", what=others))
+        grid(report, published, now)
         jobs.work_of(run, "sweep")
 
 
@@ -63,7 +68,7 @@ def how_to_read():
             "- **Oracle** is the best cell on the test unknowns: how good a choice could be, not how good it will be.\n"
             "- The **gain** is over the plain score, of images as they are and with softmax at T = 1, with a 95 % "
             "interval (paired, DeLong). An interval that holds 0 says that nothing was gained for sure.\n"
-            "- A click on a cell takes its score, T and ε for Thresholds and for Logit space."
+            "- A click on a cell takes its score, T and ε for the other pages."
         )
     )
 
@@ -83,7 +88,8 @@ def offer(published: bool):
             icon=":material/history:",
         )
     else:
-        st.info(t("This run has no sweep yet."), icon=":material/grid_on:")
+        none = t("This run has no sweep as published yet.") if published else t("This run has no sweep yet.")
+        st.info(none, icon=":material/grid_on:")
     words = t(
         "{images} images, {cells} cells: {passes} passes through the network for each image.",
         images=images, cells=temperatures * magnitudes, passes=passes,
@@ -115,7 +121,22 @@ def start(published: bool):
     jobs.start(run, "sweep", line)
 
 
-def grid(report: dict, published: bool):
+def elsewhere(now: Setting, report: dict) -> list[str]:
+    """What images are judged by on other pages and in no cell of the grid."""
+    temperature = now.options.get("temperature", 1.0)
+    as_odin = temperature in report["temperatures"] and (
+        not now.moved.magnitude or temperature == now.moved.temperature
+    )
+    asked = {
+        t("the score {name}", name=t(wording.SHORT[now.scorer])): now.scorer not in ("gamma", "distance", "msp"),
+        t("distances to the anchors"): now.options.get("centres") == "anchors",
+        t("T = {t:g} within the score", t=temperature): temperature != 1 and not (now.scorer == "msp" and as_odin),
+        t("a θ of its own for each class"): now.each is not None,
+    }
+    return [what for what, so in asked.items() if so]
+
+
+def grid(report: dict, published: bool, now: Setting):
     head = st.container(horizontal=True, vertical_alignment="bottom")
     with head:
         there = list(report["cells"][0]["scores"])
@@ -162,8 +183,8 @@ def grid(report: dict, published: bool):
     with right:
         summary(report, score, picked)
     if not published:
-        overlay(report, score, picked)
-        what_it_did(report, picked)
+        overlay(report, score, picked, now)
+        what_it_did(report, picked, now)
 
 
 def rows_of(report: dict) -> list[list[dict]]:
@@ -203,7 +224,6 @@ def chosen():
         report = sweep.report(run, st.session_state.get("published", False))
         t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
         st.session_state.odin, st.session_state.epsilon = report["temperatures"][t_], report["magnitudes"][e]
-        controls.reset_theta()
         if not st.session_state.get("published", False):
             scorer, options = scorer_of(st.session_state.sweep_score, st.session_state.odin)
             controls.take_scorer(scorer, **options)
@@ -242,7 +262,7 @@ def gained(gain: float, low: float, high: float) -> str:
     return t("{points} points: no difference for sure", points=points)
 
 
-def overlay(report: dict, score: str, picked: tuple[int, int]):
+def overlay(report: dict, score: str, picked: tuple[int, int], now: Setting):
     moved = verdicts.Perturbation(report["magnitudes"][picked[1]], report["temperatures"][picked[0]])
     scorer, options = scorer_of(score, moved.temperature)
     plain = verdicts.judged(run, scorer)
@@ -262,23 +282,22 @@ def overlay(report: dict, score: str, picked: tuple[int, int]):
         )  # fmt: skip
     with right:
         st.subheader(t("Take it along"), anchor=False)
-        state = st.session_state
-        as_set = judged_by() == scorer and all(state.get(name) == value for name, value in options.items())
-        as_moved = state.get("epsilon", 0.0) == moved.magnitude
-        if as_set and as_moved and (not moved.magnitude or state.get("odin") == moved.temperature):
+        as_set = (now.scorer, now.options, now.each) == (scorer, scorer_options(scorer) | options, None)
+        as_moved = now.moved.magnitude == moved.magnitude
+        if as_set and as_moved and (not moved.magnitude or now.moved.temperature == moved.temperature):
             st.markdown(
                 t(
-                    "Thresholds and Logit space judge by {score} with T = {t:g} and ε = {e:g} now.",
+                    "The other pages judge by {score} with T = {t:g} and ε = {e:g} now.",
                     score=t(SCORES[score]), t=moved.temperature, e=moved.magnitude,
                 )
             )  # fmt: skip
         else:
-            st.markdown(t("Click a cell to use its score, T and ε in Thresholds and Logit space."))
+            st.markdown(t("Click a cell to use its score, T and ε on the other pages."))
         address.link("thresholds", t("To the thresholds"), "tune")
         address.link("space", t("To logit space"), "hub")
 
 
-def what_it_did(report: dict, picked: tuple[int, int]):
+def what_it_did(report: dict, picked: tuple[int, int], now: Setting):
     st.subheader(t("What the step did to an image"), anchor=False)
     magnitude, temperature = report["magnitudes"][picked[1]], report["temperatures"][picked[0]]
     pictures = thumbnails.pixels(run)
@@ -288,9 +307,9 @@ def what_it_did(report: dict, picked: tuple[int, int]):
     if not magnitude:
         st.caption(t("ε = 0 moves nothing. Take another cell."))
         return
-    said = verdicts.judged(run, "gamma")
-    theta = controls.theta_of(said)
-    order = np.argsort(np.abs(np.log(np.maximum(said.test.score, 1e-12) / max(theta, 1e-12))), kind="stable")
+    said, scores = now.said, np.sort(now.said.test.score)
+    places = np.searchsorted(scores, said.test.score) - np.searchsorted(scores, now.theta, "right")
+    order = np.argsort(np.abs(places), kind="stable")
     choices = [*order[said.labels[order] >= 0][:4].tolist(), *order[said.labels[order] < 0][:4].tolist()]
     i = st.selectbox(
         t("Image, of those nearest to θ"), choices, key="moved_image",
@@ -308,7 +327,8 @@ def what_it_did(report: dict, picked: tuple[int, int]):
     moved, logits = uploads.moved_image(run, pixels, magnitude, temperature)
     change = (moved - pixels / 255) / magnitude
     means = class_means(run.outputs("train"))
-    before, after = distances(said.outputs.logits[i : i + 1], means)[0], distances(logits, means)[0]
+    before = distances(run.outputs("test").logits[i : i + 1], means)[0]
+    after = distances(logits, means)[0]
     with st.container(horizontal=True, gap="medium"):
         for image, words in (
             (pixels, t("as it was")),

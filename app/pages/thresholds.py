@@ -1,12 +1,12 @@
 """Where to put theta: what it keeps, what it rejects, what that costs, and the file that takes it along."""
 
-import dataclasses
 import json
 
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, links, live, picker, verdicts, wording
+from app import charts, controls, feeds, links, live, picker, setting, verdicts, wording
+from app.setting import Setting
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.results import judge
@@ -42,19 +42,14 @@ def page():
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
         with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
-            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = controls.choose_perturbation(run, scorer)
-            each = controls.choose_each(moved)
-        said = verdicts.judged(run, scorer, moved, each, **options)
-        above = st.container()
-        theta_row(said)  # first: they bring what a link says
-        with above:
-            lab(said, scorer, options, moved, each)
-        theta = controls.theta_of(said)
-        tables(said, theta)
-        rules(said)
-        all_numbers(said, scorer)
-        take_along(said, theta, scorer, options, moved, each)
+            controls.choose_options(run, scorer)
+        now = setting.set_up(run)
+        lab(now)
+        theta_row(now)
+        tables(now)
+        rules(now)
+        all_numbers(now)
+        take_along(now)
         links.write_link()
 
 
@@ -73,51 +68,40 @@ def how_to_read():
     )
 
 
-def lab(said: verdicts.Judged, scorer: str, options: dict, moved: verdicts.Perturbation, each: float | None):
-    swept = verdicts.magnitudes(run)
-    live.feed(blob := feeds.run_feed(run, odin=moved.temperature if swept else None), key="feed")
+def lab(now: Setting):
+    live.feed(blob := feeds.run_feed(run, odin=now.moved.temperature), key="feed")
     extra = None
-    if scorer not in feeds.IN_BROWSER or each is not None:
-        every = feeds.scored(run, scorer, options, each)
-        live.feed(more := feeds.score_feed(every), key="score_feed")
-        extra = live.id_of(more)
-    name = t(wording.SAID[scorer])
-    state = controls.live_state(blob, scorer, options) | {
-        "extra": extra,
-        "each": each is not None,
-        "name": t("{score}, less the θ of its nearest class", score=name) if each else name,
-        "share": st.session_state.get("share", 20.0) / 100,
-        "eps": swept.index(moved.magnitude) if moved.magnitude in swept else 0,
-    }  # fmt: skip
+    if not feeds.in_browser(now):
+        live.feed(extra := feeds.score_feed(feeds.scored(now)), key="score_feed")
+    state = controls.live_state(blob, now, extra) | {"share": setting.number("share") / 100}
     live.lab(state, key="lab", height=380, on_change=settled)
 
 
 def settled():
     """What was moved in the lab counts for the whole page, and for the address."""
-    word = live.settled("lab")
-    controls.take(word)
-    if "eps" in word:
-        st.session_state.epsilon = verdicts.magnitudes(picker.chosen_run())[word["eps"]]
+    controls.take(live.settled("lab"))
 
 
-def theta_row(said: verdicts.Judged):
-    kept, exact, share = st.columns(3, vertical_alignment="bottom")
-    controls.theta_inputs(said, kept, exact)
-    if said.unknowns:
+def theta_row(now: Setting):
+    kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
+    controls.theta_inputs(now, kept, exact)
+    if now.said.unknowns:
         share.number_input(
-            t("Unknowns in use, %"), 0.0, 100.0, 20.0, 5.0, format="%g", key="share",
+            t("Unknowns in use, %"), 0.0, 100.0, setting.NUMBERS["share"], 5.0, format="%g", key="share",
             persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
         )  # fmt: skip
-    controls.by_rule_again(said)
+    with back:
+        controls.about_theta(now)
 
 
-def tables(said: verdicts.Judged, theta: float):
+def tables(now: Setting):
     """What the picture shows, in numbers."""
     place = st.expander(t("The picture as tables"), on_change="rerun", key="lab_tables", icon=":material/table:")
     if not place.open:
         return
+    theta, said = now.theta, now.said
     with place:
-        controls.numbers_at(theta, said, wide=True)
+        controls.numbers_at(now, wide=True)
         histogram, roc, decisions = st.columns([3, 2, 3])
         known, score, edges = said.labels >= 0, said.scale.clip(said.test.score), said.scale.steps(25)
         histogram.dataframe(
@@ -144,86 +128,63 @@ def tables(said: verdicts.Judged, theta: float):
         decisions.dataframe({t("truth"): titles} | columns, hide_index=True)
 
 
-def rules(said: verdicts.Judged):
+def rules(now: Setting):
     st.subheader(t("θ by a rule, with its reason"), anchor=False)
-    kept = 100 * controls.kept()
-    rows = [
-        (
-            t("Keep {kept:g} % of images that were trained on", kept=kept)
-            if run.validated_on == datasets.SEEN
-            else t("Keep {kept:g} % of new knowns", kept=kept),
-            said.theta_at(controls.kept()),
-            t("needs no unknown image; the default"),
-            None,
-        )
-    ]
+    said = now.said
+    keep = t("Keep {kept:g} % of new knowns", kept=setting.number("kept"))
+    if run.validated_on == datasets.SEEN:
+        keep = t("Keep {kept:g} % of images that were trained on", kept=setting.number("kept"))
+    titles = {"kept": keep}
     if said.unknowns:
         left, right = st.columns(2)
-        ratio = left.number_input(
-            t("An accepted unknown costs as much as … rejected knowns"),
-            0.01,
-            1000.0,
-            5.0,
-            1.0,
-            format="%g",
-            key="ratio",
-        )
-        most = right.number_input(t("Unknowns to accept at most, %"), 0.0, 100.0, 5.0, 1.0, format="%g", key="accept")
-        share = st.session_state.get("share", 20.0) / 100
-        looks = t("oracle: looks at the test unknowns")
-        rows += [
-            (
-                t("Least cost at {share:g} % unknowns in use", share=100 * share),
-                metrics.theta_at_cost(ratio, share, said.test, said.labels),
-                looks,
-                "cost",
-            ),
-            (
-                t("Accept at most {most:g} % of the unknowns", most=most),
-                metrics.theta_at_fpr(most / 100, said.test, said.labels),
-                looks,
-                "fpr",
-            ),
-            (
-                t("Best balance of caught and rejected (Youden)"),
-                metrics.theta_youden(said.test, said.labels),
-                looks,
-                "youden",
-            ),
-        ]
-    for title, theta, reason, oracle in rows:
+        left.number_input(
+            t("An accepted unknown costs as much as … rejected knowns"), 0.01, 1000.0, setting.NUMBERS["ratio"], 1.0,
+            format="%g", key="ratio", persist_state="session",
+        )  # fmt: skip
+        right.number_input(
+            t("Unknowns to accept at most, %"), 0.0, 100.0, setting.NUMBERS["accept"], 1.0, format="%g", key="accept",
+            persist_state="session",
+        )  # fmt: skip
+        titles |= {
+            "cost": t("Least cost at {share:g} % unknowns in use", share=setting.number("share")),
+            "fpr": t("Accept at most {most:g} % of the unknowns", most=setting.number("accept")),
+            "youden": t("Best balance of caught and rejected (Youden)"),
+        }
+    for rule, title in titles.items():
+        theta = setting.by(rule, said)
         shares = metrics.at(theta, said.test, said.labels, len(names))
         button, words = st.columns([1, 4], vertical_alignment="center")
         with button:
             st.button(
-                f"θ = {charts.number(theta)}", key=f"rule_{oracle}", on_click=use, args=(theta if oracle else None,),
+                f"θ = {charts.number(theta)}", key=f"rule_{rule}", on_click=setting.by_rule,
+                args=(None if rule == "kept" else rule,), type="primary" if rule == now.rule else "secondary",
                 disabled=not np.isfinite(theta), help=t("Take this θ"), width="stretch",
             )  # fmt: skip
         with words:
             caught = t(", catches {caught} of the unknowns", caught=charts.percent(shares["unknowns_caught"]))
+            reason = t("needs no unknown image; the default")
+            if rule != "kept":
+                reason = t("oracle: looks at the test unknowns")
             st.markdown(
                 f"**{title}**: "
                 + t("keeps {kept} of the knowns", kept=charts.percent(shares["knowns_kept"]))
                 + (caught if said.unknowns else "")
-                + (f" :orange-badge[:material/visibility: {reason}]" if oracle else f" :green-badge[{reason}]")
+                + (f" :green-badge[{reason}]" if rule == "kept" else f" :orange-badge[:material/visibility: {reason}]")
             )
-            if not oracle:
+            if rule == "kept":
                 st.caption(t("θ = {theta}: {rule}.", theta=charts.number(theta),
-                             rule=wording.plain(controls.rule_said(said))))  # fmt: skip
+                             rule=wording.plain(setting.words(now, rule))))  # fmt: skip
 
 
-def use(theta: float | None):
-    st.session_state.theta = theta
-
-
-def all_numbers(said: verdicts.Judged, scorer: str):
+def all_numbers(now: Setting):
     st.subheader(t("All numbers, and the other scores"), anchor=False)
+    said = now.said
     here = metrics.report(said.test, said.labels)
     spread = {"accuracy": metrics.intervals(said.test, said.labels, 0.0)["accuracy"],
               "auroc": metrics.delong(said.test, said.labels)}  # fmt: skip
     others = verdicts.report(run).get("scorers", {})
     columns = {"": [t(title) for title, _ in MEANING.values()]}
-    columns[t("{score}, as set above", score=t(wording.SHORT[scorer]))] = [
+    columns[t("{score}, as set above", score=t(wording.SHORT[now.scorer]))] = [
         charts.percent(here[key])
         + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
         for key in MEANING
@@ -264,24 +225,13 @@ print(threshold.judged(run, *seen)[0]["decision"])
 """
 
 
-def take_along(
-    said: verdicts.Judged,
-    theta: float,
-    scorer: str,
-    options: dict,
-    moved: verdicts.Perturbation,
-    each: float | None,
-):
+def take_along(now: Setting):
     st.subheader(t("Take the threshold along"), anchor=False)
-    given = st.session_state.get("theta") is not None
-    rule = t("set by hand") if given else controls.rule_said(said)
-    thetas = None
-    if each is not None:
-        rule = t("for each class: {rule}", rule=rule) if given else rule
-        plain = verdicts.judged(run, scorer, moved, None, **options)
-        thetas = tuple((judge.thetas_at(each, plain.validation, len(names)) + theta).tolist())
-    magnitude, temperature = dataclasses.astuple(moved)
-    threshold = judge.Threshold(run.id, scorer, options, theta, rule, thetas, magnitude, temperature)
+    thetas = None if now.thetas is None else tuple(now.thetas.tolist())
+    threshold = judge.Threshold(
+        run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
+        now.moved.temperature, now.oracle,
+    )  # fmt: skip
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.markdown(
@@ -290,6 +240,8 @@ def take_along(
                 "The command line and the ten lines of Python read it:"
             )
         )
+        said = wording.plain(setting.words(now))
+        st.caption(t("θ = {theta}: {rule}.", theta=charts.number(now.theta), rule=said))
         st.download_button(
             "threshold.json", json.dumps(threshold.record(run), indent=1, ensure_ascii=False), "threshold.json",
             "application/json", icon=":material/download:", on_click="ignore", type="primary",

@@ -1,6 +1,7 @@
 """Try an image: what the network takes a picture for, and every number that this rests on."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -8,7 +9,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, controls, draw, jobs, links, paste, picker, thumbnails, uploads, verdicts, wording
+from app import charts, controls, draw, jobs, links, paste, picker, setting, thumbnails, uploads, verdicts, wording
+from app.setting import Setting
 from app.words import t
 from cac_core.data.images import Note
 from cac_core.results import judge, project
@@ -76,36 +78,28 @@ with by_picture:  # its files stay while the other tab is open
 def desk():
     with wording.explained():
         with st.expander(t("Score and threshold"), icon=":material/straighten:"):
-            scorer = controls.choose_scorer(run)
-            options = controls.choose_options(run, scorer, run.outputs("train").anchors is not None)
-            moved = controls.choose_perturbation(run, scorer)
-            each = controls.choose_each(moved)
-            said = verdicts.judged(run, scorer, moved, **options)
-            theta = controls.choose_theta(said)
+            controls.choose_options(run, controls.choose_scorer(run))
+            now = setting.set_up(run)
+            controls.choose_theta(now)
         said_here = st.container(horizontal=True, vertical_alignment="center")
-        thetas = None if each is None else judge.thetas_at(each, said.validation, len(names))
-        if moved.magnitude:
-            st.caption(
-                t("Each image is moved first: ε = {e:g}, T = {t:g} (ODIN).", e=moved.magnitude, t=moved.temperature)
-            )
         if by_hand.open and jobs.read_only():
             only_shown()
         elif by_hand.open:
-            easel(said, scorer, theta, thetas, moved, options)
+            easel(now)
         elif given:
-            judge_all(said_here, said, scorer, theta, thetas, moved, options)
+            judge_all(said_here, now)
         else:
-            examples(said_here, said, scorer, theta, thetas, options)
+            examples(said_here, now)
         links.write_link()
 
 
-def examples(place, said: verdicts.Judged, scorer: str, theta: float, thetas, options: dict):
+def examples(place, now: Setting):
     """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
-    images = thumbnails.pixels(run)
+    images, said = thumbnails.pixels(run), now.said
     place.markdown(t("No picture at hand? Take one of the test set:"))
     if isinstance(images, str):
         st.caption(t("Their pictures cannot be shown here: {why}", why=wording.plain(images)))
-    picks = {t("known"): known_examples(said, theta), t("never seen"): unknown_examples(said)}
+    picks = {t("known"): known_examples(said, now.theta), t("never seen"): unknown_examples(said)}
     with st.container(horizontal=True, gap="small"):
         for kind, some in picks.items():
             for i in some:
@@ -122,12 +116,12 @@ def examples(place, said: verdicts.Judged, scorer: str, theta: float, thetas, op
     if chosen_of != run.id or i >= len(said.labels):
         i = picks[t("never seen")][-1] if picks[t("never seen")] else picks[t("known")][-1]
     logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
-    (verdict,) = uploads.said_of(run, logits, features, scorer, theta, thetas, **options)
+    (verdict,) = uploads.said_of(now, logits, features)
     kind = t("a known class") if said.labels[i] >= 0 else t("never seen in training")
     name = t("Test image {number}, in truth {truth}: {kind}", number=said.outputs.index[i],
              truth=classes[said.outputs.classes[i]], kind=kind)  # fmt: skip
     pixels = None if isinstance(images, str) else images[said.outputs.index[i]]
-    card(name, verdict, None, pixels, (), scorer, 0, logits, said)
+    card(name, verdict, None, pixels, (), 0, logits, now)
 
 
 def known_examples(said: verdicts.Judged, theta: float) -> list[int]:
@@ -154,7 +148,7 @@ def choose(i: int):
 
 
 @st.fragment
-def easel(said: verdicts.Judged, scorer: str, theta: float, thetas, moved: verdicts.Perturbation, options: dict):
+def easel(now: Setting):
     """The paper to draw on, and beside it the verdict, which follows the pen: only this part of the page runs again."""
     paper, verdict = st.columns([2, 5])
     with paper:
@@ -166,25 +160,23 @@ def easel(said: verdicts.Judged, scorer: str, theta: float, thetas, moved: verdi
             )
             st.markdown(invitation)
             return
-        looked = uploads.looked_at(run, drawing, moved, drawn=True)
-        (judged,) = said_of_all([looked], scorer, theta, thetas, options)
-        card("", judged, None, looked.pixels, looked.done, scorer, 0, looked.logits, said)
+        looked = uploads.looked_at(run, drawing, now.moved, drawn=True)
+        (judged,) = said_of_all([looked], now)
+        card("", judged, None, looked.pixels, looked.done, 0, looked.logits, now)
 
 
-def judge_all(
-    place, said: verdicts.Judged, scorer: str, theta: float, thetas, moved: verdicts.Perturbation, options: dict
-):
+def judge_all(place, now: Setting):
     looks, broken, rows, full = {}, {}, [], []
     bar = st.empty()
     for n, (_, content) in enumerate(given):
         if len(given) > 1:
             bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
         try:
-            looks[n] = uploads.looked_at(run, content, moved)
+            looks[n] = uploads.looked_at(run, content, now.moved)
         except ValueError as error:
             broken[n] = str(error)
     bar.empty()
-    judged = dict(zip(looks, said_of_all(list(looks.values()), scorer, theta, thetas, options), strict=True))
+    judged = dict(zip(looks, said_of_all(list(looks.values()), now), strict=True))
     for n, (name, _) in enumerate(given):
         if n in broken:
             with st.container(border=True):
@@ -196,7 +188,7 @@ def judge_all(
             full.append({"file": name, "error": broken[n]})
             continue
         looked, verdict = looks[n], judged[n]
-        card(name, verdict, looked.original, looked.pixels, looked.done, scorer, n, looked.logits, said)
+        card(name, verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
         rows.append(
             {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
              "theta": verdict["theta"], "error": ""}
@@ -218,18 +210,19 @@ def judge_all(
         st.download_button(
             "CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
-        record = {"run": run.id, "scorer": scorer, "options": options, "images": judge.plain(full)}
+        record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now),
+                  **dataclasses.asdict(now.moved), "images": judge.plain(full)}  # fmt: skip
         st.download_button(
             "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
 
-def said_of_all(looks: list[uploads.Looked], scorer: str, theta: float, thetas, options: dict) -> list[dict]:
+def said_of_all(looks: list[uploads.Looked], now: Setting) -> list[dict]:
     if not looks:
         return []
     logits, features = (np.concatenate([getattr(look, part) for look in looks]) for part in ("logits", "features"))
-    return uploads.said_of(run, logits, features, scorer, theta, thetas, **options)
+    return uploads.said_of(now, logits, features)
 
 
 def table(rows: list[dict]) -> str:
@@ -242,8 +235,8 @@ def table(rows: list[dict]) -> str:
 
 
 def card(
-    name: str, verdict: dict, original, pixels: np.ndarray | None, done: tuple[Note, ...], scorer: str, n: int,
-    logits: np.ndarray, said: verdicts.Judged,
+    name: str, verdict: dict, original, pixels: np.ndarray | None, done: tuple[Note, ...], n: int, logits: np.ndarray,
+    now: Setting,
 ):  # fmt: skip
     with st.container(border=True):
         shown, chart = st.columns([12, 9], gap="medium")
@@ -261,12 +254,12 @@ def card(
             if name:
                 st.text(name)
         with chart:
-            bars(verdict, scorer, n)
+            bars(verdict, now.scorer, n)
         more = st.expander(t("Its place, its neighbours, its pixels"), on_change="rerun", key=f"why_{n}",
                            icon=":material/travel_explore:")  # fmt: skip
         if more.open:
             with more:
-                why(logits, pixels, verdict, said, n)
+                why(logits, pixels, verdict, now, n)
 
 
 def bars(verdict: dict, scorer: str, n: int):
@@ -293,9 +286,9 @@ def bars(verdict: dict, scorer: str, n: int):
         )
 
 
-def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: verdicts.Judged, n: int):
+def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setting, n: int):
     """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
-    palette = controls.palette()
+    palette, said = controls.palette(), now.said
     wheel, strip, push = st.columns(3, gap="medium")
     with wheel:
         st.markdown(t("**On the wheel**, among the test images"))
@@ -307,9 +300,9 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, said: verd
         )  # fmt: skip
     with strip:
         st.markdown(t("**Score** against the test images"))
-        score = verdict["score"]
+        score = now.theta + verdict["score"] - verdict["theta"]  # on the scale of the others, which may be less theirs
         st.echarts_chart(
-            charts.place_on_scale(said.test.score, said.labels, score, verdict["theta"], said.scale, palette),
+            charts.place_on_scale(said.test.score, said.labels, score, now.theta, said.scale, palette),
             key=f"strip_{n}", height=280,
             alt=t("Scores of known and unknown test images; this one at {score}.", score=charts.number(score)),
         )  # fmt: skip

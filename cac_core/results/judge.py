@@ -194,7 +194,7 @@ class Threshold:
     """A score with its options and its theta, or one for each class: what decides about an image of a run.
 
     magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
-    theta comes from.
+    theta comes from, oracle whether it has looked at test unknowns.
     """
 
     run: str
@@ -205,6 +205,7 @@ class Threshold:
     thetas: tuple[float, ...] | None = None
     magnitude: float = 0.0
     temperature: float = 1.0
+    oracle: bool = False
 
     def record(self, run: Run) -> dict[str, Any]:
         """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
@@ -233,6 +234,7 @@ def threshold_from(file: Path, run: Run) -> Threshold:
         said = json.loads(Path(file).read_text("utf-8"))
         if said["format"] != FORMAT:
             raise ValueError(f"its format is {said['format']!r}, not {FORMAT!r}")
+        said.setdefault("oracle", False)  # files of before do not say
         fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold)}
         fields["theta"], fields["thetas"] = float(said["theta"]), said["thetas"] and tuple(map(float, said["thetas"]))
         fields["magnitude"], fields["temperature"] = float(said["magnitude"]), float(said["temperature"])

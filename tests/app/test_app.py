@@ -348,8 +348,10 @@ def test_the_address_names_the_run_the_default_one_too(app, page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_nonsense_in_a_link_is_said_and_passed_over(app, page):
-    at = fine(app("cac", run="<b>nothing</b>", theta="lots", scorer="best", kept="-7"))
-    assert "There is no run called “<b>nothing</b>”" in text(at) and "lots" in text(at)
+    at = fine(app("cac", run="<b>nothing</b>"))
+    assert "There is no run called “<b>nothing</b>”" in text(at)
+    at = fine(app("cac", theta="lots", scorer="best", kept="-7"))
+    assert "lots" in text(at)
     assert shown(at)["Knowns kept"] == shown(fine(app("cac")))["Knowns kept"]
 
 
@@ -458,7 +460,7 @@ def test_scores_are_compared_and_an_oracle_can_be_used(app):
         assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run, scorer)["at_theta"]["unknowns_caught"])
     at = fine(at.button(key="rule_youden").click().run())
     best = judge.report(run, "energy")["oracle_thetas"]["youden"]
-    assert at.number_input(key="theta").value == pytest.approx(best) and not at.error
+    assert at.number_input(key="theta").proto.placeholder == charts.number(best) and not at.error
     at = fine(at.segmented_control(key="scorer").set_value("gamma").run())
     assert at.number_input(key="theta").value is None
     at = fine(at.segmented_control(key="centres").set_value("anchors").run())

@@ -50,7 +50,9 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
   const frame = wheelFrame(feed.centres, feed.anchors ?? null, width);
   const order = Array.from({ length: width }, (_, c) => c);
   const { along, up } = wheelAxes(order, frame.reach);
+  const packed = packedRows([...feed.labels.keys()].filter((i) => feed.labels[i] < 0));
   return {
+    packed, unpacked: unpackedRows(packed),
     results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
     nearest: list(nearestDistances(feed.logits, width, feed.centres)),
     halves: feed.halves ? list(feed.halves) : null,
@@ -179,6 +181,8 @@ def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
     places = charts.on_wheel(logits.astype(np.float64), centre, reach).ravel()
     np.testing.assert_allclose(answer["wheel"], places, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(answer["nearest"], distances(logits, class_means(train)).min(1), rtol=1e-6)
+    unseen = np.flatnonzero(np.r_[validation.labels, test.labels] < 0)
+    assert answer["packed"] == live.packed_rows(unseen) and answer["unpacked"] == unseen.tolist()
 
 
 def among_accepted(theta: float, verdict: Verdict, labels: np.ndarray, classes: int, share: float) -> float | None:
@@ -268,6 +272,12 @@ def test_a_feed_is_named_by_what_is_in_it():
 def test_a_column_the_browser_cannot_read_is_refused():
     with pytest.raises(ValueError, match=r"'labels' is int64; a feed holds .*int16"):
         live.packed({"labels": np.zeros(3, np.int64)}, {})
+
+
+@pytest.mark.parametrize("rows", [[], [0], [7, 8], [2, 9_999], list(range(5000))])
+def test_rows_travel_packed(rows):
+    assert live.unpacked_rows(live.packed_rows(rows)) == rows and len(live.packed_rows(rows)) <= 1670
+    assert live.unpacked_rows("no rows at all!") == live.unpacked_rows(None) == []
 
 
 def test_a_state_no_view_knows_is_refused():

@@ -179,7 +179,7 @@ def test_a_map_is_made_by_a_process_of_its_own(page, server, trained):
 def test_a_sweep_that_is_missing_is_made_by_a_job(page, server, trained):
     _, run = trained
     page.goto(f"{server}/sweep?published=true")
-    page.get_by_text("This run has no sweep yet.").wait_for()
+    page.get_by_text("This run has no sweep as published yet.").wait_for()
     page.get_by_text(re.compile(r"\d+ images, 42 cells: \d+ passes")).wait_for()
     page.get_by_role("button", name="Start the sweep").click()
     until(page, lambda: (run.path / "sweep-as-published.npz").exists(), "no sweep was made")
