@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.words import phrases, t
+from app.words import phrases, said, t
 from cac_core.runs import Run
 
 SAID = phrases(
@@ -63,7 +63,7 @@ def explained() -> Iterator[None]:
 
 
 def explain(error: Exception) -> None:
-    cause, _, command = str(error).partition("\n    ")
+    cause, _, command = said(error).partition("\n    ")
     st.error(plain(cause), icon=":material/error:")
     if command:
         st.code(command.split("\n")[0], language="bash")

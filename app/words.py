@@ -5,11 +5,13 @@ words/<language>.json beside this file, {English phrase: translated}; where it l
 """
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
+
+from cac_core.sentences import Sentence, filled_in, recognised
 
 HERE = Path(__file__).parent / "words"
 ENGLISH = "en"
@@ -51,3 +53,23 @@ def t(phrase: str, **values: Any) -> str:
     """The phrase in the reader's language, its {names} filled in."""
     said = catalogue(language()).get(phrase, phrase)
     return said.format(**values) if values else said
+
+
+def said(what: Exception | str) -> str:
+    """An error, or a reason that a file keeps, in the reader's language; text that no phrase makes stays as it is."""
+    text = str(what)
+    if language() == ENGLISH:
+        return text
+    return _said(text if isinstance(text, Sentence) else _recognised(language(), text))
+
+
+@lru_cache(maxsize=4096)
+def _recognised(language: str, text: str) -> str:
+    return recognised(text, catalogue(language))
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, Sentence):
+        phrase = catalogue(language()).get(value.phrase, value.phrase)
+        return filled_in(phrase, {name: _said(v) for name, v in value.values.items()}, t(", "))
+    return [_said(one) for one in value] if isinstance(value, list | tuple) else value

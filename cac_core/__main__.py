@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cac_core.commands import data, exchange, jobs, results, training
+from cac_core.sentences import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,11 +94,11 @@ def _options(rest: list[str]) -> dict[str, str]:
     while rest:
         name, rest = rest[0], rest[1:]
         if not name.startswith("--") or len(name) < 3:
-            raise ValueError(f"{name!r} was not expected here. An option is written --name value.")
+            raise ValueError(say("{name!r} was not expected here. An option is written --name value.", name=name))
         name, equals, value = name[2:].partition("=")
         if not equals:
             if not rest:
-                raise ValueError(f"--{name} needs a value.")
+                raise ValueError(say("--{name} needs a value.", name=name))
             value, rest = rest[0], rest[1:]
         options[name.replace("-", "_")] = value
     return options
@@ -105,7 +106,10 @@ def _options(rest: list[str]) -> dict[str, str]:
 
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.strerror}: {error.filename}. Is there a disk that can be written, and space on it?"
+        return say(
+            "{error}: {file}. Is there a disk that can be written, and space on it?",
+            error=error.strerror, file=error.filename,
+        )  # fmt: skip
     return str(error)
 
 

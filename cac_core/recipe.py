@@ -16,17 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cac_core.sentences import say
+
 SCHEDULES = ("onecycle", "constant")  # training.loop.rate_at gives the learning rate of each
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
 WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}  # the least that each may be
 RATES = ("lr", "decay", "momentum", "trunk_rate")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
-    "held_out": (lambda value: 0 < value < 1, "a share above 0 and less than 1"),
-    "dropout": (lambda value: 0 <= value < 1, "at least 0 and less than 1"),
-    "input_size": (lambda value: 32 <= value <= 1024, "between 32 and 1024 pixels"),
-    "alpha": (lambda value: 0 < value < math.inf, "a positive number"),
-    "lam": (lambda value: 0 <= value < math.inf, "a number of at least 0"),
+    "held_out": (lambda value: 0 < value < 1, say("a share above 0 and less than 1")),
+    "dropout": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
+    "input_size": (lambda value: 32 <= value <= 1024, say("between 32 and 1024 pixels")),
+    "alpha": (lambda value: 0 < value < math.inf, say("a positive number")),
+    "lam": (lambda value: 0 <= value < math.inf, say("a number of at least 0")),
 }
 HERE = Path(__file__).parent
 
@@ -40,26 +42,31 @@ def checked(name: str, value: Any) -> Any:
     if name in CHOICES:
         return known_name(value, CHOICES[name], name)
     if name in WHOLE and (not isinstance(value, int) or value < WHOLE[name]):
-        raise ValueError(f"{name} must be a whole number of at least {WHOLE[name]}, not {value!r}.")
+        raise ValueError(say(
+            "{name} must be a whole number of at least {least}, not {value!r}.",
+            name=name, least=WHOLE[name], value=value,
+        ))  # fmt: skip
     if name in RATES:
         try:
             number = float(value) + 0.0  # no negative zero
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or number < 0 or (name == "lr" and number == 0):
-            raise ValueError(
-                f"{name} must be a {'positive' if name == 'lr' else 'non-negative'} number, not {value!r}."
-            )
+            what = say("a positive number") if name == "lr" else say("a non-negative number")
+            raise ValueError(say("{name} must be {what}, not {value!r}.", name=name, what=what, value=value))
         return number
     if name in RANGES and not (isinstance(value, int | float) and RANGES[name][0](value)):
-        raise ValueError(f"{name} must be {RANGES[name][1]}, not {value!r}.")
+        raise ValueError(say("{name} must be {what}, not {value!r}.", name=name, what=RANGES[name][1], value=value))
     return value
 
 
 def known_name(name: str, names, kind: str, hint: str = "") -> str:
-    """The name itself, if it is one of names; otherwise an error that lists them."""
+    """The name itself, if it is one of names; otherwise an error that lists them. kind and hint are sentences."""
     if name not in names:
-        raise ValueError(f"There is no {kind} {name!r}; there are: {', '.join(names)}.{' ' if hint else ''}{hint}")
+        said = {"kind": kind, "name": name, "names": list(names), "hint": hint}
+        if hint:
+            raise ValueError(say("There is no {kind} {name!r}; there are: {names}. {hint}", **said))
+        raise ValueError(say("There is no {kind} {name!r}; there are: {names}.", **said))
     return name
 
 
@@ -104,14 +111,18 @@ class Recipe:
         settle("trial", str(self.trial))
         for name in ("dataset", "family", "method", "backbone"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}.")
+                raise ValueError(say("{name} must be a name, not {value!r}.", name=name, value=getattr(self, name)))
         for name in ("known", "unknown"):
             settle(name, tuple(getattr(self, name)))
             if not all(isinstance(c, int) and not isinstance(c, bool) for c in getattr(self, name)):
-                raise ValueError(f"{name} holds class numbers, not {getattr(self, name)!r}.")
+                raise ValueError(
+                    say("{name} holds class numbers, not {value!r}.", name=name, value=getattr(self, name))
+                )
         for name in ("hyper", "trunk"):
             if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} holds options by name, not {getattr(self, name)!r}.")
+                raise ValueError(
+                    say("{name} holds options by name, not {value!r}.", name=name, value=getattr(self, name))
+                )
         for name in ("schedule", "precision", "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
 
@@ -150,14 +161,16 @@ class Recipe:
     def from_json(cls, record: dict[str, Any]) -> "Recipe":
         """Raises ValueError where the record is no recipe; a field that a newer version wrote is named."""
         if not isinstance(record, dict):
-            raise ValueError(f"A recipe is a JSON object, not {type(record).__name__}.")
+            raise ValueError(say("A recipe is a JSON object, not {kind}.", kind=type(record).__name__))
         names = [f.name for f in dataclasses.fields(cls)]
         if wrong := sorted(set(record) - set(names)):
-            raise ValueError(f"This version knows no recipe field {', '.join(wrong)}; it knows {', '.join(names)}.")
+            raise ValueError(
+                say("This version knows no recipe field {names}; it knows {fields}.", names=wrong, fields=names)
+            )
         try:
             return cls(**record)
         except TypeError as error:
-            raise ValueError(f"The recipe cannot be read: {error}") from error
+            raise ValueError(say("The recipe cannot be read: {error}", error=error)) from error
 
 
 def _exact(value: Any) -> Any:
@@ -244,11 +257,11 @@ BACKBONES = {
 
 
 def method_options(name: str) -> dict[str, Any]:
-    return options_in(*METHODS[known_name(name, METHODS, "method")].rsplit(".", 1))
+    return options_in(*METHODS[known_name(name, METHODS, say("method"))].rsplit(".", 1))
 
 
 def backbone_options(name: str) -> dict[str, Any]:
-    return options_in(*BACKBONES[known_name(name, BACKBONES, "backbone")].rsplit(".", 1))
+    return options_in(*BACKBONES[known_name(name, BACKBONES, say("backbone"))].rsplit(".", 1))
 
 
 def find(table: dict[str, str], name: str):
@@ -265,11 +278,12 @@ def compose(preset: str = "quick", options: dict[str, Any] | None = None, **give
     """
     given = {k: v for k, v in given.items() if v is not None}
     dataset = given.get("dataset", DEFAULT.dataset)
-    chosen = {**PRESETS[known_name(preset, PRESETS, "preset")](dataset), **given}
+    chosen = {**PRESETS[known_name(preset, PRESETS, say("preset"))](dataset), **given}
     method, backbone = chosen.get("method", DEFAULT.method), chosen.get("backbone", DEFAULT.backbone)
     for_method, for_backbone = method_options(method), backbone_options(backbone)
     values = {k: v for k, v in chosen.pop("trunk", {}).items() if k in for_backbone} | (options or {})
-    values = checked_options(f"{method} on {backbone}", for_method | for_backbone, values)
+    owner = say("{method} on {backbone}", method=method, backbone=backbone)
+    values = checked_options(owner, for_method | for_backbone, values)
     values = {name: checked(name, value) for name, value in values.items()}
     return Recipe(
         **chosen,
@@ -299,23 +313,28 @@ def options_in(module: str, name: str) -> dict[str, Any]:
 def checked_options(owner: str, allowed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """given, each value brought to the type of its default; an option that owner does not have is an error."""
     if wrong := sorted(set(given) - set(allowed)):
-        takes = ", ".join(allowed) or "none"
-        raise ValueError(f"{owner} has no option {', '.join(wrong)}; it takes {takes}.")
-    return {name: _as_type_of(allowed[name], value, f"{owner}'s {name}") for name, value in given.items()}
+        takes = list(allowed) or say("none")
+        raise ValueError(say("{owner} has no option {names}; it takes {takes}.", owner=owner, names=wrong, takes=takes))
+    return {
+        name: _as_type_of(allowed[name], value, say("{owner}'s {name}", owner=owner, name=name))
+        for name, value in given.items()
+    }
 
 
-def _as_type_of(default: Any, value: Any, what: str) -> Any:
+def _as_type_of(default: Any, value: Any, name: str) -> Any:
     if isinstance(default, bool):
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if str(value).lower() not in words:
-            raise ValueError(f"{what} is yes or no, not {value!r}.")
+            raise ValueError(say("{name} is yes or no, not {value!r}.", name=name, value=value))
         return words[str(value).lower()]
     try:
         if isinstance(default, int) and isinstance(value, float) and not value.is_integer():
             raise ValueError("a fraction")
         return type(default)(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} must be {_WORDS[type(default)]}, not {value!r}.") from error
+        raise ValueError(
+            say("{name} must be {what}, not {value!r}.", name=name, what=_WORDS[type(default)], value=value)
+        ) from error
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "a word"}
+_WORDS = {int: say("a whole number"), float: say("a number"), str: say("a word")}

@@ -30,6 +30,7 @@ import numpy as np
 from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, HELD_OUT, SEEN, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.scoring.outputs import Outputs
+from cac_core.sentences import say
 
 SPLITS = ("train", "validation", "test")
 ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -56,16 +57,19 @@ class Run:
         try:
             record = json.loads((self.path / "recipe.json").read_text("utf-8"))
             if not isinstance(record, dict) or not {"recipe", "classes", "prepare"} <= set(record):
-                raise ValueError("it is not the record of a run")
+                raise ValueError(say("it is not the record of a run"))
             if not all(isinstance(record[part], dict) for part in ("recipe", "classes", "prepare")):
-                raise ValueError("its recipe, classes and prepare must be objects")
+                raise ValueError(say("its recipe, classes and prepare must be objects"))
             return record
         except FileNotFoundError as error:
-            raise Broken(f"{self.path} holds no recipe.json: it is no run, or was never finished writing.") from error
-        except (OSError, ValueError) as error:
             raise Broken(
-                f"{self.path / 'recipe.json'} cannot be read ({error}). Delete the run or train it again."
+                say("{path} holds no recipe.json: it is no run, or was never finished writing.", path=self.path)
             ) from error
+        except (OSError, ValueError) as error:
+            raise Broken(say(
+                "{file} cannot be read ({error}). Delete the run or train it again.",
+                file=self.path / "recipe.json", error=error,
+            )) from error  # fmt: skip
 
     @property
     def recipe(self) -> Recipe:
@@ -74,7 +78,7 @@ class Run:
         except Broken:
             raise
         except ValueError as error:
-            raise Broken(f"{self.path / 'recipe.json'}: {error}") from error
+            raise Broken(say("{file}: {error}", file=self.path / "recipe.json", error=error)) from error
 
     @property
     def trial(self) -> Trial:
@@ -82,12 +86,18 @@ class Run:
         recipe, classes = self.recipe, self.record["classes"]
         known, unknown = (self._numbers(classes.get(part)) for part in ("known", "unknown"))
         if len(known) < 2 or max(known + unknown) >= len(self.class_names):
-            raise Broken(f"{self.path / 'recipe.json'}: its known and unknown classes are not among those it names.")
+            raise Broken(say(
+                "{file}: its known and unknown classes are not among those it names.",
+                file=self.path / "recipe.json",
+            ))  # fmt: skip
         return Trial(recipe.dataset, recipe.family, recipe.trial, known, unknown)
 
     def _numbers(self, said: Any) -> tuple[int, ...]:
         if not isinstance(said, list) or not all(isinstance(c, int) and c >= 0 for c in said):
-            raise Broken(f"{self.path / 'recipe.json'}: its known and unknown classes are not lists of class numbers.")
+            raise Broken(say(
+                "{file}: its known and unknown classes are not lists of class numbers.",
+                file=self.path / "recipe.json",
+            ))  # fmt: skip
         return tuple(said)
 
     @property
@@ -95,7 +105,7 @@ class Run:
         """Of all classes of the data set, by class number."""
         names = self.record["classes"].get("names")
         if not isinstance(names, list):
-            raise Broken(f"{self.path / 'recipe.json'} does not name its classes.")
+            raise Broken(say("{file} does not name its classes.", file=self.path / "recipe.json"))
         return [str(name) for name in names]
 
     @property
@@ -110,7 +120,7 @@ class Run:
         try:
             return tuple(record["mean"]), tuple(record["std"])
         except (KeyError, TypeError) as error:
-            raise Broken(f"{self.path / 'recipe.json'} gives no mean and std of the images.") from error
+            raise Broken(say("{file} gives no mean and std of the images.", file=self.path / "recipe.json")) from error
 
     @property
     def validated_on(self) -> str:
@@ -128,7 +138,10 @@ class Run:
         try:
             return replace(row, classes=tuple(self.class_names), **how)
         except TypeError as error:
-            raise Broken(f"{self.path / 'recipe.json'} does not say how images are prepared ({error}).") from error
+            raise Broken(say(
+                "{file} does not say how images are prepared ({error}).",
+                file=self.path / "recipe.json", error=error,
+            )) from error  # fmt: skip
 
     @property
     def status(self) -> dict[str, Any]:
@@ -136,13 +149,17 @@ class Run:
         try:
             status = json.loads((self.path / "status.json").read_text("utf-8"))
             if not isinstance(status, dict) or not isinstance(status.get("state"), str):
-                raise ValueError("it names no state")
+                raise ValueError(say("it names no state"))
         except FileNotFoundError:
-            return {"state": "lost", "reason": "It was never started, or its status is gone. Train it again to go on."}
+            return {
+                "state": "lost",
+                "reason": say("It was never started, or its status is gone. Train it again to go on."),
+            }
         except (OSError, ValueError) as error:
-            return {"state": "lost", "reason": f"status.json cannot be read ({error}). Train it again to go on."}
+            reason = say("status.json cannot be read ({error}). Train it again to go on.", error=error)
+            return {"state": "lost", "reason": reason}
         if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not alive(status):
-            why = "Its process ended without a word: killed, or the machine went down. Train it again to go on."
+            why = say("Its process ended without a word: killed, or the machine went down. Train it again to go on.")
             return {**status, "state": "lost", "reason": why}
         return status
 
@@ -191,9 +208,11 @@ class Run:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
         file = self.path / "outputs" / f"{split}.npz"
         if not file.exists():
-            raise FileNotFoundError(
-                f"{self.id} has no outputs on {split!r} yet. Write them with:\n    python -m cac_core eval {self.path}"
-            )
+            raise FileNotFoundError(say(
+                "{run} has no outputs on {split!r} yet. Write them with:\n"
+                "    python -m cac_core eval {path}",
+                run=self.id, split=split, path=self.path,
+            ))  # fmt: skip
         try:
             with np.load(file) as stored:
                 arrays = {name: stored[name] for name in stored.files if name != "weights"}
@@ -201,9 +220,11 @@ class Run:
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
             return Outputs(**arrays)
         except DAMAGED as error:
-            raise Broken(
-                f"{file} is damaged ({error}). Write it again with:\n    python -m cac_core eval {self.path} --again"
-            ) from error
+            raise Broken(say(
+                "{file} is damaged ({error}). Write it again with:\n"
+                "    python -m cac_core eval {path} --again",
+                file=file, error=error, path=self.path,
+            )) from error  # fmt: skip
 
     @property
     def written(self) -> str:
@@ -255,8 +276,10 @@ def find(name: str | Path, store: Path) -> Run:
             return Run(path)
     if ID.fullmatch(str(name)) and (store / name).is_dir():
         return Run(store / name)
-    ids = ", ".join(run.id for run in every(store)) or "none yet"
-    raise FileNotFoundError(f"There is no run {str(name)!r} in {store}; there are: {ids}.")
+    ids = [run.id for run in every(store)] or say("none yet")
+    raise FileNotFoundError(
+        say("There is no run {name!r} in {store}; there are: {ids}.", name=str(name), store=store, ids=ids)
+    )
 
 
 def every(store: Path) -> list[Run]:

@@ -17,7 +17,7 @@ from cac_core.results import compare, judge, project, sweep
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
 CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
-# what the core says in English and a page shows by t; its sentences about errors stay English, with their commands
+# what tables of the core hold and a page shows by t; what the core says by say is read out of its source
 CORE = (
     *STATES, *CURVES, *launch.KINDS, *project.STAGES, "perturbing",
     *judge.IMAGES.values(), judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON,
@@ -30,15 +30,17 @@ CORE = (
 
 def every() -> set[str]:
     files = [ROOT / "streamlit_app.py", *sorted((ROOT / "app").rglob("*.py"))]
-    return {*CORE, *live.WORDS, *teach.WORDS, *(phrase for file in files for phrase in of(file.read_text("utf-8")))}
+    core = (phrase for file in sorted((ROOT / "cac_core").rglob("*.py")) for phrase in of(file.read_text("utf-8")))
+    app = (phrase for file in files for phrase in of(file.read_text("utf-8")))
+    return {*CORE, *core, *live.WORDS, *teach.WORDS, *app}
 
 
 def of(source: str) -> Iterator[str]:
-    """The phrases in t(...) and phrases(...) of a file; the keys of a table are names, not phrases."""
+    """The phrases in t(...), say(...) and phrases(...) of a file; the keys of a table are names, not phrases."""
     for call in ast.walk(ast.parse(source)):
         if isinstance(call, ast.Call) and call.args:
             name = getattr(call.func, "id", "")
-            if name == "t" and isinstance(call.args[0], ast.Constant):
+            if name in ("t", "say") and isinstance(call.args[0], ast.Constant):
                 yield call.args[0].value
             elif name == "phrases":
                 yield from _texts(call.args[0])

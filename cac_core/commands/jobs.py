@@ -4,6 +4,7 @@ import argparse
 import math
 
 from cac_core import recipe as recipes
+from cac_core.sentences import say
 
 
 def add(command) -> None:
@@ -27,7 +28,7 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
         if asked := getattr(a, name):
             act(launch.find(store, asked))
     if a.priority:
-        number = recipes.checked_options("a job", {"priority": 0}, {"priority": a.priority[1]})["priority"]
+        number = recipes.checked_options(say("a job"), {"priority": 0}, {"priority": a.priority[1]})["priority"]
         launch.reorder(launch.find(store, a.priority[0]), number)
     rows = [
         {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "priority": job.priority,

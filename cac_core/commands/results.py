@@ -6,6 +6,7 @@ from typing import Any
 
 from cac_core import recipe as recipes
 from cac_core.commands import terminal
+from cac_core.sentences import say, together
 
 
 def add(command) -> None:
@@ -92,7 +93,9 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if a.threshold:
         if options or a.scorer or a.theta is not None or a.magnitude:
-            raise ValueError("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
+            raise ValueError(
+                say("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
+            )
         threshold = judge.threshold_from(Path(a.threshold), run)
         a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
         a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
@@ -131,7 +134,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         {"image": image, **(judged[image] if image in judged else {"error": broken[image]})} for image in a.images
     ]
     if not judged:
-        raise ValueError("; ".join(f"{r['image']}: {r['error']}" for r in results))
+        raise ValueError(together([say("{file}: {error}", file=r["image"], error=r["error"]) for r in results], "; "))
     lines = [
         f"{r['image']}: {r['error']}" if "error" in r
         else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"

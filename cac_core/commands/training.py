@@ -9,6 +9,7 @@ from typing import Any
 
 from cac_core import recipe as recipes
 from cac_core.commands import terminal
+from cac_core.sentences import say
 
 
 def add(command) -> None:
@@ -84,7 +85,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.training import loop
 
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
-    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, say=shown)
+    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown)
     shown.close()
     if loop.distributed.rank():  # of several processes under torchrun the first one tells
         return None, []
@@ -127,7 +128,9 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
         try:
             return recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{a.recipe} holds no recipe that can be read ({error}).") from error
+            raise ValueError(
+                say("{file} holds no recipe that can be read ({error}).", file=a.recipe, error=error)
+            ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
               "momentum", "decay", "held_out", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}

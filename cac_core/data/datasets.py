@@ -24,9 +24,11 @@ import numpy as np
 from cac_core.data import sources
 from cac_core.data.images import ENDINGS, Format
 from cac_core.recipe import Recipe, known_name
+from cac_core.sentences import say
 
 HERE = Path(__file__).parent
 UNKNOWN = -1
+EXAMPLE = '{"Known": [...], "Unknown": [...]}'  # what a file with a trial holds
 # what reading a damaged .npz can raise: numpy, zipfile and zlib have each their own
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -139,17 +141,17 @@ def folder_row(root: Path, name: str) -> Dataset:
             said = json.loads((folder / sources.SETTINGS).read_text("utf-8"))
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
             if wrong := sorted(set(said) - set(kinds)):
-                raise ValueError(f"it has no {', '.join(wrong)}; it takes {', '.join(kinds)}")
+                raise ValueError(say("it has no {names}; it takes {fields}", names=wrong, fields=list(kinds)))
             if "flip" in said and not isinstance(said["flip"], bool):
-                raise ValueError("flip is true or false")
+                raise ValueError(say("flip is true or false"))
             row = dataclasses.replace(row, **{key: kinds[key](value) for key, value in said.items()})
             right = row.channels in (1, 3) and 8 <= row.size <= 1024 and 0 < row.crop <= 1 and 0 <= row.turn <= 180
             if not right:
                 raise ValueError(
-                    "channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1, turn 0 to 180 degrees"
+                    say("channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1, turn 0 to 180 degrees")
                 )
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{folder / sources.SETTINGS}: {error}.") from error
+            raise ValueError(say("{file}: {error}.", file=folder / sources.SETTINGS, error=error)) from error
     return dataclasses.replace(row, grain=row.size)
 
 
@@ -162,11 +164,12 @@ def row_of(name: str, root: Path, size: int = 0) -> Dataset:
     elif name in folders(root):
         row = folder_row(root, name)
     else:
-        own = ", ".join(folders(root)) or "none"
-        raise ValueError(
-            f"There is no data set {name!r}; there are: {', '.join(DATASETS)}; image folders under {root}: {own}. "
-            f"A folder of your own is {root}/<name>/{{train,test}}/<class>/*.png."
-        )
+        raise ValueError(say(
+            "There is no data set {name!r}; there are: {names}; image folders under {root}: {folders}. A folder of "
+            "your own is {example}.",
+            name=name, names=list(DATASETS), root=root, folders=folders(root) or say("none"),
+            example=f"{root}/<name>/{{train,test}}/<class>/*.png",
+        ))  # fmt: skip
     return row if not size or size == row.size else dataclasses.replace(row, size=size, grain=min(row.grain, size))
 
 
@@ -198,7 +201,7 @@ def here(name: str, root: Path) -> tuple[list[Path], str]:
 
 def fetch(name: str, root: Path) -> None:
     """Download a data set into the data root; the error says what to do where there is no internet."""
-    known_name(name, DATASETS, "data set that can be downloaded")
+    known_name(name, DATASETS, say("data set that can be downloaded"))
     for part in NEEDS.get(name, () if name == "digits" else (name,)):
         sources.download(part, root)
 
@@ -275,18 +278,20 @@ def trial_of(recipe: Recipe, row: Dataset) -> Trial:
         known, unknown = tuple(sorted(recipe.known)), tuple(sorted(recipe.unknown))
         return checked_trial(Trial(recipe.dataset, "custom", recipe.trial, known, unknown), row)
     families = published()
-    known_name(recipe.family, [*families, "custom"], "family", "A split of your own: --trial FILE.json.")
+    known_name(recipe.family, [*families, "custom"], say("family"), say("A split of your own: --trial FILE.json."))
     lists = families[recipe.family].get(row.trials or "")
     if lists is None:
-        raise ValueError(
-            f"No trials are published for {recipe.dataset}. Choose known and unknown classes in a file and give it as "
-            f'--trial FILE.json: {{"Known": [...], "Unknown": [...]}}. The classes are {", ".join(row.classes)}.'
-        )
+        raise ValueError(say(
+            "No trials are published for {dataset}. Choose known and unknown classes in a file and give it as --trial "
+            "FILE.json: {example}. The classes are {classes}.",
+            dataset=recipe.dataset, example=EXAMPLE, classes=row.classes,
+        ))  # fmt: skip
     if recipe.trial not in [str(i) for i in range(len(lists))]:
-        raise ValueError(
-            f"{recipe.dataset} has trials 0 to {len(lists) - 1} in family {recipe.family}, not {recipe.trial!r}. "
-            'A split of your own goes into a file {"Known": [...], "Unknown": [...]}: --trial FILE.json.'
-        )
+        raise ValueError(say(
+            "{dataset} has trials 0 to {last} in family {family}, not {trial!r}. A split of your own goes into a file "
+            "{example}: --trial FILE.json.",
+            dataset=recipe.dataset, last=len(lists) - 1, family=recipe.family, trial=recipe.trial, example=EXAMPLE,
+        ))  # fmt: skip
     chosen = lists[int(recipe.trial)]
     known, unknown = chosen["known"], chosen["unknown"]
     if unknown == "rest":
@@ -303,11 +308,12 @@ def trial_from_file(file: Path, dataset: str, row: Dataset) -> Trial:
         if not isinstance(known, list) or not isinstance(unknown, list):
             raise TypeError("Known and Unknown are lists")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no trial file {file}.") from error
+        raise FileNotFoundError(say("There is no trial file {file}.", file=file)) from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f'{file} is not a trial: it must hold {{"Known": [...], "Unknown": [...]}}, with class numbers or names.'
-        ) from error
+        raise ValueError(say(
+            "{file} is not a trial: it must hold {example}, with class numbers or names.",
+            file=file, example=EXAMPLE,
+        )) from error  # fmt: skip
     numbers = [tuple(sorted(_class_number(c, row, file) for c in part)) for part in (known, unknown)]
     return checked_trial(Trial(dataset, "custom", Path(file).stem, *numbers), row)
 
@@ -317,21 +323,28 @@ def _class_number(said, row: Dataset, file: Path) -> int:
         return row.classes.index(said)
     if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < len(row.classes):
         return said
-    names = ", ".join(f"{i} {name}" if name != str(i) else name for i, name in enumerate(row.classes))
-    raise ValueError(f"{file}: there is no class {said!r}; there are: {names}.")
+    names = [f"{i} {name}" if name != str(i) else name for i, name in enumerate(row.classes)]
+    raise ValueError(say("{file}: there is no class {name!r}; there are: {names}.", file=file, name=said, names=names))
 
 
 def checked_trial(trial: Trial, row: Dataset) -> Trial:
     """The trial itself if it makes sense for the data set; otherwise ValueError says what does not."""
     known, unknown = trial.known, trial.unknown
     if len(known) < 2:
-        raise ValueError(f"A trial needs at least two known classes to tell apart; this one has {len(known)}.")
+        raise ValueError(
+            say("A trial needs at least two known classes to tell apart; this one has {count}.", count=len(known))
+        )
     if both := sorted(set(known) & set(unknown)):
-        raise ValueError(f"A class is known or unknown, not both: {', '.join(row.classes[c] for c in both)}.")
+        raise ValueError(
+            say("A class is known or unknown, not both: {classes}.", classes=[row.classes[c] for c in both])
+        )
     if len(set(known)) < len(known) or len(set(unknown)) < len(unknown):
-        raise ValueError("A trial names each class once.")
+        raise ValueError(say("A trial names each class once."))
     if wrong := [c for c in (*known, *unknown) if not 0 <= c < len(row.classes)]:
-        raise ValueError(f"There is no class {wrong[0]}; {trial.dataset} has classes 0 to {len(row.classes) - 1}.")
+        raise ValueError(say(
+            "There is no class {number}; {dataset} has classes 0 to {last}.",
+            number=wrong[0], dataset=trial.dataset, last=len(row.classes) - 1,
+        ))  # fmt: skip
     return trial
 
 
@@ -412,10 +425,11 @@ def parts_of(
         return Part(source.pixels[index], trial.labels(classes), classes, index)
 
     if "train" not in images:
-        raise ValueError(
-            f"{trial.dataset} has test images alone: it serves as the unknowns of a run on other data. Use\n"
-            f"    python -m cac_core eval RUN --unknown {trial.dataset}"
-        )
+        raise ValueError(say(
+            "{dataset} has test images alone: it serves as the unknowns of a run on other data. Use\n"
+            "    python -m cac_core eval RUN --unknown {dataset}",
+            dataset=trial.dataset,
+        ))  # fmt: skip
     train, test = images["train"], images["test"]
     known, tested = np.isin(train.classes, trial.known), np.isin(test.classes, trial.known + trial.unknown)
     if validated_on == SET_ASIDE:
@@ -428,11 +442,14 @@ def parts_of(
     for name in ("train", "validation"):
         if missing := sorted(set(range(len(trial.known))) - set(parts[name].labels.tolist())):
             number = trial.known[missing[0]]
-            called = f"{row.classes[number]} (class {number})" if row else f"class {number}"
-            raise ValueError(
-                f"{trial.dataset} has no {name} image of {called}: a known class needs at least two training images, "
-                "one to learn from and one to validate on."
-            )
+            called = say("class {number}", number=number)
+            if row:
+                called = say("{name} (class {number})", name=row.classes[number], number=number)
+            raise ValueError(say(
+                "{dataset} has no {part} image of {name}: a known class needs at least two training images, one to "
+                "learn from and one to validate on.",
+                dataset=trial.dataset, part=say(name), name=called,
+            ))  # fmt: skip
     return parts
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from cac_core.data.images import ENDINGS, Format, at_size, prepare
+from cac_core.sentences import say, together
 
 SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -68,15 +69,14 @@ def _decoded(files: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[
         try:
             pixels[n] = prepare(file, row).pixels
         except ValueError as error:
-            broken.append(f"{file.relative_to(folder)}: {error}")
+            broken.append(say("{file}: {error}", file=file.relative_to(folder), error=error))
     if broken:
-        more = f"\n... and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise ValueError(
-            f"{len(broken)} of {len(files)} files in {folder} cannot be read as images:\n"
-            + "\n".join(broken[:5])
-            + more
-            + "\nMend or remove them, and start again."
-        )
+        more = [say("... and {count} more", count=len(broken) - 5)] if len(broken) > 5 else []
+        raise ValueError(say(
+            "{count} of {all} files in {folder} cannot be read as images:\n{files}\nMend or remove them, and start "
+            "again.",
+            count=len(broken), all=len(files), folder=folder, files=together(broken[:5] + more, "\n"),
+        ))  # fmt: skip
     return pixels, np.array([label for _, label in files])
 
 
@@ -86,10 +86,11 @@ def folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
     here = [part for part in ("train", "test") if (folder / part).is_dir()]
     if len(here) == 1:
         missing = "test" if here == ["train"] else "train"
-        raise ValueError(
-            f"{folder} has a folder {here[0]} but no folder {missing}. Add it, or put the class folders right into "
-            f"{folder}; then a fifth of the images become test images."
-        )
+        raise ValueError(say(
+            "{folder} has a folder {part} but no folder {missing}. Add it, or put the class folders right into "
+            "{folder}; then a fifth of the images become test images.",
+            folder=folder, part=here[0], missing=missing,
+        ))  # fmt: skip
     split = len(here) == 2
     classes = folder_classes(folder)
     parts = {}
@@ -105,10 +106,10 @@ def _class_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int
         here = folder / cls
         files = sorted(f for f in here.glob("*") if f.suffix.lower() in ENDINGS) if here.is_dir() else []
         if not files:
-            raise ValueError(
-                f"The class folder {here} holds no image ({', '.join(ENDINGS)}). Put some in, or remove the class"
-                " everywhere."
-            )
+            raise ValueError(say(
+                "The class folder {folder} holds no image ({endings}). Put some in, or remove the class everywhere.",
+                folder=here, endings=ENDINGS,
+            ))  # fmt: skip
         found += [(file, label) for file in files]
     return found
 
@@ -168,7 +169,7 @@ def cifar10_source(root: Path, name: str) -> list[Path]:
     if not official.is_dir() and (root / "cifar10").is_dir():
         return folder_source(root, "cifar10")
     files = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
-    return _all_here("CIFAR10", root, [official / file for file in files], f"or an image folder {root / 'cifar10'}")
+    return _all_here("CIFAR10", root, [official / file for file in files], root / "cifar10")
 
 
 def read_cifar10(root: Path, name: str, row: Format) -> Parts:
@@ -179,10 +180,10 @@ def read_cifar10(root: Path, name: str, row: Format) -> Parts:
             raw = {part: datasets.CIFAR10(str(root), train=part == "train") for part in ("train", "test")}
             return {part: _checked(r.data, np.array(r.targets), 10) for part, r in raw.items()}
     if (found := folder_classes(root / "cifar10")) != CIFAR10:
-        raise ValueError(
-            f"{root / 'cifar10'} must hold the ten class folders {', '.join(CIFAR10)} in train and in test; it has "
-            f"{', '.join(found) or 'none'}."
-        )
+        raise ValueError(say(
+            "{folder} must hold the ten class folders {classes} in train and in test; it has {found}.",
+            folder=root / "cifar10", classes=CIFAR10, found=found or say("none"),
+        ))  # fmt: skip
     return read_folder(root, "cifar10", row)
 
 
@@ -191,7 +192,7 @@ def cifar100_source(root: Path, name: str) -> list[Path]:
     official, folder = root / "cifar-100-python", root / "cifar100" / "test"
     if not official.is_dir() and folder.is_dir():
         return [file for file, _ in _class_files(folder, folder_classes(folder))]
-    return _all_here("CIFAR100", root, [official / f for f in ("test", "meta")], f"or an image folder {folder}")
+    return _all_here("CIFAR100", root, [official / f for f in ("test", "meta")], folder)
 
 
 def read_cifar100(root: Path, name: str, row: Format) -> Parts:
@@ -203,7 +204,9 @@ def read_cifar100(root: Path, name: str, row: Format) -> Parts:
             return {"test": _checked(raw.data, np.array(raw.targets), 100)}
     folder = root / "cifar100" / "test"
     if (count := len(folder_classes(folder))) != 100:
-        raise ValueError(f"{folder} must hold the 100 class folders of CIFAR-100; it has {count}.")
+        raise ValueError(
+            say("{folder} must hold the 100 class folders of CIFAR-100; it has {count}.", folder=folder, count=count)
+        )
     return {"test": _decoded(_class_files(folder, CIFAR100), root / "cifar100", row)}
 
 
@@ -217,9 +220,10 @@ def read_textures(root: Path, name: str, row: Format) -> Parts:
     """All 5640 images as test images: DTD serves as unknowns, as in the comparisons that use it."""
     folder = _textures_folder(root)
     if (found := folder_classes(folder)) != TEXTURES:
-        raise ValueError(
-            f"{folder} must hold the 47 class folders {TEXTURES[0]} to {TEXTURES[-1]}; it has {len(found)}."
-        )
+        raise ValueError(say(
+            "{folder} must hold the 47 class folders {first} to {last}; it has {count}.",
+            folder=folder, first=TEXTURES[0], last=TEXTURES[-1], count=len(found),
+        ))  # fmt: skip
     return {"test": _decoded(_class_files(folder, TEXTURES), folder, row)}
 
 
@@ -272,19 +276,24 @@ def read_tinyimagenet(root: Path, name: str, row: Format) -> Parts:
     for number, line in enumerate((folder / "val" / "val_annotations.txt").read_text("utf-8").splitlines(), 1):
         file, *rest = line.split("\t")
         if not rest or rest[0] not in numbers:
-            raise ValueError(
-                f"{folder / 'val' / 'val_annotations.txt'}, line {number}: {line[:60]!r} names no class of wnids.txt."
-            )
+            raise ValueError(say(
+                "{file}, line {number}: {text!r} names no class of wnids.txt.",
+                file=folder / "val" / "val_annotations.txt", number=number, text=line[:60],
+            ))  # fmt: skip
         test.append((folder / "val" / "images" / file, numbers[rest[0]]))
     if not train or not test:
-        raise ValueError(f"{folder} holds no {'training' if test else 'validation'} images.")
+        if test:
+            raise ValueError(say("{folder} holds no training images.", folder=folder))
+        raise ValueError(say("{folder} holds no validation images.", folder=folder))
     return {"train": _decoded(train, folder, row), "test": _decoded(test, folder, row)}
 
 
 def _wnids(folder: Path) -> list[str]:
     wnids = sorted((folder / "wnids.txt").read_text("utf-8").split())
     if len(wnids) != 200:
-        raise ValueError(f"{folder / 'wnids.txt'} must name 200 classes; it names {len(wnids)}.")
+        raise ValueError(
+            say("{file} must name 200 classes; it names {count}.", file=folder / "wnids.txt", count=len(wnids))
+        )
     return wnids
 
 
@@ -307,13 +316,15 @@ ABOUT = {
 }
 # what to put where by hand, where there is no internet
 BY_HAND = {
-    "MNIST": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte into "
-    "{root}/MNIST/raw",
-    "SVHN": "train_32x32.mat and test_32x32.mat from http://ufldl.stanford.edu/housenumbers into {root}/SVHN",
-    "CIFAR10": "cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
-    "CIFAR100": "cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}",
-    "TinyImageNet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked, into {root}",
-    "Textures": "dtd-r1.0.1.tar.gz from https://www.robots.ox.ac.uk/~vgg/data/dtd, unpacked, into {root}",
+    "MNIST": say(
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte into "
+        "{root}/MNIST/raw"
+    ),
+    "SVHN": say("train_32x32.mat and test_32x32.mat from http://ufldl.stanford.edu/housenumbers into {root}/SVHN"),
+    "CIFAR10": say("cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}"),
+    "CIFAR100": say("cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpacked, into {root}"),
+    "TinyImageNet": say("http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked, into {root}"),
+    "Textures": say("dtd-r1.0.1.tar.gz from https://www.robots.ox.ac.uk/~vgg/data/dtd, unpacked, into {root}"),
 }
 
 
@@ -339,18 +350,23 @@ def download(name: str, root: Path) -> None:
             url, md5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
             download_and_extract_archive(url, str(root), md5=md5)
     except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"{name} could not be downloaded ({error}). Without internet, put {BY_HAND[name].format(root=root)}."
-        ) from error
+        raise FileNotFoundError(say(
+            "{name} could not be downloaded ({error}). Without internet, put {files}.",
+            name=name, error=error, files=say(BY_HAND[name], root=root),
+        )) from error  # fmt: skip
 
 
-def _all_here(name: str, root: Path, files: list[Path], otherwise: str = "") -> list[Path]:
+def _all_here(name: str, root: Path, files: list[Path], instead: Path | None = None) -> list[Path]:
     if missing := [file for file in files if not file.is_file()]:
-        raise FileNotFoundError(
-            f"{name} is not under {root} ({missing[0]} is missing{f', {otherwise} too' if otherwise else ''}). Get it "
-            f"with:\n    python -m cac_core fetch {name} --data {root}\n"
-            f"or put {BY_HAND[name].format(root=root)}."
-        )
+        lacking = say("{file} is missing", file=missing[0])
+        if instead:
+            lacking = say("{file} is missing, or an image folder {folder} too", file=missing[0], folder=instead)
+        raise FileNotFoundError(say(
+            "{name} is not under {root} ({lacking}). Get it with:\n"
+            "    python -m cac_core fetch {name} --data {root}\n"
+            "or put {files}.",
+            name=name, root=root, lacking=lacking, files=say(BY_HAND[name], root=root),
+        ))  # fmt: skip
     return files
 
 
@@ -360,13 +376,17 @@ def _named_where_damaged(name: str, folder: Path, root: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each format has its own
-        raise ValueError(
-            f"The files in {folder} are damaged ({error or type(error).__name__}). Delete them and get them again:\n"
-            f"    python -m cac_core fetch {name} --data {root}"
-        ) from error
+        raise ValueError(say(
+            "The files in {folder} are damaged ({error}). Delete them and get them again:\n"
+            "    python -m cac_core fetch {name} --data {root}",
+            folder=folder, error=str(error) or type(error).__name__, name=name, root=root,
+        )) from error  # fmt: skip
 
 
 def _checked(pixels: np.ndarray, classes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     if len(pixels) != len(classes) or not len(classes) or classes.min() < 0 or classes.max() >= count:
-        raise ValueError(f"{len(classes)} labels below {count} do not go with images {pixels.shape}")
+        raise ValueError(say(
+            "{labels} labels below {count} do not go with images {shape}",
+            labels=len(classes), count=count, shape=str(pixels.shape),
+        ))  # fmt: skip
     return np.ascontiguousarray(pixels), classes

@@ -29,6 +29,7 @@ from cac_core import runs
 from cac_core.data import datasets, images
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.recipe import slug
+from cac_core.sentences import say, together
 
 FILES = 20_000
 BYTES = 500_000_000  # of all images, unpacked
@@ -106,10 +107,12 @@ def zipped(file: BinaryIO) -> Upload:
         _check_directory(file)
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ValueError(f"This zip cannot be read: {error}.") from error
+        raise ValueError(say("This zip cannot be read: {error}.", error=error)) from error
     entries = archive.infolist()
     if (count := sum(not entry.is_dir() for entry in entries)) > FILES:
-        raise ValueError(f"It holds {count} files; {FILES} at most. Put a part of them into another zip.")
+        raise ValueError(
+            say("It holds {count} files; {most} at most. Put a part of them into another zip.", count=count, most=FILES)
+        )
     names = tuple(_safe(entry) for entry in entries)
 
     def read(place: int) -> bytes:
@@ -117,7 +120,7 @@ def zipped(file: BinaryIO) -> Upload:
             with archive.open(entries[place]) as content:
                 return content.read(images.MAX_BYTES + 1)  # whatever size it claims to have
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-            raise ValueError(f"it cannot be unpacked ({error})") from error
+            raise ValueError(say("it cannot be unpacked ({error})", error=error)) from error
 
     return Upload(names, read)
 
@@ -126,7 +129,7 @@ def picked(classes: dict[str, list[tuple[str, bytes]]]) -> Upload:
     """Images chosen class by class: class -> (file name, content)."""
     every = [(class_name(cls), name, content) for cls, files in classes.items() for name, content in files]
     if len(every) > FILES:
-        raise ValueError(f"These are {len(every)} files; {FILES} at most.")
+        raise ValueError(say("These are {count} files; {most} at most.", count=len(every), most=FILES))
     flat = (f"{cls}/{name.replace(chr(92), '/').split('/')[-1]}" for cls, name, _ in every)
     return Upload(tuple(flat), lambda place: every[place][2])
 
@@ -138,11 +141,14 @@ def _check_directory(file: BinaryIO) -> None:
     tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if end < 0 or len(tail) - end < 22:
-        raise ValueError("it is no zip file, or it was cut short")
+        raise ValueError(say("it is no zip file, or it was cut short"))
     if tail[:end][-20:].startswith(b"PK\6\7"):
-        raise ValueError("it is of the kind for huge archives (zip64)")
+        raise ValueError(say("it is of the kind for huge archives (zip64)"))
     if (listed := int.from_bytes(tail[end + 12 : end + 16], "little")) > DIRECTORY:
-        raise ValueError(f"its list of files alone has {listed / 1e6:.0f} MB: far more than {FILES} files")
+        raise ValueError(say(
+            "its list of files alone has {size} MB: far more than {most} files",
+            size=f"{listed / 1e6:.0f}", most=FILES,
+        ))  # fmt: skip
 
 
 def _safe(entry: zipfile.ZipInfo) -> str:
@@ -151,15 +157,17 @@ def _safe(entry: zipfile.ZipInfo) -> str:
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if "\0" in name or name.startswith("/") or ".." in parts or (len(parts[0]) > 1 and parts[0][1] == ":"):
-        raise ValueError(f"{said!r} would lead out of the folder it is unpacked to. Such a zip is not taken.")
+        raise ValueError(
+            say("{name!r} would lead out of the folder it is unpacked to. Such a zip is not taken.", name=said)
+        )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ValueError(f"{said!r} is a link or a device, not a file. Such a zip is not taken.")
+        raise ValueError(say("{name!r} is a link or a device, not a file. Such a zip is not taken.", name=said))
     if entry.flag_bits & 1:
-        raise ValueError("This zip has a password. Make one without.")
+        raise ValueError(say("This zip has a password. Make one without."))
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("This zip is packed in an unusual way. Make an ordinary one (deflate).")
+        raise ValueError(say("This zip is packed in an unusual way. Make an ordinary one (deflate)."))
     if name.lower().endswith(ARCHIVES) and not _hidden(parts):
-        raise ValueError(f"{said!r} is an archive within the archive. Unpack it first.")
+        raise ValueError(say("{name!r} is an archive within the archive. Unpack it first.", name=said))
     return "/".join(part for part in parts if part not in ("", ".")) + "/" * entry.is_dir()
 
 
@@ -173,13 +181,14 @@ def class_name(said: str) -> str:
     name = unicodedata.normalize("NFC", said).strip()
     printable = all(c.isprintable() or c == "\u200d" for c in name)  # it joins emoji
     if not name or len(name) > 60 or len(name.encode("utf-8", "replace")) > 200 or not printable:
-        raise ValueError(f"A class is named by 1 to 60 characters that can be seen, not {said[:80]!r}.")
+        raise ValueError(say("A class is named by 1 to 60 characters that can be seen, not {name!r}.", name=said[:80]))
     if any(c in '<>:"/\\|?*' for c in name) or name.startswith(".") or name.endswith("."):
-        raise ValueError(
-            f'A class name has none of < > : " / \\ | ? * and no full stop at its ends; {said[:80]!r} has.'
-        )
+        raise ValueError(say(
+            'A class name has none of < > : " / \\ | ? * and no full stop at its ends; {name!r} has.',
+            name=said[:80],
+        ))  # fmt: skip
     if name.split(".")[0].lower() in DEVICES:
-        raise ValueError(f"{name!r} is a name that Windows keeps for itself. Name the class otherwise.")
+        raise ValueError(say("{name!r} is a name that Windows keeps for itself. Name the class otherwise.", name=name))
     return name
 
 
@@ -187,9 +196,12 @@ def data_set_name(said: str) -> str:
     """The name itself, if an image folder below the data root may bear it."""
     if said != slug(said) or not 1 <= len(said) <= 40:
         near = slug(said)[:40].strip("-")
-        raise ValueError(f"A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {said[:80]!r}.")
+        raise ValueError(say(
+            "A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {name!r}.",
+            near=near, name=said[:80],
+        ))  # fmt: skip
     if said in TAKEN:
-        raise ValueError(f"{said!r} belongs to a data set that is known by this name. Choose another.")
+        raise ValueError(say("{name!r} belongs to a data set that is known by this name. Choose another.", name=said))
     return said
 
 
@@ -212,12 +224,13 @@ def check(upload: Upload, *, progress: Callable[[int, int], None] = lambda done,
             with Image.open(io.BytesIO(content)) as image:
                 kind, (width, height) = image.format, image.size
             if kind not in ENDING:
-                raise ValueError(f"{kind} images are not read from folders; save it as PNG or JPEG")
+                raise ValueError(say("{kind} images are not read from folders; save it as PNG or JPEG", kind=kind))
         except OverflowError as error:
-            raise ValueError(
-                f"Unpacked, the images have more than {BYTES // 1_000_000} MB. Make them smaller, or leave some out; "
-                "or put them into the data folder yourself."
-            ) from error
+            raise ValueError(say(
+                "Unpacked, the images have more than {most} MB. Make them smaller, or leave some out; or put them "
+                "into the data folder yourself.",
+                most=BYTES // 1_000_000,
+            )) from error  # fmt: skip
         except ValueError as error:
             refused.append((name, str(error)))
             continue
@@ -235,7 +248,7 @@ def _laid_out(names: Iterable[str]) -> tuple[dict[int, tuple[str, str]], list[tu
     ignored = {place for place, parts in every.items() if parts[-1] and _hidden(parts)}
     wanted = {place: parts for place, parts in every.items() if place not in ignored and not _hidden(parts)}
     files = {place: parts for place, parts in wanted.items() if parts[-1].lower().endswith((*images.ENDINGS, ".gif"))}
-    refused = [("/".join(parts), "it is no image by its ending") for place, parts in wanted.items()
+    refused = [("/".join(parts), say("it is no image by its ending")) for place, parts in wanted.items()
                if parts[-1] and place not in files]  # fmt: skip
     strip = 0  # folders around the class folders: the one that was packed
     while files and all(len(p) > 2 + strip for p in files.values()) and len({p[strip] for p in files.values()}) == 1:
@@ -246,19 +259,22 @@ def _laid_out(names: Iterable[str]) -> tuple[dict[int, tuple[str, str]], list[tu
     first = {p[0].lower() for p in files.values() if len(p) > 2}
     split = "train" in first and len(first) == 2 and first <= set(parts_of)
     if {"train", "val", "test"} <= first:
-        raise ValueError("It has train, val and test. Keep two of them: validation images are taken from train here.")
+        raise ValueError(
+            say("It has train, val and test. Keep two of them: validation images are taken from train here.")
+        )
     depth = 3 if split else 2
     placed, named = {}, set()
     for place, parts in files.items():
         if len(parts) != depth or (split and parts[0].lower() not in parts_of):
-            where = "train/<class>/ or test/<class>/" if split else "<class>/"
-            refused.append(("/".join(parts), f"it does not lie in {where}, as the others do"))
+            where = say("train/<class>/ or test/<class>/") if split else "<class>/"
+            why = say("it does not lie in {folders}, as the others do", folders=where)
+            refused.append(("/".join(parts), why))
             continue
         placed[place] = parts_of[parts[0].lower()] if split else "", class_name(parts[-2])
         named.add(class_name(parts[-2]))
     named |= {class_name(p[-2]) for p in folders if len(p) == depth}
     if len(named) > CLASSES:
-        raise ValueError(f"It has {len(named)} class folders; {CLASSES} at most.")
+        raise ValueError(say("It has {count} class folders; {most} at most.", count=len(named), most=CLASSES))
     return placed, refused, named, len(ignored)
 
 
@@ -266,19 +282,23 @@ def problems(checked: Checked) -> list[str]:
     """What keeps these images from being a data set, in sentences; empty where nothing does."""
     found = []
     if len(checked.classes) < 2:
-        found.append(f"A data set needs at least two classes with images; this has {len(checked.classes)}.")
+        count = len(checked.classes)
+        found.append(say("A data set needs at least two classes with images; this has {count}.", count=count))
     if checked.empty:
-        found.append(f"No image can be read of: {', '.join(checked.empty)}. Add some, or remove the class.")
+        found.append(say("No image can be read of: {names}. Add some, or remove the class.", names=checked.empty))
     for part, counts in checked.counts().items():
         least = {"": 3, "train": 2, "test": 1}[part]
         if few := [cls for cls, count in counts.items() if count < least]:
-            among = f" in {part}" if part else ""
-            found.append(f"Each class needs at least {least} images{among}; too few have: {', '.join(few)}.")
+            said = {"least": least, "part": part, "names": few}
+            if part:
+                found.append(say("Each class needs at least {least} images in {part}; too few have: {names}.", **said))
+            else:
+                found.append(say("Each class needs at least {least} images; too few have: {names}.", **said))
     alike = {}
     for cls in (*checked.classes, *checked.empty):
         alike.setdefault(cls.casefold(), set()).add(cls)
-    if same := [" and ".join(sorted(group)) for group in alike.values() if len(group) > 1]:
-        found.append(f"Some systems take these for one folder: {', '.join(same)}.")
+    if same := [together(sorted(group), say(" and ")) for group in alike.values() if len(group) > 1]:
+        found.append(say("Some systems take these for one folder: {names}.", names=same))
     return found
 
 
@@ -307,16 +327,16 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
     """Write checked images as the image folder root/name, in one step: all of it or nothing. settings: dataset.json."""
     data_set_name(name)
     if found := problems(checked):
-        raise ValueError(" ".join(found))
+        raise ValueError(together(found))
     folder, fresh = root / name, root / f".{name}-{secrets.token_hex(4)}"
     if folder.exists():
-        raise ValueError(f"{folder} is there already. Choose another name.")
+        raise ValueError(say("{folder} is there already. Choose another name.", folder=folder))
     try:
         fresh.mkdir(parents=True)
         for number, picture in enumerate(checked.pictures):
             content = upload.read(picture.place)
             if hashlib.sha256(content).hexdigest() != picture.digest:
-                raise ValueError(f"{picture.name} has changed since it was checked. Upload it again.")
+                raise ValueError(say("{file} has changed since it was checked. Upload it again.", file=picture.name))
             target = fresh / picture.part / picture.cls
             target.mkdir(parents=True, exist_ok=True)
             (target / f"{number:05}{picture.ending}").write_bytes(content)
@@ -325,7 +345,9 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
         datasets.folder_row(root, fresh.name)  # the settings make sense
         os.rename(fresh, folder)
     except OSError as error:
-        raise ValueError(f"The images could not be written to {folder}: {error.strerror or error}.") from error
+        raise ValueError(
+            say("The images could not be written to {folder}: {error}.", folder=folder, error=error.strerror or error)
+        ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
@@ -342,16 +364,17 @@ def trial_json(trial: Trial) -> str:
 def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> Trial:
     """A trial out of an uploaded file; the errors are those of data.trial_from_file."""
     if len(content) > 1_000_000:
-        raise ValueError("A trial is a short list of classes; this file has more than 1 MB.")
+        raise ValueError(say("A trial is a short list of classes; this file has more than 1 MB."))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trial.json"
         file.write_bytes(content)
         try:
             return replace(datasets.trial_from_file(file, dataset, row), index=slug(Path(name).stem)[:40])
         except ValueError as error:
-            raise ValueError(str(error).replace(str(file), name)) from error
+            said = error.args[0]
+            raise ValueError(say(said.phrase, **said.values | {"file": name})) from error
         except RecursionError as error:
-            raise ValueError(f"{name} is not a trial: it is nested too deeply.") from error
+            raise ValueError(say("{file} is not a trial: it is nested too deeply.", file=name)) from error
 
 
 def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
@@ -359,17 +382,25 @@ def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
     name = trial.index
     if name != slug(name) or not 1 <= len(name) <= 40:
         near = slug(name)[:40].strip("-")
-        raise ValueError(f"A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {name[:80]!r}.")
+        raise ValueError(say(
+            "A name is of 1 to 40 small letters, digits and dashes, such as {near!r}, not {name!r}.",
+            near=near, name=name[:80],
+        ))  # fmt: skip
     datasets.checked_trial(trial, row)
     file = root / TRIALS / f"{name}.json"
     if file.exists() and (other := _dataset_of(file)) != trial.dataset:
-        raise ValueError(f"There is a trial {name!r} of {other or 'another data set'} already. Choose another name.")
+        other = other or say("another data set")
+        raise ValueError(
+            say("There is a trial {name!r} of {dataset} already. Choose another name.", name=name, dataset=other)
+        )
     names = {part: [row.classes[c] for c in numbers] for part, numbers in
              (("Known", trial.known), ("Unknown", trial.unknown))}  # fmt: skip
     try:
         runs.write_json(file, {**names, "Dataset": trial.dataset})
     except OSError as error:
-        raise ValueError(f"The trial could not be written to {file}: {error.strerror or error}.") from error
+        raise ValueError(
+            say("The trial could not be written to {file}: {error}.", file=file, error=error.strerror or error)
+        ) from error
     return file
 
 

@@ -26,6 +26,7 @@ from cac_core import runs
 from cac_core.exchange import share
 from cac_core.jobs import launch
 from cac_core.runs import ALIVE, ID, Run
+from cac_core.sentences import say
 
 FILE, TRASH = "shelf.json", ".trash"
 TITLE, NOTE, TAG, TAGS = 120, 2000, 40, 20  # characters of a title, a note and a tag; tags of a run
@@ -66,14 +67,20 @@ def write(run: Run, shelf: Shelf) -> Shelf:
     tags = tuple(dict.fromkeys(tag for tag in map(_clean, shelf.tags) if tag))
     shelf = Shelf(_clean(shelf.title), _clean(shelf.note, lines=True), tags, bool(shelf.archived))
     if len(shelf.title) > TITLE:
-        raise ValueError(f"A title has at most {TITLE} characters; this one has {len(shelf.title)}.")
+        raise ValueError(
+            say("A title has at most {most} characters; this one has {count}.", most=TITLE, count=len(shelf.title))
+        )
     if len(shelf.note) > NOTE:
-        raise ValueError(f"A note has at most {NOTE} characters; this one has {len(shelf.note)}.")
+        raise ValueError(
+            say("A note has at most {most} characters; this one has {count}.", most=NOTE, count=len(shelf.note))
+        )
     if len(tags) > TAGS or any(len(tag) > TAG for tag in tags):
-        raise ValueError(f"A run has at most {TAGS} tags of at most {TAG} characters each.")
+        raise ValueError(
+            say("A run has at most {most} tags of at most {length} characters each.", most=TAGS, length=TAG)
+        )
     if not run.path.is_dir():
-        raise ValueError(f"The run {run.id} is not there any more.")
-    with _said(f"{run.path / FILE} cannot be written"):
+        raise ValueError(say("The run {run} is not there any more.", run=run.id))
+    with _said(say("{file} cannot be written", file=run.path / FILE)):
         runs.write_json(run.path / FILE, asdict(shelf))
     return shelf
 
@@ -87,10 +94,10 @@ def _clean(text: str, lines: bool = False) -> str:
 def check_writable() -> None:
     """Raises ReadOnly, a ValueError, where ANCHORSCOPE_READONLY is set."""
     if os.environ.get("ANCHORSCOPE_READONLY", "") not in ("", "0"):
-        raise launch.ReadOnly(
+        raise launch.ReadOnly(say(
             "Here one can look at everything and change nothing: this Anchorscope was started with "
             "ANCHORSCOPE_READONLY set. Start it without, on a machine of your own, to change runs."
-        )
+        ))  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -99,7 +106,10 @@ def _said(what: str):
     try:
         yield
     except OSError as error:
-        raise ValueError(f"{what} ({error.strerror or error}). Look at the folder's permissions and space.") from error
+        raise ValueError(say(
+            "{what} ({error}). Look at the folder's permissions and space.",
+            what=what, error=error.strerror or error,
+        )) from error  # fmt: skip
 
 
 # --- away and back ---------------------------------------------------------------------------------------------------
@@ -118,13 +128,13 @@ def delete(run: Run) -> Trashed:
     """Move a run to the trash. Raises ValueError where a process works on it, or where nothing may be written."""
     check_writable()
     if not run.path.is_dir() or not ID.fullmatch(run.id):
-        raise ValueError(f"There is no run {run.id!r} to delete.")
+        raise ValueError(say("There is no run {run!r} to delete.", run=run.id))
     busy = [job for job in launch.jobs(run.path.parent) if job.run == run.id and job.state in launch.UNDER_WAY]
     if run.state in ALIVE or busy:
-        raise ValueError(f"A process works on {run.id}. Stop it, or wait for it, and delete the run then.")
+        raise ValueError(say("A process works on {run}. Stop it, or wait for it, and delete the run then.", run=run.id))
     when = datetime.now()
     trash = run.path.parent / TRASH / f"{run.id}-{when:%Y%m%dT%H%M%S%f}"
-    with _said(f"{run.id} cannot be moved to the trash"):
+    with _said(say("{run} cannot be moved to the trash", run=run.id)):
         trash.parent.mkdir(exist_ok=True)
         run.path.rename(trash)
     return Trashed(trash, run.id, when)
@@ -147,10 +157,12 @@ def restore(one: Trashed) -> Run:
     check_writable()
     store = one.path.parents[1]
     if not one.path.is_dir():
-        raise ValueError(f"{one.id} is not in the trash any more.")
+        raise ValueError(say("{run} is not in the trash any more.", run=one.id))
     if (store / one.id).exists():
-        raise ValueError(f"There is a run {one.id} again. Delete that one first; the one in the trash stays there.")
-    with _said(f"{one.id} cannot be brought back"):
+        raise ValueError(
+            say("There is a run {run} again. Delete that one first; the one in the trash stays there.", run=one.id)
+        )
+    with _said(say("{run} cannot be brought back", run=one.id)):
         one.path.rename(store / one.id)
     return Run(store / one.id)
 
@@ -159,8 +171,8 @@ def purge(one: Trashed) -> None:
     """Remove a deleted run for good."""
     check_writable()
     if one not in trashed(one.path.parents[1]):
-        raise ValueError(f"{one.id} is not in the trash any more.")
-    with _said(f"{one.id} cannot be removed"):
+        raise ValueError(say("{run} is not in the trash any more.", run=one.id))
+    with _said(say("{run} cannot be removed", run=one.id)):
         shutil.rmtree(one.path)
 
 
@@ -198,8 +210,8 @@ def unpack(file: BinaryIO, store: Path) -> list[Run]:
     try:
         packed = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ValueError(f"This is no zip file, or a damaged one ({error}).") from error
-    with packed, _said(f"The runs cannot be written to {store}"):
+        raise ValueError(say("This is no zip file, or a damaged one ({error}).", error=error)) from error
+    with packed, _said(say("The runs cannot be written to {store}", store=store)):
         entries = _checked(packed)
         store.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=".incoming-", dir=store))
@@ -208,7 +220,9 @@ def unpack(file: BinaryIO, store: Path) -> list[Run]:
             arrived = [Run(path) for path in sorted(place.iterdir())]
             for run in arrived:
                 if problem := run.problem():
-                    raise ValueError(f"{run.id} in this zip is no run that can be shown. {problem}")
+                    raise ValueError(
+                        say("{run} in this zip is no run that can be shown. {problem}", run=run.id, problem=problem)
+                    )
                 _settle(run)
             return [_moved_in(run, store) for run in arrived]
         finally:
@@ -219,23 +233,29 @@ def _checked(packed: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The files to unpack by where they go; raises ValueError for whatever no run has."""
     entries = {}
     if len(packed.infolist()) > MOST_FILES:
-        raise ValueError(f"This zip holds {len(packed.infolist())} files; a zip of runs has at most {MOST_FILES}.")
+        raise ValueError(say(
+            "This zip holds {count} files; a zip of runs has at most {most}.",
+            count=len(packed.infolist()), most=MOST_FILES,
+        ))  # fmt: skip
     for entry in packed.infolist():
         folder, _, name = entry.filename.partition("/")
         if entry.is_dir() or folder == "__MACOSX" or LEFT_OUT.fullmatch(name):
             continue
         if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
-            raise ValueError(f"{entry.filename!r} in this zip is a link or encrypted; a run holds plain files alone.")
-        if not ID.fullmatch(folder) or not FILES.fullmatch(name):
             raise ValueError(
-                f"{entry.filename!r} in this zip is no file of a run. Zip the folder of the run itself, as the page "
-                "Runs or the command share makes it: <id>/recipe.json and so on."
+                say("{file!r} in this zip is a link or encrypted; a run holds plain files alone.", file=entry.filename)
             )
+        if not ID.fullmatch(folder) or not FILES.fullmatch(name):
+            raise ValueError(say(
+                "{file!r} in this zip is no file of a run. Zip the folder of the run itself, as the page Runs or the "
+                "command share makes it: <id>/recipe.json and so on.",
+                file=entry.filename,
+            ))  # fmt: skip
         if entry.filename in entries:
-            raise ValueError(f"{entry.filename!r} is in this zip twice.")
+            raise ValueError(say("{file!r} is in this zip twice.", file=entry.filename))
         entries[entry.filename] = entry
     if not entries:
-        raise ValueError("This zip holds no run: it should have a folder with a recipe.json in it.")
+        raise ValueError(say("This zip holds no run: it should have a folder with a recipe.json in it."))
     return entries
 
 
@@ -251,10 +271,12 @@ def _extract(packed: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], place
                 while part := source.read(1 << 20):
                     size += len(part)
                     if size > most:
-                        raise ValueError(f"{name!r} in this zip is larger than any file of a run may be.")
+                        raise ValueError(
+                            say("{file!r} in this zip is larger than any file of a run may be.", file=name)
+                        )
                     to.write(part)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise ValueError(f"{name!r} in this zip is damaged ({error}).") from error
+            raise ValueError(say("{file!r} in this zip is damaged ({error}).", file=name, error=error)) from error
         left -= size
 
 
@@ -262,7 +284,7 @@ def _settle(run: Run) -> None:
     """No process here works on a run that has just come."""
     status: dict[str, Any] = run.status
     if status["state"] in ALIVE:
-        runs.write_json(run.path / "status.json", {"state": "stopped", "reason": "It came before it had ended."})
+        runs.write_json(run.path / "status.json", {"state": "stopped", "reason": say("It came before it had ended.")})
 
 
 def _moved_in(run: Run, store: Path) -> Run:
@@ -271,4 +293,4 @@ def _moved_in(run: Run, store: Path) -> Run:
         if not (store / name).exists():
             run.path.rename(store / name)
             return Run(store / name)
-    raise ValueError(f"There are too many runs called {run.id}.")
+    raise ValueError(say("There are too many runs called {run}.", run=run.id))

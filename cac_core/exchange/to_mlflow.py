@@ -7,6 +7,7 @@ twice. Where it goes is MLflow's own affair: MLFLOW_TRACKING_URI, or its default
 import importlib.util
 
 from cac_core.runs import Run
+from cac_core.sentences import say
 
 EXPERIMENT = "anchorscope"
 FILES = ("recipe.json", "report.json", "best.safetensors")
@@ -15,7 +16,7 @@ FILES = ("recipe.json", "report.json", "best.safetensors")
 def check() -> None:
     """Raises ValueError with the command that mends it where MLflow is not installed."""
     if importlib.util.find_spec("mlflow") is None:
-        raise ValueError("MLflow is not installed. Get it with:\n    pip install mlflow")
+        raise ValueError(say("MLflow is not installed. Get it with:\n    pip install mlflow"))
 
 
 def export(run: Run) -> str:

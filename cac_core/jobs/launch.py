@@ -49,6 +49,7 @@ import psutil
 
 from cac_core import runs
 from cac_core.recipe import Recipe, known_name, slug
+from cac_core.sentences import say
 
 KINDS = ("train", "eval", "sweep", "map", "fetch")
 UNDER_WAY = ("starting", "running", "stopping")
@@ -147,7 +148,10 @@ def find(store: Path, name: str) -> Job:
     """The job of that id. Raises FileNotFoundError that lists the ids there are."""
     everything = {job.id: job for job in jobs(store)}
     if name not in everything:
-        raise FileNotFoundError(f"There is no job {name!r}; there are: {', '.join(everything) or 'none'}.")
+        raise FileNotFoundError(say(
+            "There is no job {name!r}; there are: {names}.",
+            name=name, names=list(everything) or say("none"),
+        ))  # fmt: skip
     return everything[name]
 
 
@@ -185,7 +189,7 @@ def stop(job: Job, *, patience: tuple[float, float] = PATIENCE) -> Job:
     with _deciding(job.store):
         job = _whole(_judged(job.path, patience))
         if job.state == "queued":
-            return _write(replace(job, state="stopped", reason="Stopped before it began."))
+            return _write(replace(job, state="stopped", reason=say("Stopped before it began.")))
         if job.state in ("starting", "running"):
             _write(replace(job, state="stopping", asked=time.monotonic()))
         return _judged(job.path, patience)
@@ -196,7 +200,10 @@ def resume(job: Job) -> Job:
     with _deciding(job.store):
         job = _whole(_judged(job.path))
         if job.state not in AGAIN:
-            raise ValueError(f"Job {job.id} is {job.state}; only what is {', '.join(AGAIN)} can go back to the queue.")
+            raise ValueError(say(
+                "Job {job} is {state}; only what is {states} can go back to the queue.",
+                job=job.id, state=say(job.state), states=[say(state) for state in AGAIN],
+            ))  # fmt: skip
         return _same(job) or _write(_queued_again(job))
 
 
@@ -205,7 +212,10 @@ def reorder(job: Job, priority: int) -> Job:
     with _deciding(job.store):
         job = _whole(_read(job.path))
         if job.state != "queued":
-            raise ValueError(f"Job {job.id} is {job.state}; only what is queued has a place in the queue.")
+            raise ValueError(say(
+                "Job {job} is {state}; only what is queued has a place in the queue.",
+                job=job.id, state=say(job.state),
+            ))  # fmt: skip
         job = replace(job, priority=priority)
         _check(job)
         return _write(job)
@@ -216,7 +226,7 @@ def remove(job: Job) -> None:
     with _deciding(job.store):
         job = _judged(job.path)
         if job.state in UNDER_WAY:
-            raise ValueError(f"Job {job.id} is {job.state}. Stop it first.")
+            raise ValueError(say("Job {job} is {state}. Stop it first.", job=job.id, state=say(job.state)))
         job.path.unlink()
         if ID.fullmatch(job.id):
             for ending in (".log", ".lock"):
@@ -259,7 +269,7 @@ def devices() -> dict[str, str]:
     return {"cpu": "", **{f"cuda:{i}": number for i, number in enumerate(numbers)}}
 
 
-def _say(line: str) -> None:
+def _tell(line: str) -> None:
     with contextlib.suppress(OSError):  # its log may be on the disk that is full
         print(line, file=sys.stderr, flush=True)
 
@@ -272,7 +282,7 @@ def work(
     pause: float = 1.0,
     idle: float = math.inf,
     patience: tuple[float, float] = PATIENCE,
-    say: Callable[[str], None] = _say,
+    tell: Callable[[str], None] = _tell,
 ) -> None:
     """Start what is queued, one job a slot, until SIGTERM or SIGINT; what runs then goes on without a worker.
 
@@ -289,29 +299,29 @@ def work(
         try:
             stack.enter_context(mine)
         except filelock.Timeout:
-            say(f"Another worker is at work on {queue.parent}.")
+            tell(f"Another worker is at work on {queue.parent}.")
             return
         for name in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: end.set()))
-        say(f"At work on {queue.parent} as process {os.getpid()}.")
+        tell(f"At work on {queue.parent} as process {os.getpid()}.")
         taken_over, trouble, busy = False, "", time.monotonic()
         while not end.is_set():
             try:
                 if not taken_over:
                     _take_over(store)
                     taken_over = True
-                left = _pass(store, children, slots, patience, say)
+                left = _pass(store, children, slots, patience, tell)
                 trouble = ""
             except OSError as error:
                 left = True
                 if str(error) != trouble:
-                    say(f"The queue cannot be worked on, and is tried again: {error}")
+                    tell(f"The queue cannot be worked on, and is tried again: {error}")
                 trouble = str(error)
             if once and not left:
                 return
             busy = time.monotonic() if left else busy
             if time.monotonic() - busy > idle and _let_go(store, mine):
-                say("Nothing has been queued for a while: this worker ends. The next job starts another.")
+                tell("Nothing has been queued for a while: this worker ends. The next job starts another.")
                 return
             end.wait(pause)
 
@@ -338,7 +348,7 @@ def _pass(
     children: dict[str, subprocess.Popen],
     slots: dict[str, str],
     patience: tuple[float, float],
-    say: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> bool:
     """Look at every job once and start what can be started; whether anything is left to do."""
     with _deciding(store) as queue:
@@ -349,7 +359,7 @@ def _pass(
             code = child.poll() if child else None
             job = _settled(before, code is None if child else _held(before.beside(".lock")), code, patience)
             if job.state != before.state:
-                say(f"{job.id} {job.state}. {job.reason}".strip())
+                tell(f"{job.id} {job.state}. {job.reason}".strip())
             if job.state not in UNDER_WAY:
                 children.pop(job.id, None)
             everything.append(job)
@@ -361,7 +371,7 @@ def _pass(
             if not taken and not any(_is_of(job, fetch) for fetch in arriving):
                 working.append(job)
                 _start(job, slots[job.device], children)
-                say(f"{job.id} starting on {job.device}: {' '.join(job.arguments)}")
+                tell(f"{job.id} starting on {job.device}: {' '.join(job.arguments)}")
         return bool(working or waiting)
 
 
@@ -371,11 +381,13 @@ def _is_of(job: Job, fetch: Job) -> bool:
 
 
 def _has_slot(job: Job, slots: dict[str, str]) -> bool:
-    there = ", ".join(name for name in slots if name != NET)
-    lacking = "" if job.device in slots else f"This machine has no {job.device}; it has {there}."
-    if lacking and job.reason != lacking:
+    if job.device in slots:
+        return True
+    there = [name for name in slots if name != NET]
+    lacking = say("This machine has no {device}; it has {names}.", device=job.device, names=there)
+    if job.reason != lacking:
         _write(replace(job, reason=lacking))
-    return not lacking
+    return False
 
 
 def _start(job: Job, visible: str, children: dict[str, subprocess.Popen]) -> None:
@@ -387,7 +399,7 @@ def _start(job: Job, visible: str, children: dict[str, subprocess.Popen]) -> Non
         with open(job.beside(".log"), "wb") as said:
             children[job.id] = detached(command, said, {**environment(), **seen, "ANCHORSCOPE_RUNS": str(job.store)})
     except OSError as error:
-        _write(replace(job, state="failed", reason=f"It could not be started: {error}"))
+        _write(replace(job, state="failed", reason=say("It could not be started: {error}", error=error)))
 
 
 def detached(command: list[str], said, environment: dict[str, str]) -> subprocess.Popen:
@@ -458,10 +470,14 @@ def _outcome(job: Job, code: int | None) -> tuple[str, str]:
     if code == 0:
         return "finished", ""
     if job.asked:
-        return "stopped", "Stopped when asked to."
+        return "stopped", say("Stopped when asked to.")
     if code is None or code < 0:
-        known = {-s: f" ({s.name})" for s in signal.Signals}.get(code, "")
-        return "lost", f"Its process ended without a word{known}: killed, out of memory, or the machine went down."
+        if known := {-s: s.name for s in signal.Signals}.get(code):
+            return "lost", say(
+                "Its process ended without a word ({signal}): killed, out of memory, or the machine went down.",
+                signal=known,
+            )
+        return "lost", say("Its process ended without a word: killed, out of memory, or the machine went down.")
     return "failed", _complaint(job)
 
 
@@ -469,7 +485,7 @@ def _complaint(job: Job) -> str:
     """What the job's process said last: its last error, or else its last line."""
     lines = [line for line in log(job).splitlines() if line.strip()]
     start = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - 1)
-    return "\n".join(lines[max(start, 0) :]).removeprefix("error: ") or "It ended with an error and said nothing."
+    return "\n".join(lines[max(start, 0) :]).removeprefix("error: ") or say("It ended with an error and said nothing.")
 
 
 def _pushed(job: Job, patience: tuple[float, float]) -> Job:
@@ -563,14 +579,15 @@ def _read(path: Path) -> Job:
     try:
         record = json.loads(path.read_text("utf-8"))
         if not ID.fullmatch(path.stem) or not isinstance(record, dict) or not isinstance(record.get("arguments"), list):
-            raise ValueError("it is not the record of a job")
+            raise ValueError(say("it is not the record of a job"))
         job = Job(path, **{**record, "arguments": tuple(record["arguments"])})
         _check(job)
         return job
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no job {path.stem!r} any more.") from error
+        raise FileNotFoundError(say("There is no job {job!r} any more.", job=path.stem)) from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        return Job(path, "", (), state="broken", reason=f"{path} cannot be read ({error}). Remove it.")
+        reason = say("{file} cannot be read ({error}). Remove it.", file=path, error=error)
+        return Job(path, "", (), state="broken", reason=reason)
 
 
 def _check(job: Job) -> None:
@@ -578,15 +595,17 @@ def _check(job: Job) -> None:
     for field in fields(job):
         value = getattr(job, field.name)
         if not isinstance(value, field.type | int if field.type is float else field.type):
-            raise ValueError(f"{field.name} cannot be {value!r}")
-    known_name(job.kind, KINDS, "kind of job")
-    known_name(job.state, STATES, "state")
+            raise ValueError(say("{name} cannot be {value!r}", name=field.name, value=value))
+    known_name(job.kind, KINDS, say("kind of job"))
+    known_name(job.state, STATES, say("state"))
     if job.run and not runs.ID.fullmatch(job.run):
-        raise ValueError(f"{job.run!r} is no run id: those are of small letters, digits and dashes.")
+        raise ValueError(say("{run!r} is no run id: those are of small letters, digits and dashes.", run=job.run))
     if not DEVICE.fullmatch(job.device):
-        raise ValueError(f"{job.device!r} is no device of a queue; those are cpu, cuda:0, cuda:1 and so on.")
+        raise ValueError(
+            say("{device!r} is no device of a queue; those are cpu, cuda:0, cuda:1 and so on.", device=job.device)
+        )
     if not job.arguments or not all(isinstance(word, str) and "\0" not in word for word in job.arguments):
-        raise ValueError(f"A job's arguments are words, at least one, not {job.arguments!r}.")
+        raise ValueError(say("A job's arguments are words, at least one, not {arguments!r}.", arguments=job.arguments))
     "".join([*job.arguments, job.host, job.reason]).encode()  # what is no text is a ValueError
 
 
@@ -625,10 +644,10 @@ def _read_only() -> bool:
 
 def _check_writable() -> None:
     if _read_only():
-        raise ReadOnly(
+        raise ReadOnly(say(
             "Here one can look at everything and change nothing: this Anchorscope was started with "
             "ANCHORSCOPE_READONLY set. Start it without, on a machine of your own, to train and to stop."
-        )
+        ))  # fmt: skip
 
 
 # --- the job's own process -------------------------------------------------------------------------------------------

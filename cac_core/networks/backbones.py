@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cac_core.recipe import checked, known_name
+from cac_core.sentences import say
 
 
 class Backbone(nn.Module):
@@ -87,7 +88,7 @@ class EfficientNet(Backbone):
     def _load_pretrained(self, name: str, channels: int) -> None:
         from efficientnet_pytorch.utils import url_map
 
-        weights = downloaded(url_map[name], f"the ImageNet weights of {name}")
+        weights = downloaded(url_map[name], say("the ImageNet weights of {name}", name=name))
         weights = {key: value for key, value in weights.items() if not key.startswith("_fc.")}
         self.trunk.load_state_dict(_for_channels(weights, "_conv_stem.weight", channels))
 
@@ -153,7 +154,7 @@ def wide_resnet(name: str, channels: int, size: int, *, dropout: float = 0.3, pr
     checked("dropout", dropout)
     network = WideResNet(channels, 40, 2, dropout)
     if pretrained:
-        stored = downloaded(WIDE_RESNET_WEIGHTS, f"the ImageNet weights of {name}")
+        stored = downloaded(WIDE_RESNET_WEIGHTS, say("the ImageNet weights of {name}", name=name))
         weights = {key.removeprefix("module.").replace(".layer.", "."): value for key, value in stored.items()}
         weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
         network.load_state_dict(_for_channels(weights, "conv1.weight", channels))
@@ -205,7 +206,9 @@ def torchvision_network(
     if small and pool:
         _replace(network, pool, nn.Identity())
     if pretrained:
-        weights = downloaded(models.get_model_weights(name).DEFAULT.url, f"the ImageNet weights of {name}")
+        weights = downloaded(
+            models.get_model_weights(name).DEFAULT.url, say("the ImageNet weights of {name}", name=name)
+        )
         weights = _for_channels(weights, f"{first}.weight", channels)
         if weights[f"{first}.weight"].shape != new.weight.shape:
             weights |= {f"{first}.{part}": value for part, value in new.state_dict().items()}
@@ -229,7 +232,8 @@ def downloaded(url: str, what: str) -> dict[str, Tensor]:
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
     except OSError as error:  # URLError is one
-        raise FileNotFoundError(
-            f"{what} could not be downloaded ({error}). Without internet, put the file {url} at {file}, "
-            "or leave pretrained off."
-        ) from error
+        raise FileNotFoundError(say(
+            "{what} could not be downloaded ({error}). Without internet, put the file {url} at {file}, or leave "
+            "pretrained off.",
+            what=what, error=error, url=url, file=file,
+        )) from error  # fmt: skip

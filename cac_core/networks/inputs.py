@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from cac_core.sentences import say
+
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 Scale = tuple[Tensor, Tensor]
 
@@ -36,7 +38,10 @@ def device_of(name: str) -> torch.device:
     kind = name.split(":")[0]
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not have.get(kind):
-        raise ValueError(f"There is no device {name!r} here; there are: {', '.join(k for k in have if have[k])}, auto.")
+        raise ValueError(say(
+            "There is no device {name!r} here; there are: {names}, auto.",
+            name=name, names=[k for k in have if have[k]],
+        ))  # fmt: skip
     return torch.device(name)
 
 

@@ -24,6 +24,7 @@ from cac_core.results import judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring.arrays import positive
 from cac_core.scoring.outputs import Outputs
+from cac_core.sentences import say
 
 BATCH = 256
 FORMAT = "anchorscope 1"
@@ -75,7 +76,7 @@ class Network:
             if progress:
                 progress(min(start + BATCH, len(pixels)), len(pixels))
         if not logits:
-            raise ValueError("There is no image to judge.")
+            raise ValueError(say("There is no image to judge."))
         return np.concatenate(logits), np.concatenate(features)
 
 
@@ -92,7 +93,9 @@ def perturbed(
     Images and magnitude are on the scale 0 to 1. Magnitude 0 gives x itself.
     """
     if not (np.isfinite(magnitude) and magnitude >= 0):
-        raise ValueError(f"The magnitude of a perturbation is a number of at least 0, not {magnitude}.")
+        raise ValueError(
+            say("The magnitude of a perturbation is a number of at least 0, not {magnitude}.", magnitude=magnitude)
+        )
     if magnitude == 0:
         return x
     (step,) = steps(network, x, (positive(temperature, "temperature"),), centres)
@@ -158,26 +161,33 @@ def load(run: Run, device: str = "auto") -> Network:
     """A run's best network. Raises FileNotFoundError where it has no weights yet, Broken where they do not fit."""
     file, recipe, trial = run.path / "best.safetensors", run.recipe, run.trial
     if not file.is_file():
-        raise FileNotFoundError(f"{run.id} has no weights yet. Train it with:\n    {train_command(run)}")
+        raise FileNotFoundError(
+            say("{run} has no weights yet. Train it with:\n    {command}", run=run.id, command=train_command(run))
+        )
     try:
         with safe_open(file, framework="pt") as stored:
             said = stored.metadata() or {}
             weights = {key: stored.get_tensor(key) for key in list(stored.keys())}
     except (SafetensorError, OSError, ValueError) as error:
-        raise Broken(f"{file} is damaged ({error}). Train the run again with:\n    {train_command(run)}") from error
+        raise Broken(say(
+            "{file} is damaged ({error}). Train the run again with:\n"
+            "    {command}",
+            file=file, error=error, command=train_command(run),
+        )) from error  # fmt: skip
     want = weights_metadata(recipe, trial, 0)
-    for key, name in {"recipe": "recipe", "split": "known and unknown classes"}.items():
+    for key, what in {"recipe": say("recipe"), "split": say("known and unknown classes")}.items():
         if said.get(key) != want[key]:
-            raise Broken(
-                f"The weights and the recipe of {run.id} disagree about the {name}: {said.get(key)} against "
-                f"{want[key]}. They do not belong together; put the right file back, or train the run again."
-            )
+            raise Broken(say(
+                "The weights and the recipe of {run} disagree about the {what}: {said} against {wanted}. They do "
+                "not belong together; put the right file back, or train the run again.",
+                run=run.id, what=what, said=said.get(key), wanted=want[key],
+            ))  # fmt: skip
     row = run.row
     method = build(recipe, len(trial.known), row.channels, row.size)
     try:
         method.load_state_dict(weights)
     except RuntimeError as error:
-        raise Broken(f"The weights of {run.id} do not fit its recipe: {error}") from error
+        raise Broken(say("The weights of {run} do not fit its recipe: {error}", run=run.id, error=error)) from error
     return Network(method, run.stats, device_of(device))
 
 
@@ -269,11 +279,17 @@ def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", p
     if _written_by(file) == weights:
         return split
     if name == run.recipe.dataset:
-        raise ValueError(f"{run.id} was trained on {name}: its images cannot all be unknown. Name another data set.")
+        raise ValueError(say(
+            "{run} was trained on {dataset}: its images cannot all be unknown. Name another data set.",
+            run=run.id, dataset=name,
+        ))  # fmt: skip
     row, images = run.row, datasets.load(name, root)["test"]
     names, known = datasets.row_of(name, root).classes, set(run.known_names)
     if seen := sorted(known & set(names)):
-        raise ValueError(f"{name} holds {', '.join(seen)}, which {run.id} knows: not all of its images are unknown.")
+        raise ValueError(say(
+            "{dataset} holds {classes}, which {run} knows: not all of its images are unknown.",
+            dataset=name, classes=seen, run=run.id,
+        ))  # fmt: skip
     part = datasets.Part(
         converted(images.pixels, row), np.full(len(images), -1), images.classes, np.arange(len(images))
     )

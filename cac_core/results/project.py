@@ -38,6 +38,7 @@ from cac_core.runs import Run
 from cac_core.scoring.arrays import at_least, blocks
 from cac_core.scoring.distances import class_means, distances
 from cac_core.scoring.outputs import Outputs
+from cac_core.sentences import say
 
 # --- the anchor wheel ------------------------------------------------------------------------------------------------
 
@@ -54,7 +55,7 @@ def wheel_order(means: np.ndarray) -> list[int]:
     (2-opt), the best from several greedy starts. Raises ValueError where a mean is not finite.
     """
     if not np.isfinite(means).all():
-        raise ValueError("A class mean is not finite (NaN or infinite): its place on the wheel cannot be found.")
+        raise ValueError(say("A class mean is not finite (NaN or infinite): its place on the wheel cannot be found."))
     gaps = distances(means, means)
     gaps = np.round(gaps / (gaps.max() or 1), TIE)
     count = len(means)
@@ -113,7 +114,7 @@ def pca(logits: np.ndarray, points: np.ndarray) -> Linear:
 
     Of each direction the largest component is positive. Raises ValueError where logits are not finite, or all equal.
     """
-    _check_finite(logits, "given")
+    _check_finite(logits, say("given"))
     _check_spread(logits)
     x = np.concatenate([logits, points]).astype(np.float64)
     mean = x.mean(0)
@@ -126,15 +127,16 @@ def pca(logits: np.ndarray, points: np.ndarray) -> Linear:
 def _check_finite(logits: np.ndarray, of: str) -> None:
     wrong = ~np.isfinite(logits).all(1)
     if wrong.any():
-        raise ValueError(
-            f"The logits of {wrong.sum()} of {len(logits)} {of} images are not finite (NaN or infinite): they have no "
-            "place on a map. The training has diverged; train again with a lower learning rate."
-        )
+        raise ValueError(say(
+            "The logits of {count} of {all} {part} images are not finite (NaN or infinite): they have no place on a "
+            "map. The training has diverged; train again with a lower learning rate.",
+            count=wrong.sum(), all=len(logits), part=say(of),
+        ))  # fmt: skip
 
 
 def _check_spread(logits: np.ndarray) -> None:
     if not np.ptp(logits, axis=0).any():
-        raise ValueError("The logits of all images are equal: there is nothing to map. Train for longer.")
+        raise ValueError(say("The logits of all images are equal: there is nothing to map. Train for longer."))
 
 
 # --- the nearest training images -------------------------------------------------------------------------------------
@@ -148,9 +150,12 @@ def nearest(train: Outputs, logits: np.ndarray, k: int = 5) -> tuple[np.ndarray,
     """
     rows = np.flatnonzero(~train.mirrored)
     if at_least(k, 1, "k") > len(rows):
-        raise ValueError(f"k={k} needs {k} training images or more; this run has {len(rows)}. Take a smaller k.")
+        raise ValueError(say(
+            "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",
+            k=k, count=len(rows),
+        ))  # fmt: skip
     if not np.isfinite(logits).all():
-        raise ValueError("These logits are not finite (NaN or infinite): nothing is nearest to them.")
+        raise ValueError(say("These logits are not finite (NaN or infinite): nothing is nearest to them."))
     bank, x = train.logits[rows].astype(np.float64), logits.astype(np.float64)
     index, distance = np.empty((len(x), k), np.int64), np.empty((len(x), k))
     for block in blocks(len(x), 3 * bank[:, 0].nbytes):
@@ -319,13 +324,18 @@ def _even(count: int, most: int) -> np.ndarray:
 def _check(parameters: dict[str, Any], count: int) -> None:
     neighbours, min_dist, seed = (parameters[name] for name in ("neighbours", "min_dist", "seed"))
     if not 2 <= neighbours < count:
-        raise ValueError(
-            f"neighbours must be at least 2 and less than the {count} images of the map, not {neighbours}."
-        )
+        raise ValueError(say(
+            "neighbours must be at least 2 and less than the {count} images of the map, not {neighbours}.",
+            count=count, neighbours=neighbours,
+        ))  # fmt: skip
     if not 0 <= min_dist <= SPREAD:
-        raise ValueError(f"min_dist must lie between 0 and {SPREAD:g}, not {min_dist}.")
+        raise ValueError(
+            say("min_dist must lie between 0 and {most}, not {min_dist}.", most=f"{SPREAD:g}", min_dist=min_dist)
+        )
     if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be a whole number between 0 and {2**32 - 1}, not {seed}.")
+        raise ValueError(
+            say("seed must be a whole number between 0 and {most}, not {seed}.", most=2**32 - 1, seed=seed)
+        )
 
 
 @contextlib.contextmanager
@@ -337,10 +347,11 @@ def _at_work(run: Run, parameters: dict[str, Any], progress) -> Iterator[Callabl
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        pid = (under_way(run) or {}).get("pid", "unknown")
-        raise ValueError(
-            f"A map of {run.id} is being made by another process ({pid}). Wait for it, or stop it."
-        ) from error
+        pid = (under_way(run) or {}).get("pid", say("unknown"))
+        raise ValueError(say(
+            "A map of {run} is being made by another process ({pid}). Wait for it, or stop it.",
+            run=run.id, pid=pid,
+        )) from error  # fmt: skip
     who, stopped = runs.process_now(), threading.Event()
 
     def told(stage: str, done: int, of: int, seconds_left: float | None = None) -> None:

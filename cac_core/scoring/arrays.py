@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cac_core.sentences import say
+
 BLOCK = 2**24  # bytes of a table in work at one time: what stays near the processor
 GROUP = 16  # columns that ranked takes together at first
 
@@ -61,11 +63,13 @@ def _ranked(table: np.ndarray, first: int, last: int) -> np.ndarray:
 
 def positive(value: float, what: str) -> float:
     if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{what} must be a positive number, not {value}.")
+        raise ValueError(say("{what} must be a positive number, not {value}.", what=what, value=value))
     return value
 
 
 def at_least(value: int, least: int, what: str) -> int:
     if value < least:
-        raise ValueError(f"{what} must be a whole number of at least {least}, not {value}.")
+        raise ValueError(
+            say("{what} must be a whole number of at least {least}, not {value}.", what=what, least=least, value=value)
+        )
     return value

@@ -8,6 +8,7 @@ import numpy as np
 from cac_core.recipe import known_name
 from cac_core.scoring.arrays import positive, softmax
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.sentences import say
 
 
 def distances(logits: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -35,7 +36,9 @@ def class_means(train: Outputs) -> np.ndarray:
     for c in range(len(means)):
         mine = train.labels == c
         if not mine.any():
-            raise ValueError(f"The training outputs hold no image of class {c}: its centre cannot be computed.")
+            raise ValueError(
+                say("The training outputs hold no image of class {number}: its centre cannot be computed.", number=c)
+            )
         means[c] = train.logits[mine & right if (mine & right).any() else mine].mean(0, dtype=np.float64)
     return means
 
@@ -50,10 +53,10 @@ CENTRES = ("means", "anchors")
 
 def centres_of(train: Outputs, centres: str) -> np.ndarray:
     """The points [C, C] that distances are taken to: the class means, or the fixed anchors alpha e_i."""
-    if known_name(centres, CENTRES, "kind of centres") == "means":
+    if known_name(centres, CENTRES, say("kind of centres")) == "means":
         return class_means(train)
     if train.anchors is None:
-        raise ValueError("This run was trained without anchors; take centres=means.")
+        raise ValueError(say("This run was trained without anchors; take centres=means."))
     return train.anchors.astype(np.float64)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from cac_core.scoring.arrays import at_least, blocks, positive, ranked, unit_rows
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.sentences import say
 
 # ranks to either side of the k-th in which knn looks again: rounding in float32 moves neighbours by one or two
 NEAR = 8
@@ -25,7 +26,10 @@ def knn(train: Outputs, *, k: int = 50) -> Judge:
     at_least(k, 1, "k")
     features = featured(train).features[~train.mirrored]
     if k > len(features):
-        raise ValueError(f"k={k} needs {k} training images or more; this run has {len(features)}. Take a smaller k.")
+        raise ValueError(say(
+            "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",
+            k=k, count=len(features),
+        ))  # fmt: skip
     bank = np.empty(features.shape, np.float32)
     for rows in blocks(len(features), 8 * features.shape[1]):
         bank[rows] = unit_rows(features[rows])
@@ -78,10 +82,10 @@ def mahalanobis(train: Outputs, *, tolerance: float = 1e-10) -> Judge:
 def featured(train: Outputs) -> Outputs:
     """The outputs themselves; ValueError where they were kept without features, as those of a shared run are."""
     if not train.features.shape[1]:
-        raise ValueError(
+        raise ValueError(say(
             "This run is kept without features, which this score needs. Where its images are, write them again with:\n"
             "    python -m cac_core eval RUN --again"
-        )
+        ))  # fmt: skip
     return train
 
 
@@ -93,7 +97,10 @@ def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mine, classes = np.flatnonzero(~train.mirrored), np.arange(train.logits.shape[1])
     counts = np.bincount(train.labels[mine], minlength=len(classes))
     if not counts.all():
-        raise ValueError(f"The training outputs hold no image of class {counts.argmin()}: its mean cannot be computed.")
+        raise ValueError(say(
+            "The training outputs hold no image of class {number}: its mean cannot be computed.",
+            number=counts.argmin(),
+        ))  # fmt: skip
     middle = train.features[mine[:1000]].mean(0, dtype=np.float64)
     sums, products = np.zeros((len(classes), len(middle))), np.zeros((len(middle), len(middle)))
     for rows in blocks(len(mine), 8 * len(middle)):

@@ -7,6 +7,7 @@ from cac_core.scoring import weibull
 from cac_core.scoring.arrays import at_least, positive, softmax, unit_rows
 from cac_core.scoring.distances import distances
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.sentences import say
 
 
 def msp(train: Outputs, *, temperature: float = 1.0) -> Judge:
@@ -58,7 +59,7 @@ def openmax(train: Outputs, *, tail: int = 20, alpha: int = 10, metric: str = "e
     """
     at_least(tail, 2, "tail")
     at_least(alpha, 1, "alpha")
-    known_name(metric, METRICS, "metric")
+    known_name(metric, METRICS, say("metric"))
     alpha = min(alpha, train.logits.shape[1])
     weights = (alpha - np.arange(alpha)) / alpha
     right = (train.logits.argmax(1) == train.labels) & ~train.mirrored
@@ -66,10 +67,11 @@ def openmax(train: Outputs, *, tail: int = 20, alpha: int = 10, metric: str = "e
     for c in range(train.logits.shape[1]):
         mine = train.logits[right & (train.labels == c)].astype(np.float64)
         if len(mine) < tail:
-            raise ValueError(
-                f"tail={tail} needs {tail} training images classified right in every class; class {c} has {len(mine)}. "
-                "Take a smaller tail, or train for longer."
-            )
+            raise ValueError(say(
+                "tail={tail} needs {tail} training images classified right in every class; class {number} has "
+                "{count}. Take a smaller tail, or train for longer.",
+                tail=tail, number=c, count=len(mine),
+            ))  # fmt: skip
         means.append(mine.mean(0))
         tails.append(np.sort(logit_distances(mine, means[c][None], metric)[:, 0])[-tail:])
     centres, fitted = np.array(means), weibull.fit_high(np.array(tails))

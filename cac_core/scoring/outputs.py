@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cac_core.sentences import say
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -31,17 +33,22 @@ class Outputs:
         n, c = self.logits.shape
         for name in ("features", "labels", "classes", "index", "mirrored"):
             if len(getattr(self, name)) != n:
-                raise ValueError(
-                    f"{len(getattr(self, name))} {name} for {n} images: these outputs do not belong together."
-                )
+                raise ValueError(say(
+                    "{count} {name} for {images} images: these outputs do not belong together.",
+                    count=len(getattr(self, name)), name=name, images=n,
+                ))  # fmt: skip
         if self.features.ndim != 2:
-            raise ValueError(f"features are [images, width], not {self.features.shape}.")
+            raise ValueError(say("features are [images, width], not {shape}.", shape=str(self.features.shape)))
         if self.anchors is not None and self.anchors.shape != (c, c):
-            raise ValueError(f"{c} classes need anchors [{c}, {c}], not {self.anchors.shape}.")
+            raise ValueError(say(
+                "{count} classes need anchors [{count}, {count}], not {shape}.",
+                count=c, shape=str(self.anchors.shape),
+            ))  # fmt: skip
         if n and (self.labels.min() < -1 or self.labels.max() >= c):
-            raise ValueError(
-                f"labels lie between -1 and {c - 1}; these go from {self.labels.min()} to {self.labels.max()}."
-            )
+            raise ValueError(say(
+                "labels lie between -1 and {most}; these go from {low} to {high}.",
+                most=c - 1, low=self.labels.min(), high=self.labels.max(),
+            ))  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -68,13 +75,14 @@ _PER_IMAGE = ("logits", "features", "labels", "classes", "index", "mirrored")
 
 
 def finite(out: Outputs) -> Outputs:
-    for what, values in (("logits", out.logits), ("features", out.features)):
+    for what, values in ((say("logits"), out.logits), (say("features"), out.features)):
         wrong = ~np.isfinite(values).all(1)
         if wrong.any():
-            raise ValueError(
-                f"The {what} of {wrong.sum()} of {len(out)} images are not finite (NaN or infinite), first those of "
-                f"image {wrong.argmax()}: they cannot be scored. The training has diverged, or the image is damaged."
-            )
+            raise ValueError(say(
+                "The {what} of {count} of {all} images are not finite (NaN or infinite), first those of image "
+                "{first}: they cannot be scored. The training has diverged, or the image is damaged.",
+                what=what, count=wrong.sum(), all=len(out), first=wrong.argmax(),
+            ))  # fmt: skip
     return out
 
 

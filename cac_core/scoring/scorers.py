@@ -16,6 +16,7 @@ from cac_core.scoring.distances import distance, gamma
 from cac_core.scoring.features import knn, mahalanobis
 from cac_core.scoring.logits import energy, max_logit, msp, openmax
 from cac_core.scoring.outputs import Judge, Outputs, finite
+from cac_core.sentences import say
 
 SCORERS = {
     "gamma": gamma, "distance": distance, "msp": msp, "max_logit": max_logit, "energy": energy, "knn": knn,
@@ -30,7 +31,7 @@ def default_for(method: str) -> str:
 
 def scorer_options(name: str) -> dict[str, Any]:
     """The options of a scorer and their defaults, from its signature."""
-    parameters = inspect.signature(SCORERS[known_name(name, SCORERS, "scorer")]).parameters.values()
+    parameters = inspect.signature(SCORERS[known_name(name, SCORERS, say("scorer"))]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 

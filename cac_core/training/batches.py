@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cac_core.data.datasets import Dataset, Part
 from cac_core.networks.inputs import Stats, normalised, on_device, scale_of
+from cac_core.sentences import say
 
 
 class Batches:
@@ -41,10 +42,11 @@ class Batches:
         self.batch = min(batch, len(part))
         self.steps = len(part) // self.batch
         if self.batch < processes:
-            raise ValueError(
-                f"A batch of {self.batch} cannot be shared by {processes} processes: each needs an image. Give --batch "
-                f"at least {processes} (there are {len(part)} training images), or torchrun a smaller --nproc-per-node."
-            )
+            raise ValueError(say(
+                "A batch of {batch} cannot be shared by {processes} processes: each needs an image. Give --batch at "
+                "least {processes} (there are {count} training images), or torchrun a smaller --nproc-per-node.",
+                batch=self.batch, processes=processes, count=len(part),
+            ))  # fmt: skip
         self.mine = slice(self.batch * rank // processes, self.batch * (rank + 1) // processes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:

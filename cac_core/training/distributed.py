@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cac_core.sentences import say
+
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
@@ -51,10 +53,11 @@ def _own(device: torch.device) -> torch.device:
         return device
     number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if device.type != "cuda" or device.index is not None or number >= gpus:
-        raise ValueError(
-            f"Process {number + 1} of torchrun has no device of its own: --device is {device}, and there are {gpus} "
-            f"GPUs. Give --device cuda and --nproc-per-node at most their number, or --device cpu."
-        )
+        raise ValueError(say(
+            "Process {number} of torchrun has no device of its own: --device is {device}, and there are {gpus} GPUs. "
+            "Give --device cuda and --nproc-per-node at most their number, or --device cpu.",
+            number=number + 1, device=device, gpus=gpus,
+        ))  # fmt: skip
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
 
@@ -62,7 +65,7 @@ def _own(device: torch.device) -> torch.device:
 def lost(error: Exception) -> str:
     """What to tell where the error is that another process has gone; empty where it is another one."""
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
-        return (
+        return say(
             "Another of the processes that train together has ended; its own message says why. Train it again to go on."
         )
     return ""

@@ -24,6 +24,7 @@ from cac_core.networks.inputs import Stats, device_of, half_of
 from cac_core.recipe import Recipe
 from cac_core.results import evaluate
 from cac_core.runs import Run
+from cac_core.sentences import say
 from cac_core.training import distributed
 from cac_core.training.batches import Batches
 
@@ -44,11 +45,11 @@ def train(
     device: str = "auto",
     compiled: bool = False,
     tensorboard: bool = False,
-    say: Callable[[dict[str, Any]], None] = lambda event: None,
+    tell: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> Run:
     """Train a recipe to its end, evaluate it, and return its run; a run that exists goes on where it was saved.
 
-    say receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
+    tell receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
     run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
     Under torchrun each process calls this and trains on its share of every batch; the first alone writes and says.
     """
@@ -58,7 +59,7 @@ def train(
     with distributed.joined(device_of(device)) as chosen:
 
         def work() -> None:
-            _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, say).work()
+            _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, tell).work()
 
         if distributed.rank() == 0:
             _lead(run, recipe, chosen, work)
@@ -75,8 +76,10 @@ def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], Non
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        pid = run.status.get("pid", "unknown")
-        raise ValueError(f"{run.id} is being trained by another process ({pid}). Wait for it, or stop it.") from error
+        pid = run.status.get("pid", say("unknown"))
+        raise ValueError(
+            say("{run} is being trained by another process ({pid}). Wait for it, or stop it.", run=run.id, pid=pid)
+        ) from error
     try:
         finished = run.state == "finished" and bool(run.written)
         if not distributed.gathered(not finished)[0]:
@@ -166,16 +169,17 @@ class Steps:
 
 
 class _Training(Steps):
-    def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, say):
+    def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
         images = datasets.load(recipe.dataset, root, recipe.size)
         digest = datasets.digest(images)
         if len(set(distributed.gathered(digest))) > 1:
-            raise ValueError(
-                f"The processes do not find the same images of {recipe.dataset} under their --data. Give each machine "
-                "a copy of the same."
-            )
+            raise ValueError(say(
+                "The processes do not find the same images of {dataset} under their --data. Give each machine a copy "
+                "of the same.",
+                dataset=recipe.dataset,
+            ))  # fmt: skip
         super().__init__(recipe, trial, row, images, device)
-        self.run, self.root, self.told = run, root, say
+        self.run, self.root, self.told = run, root, tell
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
         _check_or_write_record(run, recipe, trial, row, self.stats, digest)
         if compiled:
@@ -196,7 +200,9 @@ class _Training(Steps):
         with _signals(stop):
             self._load()
             if len(set(distributed.gathered((self.epoch, self.step)))) > 1:
-                raise ValueError(f"The processes do not find the same files in {run.path}. All need the same --runs.")
+                raise ValueError(
+                    say("The processes do not find the same files in {path}. All need the same --runs.", path=run.path)
+                )
             if self.epoch == 0 and self.step == 0 and not self.snapshots:
                 self._snapshot(self._validate()[1], 0)
                 self._save()
@@ -214,7 +220,7 @@ class _Training(Steps):
     @distributed.only_first
     def _stopped(self) -> None:
         (self.run.path / "stop").unlink(missing_ok=True)
-        _set_status(self.run, "stopped", reason="Stopped when asked to; train it again to go on.")
+        _set_status(self.run, "stopped", reason=say("Stopped when asked to; train it again to go on."))
 
     @distributed.only_first
     def _finish(self) -> None:
@@ -352,7 +358,7 @@ class _Training(Steps):
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
             if state["recipe"] != self.recipe.id:
-                raise ValueError(f"it belongs to {state['recipe']}")
+                raise ValueError(say("it belongs to {other}", other=state["recipe"]))
             self.method.load_state_dict(state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
@@ -362,9 +368,10 @@ class _Training(Steps):
             if state["cuda_generator"] is not None and self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["cuda_generator"].cpu(), self.device)
         except Exception as error:  # whatever a damaged file makes torch.load say
-            raise runs.Broken(
-                f"{file} cannot be gone on from ({error}). Delete it to train the run again from the start."
-            ) from error
+            raise runs.Broken(say(
+                "{file} cannot be gone on from ({error}). Delete it to train the run again from the start.",
+                file=file, error=error,
+            )) from error  # fmt: skip
         if stored := self.run.snapshots():
             pairs = zip(stored["epochs"].tolist(), stored["logits"], strict=True)
             self.snapshots = {epoch: logits for epoch, logits in pairs if epoch <= self.epoch}
@@ -391,12 +398,15 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
     if (run.path / "recipe.json").exists():
         record = run.record
         if run.recipe != recipe or run.trial != trial:
-            raise runs.Broken(f"{run.path} holds another recipe under this id. Move it away, or give another --runs.")
-        if record.get("data") != digest:
-            raise ValueError(
-                f"The images of {recipe.dataset} have changed since {run.id} began, so it cannot go on. Put the old "
-                f"images back, or delete {run.path} and train it again."
+            raise runs.Broken(
+                say("{path} holds another recipe under this id. Move it away, or give another --runs.", path=run.path)
             )
+        if record.get("data") != digest:
+            raise ValueError(say(
+                "The images of {dataset} have changed since {run} began, so it cannot go on. Put the old images back, "
+                "or delete {path} and train it again.",
+                dataset=recipe.dataset, run=run.id, path=run.path,
+            ))  # fmt: skip
         return
     if distributed.rank() == 0:
         record = record_of(recipe, trial, row, stats, digest) | {"validated_on": datasets.HELD_OUT}
@@ -442,10 +452,10 @@ def _set_status(run: Run, state: str, final: bool = False, **more: Any) -> None:
 def _there(run: Run) -> Path:
     """The run's folder; raises FileNotFoundError where somebody has removed it, which writing must not undo."""
     if not run.path.exists():
-        raise FileNotFoundError(
-            f"{run.path} was removed while it was being trained, so nothing of it is left. Train it again to have it "
-            "anew."
-        )
+        raise FileNotFoundError(say(
+            "{path} was removed while it was being trained, so nothing of it is left. Train it again to have it anew.",
+            path=run.path,
+        ))  # fmt: skip
     return run.path
 
 
@@ -464,10 +474,11 @@ def _memory(device: torch.device) -> int:
 
 def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) -> None:
     if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
-        raise FloatingPointError(
-            f"The {where} loss ({', '.join(wrong)}) was no longer a finite number in epoch {epoch}. Try a smaller "
-            f"learning rate (--lr {recipe.lr / 10:g}) or --precision float32. The best epoch before is kept."
-        )
+        raise FloatingPointError(say(
+            "The {where} loss ({terms}) was no longer a finite number in epoch {epoch}. Try a smaller learning rate "
+            "(--lr {rate}) or --precision float32. The best epoch before is kept.",
+            where=say(where), terms=wrong, epoch=epoch, rate=f"{recipe.lr / 10:g}",
+        ))  # fmt: skip
 
 
 def cause(error: Exception, recipe: Recipe) -> str:
@@ -476,9 +487,15 @@ def cause(error: Exception, recipe: Recipe) -> str:
     if reason := distributed.lost(error):
         return reason
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
-        return f"Out of memory: {text.splitlines()[0]} Try a smaller batch (--batch {max(recipe.batch // 2, 2)})."
+        return say(
+            "Out of memory: {error} Try a smaller batch (--batch {batch}).",
+            error=text.splitlines()[0], batch=max(recipe.batch // 2, 2),
+        )  # fmt: skip
     if isinstance(error, OSError) and error.errno is not None:
-        return f"Cannot write: {error.strerror} ({error.filename}). Free some space, or give another --runs."
+        return say(
+            "Cannot write: {error} ({file}). Free some space, or give another --runs.",
+            error=error.strerror, file=error.filename,
+        )  # fmt: skip
     return text or type(error).__name__
 
 

@@ -33,6 +33,7 @@ from cac_core.data import datasets
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe, slug
+from cac_core.sentences import say
 
 SPAN = 2.5  # seconds of training steps,
 FEWEST = 3  # at least so many, unless one alone takes
@@ -305,8 +306,8 @@ class Probing:
         if error:
             return "\n".join(lines[error[-1] :]).removeprefix("error: ")
         if code := self.process.poll():
-            return f"It ended without a word ({code}): killed, or out of memory. Try a smaller batch."
-        return "The images have changed meanwhile."
+            return say("It ended without a word ({code}): killed, or out of memory. Try a smaller batch.", code=code)
+        return say("The images have changed meanwhile.")
 
 
 def begin(arguments: list[str], file: Path) -> Probing:

@@ -19,7 +19,7 @@ PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "d
 def marks(phrase: str) -> dict[str, int]:
     """What a translation must keep: the names of values, Markdown, icons, code."""
     found = [f"{{{name}}}" for _, name, _, _ in string.Formatter().parse(phrase) if name]
-    found += re.findall(r"\*\*|\n\n|\n- |`[^`]*`|:material/\w+:|\]\([^)]*\)|\$[^$]+\$", phrase)
+    found += re.findall(r"\*\*|\n\n|\n- |\n    [^\n]*|`[^`]*`|:material/\w+:|\]\([^)]*\)|\$[^$]+\$", phrase)
     return {mark: found.count(mark) for mark in set(found)}
 
 

@@ -830,7 +830,7 @@ def test_from_the_button_to_the_finished_run(root, store, monkeypatch):
     at = fine(at.switch_page(PAGES["new"]).run())
     at = fine(next(n for n in at.number_input if n.label == "Epochs").set_value(1).run())
     fine(at.button(key="new_start").click().run())
-    launch.work(store, once=True, slots={"cpu": ""}, pause=0.1, say=lambda line: None)
+    launch.work(store, once=True, slots={"cpu": ""}, pause=0.1, tell=lambda line: None)
     (one,) = launch.jobs(store)
     assert one.state == "finished" and Run(store / one.run).written
     at = fine(at.switch_page(PAGES["live"]).run())

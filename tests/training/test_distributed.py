@@ -139,8 +139,8 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def alone(store, data, say=lambda event: None, **more):
-    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
+def alone(store, data, tell=lambda event: None, **more):
+    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", tell=tell)
 
 
 @pytest.fixture(scope="module")

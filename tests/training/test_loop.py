@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 3, "batch": 128}
 
 
-def run_of(store, data, say=lambda event: None, **more):
-    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", say=say)
+def run_of(store, data, tell=lambda event: None, **more):
+    return loop.train(compose(**(RECIPE | more)), store, data, device="cpu", tell=tell)
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +104,15 @@ def test_the_stop_file_ends_it_after_the_batch_and_it_goes_on_as_if_never_stoppe
     monkeypatch.setattr(loop, "BEAT", 0.0)  # an event every batch
     seen = []
 
-    def say(event):
+    def tell(event):
         if event["kind"] == "progress":
             seen.append(event["step"])
             if len(seen) in (step, step + 9):
                 (tmp_path / compose(**RECIPE, fine_epochs=2).id / "stop").touch()
 
-    run = run_of(tmp_path, data, say, fine_epochs=2)
+    run = run_of(tmp_path, data, tell, fine_epochs=2)
     assert run.state == "stopped" and len(seen) == step and not (run.path / "stop").exists()
-    run = run_of(tmp_path, data, say, fine_epochs=2)
+    run = run_of(tmp_path, data, tell, fine_epochs=2)
     assert run.state == "stopped" and len(seen) == step + 9
     run = run_of(tmp_path, data, fine_epochs=2)
     assert run.state == "finished" and same(undisturbed, run)
@@ -158,7 +158,7 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, data):
     """The second is told so while the first is at work, and nothing of the first is touched."""
     told = []
 
-    def say(event):
+    def tell(event):
         if not told:
             process = subprocess.run(
                 [sys.executable, "-m", "cac_core", "train", "--dataset", "digits", "--epochs", "3", "--batch", "128",
@@ -168,7 +168,7 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, data):
             told.append(process.stderr)
             assert process.returncode == 1
 
-    run = run_of(tmp_path, data, say)
+    run = run_of(tmp_path, data, tell)
     assert "is being trained by another process" in told[0] and str(os.getpid()) in told[0]
     assert run.state == "finished"
 
@@ -183,13 +183,13 @@ def test_a_finished_run_is_not_trained_again(undisturbed, data):
 def test_a_loss_that_is_no_number_ends_it_as_failed_and_keeps_the_best(tmp_path, data):
     recipe = compose(**RECIPE)
 
-    def say(event):
+    def tell(event):
         if event["kind"] == "epoch" and event["epoch"] == 1:
             monster.append(event)
 
     monster = []
     with pytest.raises(loop.TrainingFailed, match=r"no longer a finite number.*--lr"):
-        loop.train(compose(**(RECIPE | {"lr": 1e30})), tmp_path, data, device="cpu", say=say)
+        loop.train(compose(**(RECIPE | {"lr": 1e30})), tmp_path, data, device="cpu", tell=tell)
     run = runs.Run(tmp_path / compose(**(RECIPE | {"lr": 1e30})).id)
     assert run.state == "failed" and "learning rate" in run.status["reason"] and recipe.lr < 1
 
@@ -225,7 +225,7 @@ def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, 
             shutil.rmtree(next(tmp_path.iterdir()))
 
     with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
-        run_of(tmp_path, data, say=remove)
+        run_of(tmp_path, data, tell=remove)
     assert not list(tmp_path.iterdir())
 
 
@@ -274,11 +274,11 @@ def test_wrong_options_leave_nothing_behind(tmp_path, data):
 
 @pytest.mark.parametrize("damage", ["cut", "junk", "other"])
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(tmp_path, data, damage):
-    def say(event):
+    def tell(event):
         if event["kind"] == "epoch" and event["epoch"] == 1:
             (tmp_path / compose(**RECIPE).id / "stop").touch()
 
-    run = run_of(tmp_path, data, say)
+    run = run_of(tmp_path, data, tell)
     file = run.path / "last.pt"
     if damage == "other":
         state = torch.load(file, weights_only=True)
@@ -296,11 +296,11 @@ def test_a_checkpoint_that_would_run_code_is_refused_not_run(tmp_path, data):
         def __reduce__(self):
             return (os.mkdir, (str(tmp_path / "sprung"),))
 
-    def say(event):
+    def tell(event):
         if event["kind"] == "epoch":
             (tmp_path / compose(**RECIPE).id / "stop").touch()
 
-    run = run_of(tmp_path, data, say)
+    run = run_of(tmp_path, data, tell)
     torch.save({"recipe": run.id, "method": Trap()}, run.path / "last.pt")
     with pytest.raises(ValueError, match="cannot be gone on from"):
         run_of(tmp_path, data)
