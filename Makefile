@@ -14,7 +14,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadscope --maxprocesses 2
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --maxprocesses 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --maxprocesses 2 -m "not long and not browser"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
