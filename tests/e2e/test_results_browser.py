@@ -76,7 +76,7 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
 def test_a_link_compares_and_its_tables_are_exported(page, server, pair):
     page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     page.get_by_role("heading", name="Differences").wait_for()
-    for name, head in (("CSV", "data set,family,member"), ("LaTeX table", "% digits, osrci")):
+    for name, head in (("CSV", "data set,family,trials,member"), ("LaTeX table", "% digits, osrci")):
         assert downloaded(page, page.get_by_role("button", name=name, exact=True)).read_text("utf-8").startswith(head)
 
 
