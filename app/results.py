@@ -38,6 +38,7 @@ MEASURES = phrases(
         "accuracy": "Accuracy on knowns",
         "oscr": "OSCR",
         "fpr_at_95_knowns_kept": "FPR at 95 % of knowns kept",
+        "knowns_kept": "Knowns kept",
         "unknowns_caught": "Unknowns caught",
     }
 )
@@ -228,25 +229,48 @@ def _differences(key: tuple, scorer: str | None) -> list[Difference]:
 
 
 def sentence(difference: Difference) -> str:
-    """A difference in words, in the reader's language."""
+    """A difference in words, in the reader's language; one between two networks says that it is no more than that.
+
+    As many decimals as tell the end nearer to 0 from 0, where the interval leaves it out.
+    """
     phrase, values = compare.said(difference)
-    return t(phrase, **{name: t(value) if name == "why" else value for name, value in values.items()})
+    least = values.get("low", 0) if difference.sure else 0
+    digits = next((n for n in range(1, 6) if float(charts.fixed(least, n))), 5) if least else 1
+    write = charts.fixed if difference.sure else charts.points
+    said = {name: value if isinstance(value, str) else write(value, digits) for name, value in values.items()}
+    words = t(phrase, **said | ({"why": t(said["why"])} if "why" in said else {}))
+    alone = difference.sure and difference.over == "images"
+    return f"{words} {t(compare.ONE_PAIR)}" if alone else words
 
 
-def fields(some: Iterable[Member]) -> dict[tuple[str, str], list[Member]]:
-    """Members by data set and family, each ranked by its AUROC, the highest first."""
-    found: dict[tuple[str, str], list[Member]] = {}
+@dataclass(frozen=True)
+class Ranking:
+    """Members that were tested on the same trials, by AUROC, the highest first: only these stand in one table."""
+
+    field: tuple[str, str]
+    trials: list[str]
+    members: list[Member]
+
+    @property
+    def title(self) -> str:
+        """Data set, family and trials in words; a custom family's name says its trial."""
+        if self.field[1].startswith("custom"):
+            return ", ".join(self.field)
+        some = t("trials {trials}") if len(self.trials) > 1 else t("trial {trials}")
+        return ", ".join((*self.field, some.format(trials=", ".join(self.trials))))
+
+
+def rankings(some: Iterable[Member]) -> list[Ranking]:
+    found: dict[frozenset, list[Member]] = {}
     for member in some:
-        found.setdefault(min(member.fields), []).append(member)
+        found.setdefault(member.splits, []).append(member)
     order = lambda member: -np.nan_to_num(member.spread()["auroc"][0])  # noqa: E731
-    return {field: sorted(ours, key=order) for field, ours in found.items()}
+    return [Ranking(min(ours[0].fields), ours[0].trials, sorted(ours, key=order)) for ours in found.values()]
 
 
 def spread(mean: float, sd: float, sign: str = "\u00a0±\u00a0") -> str:
     """In percent: the mean, and the standard deviation where there is one."""
-    if np.isnan(mean):
-        return "–"
-    return f"{100 * mean:.1f}" + ("" if np.isnan(sd) else f"{sign}{100 * sd:.1f}")
+    return charts.share(mean) + ("" if np.isnan(mean) or np.isnan(sd) else f"{sign}{charts.fixed(100 * sd, 1)}")
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------
@@ -332,12 +356,13 @@ def as_csv(some: list[Member]) -> str:
     file = io.StringIO()
     line = csv.writer(file)
     numbers = [f"{measure} {what}" for measure in compare.MEASURES for what in ("mean", "sd")]
-    line.writerow(["data set", "family", "member", "runs", *numbers])
-    for field, ours in fields(some).items():
-        for member in ours:
+    line.writerow(["data set", "family", "trials", "member", "runs", *numbers])
+    for ranking in rankings(some):
+        for member in ranking.members:
             numbers = itertools.chain(*(member.spread()[m] for m in compare.MEASURES))
             said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
-            line.writerow([*map(wording.no_formula, (*field, member.name)), len(member.runs), *said])
+            names = (*ranking.field, " ".join(ranking.trials), member.name)
+            line.writerow([*map(wording.no_formula, names), len(member.runs), *said])
     return file.getvalue()
 
 
@@ -348,19 +373,21 @@ SPECIAL = str.maketrans({
 
 
 def as_latex(some: list[Member]) -> str:
-    """One tabular a data set and family, in percent, mean ± sd; for \\usepackage{booktabs}."""
-    heads = ["AUROC", "Accuracy", "OSCR", r"FPR@95 $\downarrow$", "Unknowns caught"]
+    """One tabular for each ranking, in percent, mean ± sd, the best of what can be ranked bold; for booktabs."""
+    heads = ["AUROC", "Accuracy", "OSCR", r"FPR@95 $\downarrow$", "Knowns kept", "Unknowns caught"]
     lines = []
-    for field, ours in fields(some).items():
-        best = {m: _best([member.spread()[m][0] for member in ours], m) for m in compare.MEASURES}
-        lines += [f"% {field[0]}, {field[1]}; percent, mean and standard deviation over the runs".replace("\n", " ")]
+    for ranking in rankings(some):
+        ours = ranking.members
+        best = {m: _best([member.spread()[m][0] for member in ours], m) for m in compare.RANKED}
+        where = f"{', '.join(ranking.field)}; trials {', '.join(ranking.trials)}"
+        lines += [f"% {where}; percent, mean and standard deviation over the trials".replace("\n", " ")]
         lines += [r"\begin{tabular}{lr" + "r" * len(heads) + "}", r"\toprule"]
         lines += [" & ".join(["", "runs", *heads]) + r" \\", r"\midrule"]
         for member in ours:
             cells = []
             for m in compare.MEASURES:
-                cell = spread(*member.spread()[m], sign=r" \pm ")
-                cells.append(rf"$\mathbf{{{cell}}}$" if member.spread()[m][0] == best[m] else f"${cell}$")
+                cell = spread(*member.spread()[m], sign=r" \pm ").replace("≥", r"\geq ").replace("≤", r"\leq ")
+                cells.append(rf"$\mathbf{{{cell}}}$" if member.spread()[m][0] == best.get(m) else f"${cell}$")
             lines.append(" & ".join([member.name.translate(SPECIAL), str(len(member.runs)), *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
@@ -386,16 +413,17 @@ def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Differ
     safe = html.escape
     body = [f"<h1>{safe(t('Comparison'))}</h1>"]
     score = t("each method's own score") if scorer is None else t(wording.SAID[scorer])
-    how = t("Score: {score}. Shares in percent, mean ± standard deviation over the runs.", score=score)
+    how = t("Score: {score}. {spread}", score=score, spread=t(SPREAD))
     body.append(f"<p>{safe(how)}</p>")
     if apart := split_note(some):
         body.append(f"<p><strong>{safe(apart)}</strong></p>")
-    for field, ours in fields(some).items():
-        body.append(f"<h2>{safe(', '.join(field))}</h2>")
+    for ranking in rankings(some):
+        body.append(f"<h2>{safe(ranking.title)}</h2>")
         heads = ["", t("runs"), *(t(title) for title in MEASURES.values())]
-        lines = [[m.name, str(len(m.runs)), *(spread(*m.spread()[name]) for name in MEASURES)] for m in ours]
+        lines = [[m.name, str(len(m.runs)), *(spread(*m.spread()[name]) for name in MEASURES)]
+                 for m in ranking.members]  # fmt: skip
         body.append(_table(heads, lines))
-    said = dict.fromkeys(sentence(d) for d in found)
+    said = dict.fromkeys(sentence(d) for d in sorted(found, key=lambda d: not d.speaks))
     body.append(f"<h2>{safe(t('Differences'))}</h2><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>")
     body.append(f"<p>{safe(t(HOW_SURE))}</p>")
     body += _figures(some)
@@ -450,10 +478,15 @@ def _figures(some: list[Member]) -> list[str]:
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
+SPREAD = phrases(
+    "Shares in percent: the mean ± standard deviation over the trials, each the mean of its seeds; on a single trial, "
+    "over its seeds."
+)
 HOW_SURE = phrases(
-    "In brackets 95 % intervals of the paired difference: DeLong's for the AUROC of two runs on the same images, the "
-    "bootstrap's (2000 draws of the test images) for the other numbers, and a t interval over trials or seeds for "
-    "groups. Of many differences a few leave out 0 by chance alone."
+    "In brackets 95 % intervals. A t interval over trials or seeds has the noise of training in it and speaks about "
+    "methods. An interval over images is about two networks alone: DeLong's for the AUROC, with one image more that "
+    "was not seen, and the bootstrap's for the other numbers (2000 draws of the test images, and of the validation "
+    "images that set θ). Of many differences a few leave out 0 by chance alone."
 )
 
 
@@ -462,7 +495,7 @@ def split_note(some: list[Member]) -> str:
     if not (apart := compare.differences_of_splits(some)):
         return ""
     return t(
-        "These runs were tested on different splits: {what}. Their numbers stand side by side, and are paired only "
-        "where two runs share a trial.",
+        "These runs were tested on different splits: {what}. They stand in tables of their own, and are compared only "
+        "over trials that both have.",
         what=", ".join(t(name) for name in apart),
     )

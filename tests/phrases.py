@@ -22,7 +22,7 @@ CORE = (
     *STATES, *CURVES, *launch.KINDS, *project.STAGES, "perturbing",
     *judge.IMAGES.values(), judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON,
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
-    *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW,
+    *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW, compare.ONE_PAIR,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,
     *(note for _, note in images.DRAWN.values()), *images.NOTES.values(),
 )  # fmt: skip

@@ -31,8 +31,8 @@ links.read_link(LINKS)
 rows = {row.run.id: row for row in results.rows(store) if not row.problem and row.run.written}
 st.markdown(
     t(
-        "Which is better, and is that for sure? Runs on the same test images are compared image by image, groups of "
-        "runs trial by trial. Runs on other classes are never ranked together."
+        "Which is better, and is that for sure? Groups of runs are compared trial by trial or seed by seed, single "
+        "runs on the same test images image by image. Runs on other trials are never ranked together."
     )
 )
 
@@ -64,6 +64,9 @@ def page():
             st.warning(wording.plain(note), icon=":material/call_split:")
         numbers(members)
         found = results.differences(groups, scorer)
+        if not together:  # what the same runs say about their recipes, where there are enough of them
+            recipes = compare.grouped([rows[name].run for name in ids], True)
+            found = found + compare.over_recipes(results.members(recipes, scorer))
         differences(members, found)
         curves(members, groups)
         histograms(groups, scorer)
@@ -74,12 +77,17 @@ def page():
 def how_to_read():
     st.markdown(
         t(
-            "- A **group** is one recipe, over its trials and seeds: mean ± standard deviation over its runs.\n"
-            "- **Runs on the same test images** are compared image by image: the interval is of the paired difference, "
-            "so that what both find hard cancels out.\n"
-            "- **Groups** are compared by the trials that both have, with a t interval over the trials.\n"
+            "- A **group** is one recipe, over its trials and seeds. Every trial counts once, in the tables and in the "
+            "differences: the mean over its seeds.\n"
+            "- **Groups** are compared over the trials that both have, or over the seeds on a single one, with a t "
+            "interval. From three on a side this is the answer about two methods.\n"
+            "- **Two runs on the same test images** are compared image by image: the interval is of the paired "
+            "difference, so that what both find hard cancels out. It is about these two networks; trained again, the "
+            "same recipe gives others.\n"
             "- *No difference for sure* means that the interval holds 0.\n"
-            "- **θ** of each run keeps 95 % of its own validation knowns."
+            "- **FPR at 95 % of knowns kept** is the share of unknowns accepted where both keep as many test knowns.\n"
+            "- **Knowns kept** and **unknowns caught** are at each run's own θ, by its own validation images: more of "
+            "one is less of the other, and neither ranks."
         )
     )
 
@@ -105,40 +113,51 @@ def chosen_ids() -> list[str]:
 
 
 def numbers(members: list[Member]):
-    """A table for each data set and family: what is on other classes is in no common ranking."""
-    ranked = results.fields(members)
-    for (dataset, family), ours in ranked.items():
-        st.subheader(f"{wording.plain(dataset)}, {wording.plain(family)}", anchor=False)
+    """A table for each set of trials: what is on other classes is in no common ranking."""
+    for ranking in results.rankings(members):
+        ours = ranking.members
+        st.subheader(wording.plain(ranking.title), anchor=False)
         columns = {"": [wording.plain(member.name) for member in ours], t("runs"): [str(len(m.runs)) for m in ours]}
         for name, title in MEASURES.items():
             columns[t(title)] = [results.spread(*member.spread()[name]) for member in ours]
         st.table(columns, hide_index=True, border="horizontal")
     st.caption(
         t(
-            "In percent, by AUROC, the highest first. Lower is better for FPR at 95 % of knowns kept, the share of "
-            "unknowns accepted there. Unknowns caught: at the θ that keeps 95 % of the validation knowns."
+            "By AUROC, the highest first. Lower is better for FPR at 95 % of knowns kept, the share of unknowns "
+            "accepted where 95 % of the test knowns are kept. Knowns kept and unknowns caught are at each run's own θ."
         )
+        + " "
+        + t(results.SPREAD)
     )
 
 
 def differences(members: list[Member], found: list[Difference]):
     st.subheader(t("Differences"), anchor=False)
     shown = found
-    if len(members) > 2:
+    if len(found) > len(MEASURES):
         measure = st.segmented_control(
             t("Of"), list(MEASURES), default="auroc", required=True, key="compare_measure",
             format_func=lambda m: t(MEASURES[m]),
         )  # fmt: skip
         shown = [d for d in found if d.measure == measure]
-    lines = dict.fromkeys((results.sentence(d), d.sure) for d in shown)
-    st.markdown(
-        "\n".join(f"- {'**' if sure else ''}{wording.plain(line)}{'**' if sure else ''}" for line, sure in lines)
-    )
-    paired = {d.paired: d.pairs for d in found if d.paired}
+    answers, rest = ([d for d in shown if d.speaks is speaks] for speaks in (True, False))
+    if answers:
+        listed_differences(answers)
+        if rest:
+            st.caption(t("Over images alone, or over fewer trials and seeds, and so secondary:"))
+    if rest:
+        listed_differences(rest, secondary=bool(answers))
+    counts = {d.over: d.count for d in found if d.over}
     said = {"images": t("{count} test images"), "trials": t("{count} trials"), "seeds": t("{count} seeds")}
-    if paired:
-        over = ", ".join(said[kind].format(count=count) for kind, count in paired.items())
-        st.caption(t("Paired over {over}.", over=over) + " " + t(results.HOW_SURE))
+    if counts:
+        over = ", ".join(said[kind].format(count=count) for kind, count in counts.items())
+        st.caption(t("Compared over {over}.", over=over) + " " + t(results.HOW_SURE))
+
+
+def listed_differences(some: list[Difference], secondary: bool = False):
+    """A line each; bold where it is for sure, unless others are the answer."""
+    lines = dict.fromkeys((results.sentence(d), "**" if d.sure and not secondary else "") for d in some)
+    st.markdown("\n".join(f"- {bold}{wording.plain(line)}{bold}" for line, bold in lines))
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -203,7 +222,9 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
                 )  # fmt: skip
                 if len(group) > 1:
                     st.caption(t("One of {count} runs: {id}", count=len(group), id=wording.plain(run.id)))
-    st.caption(t("Scores of different runs have different units; each θ keeps 95 % of its own validation knowns."))
+                rule = judge.rule_of(run, judge.KEPT, len(said.validation.score), say=t)
+                st.caption(f"θ = {charts.number(theta)}: {wording.plain(rule)}")
+    st.caption(t("Scores of different runs have different units."))
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

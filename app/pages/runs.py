@@ -13,8 +13,8 @@ from cac_core.exchange import shelf
 
 UPLOAD = 500  # megabytes
 ORDERS = phrases({
-    "id": "id", "auroc": "AUROC, highest first", "accuracy": "accuracy, highest first", "oscr": "OSCR, highest first",
-    "seconds": "trained longest first",
+    "id": "id", "auroc": "trial, then AUROC, highest first", "accuracy": "trial, then accuracy, highest first",
+    "oscr": "trial, then OSCR, highest first", "seconds": "trained longest first",
 })  # fmt: skip
 FILTERS = ("dataset", "method", "state", "tag")
 LINKS: links.Links = {
@@ -101,8 +101,13 @@ def filtered(every: list[Row]) -> list[Row]:
     shown = [row for row in every if (with_archived or not row.shelf.archived) and fits(row, text, picked)]
     if order == "id":
         return shown
-    value = {row.run.id: getattr(row, order) for row in shown}
-    return sorted(shown, key=lambda row: (value[row.run.id] is None, -(value[row.run.id] or 0)))
+
+    def place(row: Row) -> tuple:
+        value = getattr(row, order)
+        ranked_with = () if order == "seconds" else (row.dataset, row.family, row.trial)
+        return value is None, ranked_with, -(value or 0)
+
+    return sorted(shown, key=place)
 
 
 def chosen_of(key: str, title: str, choices: set[str]) -> list[str]:

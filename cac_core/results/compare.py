@@ -1,9 +1,11 @@
 """Runs and groups of runs, held against one another: numbers, differences with intervals, curves, images. Numpy only.
 
-A member is a run, or all runs of one recipe that differ in trial and seed alone; its numbers are means over its runs,
-with sample standard deviations. Runs are comparable within a data set and a family of class lists. They are paired only
-where they share trials with the same classes and images: image by image where there is one run on either side, else
-trial by trial, or, on a single trial, seed by seed. What is not paired gets no interval.
+A member is a run, or all runs of one recipe that differ in trial and seed alone. Every trial counts once: a member's
+number is the mean over its trials of the means over their seeds, in tables and in differences alike. Runs are ranked
+together only where they were tested on the same trials, and compared only where they share trials with the same classes
+and images: image by image where there is one run on either side, else trial by trial, or, on a single trial, seed by
+seed. What images alone say is about two networks; only trials and seeds say something about methods, since training
+again gives another network. What cannot be compared gets no interval.
 
 K known and U unknown test images, B resamples, G places of a grid. Shares lie between 0 and 1; a number that the images
 cannot give is nan.
@@ -27,7 +29,9 @@ from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import default_for, judge_of
 
-MEASURES = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept", "unknowns_caught")
+RANKED = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept")
+AT_THETA = ("knowns_kept", "unknowns_caught")  # of each run's own theta: what one gains in one it loses in the other
+MEASURES = RANKED + AT_THETA
 LOWER_IS_BETTER = ("fpr_at_95_knowns_kept",)
 MOST = 6  # members that a picture can hold
 LEVEL = 0.95
@@ -41,31 +45,35 @@ class Scored:
     """What one score says about the validation knowns and the test images of a run.
 
     split tells apart which images and classes were tested on: data set, family, trial, class lists and data digest.
-    labels, classes, index [N] are those of the test images, as in Outputs; theta keeps 95 % of the validation knowns.
+    validation [V] are the scores of the validation knowns, from which theta comes. labels, classes, index [N] are those
+    of the test images, as in Outputs.
     """
 
     id: str
     seed: int
     split: tuple
-    theta: float
+    validation: np.ndarray
     test: Verdict
     labels: np.ndarray
     classes: np.ndarray
     index: np.ndarray
 
+    @functools.cached_property
+    def theta(self) -> float:
+        return metrics.theta_at(judge.KEPT, self.validation)
+
     @property
     def field(self) -> tuple[str, str]:
-        """Data set and family: numbers of different fields are on different classes, and are never ranked together."""
+        """Data set and family: numbers of different fields are on different classes, and are never compared."""
         dataset, family, trial, *_ = self.split
         return dataset, family if family != "custom" else f"custom ({trial})"
 
     def numbers(self) -> dict[str, float]:
         """Each of MEASURES."""
-        return metrics.report(self.test, self.labels) | {"unknowns_caught": self._caught()}
-
-    def _caught(self) -> float:
-        unknown = self.labels < 0
-        return float((self.test.score[unknown] > self.theta).mean()) if unknown.any() else math.nan
+        accepted, known = self.test.score <= self.theta, self.labels >= 0
+        here = dict(zip(AT_THETA, (accepted[known], ~accepted[~known]), strict=True))
+        shares = {name: float(side.mean()) if len(side) else math.nan for name, side in here.items()}
+        return metrics.report(self.test, self.labels) | shares
 
     @property
     def decision(self) -> np.ndarray:
@@ -82,11 +90,29 @@ class Member:
     def fields(self) -> set[tuple[str, str]]:
         return {run.field for run in self.runs}
 
+    @property
+    def splits(self) -> frozenset[tuple]:
+        """What the runs were tested on: only members of equal splits are ranked together."""
+        return frozenset(run.split for run in self.runs)
+
+    @property
+    def trials(self) -> list[str]:
+        return sorted({run.split[2] for run in self.runs}, key=lambda trial: (len(trial), trial))
+
     def spread(self) -> dict[str, tuple[float, float]]:
-        """Mean and sample standard deviation of each of MEASURES over the runs; a single run has no deviation, nan."""
-        numbers = [run.numbers() for run in self.runs]
-        columns = {name: [one[name] for one in numbers] for name in MEASURES}
-        return {name: (statistics.fmean(x), _sd(x)) for name, x in columns.items()}
+        """Mean and sample standard deviation of each of MEASURES over the trials, each the mean of its seeds.
+
+        On one trial, over its seeds; a single run has no deviation, nan.
+        """
+        return {name: (statistics.fmean(x), _sd(x)) for name, x in self._columns().items()}
+
+    def _columns(self) -> dict[str, list[float]]:
+        """Each of MEASURES by trial, or by run where there is one trial."""
+        blocks: dict[tuple, list[dict[str, float]]] = {}
+        for run in self.runs:
+            blocks.setdefault(run.split, []).append(run.numbers())
+        parts = [[numbers] for block in blocks.values() for numbers in block] if len(blocks) == 1 else blocks.values()
+        return {name: [statistics.fmean(one[name] for one in part) for part in parts] for name in MEASURES}
 
 
 def _sd(values: list[float]) -> float:
@@ -98,8 +124,8 @@ def scored(run: Run, scorer: str | None = None) -> Scored:
     train, validation, test = (run.outputs(split) for split in SPLITS)
     judged, trial = judge_of(scorer or default_for(run.recipe.method), train), run.trial
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
-    theta = metrics.theta_at(judge.KEPT, judged(validation).score)
-    return Scored(run.id, run.recipe.seed, split, theta, judged(test), test.labels, test.classes, test.index)
+    kept, said = judged(validation).score, judged(test)
+    return Scored(run.id, run.recipe.seed, split, kept, said, test.labels, test.classes, test.index)
 
 
 Draw = Callable[[Scored], dict[str, np.ndarray]]
@@ -171,15 +197,16 @@ def differences_of_splits(members: list[Member]) -> list[str]:
 
 OTHER_FIELD = "their data sets or families of class lists differ"
 OTHER_TRIALS = "they share no trial with the same classes and images"
-TOO_FEW = "they share one trial alone, and not two seeds on it"
+TOO_FEW = "they share one trial alone, and one of them has a single seed there"
+SPEAKS = 3  # trials or seeds a side, from which on the interval over them is the answer
 
 
 @dataclass(frozen=True)
 class Difference:
     """A measure of one member less that of another, and its 95 % interval.
 
-    paired is "images", "trials" or "seeds", and pairs how many of them; where nothing is paired it is empty, the
-    interval is nan, and why says the reason.
+    over is "images", "trials" or "seeds", and count how many of them, the fewer of the two sides; where nothing can be
+    compared it is empty, the interval is nan, and why says the reason.
     """
 
     one: str
@@ -188,14 +215,19 @@ class Difference:
     gap: float
     low: float = math.nan
     high: float = math.nan
-    paired: str = ""
-    pairs: int = 0
+    over: str = ""
+    count: int = 0
     why: str = ""
 
     @property
     def sure(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is about methods: an interval over three or more trials or seeds, training noise in it."""
+        return self.over in ("trials", "seeds") and self.count >= SPEAKS
 
 
 def every_difference(members: list[Member]) -> list[Difference]:
@@ -205,27 +237,34 @@ def every_difference(members: list[Member]) -> list[Difference]:
 
 
 def differences(one: Member, other: Member, draw: Draw | None = None) -> list[Difference]:
-    """Each of MEASURES of one less the other's, paired as far as they can be; see the module's first lines.
+    """Each of MEASURES of one less the other's, over what they share; see the module's first lines.
 
-    draw(run) gives the run's measures on resampled images, as `resampled` does.
+    On one trial the same seeds are paired (t interval), others stand apart (Welch's, Biometrika 1947). draw(run) gives
+    the run's measures on resampled images, as `resampled` does.
     """
     shared = _shared(one, other)
     if one.fields != other.fields or len(one.fields) > 1:
         return _unpaired(one, other, OTHER_FIELD)
     if not shared:
         return _unpaired(one, other, OTHER_TRIALS)
-    if len(shared) == 1:
-        ((mine, theirs),) = shared
-        if len(mine) == len(theirs) == 1:
-            return _by_images(one.name, other.name, mine[0], theirs[0], draw or resampled)
-        seeds = [[run for run in side if run.seed in {r.seed for r in rest}] for side, rest in
-                 ((mine, theirs), (theirs, mine))]  # fmt: skip
-        if len({run.seed for run in seeds[0]}) < 2:
-            return _unpaired(one, other, TOO_FEW)
-        order = sorted({run.seed for run in seeds[0]})
-        shared = [tuple([run for run in side if run.seed == s] for side in seeds) for s in order]
-        return _by_blocks(one.name, other.name, shared, "seeds")
-    return _by_blocks(one.name, other.name, shared, "trials")
+    if len(shared) > 1:
+        return _by_blocks(one.name, other.name, shared, "trials")
+    ((mine, theirs),) = shared
+    if len(mine) == len(theirs) == 1:
+        return _by_images(one.name, other.name, mine[0], theirs[0], draw or resampled)
+    if min(len(mine), len(theirs)) < 2:
+        return _unpaired(one, other, TOO_FEW)
+    seeds = [sorted(run.seed for run in side) for side in (mine, theirs)]
+    if seeds[0] == seeds[1]:
+        by_seed = [sorted(side, key=lambda run: run.seed) for side in (mine, theirs)]
+        return _by_blocks(one.name, other.name, [([a], [b]) for a, b in zip(*by_seed, strict=True)], "seeds")
+    return _apart(one.name, other.name, mine, theirs)
+
+
+def over_recipes(members: list[Member]) -> list[Difference]:
+    """The differences that speak about methods: of every two members with three or more trials or seeds in common."""
+    pairs = itertools.combinations([member for member in members if len(member.runs) >= SPEAKS], 2)
+    return [d for one, other in pairs for d in differences(one, other) if d.speaks]
 
 
 def _shared(one: Member, other: Member) -> list[tuple[list[Scored], list[Scored]]]:
@@ -249,7 +288,7 @@ def _unpaired(one: Member, other: Member, why: str) -> list[Difference]:
     return [Difference(one.name, other.name, m, mine[m][0] - theirs[m][0], why=why) for m in MEASURES]
 
 
-def _by_blocks(one: str, other: str, blocks: list[tuple[list[Scored], list[Scored]]], paired: str) -> list[Difference]:
+def _by_blocks(one: str, other: str, blocks: list[tuple[list[Scored], list[Scored]]], over: str) -> list[Difference]:
     """The mean of the differences by block, and the t interval about it."""
     from scipy.special import stdtrit
 
@@ -259,12 +298,34 @@ def _by_blocks(one: str, other: str, blocks: list[tuple[list[Scored], list[Score
         gaps = [mine[measure][0] - theirs[measure][0] for mine, theirs in means]
         half = float(stdtrit(len(gaps) - 1, (1 + LEVEL) / 2)) * _sd(gaps) / math.sqrt(len(gaps))
         middle = statistics.fmean(gaps)
-        found.append(Difference(one, other, measure, middle, middle - half, middle + half, paired, len(gaps)))
+        found.append(Difference(one, other, measure, middle, middle - half, middle + half, over, len(gaps)))
+    return found
+
+
+def _apart(one: str, other: str, mine: list[Scored], theirs: list[Scored]) -> list[Difference]:
+    """The difference of the means over seeds that are not the same on both sides, and Welch's interval about it."""
+    from scipy.special import stdtrit
+
+    found = []
+    sides = [Member("", tuple(side)).spread() for side in (mine, theirs)]
+    sizes = [len(mine), len(theirs)]
+    for measure in MEASURES:
+        gap = sides[0][measure][0] - sides[1][measure][0]
+        parts = [side[measure][1] ** 2 / n for side, n in zip(sides, sizes, strict=True)]
+        half = 0.0
+        if sum(parts):
+            freedom = sum(parts) ** 2 / sum(part**2 / (n - 1) for part, n in zip(parts, sizes, strict=True))
+            half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(sum(parts))
+        found.append(Difference(one, other, measure, gap, gap - half, gap + half, "seeds", min(sizes)))
     return found
 
 
 def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -> list[Difference]:
-    """DeLong's interval for the AUROC, the bootstrap's percentiles for what else there is."""
+    """`metrics.delong_difference` for the AUROC, the bootstrap's percentiles for what else there is.
+
+    The bootstrap's variance alone for OSCR, which is near 1 where the AUROC is, with `metrics.unseen`; and at theta,
+    where the draws lie about what a theta is on average and not about what this one is.
+    """
     drawn = [draw(run) for run in (mine, theirs)]
     numbers, found = (mine.numbers(), theirs.numbers()), []
     for measure in MEASURES:
@@ -273,6 +334,10 @@ def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -
             low = high = math.nan
         elif measure == "auroc":
             gap, low, high = metrics.delong_difference(mine.test, theirs.test, mine.labels, LEVEL)
+        elif measure in ("oscr", *AT_THETA):
+            seldom = metrics.unseen(mine.test, theirs.test, mine.labels) if measure == "oscr" else 0.0
+            half = metrics.normal(LEVEL) * math.sqrt((drawn[0][measure] - drawn[1][measure]).var() + seldom)
+            low, high = gap - half, gap + half
         else:
             ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
             low, high = (float(x) for x in np.quantile(drawn[0][measure] - drawn[1][measure], ends))
@@ -283,8 +348,10 @@ def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -
 def resampled(run: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
     """The measures but the AUROC [B], on as many test images drawn with replacement, knowns and unknowns apart.
 
-    The same seed draws the same images for every run that was tested on them, so that differences are paired. theta
-    stays as it is: what it owes to the validation images is not in the spread.
+    Each draw has its own theta, of as many knowns as validated, drawn from these and from the test knowns: theta is the
+    highest score or next to it, which their own scores alone drawn again hardly move. The same seed draws the same test
+    images for every run that was tested on them, so that differences are paired, and the same validation images for
+    runs of the same seed, which share them.
     """
     known = run.labels >= 0
     right = (run.test.label == run.labels)[known]
@@ -294,22 +361,40 @@ def resampled(run: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dict[st
     below, up_to = np.searchsorted(k, u, "left"), np.searchsorted(k, u, "right")  # knowns that score lower
     reach = np.searchsorted(u, k, "right")  # unknowns accepted where theta is the score of a known
     draw_known, draw_unknown = (np.random.default_rng([seed, side]) for side in (0, 1))
+    knowns = np.r_[run.validation, run.test.score[known]]
+    thetas = _thetas(knowns, len(run.validation), resamples, np.random.default_rng([seed, 2, run.seed]))
+    done = 0
     found: dict[str, list[np.ndarray]] = {name: [] for name in MEASURES if name != "auroc"}
     for size in _chunks(resamples, len(k) + len(u)):
         n = _times(draw_known, size, len(k)).take(by_known, 1)
         m = _times(draw_unknown, size, len(u)).take(by_unknown, 1)
+        theta = thetas[done : done + size]
+        done += size
         if len(k):
             found["accuracy"].append((n * right).sum(1) / len(k))
+            found["knowns_kept"].append(_up_to(n, np.searchsorted(k, theta, "right")) / len(k))
         if len(k) and len(u):
             hits = np.pad(np.cumsum(n * right, 1, dtype=np.int32), ((0, 0), (1, 0)))
             pairs = m * (hits.take(below, 1) + hits.take(up_to, 1))
             found["oscr"].append(pairs.sum(1, dtype=np.int64) / (2 * len(k) * len(u)))
             last = (np.cumsum(n, 1) >= judge.KEPT * len(k) - 1e-9).argmax(1)
-            accepted = np.pad(np.cumsum(m, 1), ((0, 0), (1, 0)))
-            found["fpr_at_95_knowns_kept"].append(accepted[np.arange(size), reach[last]] / len(u))
+            found["fpr_at_95_knowns_kept"].append(_up_to(m, reach[last]) / len(u))
         if len(u):
-            found["unknowns_caught"].append((m * (u > run.theta)).sum(1) / len(u))
+            found["unknowns_caught"].append(1 - _up_to(m, np.searchsorted(u, theta, "right")) / len(u))
     return {name: np.concatenate(parts) if parts else np.full(resamples, math.nan) for name, parts in found.items()}
+
+
+def _thetas(scores: np.ndarray, images: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """[B] theta of so many images, drawn from those whose scores these are."""
+    below = int(metrics.theta_at(judge.KEPT, np.arange(images, dtype=float)))  # so many of them lie below theta
+    drawn = (scores[rng.integers(0, len(scores), (size, images))] for size in _chunks(resamples, images))
+    return np.concatenate([np.partition(some, below, 1)[:, below] for some in drawn])
+
+
+def _up_to(times: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """[size] how often the first of n images are among those drawn, times [size, n], as many as ends [size] says."""
+    counted = np.cumsum(times, 1)
+    return np.where(ends > 0, counted[np.arange(len(times)), ends - 1], 0)
 
 
 def _chunks(resamples: int, width: int) -> Iterable[int]:
@@ -330,8 +415,10 @@ BETTER = {
     "oscr": "{better} has an OSCR {points} points above that of {worse} ({low} to {high}).",
     "fpr_at_95_knowns_kept": "{better} accepts {points} points fewer unknowns than {worse} where 95 % of the test "
     "knowns are kept ({low} to {high}).",
-    "unknowns_caught": "{better} catches {points} points more unknowns than {worse} at 95 % of knowns kept "
-    "({low} to {high}).",
+    "knowns_kept": "{better} keeps {points} points more of the knowns than {worse}, each at its own θ ({low} to "
+    "{high}).",
+    "unknowns_caught": "{better} catches {points} points more unknowns than {worse}, each at its own θ, which keep "
+    "different shares of the knowns ({low} to {high}).",
 }  # fmt: skip
 ALIKE = {
     "auroc": "AUROC: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",
@@ -339,24 +426,26 @@ ALIKE = {
     "oscr": "OSCR: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",
     "fpr_at_95_knowns_kept": "Unknowns accepted where 95 % of the test knowns are kept: no difference for sure between "
     "{one} and {other} ({gap} points, {low} to {high}).",
-    "unknowns_caught": "Unknowns caught at 95 % of knowns kept: no difference for sure between {one} and {other} "
-    "({gap} points, {low} to {high}).",
+    "knowns_kept": "Knowns kept, each at its own θ: no difference for sure between {one} and {other} ({gap} points, "
+    "{low} to {high}).",
+    "unknowns_caught": "Unknowns caught, each at its own θ: no difference for sure between {one} and {other} ({gap} "
+    "points, {low} to {high}).",
 }  # fmt: skip
-
-
-UNPAIRED = ("{one} and {other} cannot be paired: {why}.", "{one} and {other}: the images do not give this number.")
+UNPAIRED = ("{one} and {other} cannot be compared: {why}.", "{one} and {other}: the images do not give this number.")
 SAME = {
     "auroc": "AUROC: {one} and {other} are exactly the same.",
     "accuracy": "Accuracy: {one} and {other} are exactly the same.",
     "oscr": "OSCR: {one} and {other} are exactly the same.",
     "fpr_at_95_knowns_kept": "Unknowns accepted where 95 % of the test knowns are kept: {one} and {other} are exactly "
     "the same.",
-    "unknowns_caught": "Unknowns caught at 95 % of knowns kept: {one} and {other} are exactly the same.",
+    "knowns_kept": "Knowns kept, each at its own θ: {one} and {other} are exactly the same.",
+    "unknowns_caught": "Unknowns caught, each at its own θ: {one} and {other} are exactly the same.",
 }
+ONE_PAIR = "This is about these two networks alone and says nothing about methods: training noise is left out."
 
 
-def said(difference: Difference) -> tuple[str, dict[str, str]]:
-    """A phrase, and the values of its {names}; in percentage points. The better one comes first where one is."""
+def said(difference: Difference) -> tuple[str, dict[str, str | float]]:
+    """A phrase, and the values of its {names}: numbers in points. The better one comes first where one is."""
     d = difference
     if d.why:
         return UNPAIRED[0], {"one": d.one, "other": d.other, "why": d.why}
@@ -365,13 +454,13 @@ def said(difference: Difference) -> tuple[str, dict[str, str]]:
     if d.gap == d.low == d.high == 0:
         return SAME[d.measure], {"one": d.one, "other": d.other}
     if not d.sure:
-        values = {"gap": f"{100 * d.gap:+.1f}", "low": f"{100 * d.low:+.1f}", "high": f"{100 * d.high:+.1f}"}
-        return ALIKE[d.measure], {"one": d.one, "other": d.other, **values}
+        return ALIKE[d.measure], {"one": d.one, "other": d.other,
+                                  "gap": 100 * d.gap, "low": 100 * d.low, "high": 100 * d.high}  # fmt: skip
     low, high = sorted((abs(d.low), abs(d.high)))
     first = (d.low > 0) != (d.measure in LOWER_IS_BETTER)
     better, worse = (d.one, d.other) if first else (d.other, d.one)
-    values = {"points": f"{100 * abs(d.gap):.1f}", "low": f"{100 * low:.1f}", "high": f"{100 * high:.1f}"}
-    return BETTER[d.measure], {"better": better, "worse": worse, **values}
+    numbers = {"points": 100 * abs(d.gap), "low": 100 * low, "high": 100 * high}
+    return BETTER[d.measure], {"better": better, "worse": worse, **numbers}
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -440,7 +529,7 @@ class Disagreement:
 
 
 def disagreement(one: Scored, other: Scored) -> Disagreement:
-    """Each at the theta that keeps 95 % of its validation knowns. Raises ValueError for other test images."""
+    """Each at its own theta. Raises ValueError for other test images."""
     if not same_images(one, other):
         raise ValueError(f"{one.id} and {other.id} were not tested on the same images, so no image has two decisions.")
     rows = np.flatnonzero(one.decision != other.decision)

@@ -1,9 +1,10 @@
 """The table of results: what the runs of a store measured, beside what has been published. Numpy only.
 
 AUROCs are in percent here, as papers print them. A row is a data set, the family of its class lists, a method, a scorer
-and a recipe; runs that differ in trial and seed alone share it. Numbers on different families are on different classes:
-they never share a row. published.json holds the published numbers, each with its source; "measured_as" names the method
-and scorer of ours that they are to be held against.
+and a recipe; runs that differ in trial and seed alone share it, and every trial counts once. Numbers on different
+families are on different classes: they never share a row, and a row says which trials it is over. published.json holds
+the published numbers, each with its source; "measured_as" names the method and scorer of ours that they are to be held
+against.
 """
 
 import json
@@ -25,7 +26,8 @@ def published() -> list[dict[str, Any]]:
 def rows(store: Path) -> list[dict[str, Any]]:
     """Measured rows, then the published ones that nothing here was measured against, by data set and family.
 
-    Means and sample standard deviations are over the runs; a single run has none.
+    Means and sample standard deviations are over the trials, each the mean of its seeds, as in `compare`; on a single
+    trial over its seeds, and a single run has none.
     """
     groups: dict[tuple, list[tuple[Run, dict]]] = {}
     for run in runs.every(store):
@@ -39,10 +41,13 @@ def rows(store: Path) -> list[dict[str, Any]]:
         row = {"dataset": dataset, "family": family, "method": method, "scorer": scorer, "recipe": recipe}
         row["runs"] = [run.id for run, _ in measured]
         for name in ("accuracy", "auroc"):
-            values = [100 * numbers[name] for _, numbers in measured]
+            by_trial: dict[str, list[float]] = {}
+            for run, numbers in measured:
+                by_trial.setdefault(run.recipe.trial, []).append(100 * numbers[name])
+            (*values,) = map(statistics.mean, by_trial.values()) if len(by_trial) > 1 else next(iter(by_trial.values()))
             row[name] = statistics.mean(values)
             row[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
-        row["trials"] = len({run.recipe.trial for run, _ in measured})
+        row["trials"] = sorted({run.recipe.trial for run, _ in measured}, key=lambda trial: (len(trial), trial))
         row["seeds"] = len({run.recipe.seed for run, _ in measured})
         for place, entry in enumerate(said):
             if entry.get("measured_as") == [method, scorer] and (entry["dataset"], entry["family"]) == (
@@ -89,9 +94,9 @@ def lines(table: list[dict[str, Any]]) -> list[str]:
         entry = row.get("published", {})
         cells = [row["dataset"], row["family"], row["method"], row.get("scorer", ""), row.get("recipe", "")]
         if "runs" in row:
-            count = len(row["runs"])
-            over = f" ({row['trials']} trials, {row['seeds']} seeds)" if count > 1 else ""
-            cells += [f"{count}{over}", _spread(row["accuracy"], row["accuracy_sd"], 2)]
+            trials = f"trial{'s' * (len(row['trials']) > 1)} {', '.join(row['trials'])}"
+            over = f"{trials}; {row['seeds']} seeds" if row["seeds"] > 1 else trials
+            cells += [f"{len(row['runs'])} ({over})", _spread(row["accuracy"], row["accuracy_sd"], 2)]
             cells += [_spread(row["auroc"], row["auroc_sd"], 2)]
         else:
             cells += ["", "", ""]

@@ -5,8 +5,9 @@ torchrun --nproc-per-node 2 -m cac_core train --dataset digits
 Every process holds the whole network and takes its share of each batch. Sums over the processes make of the shares
 what one process would have had: the gradients and loss terms (a method's terms are means over images) and the
 statistics of batch norm. Dropout and stochastic depth are drawn for the whole batch by every process, alike. So the
-losses are those of one process, to the rounding of float sums, with two exceptions that agree in expectation only:
-efficientnet-b0 to b7, whose connections are dropped alike in every share, and masks that a GPU draws image by image.
+losses are those of one process, to the rounding of float sums (which grows from step to step, so that the weights are
+not the same bits), with two exceptions that agree in expectation only: efficientnet-b0 to b7, whose connections are
+dropped alike in every share, and masks that a GPU draws image by image.
 
 Only the first process writes. A process that ends takes the others with it; the run goes on from where it was saved.
 """

@@ -264,8 +264,14 @@ def test_a_link_carries_filters_and_order(app, full):
     at = app(RUNS, runs_order="auroc")
     shown = at.dataframe[0].value["AUROC"].tolist()
     assert shown == sorted(shown, reverse=True) and len(shown) == 3
+    for name in ("p", "q"):
+        full(name, trial="1", seed=ord(name))
+    at = app(RUNS)
+    table = fine(at.selectbox(key="runs_order").set_value("auroc").run()).dataframe[0].value
+    assert table["Trial"].tolist() == ["0"] * 3 + ["1"] * 2  # no run is ranked with one on other classes
+    assert table["AUROC"].tolist()[:3] == shown and table["AUROC"][3] >= table["AUROC"][4]
     at = app(RUNS, runs_order="sideways", runs_archived="perhaps", runs_tag='"')
-    assert len(listed(at)) == 3
+    assert len(listed(at)) == 5
     assert links.several(links._in_link(["a, b", 'say "c"', "d"])) == ["a, b", 'say "c"', "d"]
 
 
@@ -362,6 +368,23 @@ def differing_runs(full) -> list[Run]:
     return [full("a"), full("b", method="cross_entropy")]
 
 
+@pytest.mark.parametrize("gap, low, high, measure, phrase", [
+    (0.031, 0.012, 0.05, "unknowns_caught", "a catches 3.1 points more unknowns than b, each at its own θ, which keep "
+     "different shares of the knowns (1.2 to 5.0)."),
+    (-0.031, -0.05, -0.012, "knowns_kept", "b keeps 3.1 points more of the knowns than a, each at its own θ (1.2 to "
+     "5.0)."),
+    (-0.031, -0.05, -0.0004, "fpr_at_95_knowns_kept", "a accepts 3.10 points fewer unknowns than b where 95 % of the "
+     "test knowns are kept (0.04 to 5.00)."),
+    (0.01, -0.0004, 0.0325, "auroc", "AUROC: no difference for sure between a and b (+1.0 points, 0.0 to +3.3)."),
+])  # fmt: skip
+def test_a_difference_is_said_with_its_numbers_and_one_pair_of_networks_as_such(gap, low, high, measure, phrase):
+    """What is for sure never reads 0.0, and says nothing about methods where two networks are all there is."""
+    for over, count in (("images", 9), ("seeds", 3)):
+        d = compare.Difference("a", "b", measure, gap, low, high, over, count)
+        alone = f" {compare.ONE_PAIR}" if over == "images" and d.sure else ""
+        assert results.sentence(d) == phrase + alone
+
+
 def test_one_run_is_not_a_comparison(app, full):
     full("a")
     at = app(COMPARE, ids="a")
@@ -378,8 +401,7 @@ def test_two_runs_on_the_same_images(app, full):
     assert table.value["AUROC"].tolist() == [f"{100 * run.numbers()['auroc']:.1f}" for run in ranked]
     named = [compare.Member(name, (run,)) for name, run in zip(("cac", "cross_entropy"), made, strict=True)]
     for difference in compare.differences(*named):
-        phrase, values = compare.said(difference)
-        assert phrase.format(**values) in said
+        assert results.sentence(difference) in said
     count = len(compare.disagreement(*made).rows)
     assert f"about **{count}** of {len(made[0].labels)} test images" in said
     assert len(at.get("image")) == count
@@ -399,8 +421,10 @@ def test_two_runs_of_different_splits_stand_side_by_side(app, full):
     full("a")
     full("b", trial="1")
     at = fine(app(COMPARE, ids="a,b").toggle(key="compare_together").set_value(False).run())
-    assert "different splits: trial, classes" in text(at) and "cannot be paired: they share no trial" in text(at)
-    assert "No two of these runs were tested on the same images" in text(at) and len(at.table) == 1
+    assert "different splits: trial, classes" in text(at) and "cannot be compared: they share no trial" in text(at)
+    assert "No two of these runs were tested on the same images" in text(at)
+    assert [len(table.value) for table in at.table] == [1, 1]
+    assert {s.value.replace("\\", "") for s in at.subheader} >= {"digits, osrci, trial 0", "digits, osrci, trial 1"}
 
 
 def test_families_are_never_ranked_together(app, full):
@@ -409,7 +433,9 @@ def test_families_are_never_ranked_together(app, full):
     full("c", split={"dataset": "other"})
     at = app(COMPARE, ids="a,b,c")
     assert [len(table.value) for table in at.table] == [1, 1, 1]
-    assert {s.value.replace("\\", "") for s in at.subheader} >= {"digits, osrci", "digits, cac", "other, osrci"}
+    assert {s.value.replace("\\", "") for s in at.subheader} >= {
+        "digits, osrci, trial 0", "digits, cac, trial 0", "other, osrci, trial 0",
+    }  # fmt: skip
     assert "data sets or families of class lists differ" in text(at) and "has an AUROC" not in text(at)
 
 
@@ -419,9 +445,22 @@ def test_groups_are_means_over_their_trials(app, full):
     at = app(COMPARE, ids=",".join(ids))
     (table,) = at.table
     assert table.value["runs"].tolist() == ["3", "3"] and all("±" in cell for cell in table.value["OSCR"])
-    assert "Paired over 3 trials" in text(at) and not at.warning
+    assert "Compared over 3 trials" in text(at) and not at.warning and compare.ONE_PAIR not in text(at)
+    assert "digits, osrci, trials 0, 1, 2" in text(at)
     at = fine(at.toggle(key="compare_together").set_value(False).run())
-    assert len(at.table[0].value) == 6
+    assert [len(table.value) for table in at.table] == [2, 2, 2]
+
+
+def test_where_there_are_three_seeds_a_side_they_are_the_answer_and_pairs_of_runs_come_second(app, full):
+    made = {method: [full(f"{method[:2]}{seed}", seed=seed, method=method) for seed in range(3)]
+            for method in ("cac", "cross_entropy")}  # fmt: skip
+    members = [compare.Member(method, tuple(map(compare.scored, group))) for method, group in made.items()]
+    answer = results.sentence(compare.differences(*members)[0])
+    ids = ",".join(run.id for group in made.values() for run in group)
+    together = text(app(COMPARE, ids=ids))
+    assert answer in together and "so secondary" not in together
+    apart = text(app(COMPARE, ids=ids, compare_together="false"))
+    assert "so secondary" in apart and apart.index(answer) < apart.index("between cac, seed 0 and")
 
 
 def test_too_many_members_are_refused_in_words(app, full):
@@ -474,6 +513,7 @@ def compared(full, title: str = "") -> tuple[dict, list[compare.Member], list[co
 
 def test_csv_holds_the_numbers_and_no_formula(full):
     _, members, _ = compared(full, "=HYPERLINK(1)")
+    assert results.as_csv(members).splitlines()[1].startswith("digits,osrci,0,")
     lines = list(csv.DictReader(io.StringIO(results.as_csv(members))))
     assert {line["member"] for line in lines} == {"'=HYPERLINK(1)", "cross_entropy"}
     for line in lines:
@@ -492,7 +532,23 @@ def test_latex_escapes_names_and_marks_the_best(full):
     low = min(m.spread()["fpr_at_95_knowns_kept"][0] for m in members)
     assert rf"$\mathbf{{{100 * low:.1f}}}$" in said
     for line in said.splitlines():
-        assert not line.endswith(r"\\") or line.count(" & ") == 6
+        assert not line.endswith(r"\\") or line.count(" & ") == 7
+    assert "% digits, osrci; trials 0; percent" in said
+    at_theta = [cell for line in said.splitlines() if line.endswith(r"\\") for cell in line.split(" & ")[-2:]]
+    assert said.count("mathbf") >= 4 and not any("mathbf" in cell for cell in at_theta)
+
+
+def test_runs_on_other_trials_are_never_ranked_together_in_any_file(full):
+    """On the page a table each, in the .tex a tabular each in which nothing is bold, in the .csv the trials beside."""
+    runs = [full("a"), full("b", trial="1")]
+    members = [compare.Member(run.id, (compare.scored(run),)) for run in runs]
+    assert [[m.name for m in ranking.members] for ranking in results.rankings(members)] == [["a"], ["b"]]
+    latex = results.as_latex(members)
+    assert latex.count(r"\begin{tabular}") == 2 and "mathbf" not in latex
+    assert [line["trials"] for line in csv.DictReader(io.StringIO(results.as_csv(members)))] == ["0", "1"]
+    groups = {run.id: [run] for run in runs}
+    page = results.as_html(groups, members, compare.every_difference(members), None)
+    assert page.index("digits, osrci, trial 0</h2>") < page.index("digits, osrci, trial 1</h2>")
 
 
 def test_the_report_stands_alone_and_every_name_in_it_is_text(full, monkeypatch):
@@ -503,8 +559,7 @@ def test_the_report_stands_alone_and_every_name_in_it_is_text(full, monkeypatch)
     assert not re.search(r"<(script|link)[^>]+src=|<link", page) and page.count("plotly-graph-div") == 2
     assert len(page) > 1_000_000  # Plotly's own program is in it
     for difference in found:
-        phrase, values = compare.said(difference)
-        assert results.html.escape(phrase.format(**values)) in page
+        assert results.html.escape(results.sentence(difference)) in page
     for run in ("a", "b"):
         assert f": {run}</h3>" in page
     assert "&quot;torch&quot;: &quot;2.11.0&quot;" in page

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from app import results
 from cac_core import runs
 from cac_core.results import compare
 from tests.waiting import at_rest, downloaded
@@ -55,7 +56,7 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
     page.get_by_role("heading", name="Differences").wait_for()
     until(page, lambda: all(run.id in page.url for run in pair))
     members = [compare.Member(run.recipe.method, (compare.scored(run),)) for run in pair]
-    phrases = [words.format(**values) for words, values in map(compare.said, compare.differences(*members))]
+    phrases = [results.sentence(d) for d in compare.differences(*members)]
     for phrase in phrases:
         page.get_by_text(phrase, exact=True).wait_for()
     page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
@@ -76,7 +77,7 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
 def test_a_link_compares_and_its_tables_are_exported(page, server, pair):
     page.goto(f"{server}/compare?ids={','.join(run.id for run in pair)}")
     page.get_by_role("heading", name="Differences").wait_for()
-    for name, head in (("CSV", "data set,family,member"), ("LaTeX table", "% digits, osrci")):
+    for name, head in (("CSV", "data set,family,trials,member"), ("LaTeX table", "% digits, osrci")):
         assert downloaded(page, page.get_by_role("button", name=name, exact=True)).read_text("utf-8").startswith(head)
 
 

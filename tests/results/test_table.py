@@ -47,7 +47,8 @@ def test_means_and_spread_are_over_the_runs_of_a_recipe(store, measured):
         measured(str(trial), value)
     (row,) = ours(table.rows(store))
     assert row["auroc"] == pytest.approx(77) and row["auroc_sd"] == pytest.approx(100 * statistics.stdev(values))
-    assert (row["trials"], row["seeds"], len(row["runs"])) == (3, 1, 3)
+    assert (row["trials"], row["seeds"], len(row["runs"])) == (["0", "1", "2"], 1, 3)
+    assert "| 3 (trials 0, 1, 2) |" in table.lines([row])[-1]
     assert row["published"]["auroc"] == 80.1 and "DSC" in row["published"]["source"]
 
 
@@ -55,7 +56,24 @@ def test_one_run_has_no_spread(store, measured):
     measured("0", 0.7)
     (row,) = ours(table.rows(store))
     assert row["auroc_sd"] is None
-    assert "| 70.00 | 80.1 ± 3.0 |" in "\n".join(table.lines([row]))
+    assert "| 1 (trial 0) | 90.00 | 70.00 | 80.1 ± 3.0 |" in "\n".join(table.lines([row]))
+
+
+def test_every_trial_counts_once_however_many_seeds_it_has(store, measured):
+    """Seeds 0.6, 0.7, 0.8 on trial 0 and 0.9 on trial 10: over trials 0.8, over the runs it would be 0.75."""
+    for seed, value in enumerate((0.6, 0.7, 0.8)):
+        measured("0", value, seed=seed)
+    measured("10", 0.9)
+    (row,) = ours(table.rows(store))
+    assert row["auroc"] == pytest.approx(80) and row["auroc_sd"] == pytest.approx(statistics.stdev([70, 90]))
+    assert "| 4 (trials 0, 10; 3 seeds) |" in table.lines([row])[-1]
+
+
+def test_on_one_trial_the_spread_is_over_its_seeds(store, measured):
+    for seed, value in enumerate((0.6, 0.7)):
+        measured("0", value, seed=seed)
+    (row,) = ours(table.rows(store))
+    assert row["auroc"] == pytest.approx(65) and row["auroc_sd"] == pytest.approx(statistics.stdev([60, 70]))
 
 
 def test_families_and_recipes_never_share_a_row(store, measured):
