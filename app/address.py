@@ -33,8 +33,20 @@ def show(parameters: dict[str, str | None], key: str = "address") -> None:
 def link(page: str, label: str, icon: str, said: dict[str, str] | None = None, **how: Any) -> None:
     """A link to a page that opens the chosen run there, in another tab too; said is what else its address carries.
 
-    Every link within the app is one of these: Streamlit's own forgets what the address says.
+    Every way to another page is this or go: Streamlit's own forget what the address says.
     """
+    st.page_link(_file(page), label=label, icon=f":material/{icon}:", query_params=_carried(said), **how)
+
+
+def go(page: str, said: dict[str, str] | None = None) -> None:
+    """To a page, as by such a link."""
+    st.switch_page(_file(page), query_params=_carried(said))
+
+
+def _file(page: str) -> str:
+    return f"app/pages/{page}.py"
+
+
+def _carried(said: dict[str, str] | None) -> dict[str, str]:
     run = st.session_state.get("run")
-    carried = ({"run": run} if run else {}) | (said or {})
-    st.page_link(f"app/pages/{page}.py", label=label, icon=f":material/{icon}:", query_params=carried, **how)
+    return ({"run": run} if run else {}) | (said or {})

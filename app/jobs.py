@@ -112,6 +112,21 @@ def train(every: list[Recipe], device: str) -> int:
     return len(left)
 
 
+def go_on_all() -> None:
+    """Everything that stopped, failed or was lost goes back into the queue."""
+    for job in launch.jobs(store()):
+        if job.state in launch.AGAIN:
+            launch.resume(job)
+    launch.ensure_worker(store())
+
+
+def remove_ended() -> None:
+    """Forget every job that neither waits nor is under way. Their runs stay."""
+    for job in launch.jobs(store()):
+        if not going(job):
+            launch.remove(job)
+
+
 def waiting(every: list[launch.Job]) -> list[launch.Job]:
     """What is queued, in the order in which it is taken."""
     return sorted((j for j in every if j.state == "queued"), key=lambda j: (-j.priority, j.id))

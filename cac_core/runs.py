@@ -207,6 +207,11 @@ class Run:
     def outputs(self, split: str) -> Outputs:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
         file = self.path / "outputs" / f"{split}.npz"
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"The run {self.id} is not here any more: it was deleted or moved. Choose another, or bring it back "
+                "from the trash on the page Runs."
+            )
         if not file.exists():
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"

@@ -373,6 +373,13 @@ def test_every_run_is_listed_broken_ones_too_and_nothing_else(make_run, store):
     assert [bool(run.problem()) for run in every(store)] == [False, False, True]
 
 
+def test_of_a_run_that_is_gone_no_outputs_are_asked_for(make_run):
+    run = make_run()
+    run.path.rename(run.path.with_name("elsewhere"))
+    with pytest.raises(FileNotFoundError, match="toy is not here any more: it was deleted or moved"):
+        run.outputs("test")
+
+
 def test_a_run_begins_before_its_recipe_is_written(store):
     run = Run(store / "new")
     run.path.mkdir(parents=True)

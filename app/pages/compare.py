@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, links, results, thumbnails, verdicts, wording
+from app import address, charts, controls, links, picker, results, thumbnails, verdicts, wording
 from app.results import MEASURES
 from app.words import t
 from cac_core import runs
@@ -101,9 +101,10 @@ def chosen_ids() -> list[str]:
             st.caption(t("Not among the runs with results: {names}", names=wording.listed(missing, 5)))
         st.session_state.compare_ids, st.session_state.compare_said = known[:MOST], {asked}
     st.session_state.compare_ids = [name for name in st.session_state.compare_ids if name in rows]
+    called = picker.names(row.run for row in rows.values())
     ids = st.multiselect(
         t("Runs to compare"), list(rows), key="compare_ids", max_selections=MOST, placeholder=t("Choose runs"),
-        format_func=lambda name: rows[name].name,
+        format_func=lambda name: called[name],
     )  # fmt: skip
     st.session_state.compare_said.add(",".join(ids))
     return ids

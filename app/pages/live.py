@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import address, charts, controls, courses, jobs, links, wording
+from app import address, charts, controls, courses, jobs, links, picker, wording
 from app.words import t
 from cac_core import runs
 from cac_core.jobs import launch
@@ -10,7 +10,8 @@ from cac_core.jobs.launch import Job
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
-SHOWN = 10  # jobs that wait, and that have ended, that are listed
+SHOWN = 10  # jobs that wait that are listed, and such that have ended at a time
+PAGES = {"train": "home", "eval": "home", "sweep": "sweep", "map": "space"}  # where what a job made is to be seen
 LINKS: links.Links = {"watched": (str, None)}
 
 st.markdown(
@@ -25,8 +26,16 @@ links.read_link(LINKS)
 
 
 def page():
-    going = under_way()
+    going, pulse = under_way(), launch.pulse(jobs.store())
     st.fragment(live, run_every="2s" if going else None, key="live")(going)
+    if not going:
+        st.fragment(wake, run_every="3s", key="wake")(pulse)
+
+
+def wake(pulse: int):
+    """The page looks at the queue again once something has been started, here or elsewhere."""
+    if launch.pulse(jobs.store()) != pulse:
+        st.rerun()
 
 
 def under_way() -> bool:
@@ -75,23 +84,50 @@ def queue(every: list[Job]):
                   args=(launch.ensure_worker, jobs.store()))  # fmt: skip
     if ended:
         with st.expander(t("Ended ({n})", n=len(ended)), icon=":material/history:", key="ended"):
-            for job in ended[:SHOWN]:
-                entry(job, line)
-            if len(ended) > SHOWN:
-                st.caption(t("and {n} before", n=len(ended) - SHOWN))
+            what_ended(ended, line)
+
+
+def what_ended(ended: list[Job], line: list[Job]):
+    """All that has ended, ten at a time, and what can be done with them together."""
+    again = [job for job in ended if job.state in launch.AGAIN]
+    if not jobs.read_only() and len(ended) > 1:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if again:
+                st.button(t("Go on with all {n}", n=len(again)), icon=":material/play_arrow:", key="again_all",
+                          on_click=act, args=(jobs.go_on_all,))  # fmt: skip
+            with st.popover(t("Remove all {n}", n=len(ended)), icon=":material/close:"):
+                st.caption(t("They leave this list. Their runs stay; what never began is forgotten."))
+                st.button(t("Remove all"), type="primary", key="remove_all", on_click=act, args=(jobs.remove_ended,))
+    pages = -(-len(ended) // SHOWN)
+    if st.session_state.get("ended_page", 1) > pages:
+        st.session_state.ended_page = pages
+    number = st.session_state.get("ended_page", 1)
+    for job in ended[SHOWN * (number - 1) : SHOWN * number]:
+        entry(job, line)
+    if pages > 1:
+        st.pagination(pages, key="ended_page")
 
 
 def entry(job: Job, line: list[Job]):
     with st.container(horizontal=True, vertical_alignment="center"):
         wording.badge(job.state)
-        title = job.run or " ".join(job.arguments[1:2]) or job.id
+        run = Run(jobs.store() / job.run) if job.run else None
+        title = picker.names([run])[job.run] if run else " ".join(job.arguments[1:2]) or job.id
         st.markdown(
             f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.device)}", width="stretch"
         )
+        if run and run.written and not jobs.going(job):
+            address.link(PAGES.get(job.kind, "home"), t("Open"), "arrow_forward", {"run": run.id})
+        elif run and job.kind == "train":
+            st.button(t("Show"), key=f"show_{job.id}", icon=":material/visibility:", on_click=show, args=(job.run,))
         if not jobs.read_only():
             buttons(job, line)
     if job.reason and job.state != "finished":
         st.caption(wording.plain(job.reason.split("\n")[0]))
+
+
+def show(name: str):
+    st.session_state.watched = name
 
 
 def buttons(job: Job, line: list[Job]):
@@ -138,22 +174,23 @@ def watch(every: list[Job]):
         {*mine, *(name for name, run in found.items() if courses.sound(run))},
         key=lambda name: (rank(mine.get(name), found.get(name)), -started(found.get(name)), name),
     )
+    if (asked := st.session_state.get("watched")) not in names:
+        st.session_state.pop("watched", None)
+        if asked:
+            said = t("There is no training called “{asked}” here.", asked=wording.plain(asked[:80]))
+            st.caption(f"{said} {picker.in_trash(asked)}")
     if not names:
         st.caption(t("What is trained is shown here, from its first epoch on."))
         return
     st.subheader(t("One training"), anchor=False)
-    if (asked := st.session_state.get("watched")) not in names:
-        st.session_state.pop("watched", None)
-        if asked:
-            st.caption(t("There is no training called “{asked}” here.", asked=wording.plain(asked[:80])))
-    name = st.selectbox(t("Run"), names, key="watched", persist_state="session", label_visibility="collapsed")
+    called = picker.names(found.values())
+    name = st.selectbox(
+        t("Run"), names, key="watched", persist_state="session", label_visibility="collapsed",
+        format_func=lambda name: called.get(name, name),
+    )  # fmt: skip
     job, run = mine.get(name), found.get(name)
     if run is None or not courses.sound(run):
-        if job is not None and job.state in ("failed", "lost"):
-            trouble(job, None, job.reason)
-        else:
-            st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
-                    icon=":material/hourglass_top:")  # fmt: skip
+        unseen(name, job, run)
         said_last(job, None)
         return
     state = job.state if jobs.going(job) else run.state
@@ -162,6 +199,25 @@ def watch(every: list[Job]):
     if said is not None:
         pictures(run, said)
     said_last(job, run)
+
+
+def unseen(name: str, job: Job | None, run: Run | None):
+    """What is said of a training that has left nothing to show: it has yet to, could not, or is gone."""
+    if job is not None and job.state in ("failed", "lost"):
+        trouble(job, None, job.reason)
+    elif jobs.going(job) or (run and run.beginning):
+        st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
+                icon=":material/hourglass_top:")  # fmt: skip
+    elif job is not None and job.state == "stopped" and run is None:
+        st.info(wording.plain(job.reason), icon=":material/pause:")
+        if not jobs.read_only():
+            st.button(t("Go on"), icon=":material/play_arrow:", key="run_again", on_click=act,
+                      args=(jobs.go_on, job, None))  # fmt: skip
+    elif run is not None:
+        wording.explain(ValueError(picker.problem_of(run)))
+    else:
+        st.warning(t("This run is not here any more.") + f" {picker.in_trash(name)}", icon=":material/delete:")
+        address.link("runs", t("To the runs"), "table_rows")
 
 
 def rank(job: Job | None, run: Run | None) -> int:

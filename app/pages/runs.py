@@ -27,12 +27,17 @@ LINKS: links.Links = {
 store = runs.store_of()
 links.read_link(LINKS)
 st.markdown(
-    t("Select runs at the left edge of the table, then compare, describe or move them. A column's head sorts by it.")
+    t(
+        "**Open** shows a run on Home. Select runs at the left edge of the table, then compare, describe or move them. "
+        "A column's head sorts by it."
+    )
 )
 
 
 @st.fragment
 def page():
+    if name := st.session_state.pop("runs_open", None):
+        address.go("home", {"run": name})
     if st.session_state.pop("runs_moved", False):
         st.rerun()  # the run picker, too, should know
     with wording.explained():
@@ -134,7 +139,14 @@ def table(shown: list[Row]) -> list[Row]:
         st.info(t("No run fits these filters."), icon=":material/filter_alt_off:")
         return []
     share = {"format": "%.1f", "help": t("in percent, on the test images, by the score of the method")}
+    ids = [row.run.id for row in shown]
     columns = {
+        t("Open"): (
+            lambda row: t("Open"),
+            st.column_config.ButtonColumn(
+                "", type="tertiary", pinned=True, key="runs_clicked", on_click=opened, args=(ids,)
+            ),
+        ),
         t("Run"): (lambda row: row.name, st.column_config.TextColumn(width="medium", pinned=True)),
         t("State"): (lambda row: t(row.state), None),
         t("AUROC"): (lambda row: percent(row.auroc), st.column_config.NumberColumn(**share)),
@@ -164,12 +176,16 @@ def table(shown: list[Row]) -> list[Row]:
         frame, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
         height=min(35 * len(shown) + 38, 560),
         # a selection is by place, so that other rows are another table
-        key=f"runs_table_{hash(tuple(row.run.id for row in shown))}",
+        key=f"runs_table_{hash(tuple(ids))}",
         column_config={title: how for title, (_, how) in columns.items() if how},
         alt=t("Table of {count} runs", count=len(shown)),
     )  # fmt: skip
     st.caption(t("{shown} runs, {chosen} selected", shown=len(shown), chosen=len(event.selection.rows)))
     return [shown[place] for place in event.selection.rows if place < len(shown)]
+
+
+def opened(ids: list[str]):
+    st.session_state.runs_open = ids[st.session_state.runs_clicked["row"]]
 
 
 def percent(share: float | None) -> float | None:
@@ -190,6 +206,8 @@ def act(chosen: list[Row], every: list[Row]):
     ready = [row for row in chosen if not row.problem and row.run.written]
     with st.container(horizontal=True, vertical_alignment="center"):
         ids = ",".join(row.run.id for row in ready)
+        if len(chosen) == 1:
+            address.link("home", t("Open"), "arrow_forward", {"run": chosen[0].run.id})
         address.link(
             "compare", t("Compare {count} runs", count=len(ready)), "compare_arrows", {"ids": ids},
             disabled=len(ready) < 2,

@@ -164,6 +164,17 @@ def settle(store: Path, *, patience: tuple[float, float] = PATIENCE) -> list[Job
     return jobs(store)
 
 
+def pulse(store: Path) -> int:
+    """Another number when a job came, went or moved on, or a run began, ended or was deleted, whoever did it.
+
+    Looks at the times of files alone, so that whoever waits can ask every few seconds.
+    """
+    stamps = [_stamp(store), _stamp(_queue(store))]
+    with contextlib.suppress(OSError):
+        stamps += [_stamp(Path(entry.path, "status.json")) for entry in os.scandir(store)]
+    return hash(tuple(stamps))
+
+
 def state(job: Job, *, patience: tuple[float, float] = PATIENCE) -> str:
     """How far a job is now, as settle has it. Raises FileNotFoundError where it was removed."""
     settle(job.store, patience=patience)
@@ -551,6 +562,13 @@ def _queue(store: Path) -> Path:
 
 def _files(queue: Path) -> list[Path]:
     return sorted(path for path in queue.glob("[!.]*.json") if path.is_file())
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

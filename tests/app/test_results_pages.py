@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -301,6 +302,26 @@ def test_titles_tags_and_notes(app, full, store):
     at = fine(next(b for b in at.button if b.label == "Save").click().run())
     assert shelf.read(run) == Shelf(WILD, "line\nline") and at.dataframe[0].value["Run"][0] == WILD
     assert not any("onerror" in e.value and "\\<" not in e.value for e in (*at.markdown, *at.caption))
+
+
+def test_a_run_of_the_table_is_opened_on_home(app, full):
+    for name in ("one", "two"):
+        full(name)
+    at = app(RUNS)
+    assert at.dataframe[0].value["Open"].tolist() == ["Open", "Open"]
+    at = select(at, "two")
+    (link,) = (one.proto for one in at.get("page_link") if one.proto.label == "Open")
+    assert link.page == "" and parse_qs(link.query_string)["run"] == ["two"]
+    at.session_state["runs_open"] = "two"  # as the button of its row does
+    at = fine(at.run())
+    assert at.title[0].value == "Does it know what it does not know?" and at.selectbox(key="run").value == "two"
+
+
+def test_runs_of_one_title_are_told_apart(app, full):
+    for name in ("one", "two", "three"):
+        run = full(name)
+        shelf.write(run, Shelf(title="three" if name == "three" else "Twin"))
+    assert app(COMPARE).multiselect(key="compare_ids").options == ["Twin (one)", "three", "Twin (two)"]
 
 
 def test_several_runs_are_archived_deleted_and_brought_back(app, full, store):

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets
-from cac_core.exchange import own_data
+from cac_core.exchange import own_data, shelf
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
@@ -813,6 +814,67 @@ def test_missing_images_lead_to_the_data_page(opened, store):
     assert "python -m cac_core fetch MNIST" in text(at) and any(
         "Data and trials" in link.proto.label for link in at.get("page_link")
     )
+
+
+def test_a_run_that_another_tab_deletes_is_said_to_be_gone(opened, store, finished):
+    made(launch.submit_recipe(store, finished.recipe), state="finished")
+    at = opened("live", watched=finished.id)
+    assert "Accuracy, validation" in [m.label for m in at.metric]
+    trashed = shelf.delete(finished)
+    at = fine(at.run())
+    assert "is not here any more" in text(at) and "brought back from the trash" in text(at)
+    assert "being made ready" not in text(at)
+    shelf.restore(trashed)
+    assert "Accuracy, validation" in [m.label for m in fine(at.run()).metric]
+    shelf.delete(finished)
+    (one,) = launch.jobs(store)
+    launch.remove(one)
+    assert f"There is no training called “{finished.id}” here. It was deleted" in text(fine(at.run()))
+
+
+def test_what_was_stopped_before_it_began_says_so(opened, store):
+    one = launch.stop(job(store))
+    at = opened("live", watched=one.run)
+    assert "Stopped before it began." in text(at) and "being made ready" not in text(at)
+    fine(at.button(key="run_again").click().run())
+    assert launch.find(store, one.id).state == "queued"
+
+
+def test_every_job_that_has_ended_can_be_reached_and_opened(opened, store, finished):
+    first = made(launch.submit_recipe(store, finished.recipe), state="finished")
+    every = [first, *(made(job(store, n), state="failed", reason="x") for n in range(1, 25))]
+    found = []
+    at = opened("live")
+    assert any(e.label == "Ended (25)" for e in at.expander)
+    for number in (1, 2, 3):
+        at.session_state["ended_page"] = number
+        at = fine(at.run())
+        found += [b.key.removeprefix("remove_") for b in at.button if re.fullmatch(r"remove_\d.*", b.key)]
+    assert found == [one.id for one in reversed(every)]
+    assert door(at, "Open")["run"] == finished.id
+    one = every[4]
+    at = fine(at.button(key=f"show_{one.id}").click().run())
+    assert at.selectbox(key="watched").value == one.run
+
+
+def test_what_has_ended_goes_on_and_is_removed_all_at_once(opened, store, finished):
+    first = made(launch.submit_recipe(store, finished.recipe), state="finished")
+    for n in range(1, 13):
+        made(job(store, n), state=("failed", "stopped", "lost")[n % 3], reason="x")
+    at = opened("live")
+    assert at.button(key="again_all").label == "Go on with all 12"
+    at = fine(at.button(key="again_all").click().run())
+    assert [one.state for one in launch.jobs(store)] == ["finished"] + 12 * ["queued"]
+    assert "again_all" not in [b.key for b in at.button]
+    at = fine(at.button(key="stop_waiting").click().run())
+    at = fine(at.button(key="remove_all").click().run())
+    assert not launch.jobs(store) and finished.written and first.id not in text(at)
+
+
+def test_trainings_are_called_by_their_titles(opened, store, finished):
+    shelf.write(finished, shelf.Shelf(title="My <b>first</b>"))
+    waits = job(store, 5)
+    assert opened("live").selectbox(key="watched").options == [waits.run, "My <b>first</b>"]
 
 
 def test_a_job_gone_meanwhile_does_no_harm(opened, store):

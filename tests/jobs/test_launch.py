@@ -905,7 +905,28 @@ def test_the_queue_is_no_run(store, make_run):
 
 def test_looking_makes_no_queue(store):
     assert launch.jobs(store) == [] and not launch.has_worker(store)
+    launch.pulse(store)
     assert not store.exists()
+
+
+def test_what_goes_on_changes_the_pulse(store):
+    before = [launch.pulse(store)]
+
+    def changed() -> bool:
+        before.append(launch.pulse(store))
+        return before[-1] != before[-2]
+
+    assert not changed()
+    job = launch.submit_recipe(store, compose("quick", dataset="digits"))
+    assert changed() and not changed()
+    launch.stop(job)
+    assert changed() and not changed()
+    (store / "begun").mkdir()  # from a command line
+    assert changed() and not changed()
+    runs.write_json(store / "begun" / "status.json", {"state": "starting"})
+    assert changed() and not changed()
+    (store / "begun").rename(store / "ended")
+    assert changed() and not changed()
 
 
 @pytest.mark.parametrize(
