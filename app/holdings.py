@@ -13,6 +13,7 @@ from cac_core.data import datasets, sources
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.exchange import own_data
 from cac_core.recipe import Recipe
+from cac_core.sentences import say
 
 PICTURES = 6  # of each class that are shown
 OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and its licence
@@ -58,7 +59,7 @@ def _shelves(root: str) -> list[Shelf]:
 def by_hand(name: str) -> list[str]:
     """Where to put the files of a data set, one sentence for each of its sources."""
     parts = datasets.NEEDS.get(name, (name,))
-    return [sources.BY_HAND[part].format(root=root()) for part in parts if part in sources.BY_HAND]
+    return [say(sources.BY_HAND[part], root=root()) for part in parts if part in sources.BY_HAND]
 
 
 def row(name: str) -> Dataset:

@@ -61,7 +61,7 @@ def _work(run: Run, kind: str) -> None:
         st.rerun()  # what they made is there
     for job in waiting:
         if job.state in ("failed", "lost"):
-            st.error(wording.plain(job.reason or t("It ended without a word.")), icon=":material/error:")
+            st.error(wording.told(job.reason or t("It ended without a word.")), icon=":material/error:")
             continue
         line, stop = st.columns([5, 1], vertical_alignment="center")
         far = progress_of(run, kind) if job.state == "running" else None

@@ -165,7 +165,7 @@ def ready(run: Run) -> bool:
     if status["state"] in ("failed", "lost", "stopped"):
         st.warning(
             t("This run is {state} and has nothing to show yet.", state=t(status["state"]))
-            + f" {wording.plain(str(status.get('reason') or ''))}",
+            + f" {wording.told(status.get('reason') or '')}",
             icon=":material/info:",
         )
         st.markdown(t("To go on with it:"))

@@ -14,6 +14,7 @@ from PIL import Image
 from app.words import t
 from cac_core.data import datasets
 from cac_core.runs import Run
+from cac_core.sentences import say
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -21,9 +22,12 @@ def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str,
     try:
         images = datasets.load(dataset, Path(root), size)
     except (ValueError, FileNotFoundError) as error:
-        return " ".join(str(error).split())  # with the command that gets them
+        return str(error)  # with the command that gets them
     if digest and datasets.digest(images) != digest:
-        return f"The images of {dataset} under {root} are not those that this run was trained on."
+        return say(
+            "The images of {dataset} under {root} are not those that this run was trained on.",
+            dataset=dataset, root=root,
+        )  # fmt: skip
     return {part: some.pixels for part, some in images.items()}
 
 

@@ -52,6 +52,11 @@ def plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
+def told(what: Exception | str) -> str:
+    """An error, or a reason that a file keeps, in the reader's language, as Markdown that shows exactly this text."""
+    return plain(said(what))
+
+
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
     """What a user can cause becomes a sentence and, where there is one, the command that mends it."""

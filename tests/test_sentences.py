@@ -45,8 +45,7 @@ def test_sentences_together_are_one():
 PHRASES = (
     NAMED, "There is no data set {name!r}; there are: {names}. {hint}", "A split: --trial FILE.json.",
     "{file}: {error}", "{file} cannot be read ({error}). Remove it.", "it is empty now", "{a} of {b} are not finite",
-    "{s:.0f} s",
-    "{folder} has no test. Add it to {folder}.", "{name}", "Get it with:\n    python -m fetch {name}",
+    "{s:.0f} s", "{folder} has no test. Add it to {folder}.", "{name}", "Get it with:\n    python -m fetch {name}",
 )  # fmt: skip
 
 

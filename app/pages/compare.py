@@ -292,7 +292,7 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     first, second = [called(label) for label in found.one[mine]], [called(label) for label in found.other[mine]]
     pictures = thumbnails.pixels(run)
     if isinstance(pictures, str):
-        st.caption(t("The images cannot be shown here: {why}", why=wording.plain(pictures)))
+        st.caption(t("The images cannot be shown here: {why}", why=wording.told(pictures)))
         columns = {t("test image"): one.index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
                    f"2: {names[1]}": second}  # fmt: skip
         st.dataframe(columns, hide_index=True)

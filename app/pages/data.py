@@ -82,12 +82,12 @@ def card(shelf: holdings.Shelf, busy: dict):
         words += [] if shelf.missing else [t("{size} on disk", size=wording.megabytes(shelf.size))]
         st.caption(t(", ").join(words))
     except ValueError as error:
-        st.caption(f":material/error: {wording.plain(str(error))}")
+        st.caption(f":material/error: {wording.told(error)}")
     st.caption(f"{wording.plain(t(shelf.about))}. {t('Licence')}: {wording.plain(t(shelf.licence))}.")
     if not shelf.missing:
         return
     if shelf.own:
-        st.caption(f":material/error: {wording.plain(shelf.missing)}")
+        st.caption(f":material/error: {wording.told(shelf.missing)}")
         return
     with st.container(horizontal=True):
         if not jobs.read_only():
@@ -98,7 +98,7 @@ def card(shelf: holdings.Shelf, busy: dict):
         with st.popover(t("By hand"), icon=":material/folder_open:"):
             st.markdown(t("Without internet, put"))
             for words in holdings.by_hand(shelf.name):
-                st.markdown(f"- {wording.plain(words)}")
+                st.markdown(f"- {wording.told(words)}")
             st.code(f"python -m cac_core fetch {shelf.name}", language="bash")
 
 
@@ -120,7 +120,7 @@ def downloads(names: list[str]):
             continue
         if not jobs.going(job):
             if job.state in ("failed", "lost"):
-                st.error(t("{name}: {why}", name=wording.plain(name), why=wording.plain(job.reason)))
+                st.error(t("{name}: {why}", name=wording.plain(name), why=wording.told(job.reason)))
                 with st.expander(t("What it said")):
                     st.code(jobs.log_of(job, None) or "–", language=None)
                 if not jobs.read_only():
@@ -197,7 +197,7 @@ def editor():
     try:
         datasets.checked_trial(trial, row)
     except ValueError as error:
-        st.warning(wording.plain(str(error)), icon=":material/info:")
+        st.warning(wording.told(error), icon=":material/info:")
         return
     st.markdown(f"**{holdings.openness(trial)}**")
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
@@ -392,7 +392,7 @@ def from_files():
             try:
                 mine = classes.setdefault(own_data.class_name(name), [])
             except ValueError as error:
-                left.error(wording.plain(str(error)))
+                left.error(wording.told(error))
                 continue
             mine += [(file.name, file.getvalue()) for file in files]
             key += [name, *(file.file_id for file in files)]
@@ -425,8 +425,8 @@ def overview(found: own_data.Checked):
     if found.refused:
         title = t("{count} files cannot be taken; they are left out", count=len(found.refused))
         with st.expander(title, icon=":material/warning:"):
-            st.dataframe({t("file"): [n for n, _ in found.refused], t("why"): [w for _, w in found.refused]},
-                         hide_index=True)  # fmt: skip
+            why = [wording.said(said) for _, said in found.refused]
+            st.dataframe({t("file"): [name for name, _ in found.refused], t("why"): why}, hide_index=True)
     gallery({n: found.shown[c][: holdings.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
             tuple(found.classes))  # fmt: skip
 
@@ -444,7 +444,7 @@ def write(found: own_data.Checked, upload: own_data.Upload):
             found = own_data.without_copies(found)
     if problems := own_data.problems(found):
         for words in problems:
-            st.error(wording.plain(t(words)), icon=":material/error:")
+            st.error(wording.told(words), icon=":material/error:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name of the data set"), key="own_name", placeholder=t("my-pets"), width=260,

@@ -124,7 +124,7 @@ def examples(now: Setting):
     images, said, theta = thumbnails.pixels(run), now.said, now.theta
     st.subheader(t("Some images of the test set"))
     if isinstance(images, str):
-        st.info(t("The images cannot be shown here: {why}", why=wording.plain(images)), icon=":material/hide_image:")
+        st.info(t("The images cannot be shown here: {why}", why=wording.told(images)), icon=":material/hide_image:")
         return
     rule = said.theta_at(judge.KEPT)
     chosen = telling(said, rule)

@@ -64,7 +64,7 @@ def queue(every: list[Job]):
     line = jobs.waiting(every)
     ended = [job for job in reversed(every) if job.state not in launch.UNDER_WAY and job.state != "queued"]
     if said := st.session_state.pop("live_said", None):
-        st.warning(wording.plain(said), icon=":material/info:")
+        st.warning(wording.told(said), icon=":material/info:")
     if not running and not line:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("Nothing is running, and nothing waits."))
@@ -123,7 +123,7 @@ def entry(job: Job, line: list[Job]):
         if not jobs.read_only():
             buttons(job, line)
     if job.reason and job.state != "finished":
-        st.caption(wording.plain(job.reason.split("\n")[0]))
+        st.caption(wording.plain(wording.said(job.reason).split("\n")[0]))
 
 
 def show(name: str):

@@ -242,7 +242,7 @@ def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: l
     try:
         every = plans.product(preset, given | {"backbone": backbone}, trials, methods, seeds, axes, trunk)
     except ValueError as error:
-        st.error(wording.plain(str(error)), icon=":material/error:")
+        st.error(wording.told(error), icon=":material/error:")
         return None
     row = holdings.row(name)
     return every, {one.id: datasets.trial_of(one, row) for one in every}, device
@@ -257,7 +257,7 @@ def values(
     try:
         return [recipe.checked(name, value) for value in plans.numbers(said, kind)], False
     except ValueError as error:
-        place.error(wording.plain(str(error)))
+        place.error(wording.told(error))
         return [], True
 
 
@@ -283,7 +283,7 @@ def one_value(place, name: str, label: str, default, link: str, mark: str, help:
     try:
         return recipe.checked(name, value), False
     except ValueError as error:
-        place.error(wording.plain(str(error)))
+        place.error(wording.told(error))
         return value, True
 
 
@@ -443,7 +443,7 @@ def measure(preset: str, files: dict, missing: list, device: str, busy: str, end
     asked = file in st.session_state.get("new_probe_asked", ())
     if file in failed:
         keep_probe(None)
-        st.warning(t("It could not be measured: {why}", why=wording.plain(failed[file])), icon=":material/timer_off:")
+        st.warning(t("It could not be measured: {why}", why=wording.told(failed[file])), icon=":material/timer_off:")
         st.button(t("Measure again"), icon=":material/timer:", key="new_measure", on_click=ask, args=(missing,))
     elif busy and not asked:
         st.info(

@@ -196,7 +196,7 @@ def broken(shown: list[Row]):
     if wrong := [row for row in shown if row.problem]:
         with st.expander(t("{count} runs cannot be read", count=len(wrong)), icon=":material/error:"):
             for row in wrong[:50]:
-                st.markdown(f"**{wording.plain(row.run.id)}**: {wording.plain(row.problem)}")
+                st.markdown(f"**{wording.plain(row.run.id)}**: {wording.told(row.problem)}")
 
 
 # --- what can be done with them --------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def put(chosen: list[Row], fields: dict, more: list[str] | None = None, tags: li
         try:
             shelf.write(row.run, shelf.Shelf(**{**vars(on_it), "tags": (*mine, *(more or ())), **fields}))
         except ValueError as error:
-            tell(str(error), "wrong")
+            tell(wording.said(error), "wrong")
             return
 
 
@@ -279,7 +279,7 @@ def delete(chosen: list[Row]):
         try:
             gone.append(shelf.delete(row.run))
         except ValueError as error:
-            tell(str(error), "wrong")
+            tell(wording.said(error), "wrong")
     st.session_state.runs_deleted, st.session_state.runs_moved = gone, True
 
 
@@ -288,7 +288,7 @@ def bring_back(deleted: list[shelf.Trashed]):
         try:
             tell(t("{id} is back.", id=shelf.restore(one).id))
         except ValueError as error:
-            tell(str(error), "wrong")
+            tell(wording.said(error), "wrong")
     st.session_state.runs_deleted, st.session_state.runs_moved = [], True
 
 
@@ -315,7 +315,7 @@ def purge(chosen: list[shelf.Trashed]):
         try:
             shelf.purge(one)
         except ValueError as error:
-            tell(str(error), "wrong")
+            tell(wording.said(error), "wrong")
     st.session_state.trash_chosen, st.session_state.trash_sure = [], False
 
 

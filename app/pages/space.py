@@ -273,7 +273,7 @@ def neighbours(every: feeds.Rows, row: int):
                              alt=t("A training image of {name}", name=name))  # fmt: skip
                 st.caption(f"**{wording.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
     if isinstance(pictures, str):
-        st.caption(wording.plain(pictures))
+        st.caption(wording.told(pictures))
 
 
 page()

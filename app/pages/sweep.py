@@ -106,7 +106,7 @@ def offer(published: bool):
         words += " " + t("By its training speed, about {minutes:.0f} min here.", minutes=max(minutes, 1))
     st.markdown(words)
     if isinstance(problem := thumbnails.pixels(run), str):
-        st.warning(t("Its images are needed for that: {why}", why=wording.plain(problem)), icon=":material/hide_image:")
+        st.warning(t("Its images are needed for that: {why}", why=wording.told(problem)), icon=":material/hide_image:")
     elif not (run.path / "best.safetensors").exists():
         st.warning(t("Its weights are needed for that, and they are not here."), icon=":material/warning:")
     elif not jobs.jobs_of(run, "sweep") and not jobs.read_only():
@@ -302,7 +302,7 @@ def what_it_did(report: dict, picked: tuple[int, int], now: Setting):
     magnitude, temperature = report["magnitudes"][picked[1]], report["temperatures"][picked[0]]
     pictures = thumbnails.pixels(run)
     if isinstance(pictures, str):
-        st.caption(t("The images cannot be shown here: {why}", why=wording.plain(pictures)))
+        st.caption(t("The images cannot be shown here: {why}", why=wording.told(pictures)))
         return
     if not magnitude:
         st.caption(t("ε = 0 moves nothing. Take another cell."))

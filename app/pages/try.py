@@ -98,7 +98,7 @@ def examples(place, now: Setting):
     images, said = thumbnails.pixels(run), now.said
     place.markdown(t("No picture at hand? Take one of the test set:"))
     if isinstance(images, str):
-        st.caption(t("Their pictures cannot be shown here: {why}", why=wording.plain(images)))
+        st.caption(t("Their pictures cannot be shown here: {why}", why=wording.told(images)))
     picks = {t("known"): known_examples(said, now.theta), t("never seen"): unknown_examples(said)}
     with st.container(horizontal=True, gap="small"):
         for kind, some in picks.items():
@@ -182,7 +182,7 @@ def judge_all(place, now: Setting):
             with st.container(border=True):
                 st.text(name)
                 st.error(
-                    wording.plain(t("This file cannot be judged: {why}", why=broken[n])), icon=":material/broken_image:"
+                    t("This file cannot be judged: {why}", why=wording.told(broken[n])), icon=":material/broken_image:"
                 )
             rows.append({"file": name, "decision": "", "error": broken[n]})
             full.append({"file": name, "error": broken[n]})

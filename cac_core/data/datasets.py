@@ -373,10 +373,11 @@ def published_hold_out(name: str, root: Path, classes: np.ndarray) -> np.ndarray
                 for c, places in listed[part].items()]  # fmt: skip
         places = np.concatenate([places for *_, places in said])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{file} is no list of training and validation images ({error}): it must hold {{"Train": {{class: [place, '
-            '...]}}, "Val": {{...}}}}. Put the published one there, or remove it.'
-        ) from error
+        raise ValueError(say(
+            "{file} is no list of training and validation images ({error}): it must hold {example}. Put the published "
+            "one there, or remove it.",
+            file=file, error=error, example='{"Train": {class: [place, ...]}, "Val": {...}}',
+        )) from error  # fmt: skip
     if not np.array_equal(np.sort(places), np.arange(len(classes))):
         return None  # of more images or of fewer
     if any((classes[mine] != c).any() for _, c, mine in said):

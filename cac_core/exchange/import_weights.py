@@ -20,6 +20,7 @@ from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
 from cac_core.results import evaluate
 from cac_core.runs import Run
+from cac_core.sentences import say
 from cac_core.training.loop import record_of
 
 # mean and std of the channels that the published networks were trained with, trial by trial (cac-openset's
@@ -37,10 +38,12 @@ def found(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
+        raise FileNotFoundError(say("There is no file or folder {path}.", path=path))
     files = sorted(f for f in path.rglob("*.pth") if LAYOUT.fullmatch(f.name))
     if not files:
-        raise FileNotFoundError(f"{path} holds no weight file named like CIFAR10_0_CACclassifierAnchorLoss.pth.")
+        raise FileNotFoundError(
+            say("{path} holds no weight file named like CIFAR10_0_CACclassifierAnchorLoss.pth.", path=path)
+        )
     return files
 
 
@@ -86,11 +89,15 @@ def _imported(
     named = LAYOUT.fullmatch(file.name)
     dataset, trial = dataset or (named and named["dataset"]), trial or (named and named["trial"])
     if not dataset or trial is None:
-        raise ValueError(
-            f"{file.name} does not say which data set and trial it belongs to; give --dataset and --trial."
-        )
+        raise ValueError(say(
+            "{file} does not say which data set and trial it belongs to; give --dataset and --trial.",
+            file=file.name,
+        ))  # fmt: skip
     if dataset not in PUBLISHED:
-        raise ValueError(f"No weights are published for {dataset!r}; there are some for {', '.join(PUBLISHED)}.")
+        raise ValueError(say(
+            "No weights are published for {dataset!r}; there are some for {names}.",
+            dataset=dataset, names=list(PUBLISHED),
+        ))  # fmt: skip
     state = _read(file)
     method = "cac" if "anchors" in state else "cross_entropy"
     recipe = compose("paper", dataset=dataset, trial=str(trial), family=family, method=method, backbone="plain")
@@ -103,7 +110,9 @@ def _imported(
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{file} is not the network of CAC's {dataset}: {error}") from error
+        raise ValueError(
+            say("{file} is not the network of CAC's {dataset}: {error}", file=file, dataset=dataset, error=error)
+        ) from error
     kind = slug(named["kind"] if named else file.stem)
     run = Run(store / f"published-{slug(dataset)}-{family}-{recipe.trial}-{kind}"[:64].rstrip("-"))
     if _holds(run, weights):
@@ -117,7 +126,9 @@ def _imported(
     fresh = run.path / ".best.safetensors.tmp"
     save_file(weights, fresh, evaluate.weights_metadata(recipe, split, recipe.epochs))
     fresh.replace(run.path / "best.safetensors")
-    runs.write_json(run.path / "status.json", {"state": "finished", "reason": f"Imported from {file.name}."})
+    runs.write_json(
+        run.path / "status.json", {"state": "finished", "reason": say("Imported from {file}.", file=file.name)}
+    )
     return run, True
 
 
@@ -129,12 +140,13 @@ def _check_family(recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) 
     if trained.known == split.known:
         return
     seen = [row.classes[c] for c in split.unknown if c in trained.known]
-    raise ValueError(
-        f"The published weights of {recipe.dataset} were trained on the class lists of the family {FAMILY}, in which "
-        f"trial {recipe.trial} knows {', '.join(row.classes[c] for c in trained.known)}. In the family {recipe.family} "
-        f"{', '.join(seen) or 'some of them'} would count as unknown, although the network has seen them. Import them "
-        f"with --family {FAMILY}."
-    )
+    raise ValueError(say(
+        "The published weights of {dataset} were trained on the class lists of the family {published}, in which trial "
+        "{trial} knows {known}. In the family {family} {seen} would count as unknown, although the network has seen "
+        "them. Import them with --family {published}.",
+        dataset=recipe.dataset, published=FAMILY, trial=recipe.trial, known=[row.classes[c] for c in trained.known],
+        family=recipe.family, seen=seen or say("some of them"),
+    ))  # fmt: skip
 
 
 def _check_name(named: re.Match | None, recipe: Recipe, row: datasets.Dataset, split: datasets.Trial) -> None:
@@ -147,12 +159,17 @@ def _check_name(named: re.Match | None, recipe: Recipe, row: datasets.Dataset, s
     same = named["dataset"] == recipe.dataset or {named["dataset"], recipe.dataset} == {"CIFAR+10", "CIFAR+50"}
     if same and (trained := datasets.trial_of(own, row)).known == split.known:
         return
-    knows = f", which knows {', '.join(row.classes[c] for c in trained.known)}" if same else ""
-    raise ValueError(
-        f"{named.string} is named as the network of {own.dataset}, trial {own.trial}{knows}, not of {recipe.dataset}, "
-        f"trial {recipe.trial}: its outputs stand for other classes. Leave out --dataset and --trial, or rename the "
-        "file if its name is wrong."
-    )
+    mine, its = ({"dataset": one.dataset, "trial": one.trial} for one in (recipe, own))
+    if same:
+        its["known"] = [row.classes[c] for c in trained.known]
+        named_as = say("{dataset}, trial {trial}, which knows {known}", **its)
+    else:
+        named_as = say("{dataset}, trial {trial}", **its)
+    raise ValueError(say(
+        "{file} is named as the network of {named_as}, not of {asked}: its outputs stand for other classes. Leave out "
+        "--dataset and --trial, or rename the file if its name is wrong.",
+        file=named.string, named_as=named_as, asked=say("{dataset}, trial {trial}", **mine),
+    ))  # fmt: skip
 
 
 def _holds(run: Run, weights: dict[str, torch.Tensor]) -> bool:
@@ -173,12 +190,16 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes torch.load say
-        raise ValueError(
-            f"{file} cannot be read as weights: damaged, or holding more than numbers, which is not run. ({error})"
-        ) from error
+        raise ValueError(say(
+            "{file} cannot be read as weights: damaged, or holding more than numbers, which is not run. ({error})",
+            file=file, error=error,
+        )) from error  # fmt: skip
     state = stored.get("net") if isinstance(stored, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f'{file} is no weight file of cac-openset: it must hold {{"net": weights by name, ...}}.')
+        raise ValueError(say(
+            "{file} is no weight file of cac-openset: it must hold {example}.",
+            file=file, example='{"net": weights by name, ...}',
+        ))  # fmt: skip
     state = dict(state)
     if "means" in state:
         state["anchors"] = state.pop("means")
@@ -196,5 +217,8 @@ def _renamed(state: dict[str, Any], file: Path) -> dict[str, torch.Tensor]:
         elif key == "anchors":
             weights[key] = value.float()
         elif not re.fullmatch(r"encoder\.encoder\d\.[\w.]+|covars|invcovars", key):
-            raise ValueError(f"{file} holds {key!r}, which CAC's network does not have: it is another architecture.")
+            raise ValueError(say(
+                "{file} holds {key!r}, which CAC's network does not have: it is another architecture.",
+                file=file, key=key,
+            ))  # fmt: skip
     return {key: value.contiguous() for key, value in weights.items()}

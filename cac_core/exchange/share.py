@@ -16,6 +16,7 @@ from cac_core import runs
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
+from cac_core.sentences import say
 
 TOLERANCE = 1e-4
 COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "sweep-as-published.json")
@@ -36,7 +37,7 @@ def share(run: Run, into: Path) -> Run:
     copy, full = Run(into / run.id), run.report()
     run.outputs("test")  # says what is missing, and the command that writes it
     if copy.path.exists():
-        raise FileExistsError(f"{copy.path} is there already. Remove it, or give another folder.")
+        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=copy.path))
     copy.path.mkdir(parents=True)
     for name in COPIED:
         if (run.path / name).exists():

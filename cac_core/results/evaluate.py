@@ -229,10 +229,11 @@ def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
     recipe = run.recipe
     images = datasets.load(recipe.dataset, root, recipe.size)
     if datasets.digest(images) != run.record["data"]:
-        raise ValueError(
-            f"The images of {recipe.dataset} under {root} are not those that {run.id} was trained on: the data set "
-            "has changed since. Put the old images back, or train a new run."
-        )
+        raise ValueError(say(
+            "The images of {dataset} under {root} are not those that {run} was trained on: the data set has changed "
+            "since. Put the old images back, or train a new run.",
+            dataset=recipe.dataset, root=root, run=run.id,
+        ))  # fmt: skip
     return images
 
 
@@ -243,11 +244,12 @@ def parts_of(run: Run, root: Path, images: dict[str, datasets.Images]) -> dict[s
     if validated_on == datasets.PUBLISHED:
         listed = datasets.published_hold_out(recipe.dataset, root, images["train"].classes)
         if listed is None:
-            raise ValueError(
-                f"The validation images of {run.id} are those that its authors held out, and no list of them that fits "
-                f"the images lies in {root / datasets.LISTS}. Put it back, or let half of the test images stand in:\n"
-                f"    python -m cac_core eval {run.path} --again"
-            )
+            raise ValueError(say(
+                "The validation images of {run} are those that its authors held out, and no list of them that fits "
+                "the images lies in {folder}. Put it back, or let half of the test images stand in:\n"
+                "    python -m cac_core eval {path} --again",
+                run=run.id, folder=root / datasets.LISTS, path=run.path,
+            ))  # fmt: skip
     return datasets.parts_of(
         images, run.trial, recipe.seed, run.row, share=recipe.held_out, validated_on=validated_on, listed=listed
     )

@@ -18,6 +18,7 @@ from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
 from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options
+from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
 KEPT = 0.95  # the share of new knowns that the default theta keeps
@@ -43,7 +44,7 @@ def _report(
     judge = judge_of(scorer, train, **options)
     validation, verdict = judge(validation), judge(test)
     if theta is not None and not math.isfinite(theta):
-        raise ValueError(f"theta must be a finite number, not {theta}.")
+        raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
     rule = rule_of(run, KEPT, len(validation.score)) if theta is None else "given"
     theta = metrics.theta_at(KEPT, validation.score) if theta is None else theta
     classes = len(run.trial.known)
@@ -233,7 +234,7 @@ def threshold_from(file: Path, run: Run) -> Threshold:
     try:
         said = json.loads(Path(file).read_text("utf-8"))
         if said["format"] != FORMAT:
-            raise ValueError(f"its format is {said['format']!r}, not {FORMAT!r}")
+            raise ValueError(say("its format is {said!r}, not {wanted!r}", said=said["format"], wanted=FORMAT))
         said.setdefault("oracle", False)  # files of before do not say
         fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold)}
         fields["theta"], fields["thetas"] = float(said["theta"]), said["thetas"] and tuple(map(float, said["thetas"]))
@@ -241,33 +242,40 @@ def threshold_from(file: Path, run: Run) -> Threshold:
         checked_options(said["scorer"], scorer_options(said["scorer"]), said["options"])
         numbers = [fields["theta"], fields["magnitude"], fields["temperature"], *(fields["thetas"] or ())]
         if not all(map(math.isfinite, numbers)) or len(fields["thetas"] or run.known_names) != len(run.known_names):
-            raise ValueError("its numbers are not finite, or not one for each class")
+            raise ValueError(say("its numbers are not finite, or not one for each class"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no threshold file {file}.") from error
+        raise FileNotFoundError(say("There is no threshold file {file}.", file=file)) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{file} is no threshold of Anchorscope ({error}). Export one from the page Thresholds."
-        ) from error
+        raise ValueError(say(
+            "{file} is no threshold of Anchorscope ({error}). Export one from the page Thresholds.",
+            file=file, error=error,
+        )) from error  # fmt: skip
     if fields["run"] != run.id:
-        raise ValueError(
-            f"{file} belongs to the run {fields['run']}, not to {run.id}: a theta means nothing elsewhere."
-        )
+        raise ValueError(say(
+            "{file} belongs to the run {other}, not to {run}: a theta means nothing elsewhere.",
+            file=file, other=fields["run"], run=run.id,
+        ))  # fmt: skip
     return Threshold(**fields)
 
 
 def check_split(run: Run, family: str | None = None, trial: str | None = None, dataset: str | None = None) -> None:
     """Refuse to evaluate a run on another split than its own, and say why."""
     mine = run.trial
-    asked = {"data set": (dataset, mine.dataset), "family": (family, mine.family), "trial": (trial, mine.index)}
+    asked = {
+        say("data set"): (dataset, mine.dataset), say("family"): (family, mine.family),
+        say("trial"): (trial, mine.index),
+    }  # fmt: skip
     if wrong := [
-        f"{what} {said!r} (its own: {own!r})" for what, (said, own) in asked.items() if said not in (None, own)
+        say("{what} {said!r} (its own: {own!r})", what=what, said=said, own=own)
+        for what, (said, own) in asked.items()
+        if said not in (None, own)
     ]:
-        known = ", ".join(run.known_names)
-        raise ValueError(
-            f"{run.id} cannot be evaluated on {' and '.join(wrong)}: it was trained with {known} as known classes, so "
-            "on another split some classes called unknown would be ones that it has seen, and its outputs would stand "
-            "for other classes. Train a run for that split instead."
-        )
+        raise ValueError(say(
+            "{run} cannot be evaluated on {wrong}: it was trained with {known} as known classes, so on another split "
+            "some classes called unknown would be ones that it has seen, and its outputs would stand for other "
+            "classes. Train a run for that split instead.",
+            run=run.id, wrong=together(wrong, say(" and ")), known=run.known_names,
+        ))  # fmt: skip
 
 
 def plain(value: Any) -> Any:

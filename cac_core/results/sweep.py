@@ -37,6 +37,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.arrays import at_least, positive, softmax
 from cac_core.scoring.distances import class_means, distances, moved_by, rejection
 from cac_core.scoring.outputs import Verdict
+from cac_core.sentences import say
 
 TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
 MAGNITUDES = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
@@ -77,12 +78,12 @@ def sweep(
     temperatures = tuple(positive(float(t), "temperature") for t in temperatures)
     magnitudes = tuple(float(e) for e in magnitudes)
     if wrong := [e for e in magnitudes if not (np.isfinite(e) and 0 <= e <= 1)]:
-        raise ValueError(f"A magnitude lies between 0 and 1, not {wrong[0]}.")
+        raise ValueError(say("A magnitude lies between 0 and 1, not {magnitude}.", magnitude=wrong[0]))
     if not temperatures or not magnitudes:
-        raise ValueError("A sweep needs at least one temperature and one magnitude.")
+        raise ValueError(say("A sweep needs at least one temperature and one magnitude."))
     at_least(most, 2, "most")
     if as_published and run.outputs("train").anchors is None:
-        raise ValueError(f"{run.id} has no anchors; as published, the sweep is of CAC alone.")
+        raise ValueError(say("{run} has no anchors; as published, the sweep is of CAC alone.", run=run.id))
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""
     axes = (temperatures, magnitudes) if as_published else (FORMAT, temperatures, magnitudes, most)
     stamp = hashlib.sha256(repr(axes).encode() + weights).hexdigest()[:16]
@@ -273,15 +274,19 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     or one of an older definition.
     """
     stamp = _stamp(run, as_published)
-    command = f"    python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
+    command = f"python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
     if not stamp:
-        what = "sweep as published" if as_published else "sweep"
-        raise FileNotFoundError(f"{run.id} has no {what} yet. Write it with:\n{command}")
-    if not as_published and outdated(run):
+        what = say("sweep as published") if as_published else say("sweep")
         raise FileNotFoundError(
-            f"The sweep of {run.id} was made by an older definition, whose choice was not blind: the class that played "
-            f"the unknown was still in the gradient. Compute it again with:\n{command}"
+            say("{run} has no {what} yet. Write it with:\n    {command}", run=run.id, what=what, command=command)
         )
+    if not as_published and outdated(run):
+        raise FileNotFoundError(say(
+            "The sweep of {run} was made by an older definition, whose choice was not blind: the class that played the "
+            "unknown was still in the gradient. Compute it again with:\n"
+            "    {command}",
+            run=run.id, command=command,
+        ))  # fmt: skip
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
         if kept["stamp"] == stamp and "scores" in kept:  # an older version wrote less

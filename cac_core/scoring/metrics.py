@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cac_core.scoring.outputs import Verdict
+from cac_core.sentences import say
 
 NAN = float("nan")
 
@@ -49,7 +50,10 @@ class Curve:
         self.n_known, self.n_unknown = len(known), len(unknown)
         scores = np.concatenate([known, unknown])
         if not np.isfinite(scores).all():
-            raise ValueError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite numbers.")
+            raise ValueError(say(
+                "{count} of {all} scores are not finite numbers.",
+                count=(~np.isfinite(scores)).sum(), all=len(scores),
+            ))  # fmt: skip
         order = np.argsort(scores, kind="stable")
         scores = scores[order]
         last = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True]) if len(scores) else np.zeros(0, int)
@@ -164,9 +168,9 @@ def theta_at(kept: float, scores: np.ndarray) -> float:
     share outside (0, 1] or no scores.
     """
     if not 0 < kept <= 1:
-        raise ValueError(f"The share of knowns to keep lies above 0 and at most at 1, not {kept}.")
+        raise ValueError(say("The share of knowns to keep lies above 0 and at most at 1, not {kept}.", kept=kept))
     if not len(scores):
-        raise ValueError("A threshold needs at least one known image to keep.")
+        raise ValueError(say("A threshold needs at least one known image to keep."))
     return float(np.sort(scores)[min(_rank(kept, len(scores)), len(scores)) - 1])
 
 
@@ -191,7 +195,9 @@ def theta_youden(verdict: Verdict, labels: np.ndarray) -> float:
 def theta_at_fpr(accepted: float, verdict: Verdict, labels: np.ndarray) -> float:
     """ORACLE, it looks at unknowns: the highest theta that accepts at most this share of the unknowns."""
     if not 0 <= accepted <= 1:
-        raise ValueError(f"The share of unknowns to accept lies between 0 and 1, not {accepted}.")
+        raise ValueError(
+            say("The share of unknowns to accept lies between 0 and 1, not {accepted}.", accepted=accepted)
+        )
     curve = roc(verdict, labels)
     return float(curve["thetas"][np.argmax(1 - curve["caught_unknowns"] <= accepted + 1e-9)])
 
@@ -202,7 +208,10 @@ def theta_at_cost(ratio: float, share: float, verdict: Verdict, labels: np.ndarr
     Rejecting a known costs 1, accepting an unknown `ratio`; `share` of the images in use are unknown.
     """
     if not (math.isfinite(ratio) and ratio > 0) or not 0 <= share <= 1:
-        raise ValueError(f"A cost ratio is above 0 and a share of unknowns between 0 and 1, not {ratio} and {share}.")
+        raise ValueError(say(
+            "A cost ratio is above 0 and a share of unknowns between 0 and 1, not {ratio} and {share}.",
+            ratio=ratio, share=share,
+        ))  # fmt: skip
     curve = roc(verdict, labels)
     cost = (1 - share) * curve["rejected_knowns"] + ratio * share * (1 - curve["caught_unknowns"])
     return float(curve["thetas"][np.argmin(cost.round(12))])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import words
+from cac_core.sentences import say, together
 
 APP = Path(__file__).parents[2] / "app"
 SHOWN = {
@@ -78,3 +79,63 @@ def test_a_catalogue_translates_and_english_fills_its_gaps(tmp_path, monkeypatch
     assert words.languages() == ["en", "xx"]
     words.catalogue.cache_clear()
     words.languages.cache_clear()
+
+
+# --- what the core says ----------------------------------------------------------------------------------------------
+
+
+def shown_in_english(source: str) -> list[str]:
+    """Where a call is handed str(error): what shows it must say it in the reader's language, by words.said."""
+    tree, found = ast.parse(source), []
+    names = {handler.name for handler in ast.walk(tree) if isinstance(handler, ast.ExceptHandler)}
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            for part in [*call.args, *(keyword.value for keyword in call.keywords)]:
+                if isinstance(part, ast.Call) and ast.unparse(part) in {f"str({name})" for name in names}:
+                    found.append(f"line {part.lineno}: {ast.unparse(call)}")
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(APP.rglob("*.py")), ids=lambda file: file.stem)
+def test_errors_are_shown_in_the_readers_language(file):
+    assert shown_in_english(file.read_text("utf-8")) == []
+
+
+def test_the_check_of_errors_finds_what_it_is_for():
+    source = "try: f()\nexcept A as e:\n    g(plain(str(e)))\n    h = str(e)\n    plain(said(e))\n"
+    assert shown_in_english(source) == ["line 3: plain(str(e))"]
+
+
+@pytest.fixture
+def half_spoken(tmp_path, monkeypatch):
+    """A catalogue of a language that lacks some words, as the reader's."""
+    held = {
+        "{file} cannot be read ({error}). Remove it.": "{file} xx ({error}). Yy.", "it is empty": "zz", ", ": "、",
+        "There are: {names}.": "Ww {names}.", "none": "nn", " and ": " & ",
+    }  # fmt: skip
+    (tmp_path / "xx.json").write_text(json.dumps(held))
+    monkeypatch.setattr(words, "HERE", tmp_path)
+    monkeypatch.setattr(words, "language", lambda: "xx")
+    words.catalogue.cache_clear()
+    words._recognised.cache_clear()
+    yield
+    words.catalogue.cache_clear()
+    words._recognised.cache_clear()
+
+
+def test_an_error_of_the_core_is_said_in_the_readers_language(half_spoken, monkeypatch):
+    empty = ValueError(say("it is empty"))
+    error = ValueError(say("{file} cannot be read ({error}). Remove it.", file=Path("a"), error=empty))
+    assert words.said(error) == "a xx (zz). Yy." and str(error) == "a cannot be read (it is empty). Remove it."
+    assert words.said(say("There are: {names}.", names=["b", "c"])) == "Ww b、c."
+    assert words.said(say("There are: {names}.", names=say("none"))) == "Ww nn."
+    assert words.said(together(["b", "c"], say(" and "))) == "b & c"
+    assert words.said(say("Not said {so}.", so="yet")) == "Not said yet."
+    monkeypatch.setattr(words, "language", lambda: "en")
+    assert words.said(error) == str(error)
+
+
+def test_a_reason_that_a_file_keeps_is_said_in_the_readers_language(half_spoken):
+    assert words.said("a cannot be read (it is empty). Remove it.") == "a xx (zz). Yy."
+    assert words.said("There are: b, c.") == "Ww b, c."
+    assert words.said("No space left on device") == "No space left on device"
