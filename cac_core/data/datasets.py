@@ -414,10 +414,10 @@ def parts_of(
 ) -> dict[str, Part]:
     """train, validation and test of a run. Unknown classes are in test alone.
 
-    validation is by validated_on: HELD_OUT, this share of the known training images of each class, drawn by the seed, and
-    not in train; PUBLISHED, the same with those `listed` [N] of the training images; SET_ASIDE, half of the known test
-    images of each class, drawn by the seed, and not in test, with all known training images in train; SEEN, as HELD_OUT
-    but in train, too.
+    validation is by validated_on: HELD_OUT, this share of the known training images of each class, drawn by the seed,
+    and not in train; PUBLISHED, the same with those `listed` [N] of the training images; SET_ASIDE, half of the known
+    test images of each class, drawn by the seed, and not in test, with all known training images in train; SEEN, as
+    HELD_OUT but in train, too.
     """
 
     def part(source: Images, keep: np.ndarray) -> Part:

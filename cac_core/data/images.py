@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from cac_core.sentences import say
+
 MAX_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is refused before it is decoded
 MAX_BYTES = 20_000_000
 PREVIEW = 320  # pixels a side, at most
@@ -90,7 +92,9 @@ def prepare(source: Path | str | bytes, row: Format) -> Prepared:
     image = image.convert("RGB" if row.channels == 3 else "L")
     width, height = image.size
     if max(width, height) ** 2 > MAX_PIXELS and row.ink:
-        raise ValueError(f"it has {width} × {height} pixels, too slim to be padded to a square")
+        raise ValueError(
+            say("it has {width} × {height} pixels, too slim to be padded to a square", width=width, height=height)
+        )
     if row.ink:
         border = _border(image)
         if border > 127:
@@ -150,7 +154,7 @@ def drawn(source: Path | str | bytes, row: Format, dataset: str) -> Prepared:
     image.thumbnail((PREVIEW, PREVIEW))
     ink = np.asarray(image.convert("L")) < 128
     if not ink.any():
-        raise ValueError("nothing is drawn on it")
+        raise ValueError(say("nothing is drawn on it"))
     normalised, phrase = DRAWN[dataset]
     return Prepared(at_size(Image.fromarray(normalised(ink)), row), (Note(phrase, {}),), image)
 
@@ -237,28 +241,33 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[Note]]:
     try:
         if not isinstance(source, bytes):
             if Path(source).stat().st_size > MAX_BYTES:
-                raise ValueError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
+                raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
             source = Path(source).read_bytes()
         if len(source) > MAX_BYTES:
-            raise ValueError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
+            raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(source), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(
-                f"it has {image.width} × {image.height} pixels, more than {MAX_PIXELS // 1_000_000} million"
+                say(
+                    "it has {width} × {height} pixels, more than {most} million",
+                    width=image.width,
+                    height=image.height,
+                    most=MAX_PIXELS // 1_000_000,
+                )
             )
         if getattr(image, "is_animated", False) and image.format != "MPO":
             done.append(_note("frame", count=image.n_frames))
         image.load()
     except FileNotFoundError as error:
-        raise ValueError(f"there is no such file: {source}") from error
+        raise ValueError(say("there is no such file: {file}", file=source)) from error
     except UnidentifiedImageError as error:
-        raise ValueError("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can") from error
+        raise ValueError(say("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can")) from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"it has more than {MAX_PIXELS // 1_000_000} million pixels") from error
+        raise ValueError(say("it has more than {most} million pixels", most=MAX_PIXELS // 1_000_000)) from error
     except _DAMAGE as error:
-        raise ValueError(f"the image is damaged or cut short ({error})") from error
+        raise ValueError(say("the image is damaged or cut short ({error})", error=error)) from error
     with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             image = ImageOps.exif_transpose(image)

@@ -28,6 +28,7 @@ from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import default_for, judge_of
+from cac_core.sentences import say
 
 RANKED = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept")
 AT_THETA = ("knowns_kept", "unknowns_caught")  # of each run's own theta: what one gains in one it loses in the other
@@ -162,7 +163,10 @@ def grouped(chosen: list[Run], together: bool = True, titles: dict[str, str] | N
             said["weights"] = str(file).split("_")[-1]
         groups.setdefault(repr(sorted(said.items())) + (run.id if not together else ""), []).append((run, said))
     if len(groups) > MOST:
-        raise ValueError(f"These are {len(groups)} to compare; {MOST} at most fit into a picture. Choose fewer.")
+        raise ValueError(say(
+            "These are {count} to compare; {most} at most fit into a picture. Choose fewer.",
+            count=len(groups), most=MOST,
+        ))  # fmt: skip
     recipes = [members[0][1] for members in groups.values()]
     varied = [
         name for name in dict.fromkeys(itertools.chain(*recipes)) if len({repr(r.get(name)) for r in recipes}) > 1
@@ -531,6 +535,9 @@ class Disagreement:
 def disagreement(one: Scored, other: Scored) -> Disagreement:
     """Each at its own theta. Raises ValueError for other test images."""
     if not same_images(one, other):
-        raise ValueError(f"{one.id} and {other.id} were not tested on the same images, so no image has two decisions.")
+        raise ValueError(say(
+            "{one} and {other} were not tested on the same images, so no image has two decisions.",
+            one=one.id, other=other.id,
+        ))  # fmt: skip
     rows = np.flatnonzero(one.decision != other.decision)
     return Disagreement(rows, one.decision[rows], other.decision[rows], one.labels[rows])

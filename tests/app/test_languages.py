@@ -1,14 +1,21 @@
 """The catalogues: each holds every phrase of the app and no other, with the same values and marks in it; every page is
 painted in every language, and says nothing in English that a catalogue could have said."""
 
+import io
 import json
 import re
+import shutil
 import string
+import zipfile
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import words
+from app import holdings, words
+from cac_core import runs
+from cac_core.data import datasets
+from cac_core.jobs import launch
 from tests.phrases import ROOT, every
 from tests.waiting import LONG
 
@@ -118,3 +125,150 @@ def test_the_catalogues_are_plain_files():
         text = (words.HERE / f"{language}.json").read_text("utf-8")
         held = json.loads(text)
         assert list(held) == sorted(held) and all(isinstance(said, str) for said in held.values())
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+KINDS = ("title", "header", "subheader", "markdown", "caption", "text", "info", "warning", "error", "success")
+
+
+def english(at: AppTest) -> list[str]:
+    """Four English words in a row among what the page says; names of files, and code, are not said. A catalogue may
+    leave names in English, such as those of data sets."""
+    texts = [str(part.value) for kind in KINDS for part in at.get(kind)] + [part.label for part in at.get("expander")]
+    texts += [str(cell) for table in at.dataframe for cell in table.value.to_numpy().ravel()]
+    plain = [re.sub(r"`[^`]*`|\S*[/_.]\S*", " - ", text.replace("\\", "")) for text in texts]
+    heard = [found for text in plain for found in re.findall(r"[A-Za-z]+(?:[ ,:;]+[a-z]+){3,}", text)]
+    names = " ".join(said for language in LANGUAGES for said in words.catalogue(language).values())
+    return [found for found in heard if found not in names]
+
+
+def test_the_ear_for_english_hears_it():
+    class Page:
+        dataframe = ()
+
+        def get(self, kind):
+            said = {
+                "error": "文件 /a b/c d 已损坏（it is damaged\\, and cut）",
+                "caption": "a/b c/d e/f: `say it in code now`",
+            }
+            return [type("Part", (), {"value": said[kind]})] if kind in said else []
+
+    assert english(Page()) == ["it is damaged, and cut"]
+
+
+@pytest.fixture
+def wrong(make_run, store, tmp_path, monkeypatch):
+    """A store and a data root with a run for each thing that goes wrong, jobs that failed, and image folders that are
+    none: opens a page on one of the runs."""
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
+    monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    for name in ("shown", "torn", "newer", "elsewhere", "absent", "failed", "lost", "unwritten"):
+        run = make_run(name)
+        record, outputs = run.record, run.path / "outputs"
+        if name == "torn":
+            (run.path / "recipe.json").write_text("[]")
+        elif name == "newer":
+            runs.write_json(run.path / "recipe.json", record | {"recipe": record["recipe"] | {"colour": 1}})
+        elif name in ("elsewhere", "absent"):
+            dataset = {"elsewhere": "shoes", "absent": "MNIST"}[name]
+            runs.write_json(run.path / "recipe.json", record | {"recipe": record["recipe"] | {"dataset": dataset}})
+        elif name != "shown":
+            shutil.rmtree(outputs)
+        if name == "failed":
+            said = "Out of memory: 12 GB. Try a smaller batch (--batch 16)."
+            runs.write_json(run.path / "status.json", {"state": "failed", "reason": said})
+        elif name == "lost":
+            (run.path / "status.json").unlink()
+    for kind, arguments, said in (
+        ("fetch", ["fetch", "MNIST"], datasets.here("MNIST", tmp_path / "data")[1]),
+        ("train", ["train"], "The images of digits have changed since failed began, so it cannot go on. Put the old "
+         "images back, or delete failed and train it again."),
+    ):  # fmt: skip
+        job = launch.submit(store, kind, arguments, run="failed" if kind == "train" else "")
+        runs.write_json(job.path, json.loads(job.path.read_text("utf-8")) | {"state": "failed", "reason": said})
+    (store / ".queue" / "000009-abcdef.json").write_text("{}")
+    for folder in ("halved/train/cat", "empty/cat", "odd/cat"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "data/halved/train/cat/a.png")
+    Image.new("L", (8, 8)).save(tmp_path / "data/odd/cat/a.png")
+    (tmp_path / "data/odd/dataset.json").write_text('{"size": 4, "colour": 1}')
+    holdings.look_again()
+
+    def opened(language: str, run: str, page: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+        at.query_params["lang"], at.query_params["run"] = language, run
+        at.run()
+        for name, value in query.items():
+            at.query_params[name] = value
+        at = at.switch_page(f"app/pages/{page}.py").run() if page != "home" else at
+        assert not at.exception, [e.value for e in at.exception]
+        return at
+
+    return opened
+
+
+OF_A_RUN = ("home", "space", "thresholds", "sweep", "try")
+
+
+@pytest.mark.parametrize("run", ["torn", "newer", "elsewhere", "absent", "failed", "lost", "unwritten"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_that_cannot_be_shown_is_explained_in_the_readers_language(language, run, wrong):
+    for page in OF_A_RUN:
+        at = wrong(language, run, page)
+        assert at.error or at.warning or at.info or run in ("elsewhere", "absent"), page
+        assert english(at) == [], page
+
+
+@pytest.mark.parametrize("page", ["data", "new", "live", "runs", "compare"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_failed_is_told_in_the_readers_language(language, page, wrong):
+    at = wrong(language, "unwritten", page)
+    assert english(at) == []
+    if page == "live":
+        for name in ("failed", "lost"):
+            assert english(at.selectbox(key="watched").set_value(name).run()) == []
+    if page == "data":
+        assert english(wrong(language, "unwritten", "data", data_view="trial", trial_dataset="odd")) == []
+
+
+def zipped(**files: bytes) -> bytes:
+    """A zip of these files; two underscores in a name stand for a slash."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as into:
+        for name, content in files.items():
+            into.writestr(name.replace("__", "/"), content)
+    return packed.getvalue()
+
+
+PACKED = zipped(cat__a=b"")
+BAD_ZIPS = {
+    "none": b"no zip", "cut": PACKED[:-30], "inner": PACKED.replace(b"cat/a", b"c/.gz"),
+    "out": PACKED.replace(b"cat/a", b"../aa"), "no image": zipped(cat__a=b"x"),
+    "three": zipped(**{"train__cat__a.png": b"", "val__cat__a.png": b"", "test__cat__a.png": b""}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_cannot_be_uploaded_is_explained_in_the_readers_language(language, wrong):
+    at = wrong(language, "shown", "try")
+    at.file_uploader(key="files").set_value([("a.png", b"no image", "image/png"), ("b.png", b"", "image/png")])
+    at = at.run()
+    assert len(at.error) == 2 and english(at) == []
+
+    at = wrong(language, "shown", "data", data_view="own")
+    for name, content in BAD_ZIPS.items():
+        at = at.file_uploader(key="own_zip").set_value([(f"{name}.zip", content, "application/zip")]).run()
+        assert at.error and english(at) == [], name
+
+    at = wrong(language, "shown", "data", data_view="trial")
+    for content in (b"[]", b'{"Known": ["0", "cat"]}', b'{"Known": [0]}', b'{"Known": [0, 1], "Unknown": [1]}'):
+        at = at.file_uploader(key="trial_file").set_value([("t.json", content, "application/json")]).run()
+        assert at.error and english(at) == [], content
+
+    for content in (zipped(run__recipe=b""), zipped(), zipped(one__recipe=b"{}").replace(b"recipe", b"r.json")):
+        at = wrong(language, "shown", "runs")
+        at.file_uploader(key="runs_zip_0").set_value([("runs.zip", content, "application/zip")])
+        at = at.run()
+        assert at.error and english(at) == []
