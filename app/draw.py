@@ -104,7 +104,8 @@ def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | 
         scorer = scorer or default_for(run.recipe.method)
         (said,) = judge.said_of(run, looked.logits, looked.features, scorer, theta, **options)
         with st.container(horizontal=True, gap="medium"):
-            seen = thumbnails.inline(thumbnails.enlarged(looked.pixels))
-            st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))
+            st.image(
+                thumbnails.as_seen(looked.pixels), t("as the network saw it"), width=92, alt=t("What the network saw")
+            )
             with st.container(gap="small"):
                 uploads.say(said)

@@ -29,6 +29,7 @@ from cac_core.scoring.scorers import judge_of
 
 IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
 ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB but for large sweeps
+EXACT = 2_000_000  # values of all pixels that are sent as they are; of more than these, small pictures with losses
 TILE = 28  # pixels a side; colour images in their thousands are smaller
 
 
@@ -197,12 +198,13 @@ def _umap_places(file: Path, every: Rows, run: Run) -> np.ndarray:
 def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     """A WebP of all images side by side, the side of a tile and how many stand in a row; None where there are none.
 
-    Kept beside the decoded images of the data root.
+    Where there are few images they are in it as the network saw them. Kept beside the decoded images of the data root.
     """
     row, count = run.row, len(every.outputs)
-    tile = min(row.grain, TILE if row.channels == 1 or count < 4000 else 20)
+    exact = count * row.size**2 * row.channels <= EXACT
+    tile = row.size if exact else min(row.grain, TILE if row.channels == 1 or count < 4000 else 20)
     tiles = math.isqrt(count - 1) + 1
-    said = [run.record.get("data"), tile, every.splits, every.outputs.index.tobytes()]
+    said = [run.record.get("data"), tile, exact, every.splits, every.outputs.index.tobytes()]
     said += [run.validated_on] if run.validated_on == datasets.SET_ASIDE else []
     file = root / ".cache" / f"atlas-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.webp"
     try:
@@ -221,7 +223,7 @@ def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     atlas = b""
     for quality in (80, 55, 30, 10):
         target = io.BytesIO()
-        sheet.save(target, "WEBP", quality=quality, method=2)
+        sheet.save(target, "WEBP", quality=quality, method=2, lossless=exact)
         atlas = target.getvalue()
         if len(atlas) <= ATLAS_BYTES:
             break

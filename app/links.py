@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import address, picker, setting, wording
+from cac_core.data.images import WAYS, way_of
 from cac_core.scoring.distances import CENTRES
 from cac_core.scoring.logits import METRICS
 from cac_core.scoring.scorers import SCORERS, default_for
@@ -58,6 +59,7 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "epsilon": (_between(0, 1), 0.0),
     "odin": (_between(1e-6, 1e6), None),
     "each": (yes, False),
+    "as": (one_of(*WAYS), None),
     "order": (one_of("similar", "number", "own"), "similar"),
     "around": (numbers, None),
     "without": (several, None),
@@ -122,6 +124,9 @@ def write_link() -> None:
     said = {name: st.session_state.get(name) for name in LINKS}
     if said["scorer"] == default_for(picker.chosen_run().recipe.method):
         said["scorer"] = None
+    row = picker.chosen_run().row
+    if not row.drawn or said["as"] == way_of(row):
+        said["as"] = None
     if not said["epsilon"]:
         said["odin"] = None
     if said["order"] != "own":

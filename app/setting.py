@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import verdicts
 from app.words import phrases, t
+from cac_core.data.images import way_of
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
@@ -87,6 +88,11 @@ def number(name: str) -> float:
     """One of NUMBERS, as it is set."""
     value = st.session_state.get(name)
     return NUMBERS[name] if value is None else value
+
+
+def way(run: Run) -> str:
+    """What uploaded pictures are taken for, one of images.WAYS."""
+    return way_of(run.row, st.session_state.get("as") if run.row.drawn else None)
 
 
 def _options(scorer: str, anchors: bool) -> dict[str, Any]:

@@ -53,24 +53,41 @@ def _part_of(part: str, *said: Any) -> np.ndarray | str:
 
 
 def enlarged(image: np.ndarray, side: int = 128) -> Image.Image:
-    """[H, W, C] as a picture whose pixels can be seen."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return picture.resize(
-        (side, side), Image.Resampling.NEAREST if image.shape[0] < side else Image.Resampling.BILINEAR
-    )
+    """A square image [H, W, C] as a picture whose pixels can be seen, about so many wide.
+
+    Every pixel becomes a square of whole pixels, so that the picture, saved and dropped in, comes back exactly; see
+    `images.small_of`. One that is more than twice as large is reduced.
+    """
+    picture, times = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), round(side / len(image))
+    if not times:
+        return picture.resize((side, side), Image.Resampling.BILINEAR)
+    return picture.resize((times * len(image), times * len(image)), Image.Resampling.NEAREST)
 
 
-def inline(picture: Image.Image) -> str:
-    """A small picture as an address that holds it: Streamlit's own is gone where another picture follows soon."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+def as_seen(image: np.ndarray) -> str:
+    """What a network saw [H, W, C], for a page to show: never reduced."""
+    return inline(enlarged(image, max(128, len(image))))
+
+
+def inline(picture: Image.Image, most: int | None = None) -> str:
+    """A small picture as an address that holds it: Streamlit's own is gone where another picture follows soon, and is
+    no longer the same, reduced to its place on the page.
+
+    A PNG of more bytes than `most`, as of a photograph, becomes a JPEG.
+    """
+    file, kind = io.BytesIO(), "png"
+    picture.save(file, kind)
+    if most and file.tell() > most:
+        file, kind = io.BytesIO(), "jpeg"
+        picture.save(file, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def strip(pixels: np.ndarray, side: int = 56) -> Image.Image:
     """Images [n, H, W, C] in a row, enlarged."""
-    gap = 4
+    gap, tiles = 4, [enlarged(image, side) for image in pixels]
+    side = tiles[0].width
     sheet = Image.new("RGBA", (len(pixels) * (side + gap) - gap, side), (0, 0, 0, 0))
-    for n, image in enumerate(pixels):
-        sheet.paste(enlarged(image, side), (n * (side + gap), 0))
+    for n, tile in enumerate(tiles):
+        sheet.paste(tile, (n * (side + gap), 0))
     return sheet

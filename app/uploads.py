@@ -29,6 +29,12 @@ def _network(path: str, written: str):
     return evaluate.load(Run(Path(path)), "cpu")
 
 
+def load(run: Run) -> None:
+    """Loads the run's network, so that what is wrong with it is said once, and not of every picture."""
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        _network(str(run.path), run.written)
+
+
 @dataclass(frozen=True)
 class Looked:
     """An image or a drawing: a small picture of it, what the network saw, what was done to it, and what came out."""
@@ -40,20 +46,22 @@ class Looked:
     features: np.ndarray
 
 
-def looked_at(run: Run, image: bytes, moved: verdicts.Perturbation, drawn: bool = False) -> Looked:
+def looked_at(
+    run: Run, image: bytes, moved: verdicts.Perturbation, way: str | None = None, drawn: bool = False
+) -> Looked:
     """What the network puts out for an image after ODIN's step. Raises ValueError that says why it is no image.
 
-    drawn: it is dark on white and brought to size as the run's data set was, see `images.drawn`.
+    way: what it is taken for, see `images.way_of`. drawn: it comes from the paper of this page, see `images.drawn`.
     """
-    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, drawn, image)
+    return _looked_at(str(run.path), run.written, hashlib.sha256(image).hexdigest(), moved, way, drawn, image)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _looked_at(
-    path: str, written: str, digest: str, moved: verdicts.Perturbation, drawn: bool, _image: bytes
+    path: str, written: str, digest: str, moved: verdicts.Perturbation, way: str | None, drawn: bool, _image: bytes
 ) -> Looked:
     run = Run(Path(path))
-    prepared = images.drawn(_image, run.row, run.recipe.dataset) if drawn else images.prepare(_image, run.row)
+    prepared = images.drawn(_image, run.row) if drawn else images.prepare(_image, run.row, way)
     how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
         logits, features = _network(path, written).outputs(prepared.pixels[None], **how)

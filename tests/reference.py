@@ -428,3 +428,33 @@ def auroc_difference_interval(one, other, labels):
 def openness(known, unknown):
     """1 - sqrt(2 K / (2 K + U)). Scheirer et al., TPAMI 2013, for K training classes, all of them tested."""
     return 1 - math.sqrt(2 * known / (2 * known + unknown))
+
+
+# --- pictures: rows of whole numbers ----------------------------------------------------------------------------------
+
+
+def area_mean(rows, side):
+    """Reduced to side x side: the mean of the area under each pixel, as fractions, halves up. MNIST was made so:
+    Yadav and Bottou, NeurIPS 2019."""
+
+    def under(part, n):
+        """How much of each of n pixels lies under this one of side parts."""
+        low, high = Fraction(part * n, side), Fraction((part + 1) * n, side)
+        return [(k, min(high, k + 1) - max(low, k)) for k in range(math.floor(low), math.ceil(high))]
+
+    out = []
+    for i in range(side):
+        line = []
+        for j in range(side):
+            across = under(j, len(rows[0]))
+            total = sum(h * w * rows[y][x] for y, h in under(i, len(rows)) for x, w in across)
+            line.append(math.floor(total * side * side / (len(rows) * len(rows[0])) + Fraction(1, 2)))
+        out.append(line)
+    return out
+
+
+def nearest(rows, n, middle=True):
+    """Enlarged to n x n: each pixel takes the value under its middle, or under its corner."""
+    side = len(rows)
+    under = [math.floor((i + (Fraction(1, 2) if middle else 0)) * side / Fraction(n)) for i in range(n)]
+    return [[rows[y][x] for x in under] for y in under]

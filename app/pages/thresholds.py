@@ -218,7 +218,7 @@ from cac_core.scoring.distances import moved_by
 run = runs.find("{run}", Path("checkpoints"))
 threshold = judge.threshold_from(Path("threshold.json"), run)
 network = evaluate.load(run)
-pixels = images.prepare("picture.png", run.row).pixels[None]
+pixels = images.prepare("picture.png", run.row, threshold.way).pixels[None]
 centres = moved_by(run.outputs("train"))
 seen = network.outputs(pixels, magnitude=threshold.magnitude, temperature=threshold.temperature, centres=centres)
 print(threshold.judged(run, *seen)[0]["decision"])
@@ -230,7 +230,7 @@ def take_along(now: Setting):
     thetas = None if now.thetas is None else tuple(now.thetas.tolist())
     threshold = judge.Threshold(
         run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
-        now.moved.temperature, now.oracle,
+        now.moved.temperature, now.oracle, setting.way(run),
     )  # fmt: skip
     left, right = st.columns([2, 3], gap="large")
     with left:

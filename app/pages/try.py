@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 
 import numpy as np
 import streamlit as st
@@ -12,10 +13,12 @@ from PIL import Image
 from app import charts, controls, draw, jobs, links, paste, picker, setting, thumbnails, uploads, verdicts, wording
 from app.setting import Setting
 from app.words import t
+from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.results import judge, project
 
 MOST = 64  # images at a time
+PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 NEIGHBOURS = 5
 
@@ -42,6 +45,7 @@ def pictures() -> list[tuple[str, bytes]]:
             if st.toggle(t("Use the camera"), key="camera_on"):
                 photo = st.camera_input(t("Show it something that it has never seen"), key="camera")
                 taken += [(t("photograph"), photo)] if photo else []
+        choose_way()
         if (content := paste.pasted("paste")) is not None:
             st.session_state.pasted = content
         if "pasted" in st.session_state:
@@ -55,6 +59,21 @@ def pictures() -> list[tuple[str, bytes]]:
             icon=":material/info:",
         )
     return every
+
+
+def choose_way():
+    """What the pictures are taken for; nothing to choose where the data set is not of drawings."""
+    if run.row.drawn:
+        st.segmented_control(
+            t("Take them as"), images.WAYS[::-1], default=images.way_of(run.row), required=True,
+            format_func={"drawing": t("drawings"), "picture": t("pictures")}.get,
+            key="as", persist_state="session", label_visibility="collapsed",
+            help=t(
+                "What is drawn, written or printed on a picture is brought to size and place as the data set's makers "
+                "did theirs; as a picture, all of it is reduced. An image of the data set, also enlarged, is taken as "
+                "it is either way."
+            ),
+        )  # fmt: skip
 
 
 def forget():
@@ -167,17 +186,25 @@ def easel(now: Setting):
 
 def judge_all(place, now: Setting):
     looks, broken, rows, full = {}, {}, [], []
+    way = setting.way(run)
+    uploads.load(run)
     bar = st.empty()
     for n, (_, content) in enumerate(given):
         if len(given) > 1:
             bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
         try:
-            looks[n] = uploads.looked_at(run, content, now.moved)
-        except ValueError as error:
-            broken[n] = str(error)
+            looks[n] = uploads.looked_at(run, content, now.moved, way)
+        except Exception as error:  # whatever is wrong with one picture, the others are judged
+            broken[n] = reason_of(error)
     bar.empty()
     judged = dict(zip(looks, said_of_all(list(looks.values()), now), strict=True))
     for n, (name, _) in enumerate(given):
+        if n not in broken:
+            looked, verdict = looks[n], judged[n]
+            try:
+                card(name, verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
+            except Exception as error:
+                broken[n] = reason_of(error)
         if n in broken:
             with st.container(border=True):
                 st.text(name)
@@ -187,8 +214,6 @@ def judge_all(place, now: Setting):
             rows.append({"file": name, "decision": "", "error": broken[n]})
             full.append({"file": name, "error": broken[n]})
             continue
-        looked, verdict = looks[n], judged[n]
-        card(name, verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
         rows.append(
             {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
              "theta": verdict["theta"], "error": ""}
@@ -210,12 +235,17 @@ def judge_all(place, now: Setting):
         st.download_button(
             "CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
-        record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now),
+        record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now), "as": way,
                   **dataclasses.asdict(now.moved), "images": judge.plain(full)}  # fmt: skip
         st.download_button(
             "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
+
+
+def reason_of(error: Exception) -> str:
+    logging.getLogger(__name__).log(logging.WARNING, "A picture could not be judged.", exc_info=error)
+    return str(error) or type(error).__name__
 
 
 def said_of_all(looks: list[uploads.Looked], now: Setting) -> list[dict]:
@@ -242,10 +272,12 @@ def card(
         shown, chart = st.columns([12, 9], gap="medium")
         with shown, st.container(horizontal=True, gap="medium"):
             if original is not None:
-                st.image(original, t("your picture"), width=92, alt=t("The picture as uploaded"))
+                yours = thumbnails.inline(original, most=PHOTOGRAPH)
+                st.image(yours, t("your picture"), width=92, alt=t("The picture as uploaded"))
             if pixels is not None:
-                seen = thumbnails.inline(thumbnails.enlarged(pixels))
-                st.image(seen, t("as the network saw it"), width=92, alt=t("What the network saw"))
+                st.image(
+                    thumbnails.as_seen(pixels), t("as the network saw it"), width=92, alt=t("What the network saw")
+                )
             words = st.container(gap="small")
         with words:
             uploads.say(verdict)

@@ -38,6 +38,11 @@ def add(command) -> None:
         "--odin-temperature", type=float, default=1.0,
         help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
     )  # fmt: skip
+    predict.add_argument(
+        "--as", dest="way", choices=("picture", "drawing"),
+        help="what the images are taken for: reduced whole, or what is drawn on them brought to size as digits and "
+        "MNIST were, which is the default there",
+    )  # fmt: skip
     predict.add_argument("--device", default="auto")
 
     sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation", _sweep)
@@ -76,7 +81,9 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
         from cac_core.results import evaluate
 
         evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else terminal.bar())
-    if a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists():
+    # a copy without weights keeps the outputs that came with it
+    new = a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists()
+    if new or (a.unknown and (run.path / "best.safetensors").exists()):
         from cac_core.results import evaluate
 
         evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else terminal.bar())
@@ -99,12 +106,13 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         threshold = judge.threshold_from(Path(a.threshold), run)
         a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
         a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
+        a.way = a.way or threshold.way
     scorer = _scorer(run, a, options)
-    row, names = run.row, run.known_names
+    row, names, way = run.row, run.known_names, images.way_of(run.row, a.way)
     prepared, broken = [], {}
     for image in a.images:
         try:
-            prepared.append((image, images.prepare(image, row)))
+            prepared.append((image, images.prepare(image, row, way)))
         except ValueError as error:
             broken[image] = str(error)
         except OSError as error:
@@ -140,7 +148,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
         for r in results
     ]  # fmt: skip
-    return {"run": run.id, "scorer": scorer, "classes": names, "images": judge.plain(results)}, lines
+    return {"run": run.id, "scorer": scorer, "classes": names, "as": way, "images": judge.plain(results)}, lines
 
 
 def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:

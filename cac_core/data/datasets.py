@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cac_core.data import sources
-from cac_core.data.images import ENDINGS, Format
+from cac_core.data.images import ENDINGS, Format, converted
 from cac_core.recipe import Recipe, known_name
 from cac_core.sentences import say
 
@@ -92,36 +92,39 @@ class Images:
 
 TEN = tuple("0123456789")
 DIGITS = Dataset(
-    16, 8, 1, True, sources.read_digits, sources.digits_source, TEN, flip=False, crop=0.7, turn=10.0, trials="MNIST"
-)
+    16, 8, 1, True, sources.read_digits, sources.digits_source, TEN, flip=False, crop=0.7, turn=10.0, trials="MNIST",
+    made=8, drawn="digits",
+)  # fmt: skip
 FOLDER = Dataset(32, 32, 3, False, sources.read_folder, sources.folder_source, (), flip=True, crop=0.8, turn=10.0)
 _CIFAR_PLUS = Dataset(
     32, 32, 3, False, sources.read_cifar_plus, sources.cifar_plus_source, sources.CIFAR10 + sources.CIFAR100,
-    flip=True, crop=0.8, turn=0.0, unknown_from=10,
+    flip=True, crop=0.8, turn=0.0, unknown_from=10, made=32,
 )  # fmt: skip
 # crops, mirrors and rotations are those of cac-openset
 DATASETS = {
     "digits": DIGITS,
     "MNIST": Dataset(
-        32, 28, 1, True, sources.read_mnist, sources.mnist_source, TEN, flip=False, crop=0.7, turn=0.0, trials="MNIST"
+        32, 28, 1, True, sources.read_mnist, sources.mnist_source, TEN, flip=False, crop=0.7, turn=0.0, trials="MNIST",
+        made=28, drawn="MNIST",
     ),
     "SVHN": Dataset(
-        32, 32, 3, False, sources.read_svhn, sources.svhn_source, TEN, flip=False, crop=0.7, turn=0.0, trials="SVHN"
+        32, 32, 3, False, sources.read_svhn, sources.svhn_source, TEN, flip=False, crop=0.7, turn=0.0, trials="SVHN",
+        made=32,
     ),
     "CIFAR10": Dataset(
         32, 32, 3, False, sources.read_cifar10, sources.cifar10_source, sources.CIFAR10,
-        flip=True, crop=0.8, turn=10.0, trials="CIFAR10",
+        flip=True, crop=0.8, turn=10.0, trials="CIFAR10", made=32,
     ),
     "CIFAR+10": dataclasses.replace(_CIFAR_PLUS, trials="CIFAR+10"),
     "CIFAR+50": dataclasses.replace(_CIFAR_PLUS, trials="CIFAR+50"),
     "TinyImageNet": Dataset(
         64, 64, 3, False, sources.read_tinyimagenet, sources.tinyimagenet_source, (),
-        flip=True, crop=0.7, turn=20.0, trials="TinyImageNet",
+        flip=True, crop=0.7, turn=20.0, trials="TinyImageNet", made=64,
     ),
     # test images only, to serve as unknowns
     "CIFAR100": Dataset(
         32, 32, 3, False, sources.read_cifar100, sources.cifar100_source, sources.CIFAR100,
-        flip=True, crop=0.8, turn=0.0,
+        flip=True, crop=0.8, turn=0.0, made=32,
     ),
     "Textures": Dataset(
         64, 64, 3, False, sources.read_textures, sources.textures_source, sources.TEXTURES,
@@ -215,8 +218,23 @@ def load(name: str, root: Path, size: int = 0) -> dict[str, Images]:
     A data set without a test part of its own lends every fifth image of each class, in a fixed random order, as test
     images: the same ones for every seed and trial, so that runs can be compared.
     """
-    row = row_of(name, root, size)
-    parts = _cached(name, root, row)
+    return _divided(_cached(name, root, row_of(name, root, size)))
+
+
+def strangers(name: str, root: Path, row: Format) -> Images:
+    """The test images of another data set as a network of this row sees them: by the way that a file of each takes.
+
+    They come as their makers left them, before they were brought to the size of their own networks.
+    """
+    own = row_of(name, root)
+    if own.made:
+        images = load(name, root, own.made)["test"]
+        return Images(converted(images.pixels, row), images.classes)
+    same = all(getattr(own, field.name) == getattr(row, field.name) for field in dataclasses.fields(Format))
+    return (load(name, root) if same else _divided(own.read(root, name, row)))["test"]
+
+
+def _divided(parts: sources.Parts) -> dict[str, Images]:
     if "all" in parts:
         pixels, classes = parts["all"]
         test = _drawn(classes, 0.2, seed=0)

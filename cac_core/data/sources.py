@@ -2,7 +2,8 @@
 
 Each data set has two functions. X_source(root, name) lists the files that it reads, or raises FileNotFoundError that
 says how to get them. read_X(root, name, row) gives {"train": (pixels, classes), "test": ...}, or {"all": ...} where
-there is no test part of its own: pixels [N, size, size, channels] uint8 and class numbers [N].
+there is no test part of its own: pixels [N, size, size, channels] uint8 and class numbers [N]. Where the images are
+files of any size (made == 0), row may be another data set's: they are then read as its network sees them.
 """
 
 import contextlib

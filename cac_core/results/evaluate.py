@@ -15,7 +15,6 @@ from torch import Tensor
 
 from cac_core import runs
 from cac_core.data import datasets
-from cac_core.data.images import converted
 from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
@@ -28,6 +27,7 @@ from cac_core.sentences import say
 
 BATCH = 256
 FORMAT = "anchorscope 1"
+BROUGHT = "2"  # the way in which another data set's images are brought to size; another one gives other outputs
 
 
 def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
@@ -276,7 +276,7 @@ def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", p
 
     What is there and of the newest weights stays. Raises ValueError where that data set holds classes the run knows.
     """
-    split, weights = runs.unknown_split(name), _digest(run.path / "best.safetensors")
+    split, weights = runs.unknown_split(name), f"{_digest(run.path / 'best.safetensors')} {BROUGHT}"
     file = run.path / "outputs" / f"{split}.npz"
     if _written_by(file) == weights:
         return split
@@ -285,16 +285,14 @@ def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", p
             "{run} was trained on {dataset}: its images cannot all be unknown. Name another data set.",
             run=run.id, dataset=name,
         ))  # fmt: skip
-    row, images = run.row, datasets.load(name, root)["test"]
     names, known = datasets.row_of(name, root).classes, set(run.known_names)
     if seen := sorted(known & set(names)):
         raise ValueError(say(
             "{dataset} holds {classes}, which {run} knows: not all of its images are unknown.",
             dataset=name, classes=seen, run=run.id,
         ))  # fmt: skip
-    part = datasets.Part(
-        converted(images.pixels, row), np.full(len(images), -1), images.classes, np.arange(len(images))
-    )
+    images = datasets.strangers(name, root, run.row)
+    part = datasets.Part(images.pixels, np.full(len(images), -1), images.classes, np.arange(len(images)))
     _write(file, _outputs(load(run, device), part, False, _told(progress, name)), weights)
     return split
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cac_core.data.datasets import HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
+from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run, unknown_split
 from cac_core.scoring import metrics
@@ -195,7 +196,8 @@ class Threshold:
     """A score with its options and its theta, or one for each class: what decides about an image of a run.
 
     magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
-    theta comes from, oracle whether it has looked at test unknowns.
+    theta comes from, oracle whether it has looked at test unknowns, way what pictures are taken for, see
+    `images.way_of`.
     """
 
     run: str
@@ -207,6 +209,7 @@ class Threshold:
     magnitude: float = 0.0
     temperature: float = 1.0
     oracle: bool = False
+    way: str | None = None
 
     def record(self, run: Run) -> dict[str, Any]:
         """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
@@ -214,11 +217,18 @@ class Threshold:
         mean, std = run.stats
         return {
             "format": FORMAT,
-            **dataclasses.asdict(self),
+            **{name: value for name, value in vars(self).items() if name != "way"},
             "validated_on": run.validated_on,
             "classes": run.known_names,
             "centres": centres_of(train, self.options["centres"]).tolist() if "centres" in self.options else None,
-            "prepare": {"size": row.size, "grain": row.grain, "channels": row.channels, "ink": row.ink},
+            "prepare": {
+                "size": row.size,
+                "grain": row.grain,
+                "channels": row.channels,
+                "ink": row.ink,
+                "made": row.made,
+                "as": way_of(row, self.way),
+            },
             "mean": list(mean),
             "std": list(std),
         }
@@ -236,7 +246,8 @@ def threshold_from(file: Path, run: Run) -> Threshold:
         if said["format"] != FORMAT:
             raise ValueError(say("its format is {said!r}, not {wanted!r}", said=said["format"], wanted=FORMAT))
         said.setdefault("oracle", False)  # files of before do not say
-        fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold)}
+        fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold) if field.name != "way"}
+        fields["way"] = way_of(run.row, said["prepare"].get("as", "picture"))  # as all were taken when none said it
         fields["theta"], fields["thetas"] = float(said["theta"]), said["thetas"] and tuple(map(float, said["thetas"]))
         fields["magnitude"], fields["temperature"] = float(said["magnitude"]), float(said["temperature"])
         checked_options(said["scorer"], scorer_options(said["scorer"]), said["options"])

@@ -534,7 +534,7 @@ def test_a_drawing_is_judged_as_its_run_judges_it(app, ring):
 
     at = drawing_page(app, {"number": 7, "png": ring})
     run = Run(runs.store_of() / "cac")
-    prepared = images.drawn(base64.b64decode(ring), run.row, "digits")
+    prepared = images.drawn(base64.b64decode(ring), run.row)
     (said,) = judge.said_of(run, *evaluate.load(run, "cpu").outputs(prepared.pixels[None]), "gamma")
     heading = "Unknown" if said["decision"] == judge.UNKNOWN else f"Known: {said['decision']}"
     assert heading in text(at) and f"**{charts.number(said['score'])}**" in text(at) and not at.error

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cac_core import runs
 from cac_core.__main__ import main
-from cac_core.data import datasets
+from cac_core.data import datasets, images
 from cac_core.results import judge
+from cac_core.scoring.scorers import judge_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -243,6 +244,24 @@ def test_the_sweep_says_what_its_temperature_does_and_how_many_images_chose(trai
     assert "as ODIN's paper has it" in result["scores"]["msp"]
 
 
+def test_predict_takes_a_picture_for_what_is_said(trained, where, place):
+    large = Image.new("L", (200, 150), 255)
+    ImageDraw.Draw(large).ellipse((60, 20, 120, 130), outline=0, width=14)
+    large.save(place["folder"] / "ring.png")
+    line = ("predict", trained.id, place["folder"] / "ring.png", *where, "--json")
+    drawing, same, picture = (
+        json.loads(cac(*line, *more).stdout) for more in ((), ("--as", "drawing"), ("--as", "picture"))
+    )
+    assert drawing == same and (drawing["as"], picture["as"]) == ("drawing", "picture")
+    (one,), (other,) = drawing["images"], picture["images"]
+    assert one["label"] == "0" and one["notes"] == [images.DRAWN["digits"][1]] and "reduced" in " ".join(other["notes"])
+    assert one["score"] < other["score"]
+    threshold = judge.Threshold(trained.id, "gamma", {}, 1.0, "by hand", way="picture")
+    (place["folder"] / "threshold.json").write_text(json.dumps(threshold.record(trained)))
+    line = (*line, "--threshold", place["folder"] / "threshold.json")
+    assert [json.loads(cac(*line, *more).stdout)["as"] for more in ((), ("--as", "drawing"))] == ["picture", "drawing"]
+
+
 def test_predict_with_no_good_image_fails_and_says_why(trained, where, place):
     (place["folder"] / "text.png").write_text("hello")
     done = cac("predict", trained.id, place["folder"] / "text.png", *where, "--json", check=False)
@@ -308,7 +327,7 @@ def pets(where, place):
     return "pets"
 
 
-def test_another_data_set_stands_in_for_the_unknowns(trained, where, pets):
+def test_another_data_set_stands_in_for_the_unknowns(trained, where, place, pets):
     own = json.loads(cac("eval", trained.id, *where, "--json").stdout)
     result = json.loads(cac("eval", trained.id, *where, "--json", "--unknown", pets).stdout)
     assert result["unknown"] == "pets" and own["unknown"] == "the trial's own"
@@ -319,6 +338,23 @@ def test_another_data_set_stands_in_for_the_unknowns(trained, where, pets):
     written = file.stat().st_mtime_ns
     again = json.loads(cac("eval", trained.id, *where, "--json", "--unknown", pets, "--scorer", "msp").stdout)
     assert again["scorer"] == "msp" and file.stat().st_mtime_ns == written
+    files = [place["data"] / "pets" / cls / f"{i}.png" for cls in ("cat", "dog") for i in range(10)]
+    said = json.loads(cac("predict", trained.id, *files, *where, "--json").stdout)["images"]
+    scores = judge_of("gamma", trained.outputs("train"))(trained.outputs("unknown-pets")).score
+    by_file = np.array([one["score"] for one in said])
+    assert all(np.isclose(by_file, score, rtol=1e-3).any() for score in scores)  # the same pixels by either way
+
+
+def test_outputs_of_older_pixels_are_written_again(trained, where, pets):
+    cac("eval", trained.id, *where, "--unknown", pets)
+    file = trained.path / "outputs" / "unknown-pets.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    before = {**arrays, "logits": arrays["logits"] + 1, "weights": np.array(str(arrays["weights"]).split()[0])}
+    runs.write_npz(file, **before)
+    cac("eval", trained.id, *where, "--unknown", pets)
+    with np.load(file) as stored:
+        np.testing.assert_allclose(stored["logits"], arrays["logits"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +362,8 @@ def test_another_data_set_stands_in_for_the_unknowns(trained, where, pets):
     [
         ("digits", "was trained on digits"),
         ("nothing", "no data set 'nothing'"),
-        ("SVHN", "python -m cac_core fetch SVHN"),
+        ("SVHN", "SVHN holds 0, 1, 2, 4, 5, 9, which"),
+        ("CIFAR100", "python -m cac_core fetch CIFAR100"),
     ],
 )
 def test_what_cannot_stand_in_for_the_unknowns_is_refused(trained, where, name, said):

@@ -912,8 +912,8 @@ def drawing(paper, ink, size=(28, 28)):
 
 @pytest.mark.parametrize("row", [INK, datasets.DIGITS])
 def test_dark_ink_on_paper_is_inverted_and_bright_ink_is_not(row):
-    dark = prepare(encoded(drawing(255, 0), "PNG"), row)
-    bright = prepare(encoded(drawing(0, 255), "PNG"), row)
+    dark = prepare(encoded(drawing(255, 0), "PNG"), row, "picture")
+    bright = prepare(encoded(drawing(0, 255), "PNG"), row, "picture")
     np.testing.assert_array_equal(dark.pixels, bright.pixels)
     assert any("inverted" in note for note in dark.notes)
     assert not any("inverted" in note for note in bright.notes)
@@ -930,7 +930,7 @@ def test_a_transparent_drawing_in_black_is_read_as_ink_on_paper():
 @pytest.mark.parametrize("paper", [0, 255])
 @pytest.mark.parametrize("size", [(28, 60), (60, 28)])
 def test_an_oblong_drawing_is_padded_with_its_paper(size, paper):
-    prepared = prepare(encoded(drawing(paper, 255 - paper, size), "PNG"), INK)
+    prepared = prepare(encoded(drawing(paper, 255 - paper, size), "PNG"), INK, "picture")
     assert "padded to a square" in prepared.notes
     assert (prepared.pixels[0] == 0).all()
     assert (prepared.pixels[:, 0] == 0).all()

@@ -76,7 +76,7 @@ def test_beyond_zero_is_beyond_the_theta_of_ones_class(verdict):
 def test_a_threshold_decides_as_said_after_a_round_trip(make_run, tmp_path, thetas):
     run = make_run()
     threshold = Threshold(
-        run.id, "gamma", {"centres": "anchors", "temperature": 2.0}, 1.5, "by hand", thetas, 0.01, 3.0
+        run.id, "gamma", {"centres": "anchors", "temperature": 2.0}, 1.5, "by hand", thetas, 0.01, 3.0, "picture"
     )
     file = tmp_path / "threshold.json"
     file.write_text(json.dumps(threshold.record(run)))
@@ -94,7 +94,21 @@ def test_a_threshold_file_tells_how_images_are_prepared_and_where_the_centres_li
     run = make_run()
     record = Threshold(run.id, "gamma", {"centres": "anchors", "temperature": 1.0}, 1.5, "by hand").record(run)
     assert record["classes"] == run.known_names and np.array_equal(record["centres"], 10 * np.eye(4))
-    assert record["prepare"] == {"size": 16, "grain": 8, "channels": 1, "ink": True} and record["mean"] == [0.3]
+    prepare = {"size": 16, "grain": 8, "channels": 1, "ink": True, "made": 8, "as": "drawing"}
+    assert record["prepare"] == prepare and record["mean"] == [0.3]
+
+
+def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path):
+    run, file = make_run(), tmp_path / "threshold.json"
+    record = Threshold(run.id, "msp", {"temperature": 1.0}, 0.5, "by hand").record(run)
+    for said, way in (("picture", "picture"), ("drawing", "drawing"), (None, "picture")):  # None: before it was said
+        record["prepare"].pop("as", None)
+        record["prepare"] |= {"as": said} if said else {}
+        file.write_text(json.dumps(record))
+        assert judge.threshold_from(file, run).way == way
+    file.write_text(json.dumps(record | {"prepare": {"as": "scan"}}))
+    with pytest.raises(ValueError, match="not as 'scan'"):
+        judge.threshold_from(file, run)
 
 
 @pytest.mark.parametrize(
