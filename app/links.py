@@ -96,7 +96,7 @@ def read_link(links: Links = LINKS) -> set[str]:
     for name, (read, _) in links.items():
         if name in st.query_params and name not in known:
             if elsewhere and name not in LOOKS:
-                st.session_state.passed_over = True
+                st.session_state.passed_over = st.query_params["run"]
                 continue
             try:
                 st.session_state[name] = read(st.query_params[name])

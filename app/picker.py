@@ -67,7 +67,7 @@ def asked_for(name: str | None) -> bool:
     if name is None:
         return False
     if missing(name):
-        state.asked, state.passed_over = name, False
+        state.asked = name
         return False
     state.run = name
     state.pop("asked", None)
@@ -146,7 +146,7 @@ def ready(run: Run) -> bool:
     if asked := st.session_state.get("asked"):
         said = t("There is no run called “{asked}”; this is {run}.", asked=wording.plain(asked[:80]), run=run.id)
         said = f"{said} {in_trash(asked)}"
-        if st.session_state.get("passed_over"):
+        if st.session_state.get("passed_over") == asked:
             said += " " + t(
                 "The score, its options and the θ that the link sets for that run are not taken for this one."
             )

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 RUN = Run(ROOT / "checkpoints" / "digits-osrci-0-cac-small-s0")
 SOFTMAX = Run(ROOT / "checkpoints" / "mnist-osrci-0-cross-entropy-plain-s0-6929dbae")
 PAGES = ("home", "space", "thresholds", "sweep", "try")
-(T, *_), (_, E, *_) = sweep.held(RUN)  # a temperature and a magnitude that the run's sweep holds
+T, E = 10.0, 0.01  # a temperature and a magnitude that the run's sweep holds
 MOVED = {"epsilon": f"{E:g}", "odin": f"{T:g}"}
 ADDRESSES: dict[str, dict[str, str]] = {
     "plain": {},
@@ -53,10 +54,21 @@ ADDRESSES: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The run on digits in a store of its own, with a sweep."""
+    place = tmp_path_factory.mktemp("address")
+    for one in (RUN, SOFTMAX):
+        shutil.copytree(one.path, place / "runs" / one.id, ignore=shutil.ignore_patterns("sweep*"))
+    swept = Run(place / "runs" / RUN.id)
+    sweep.sweep(swept, place / "data", temperatures=(1.0, T), magnitudes=(0.0, E), device="cpu")
+    return swept
+
+
 @pytest.fixture
-def opened(monkeypatch, tmp_path):
-    """opened(page, run=RUN, **address) opens a page of the app over the bundled runs."""
-    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(ROOT / "checkpoints"))
+def opened(run, monkeypatch, tmp_path):
+    """opened(page, run=RUN, **address) opens a page of the app over that store."""
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(run.path.parent))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path))
 
     def at_page(page: str, run: Run = RUN, state: dict[str, Any] | None = None, **address: str) -> AppTest:
@@ -126,7 +138,7 @@ def outputs_of(run: Run, address: dict[str, str]) -> tuple[Outputs, Outputs]:
     return validation, test
 
 
-def right(address: dict[str, str], run: Run = RUN) -> Right:
+def right(address: dict[str, str], run: Run) -> Right:
     scorer, kept = address.get("scorer", "gamma"), float(address.get("kept", 95)) / 100
     given = {name: type(default)(address[name]) for name, default in scorer_options(scorer).items() if name in address}
     one = judge_of(scorer, run.outputs("train"), **given)
@@ -208,16 +220,14 @@ def live_view(at: AppTest) -> Right:
         verdict = one(Outputs.of_images(logits.astype(np.float32), np.zeros((len(logits), 1), np.float32)))
         score, label = verdict.score, verdict.label
     validation, test = feed["split"] == 0, feed["split"] == 1
-    rule = state.get("rule")
-    if rule is None:
-        rule = metrics.theta_at(state["kept"], score[validation])
+    rule = 0.0 if state["each"] else metrics.theta_at(state["kept"], score[validation])
     theta = rule if state["theta"] is None else state["theta"]
     return Right(Verdict(score[test], label[test]), feed["labels"][test].astype(int), theta, None)
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_one_address_says_the_same_on_every_page(opened, name, monkeypatch):
-    address, want = ADDRESSES[name], right(ADDRESSES[name])
+def test_one_address_says_the_same_on_every_page(opened, run, name, monkeypatch):
+    address, want = ADDRESSES[name], right(ADDRESSES[name], run)
     shares = {title: (charts.percent(hits / of), hits, of) for title, (hits, of) in want.counts.items()}
     files = {}
     monkeypatch.setattr(
@@ -265,6 +275,7 @@ def test_one_address_says_the_same_on_every_page(opened, name, monkeypatch):
     if "epsilon" in address and address.get("scorer", "gamma") in sweep.SCORES and "each" not in address:
         assert said[cell] == f"**This cell**: T = {T:g}, ε = {E:g}"
         assert f"AUROC **{charts.percent(want.auroc)}**" in said[cell + 1]
+        assert "The other pages judge by" in text(page)
 
     for at in (home, thresholds, space, page):
         assert parameters(at).items() >= address.items()  # and the address stays what it was
@@ -295,12 +306,12 @@ CHANGES = {
 @pytest.mark.parametrize("set_by", [{"theta": "0.02"}, {"rule": "fpr"}], ids=["hand", "rule"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("page", ["home", "space", "thresholds", "try"])
-def test_theta_goes_back_to_the_rule_with_other_scores_and_that_is_said(opened, page, change, set_by):
+def test_theta_goes_back_to_the_rule_with_other_scores_and_that_is_said(opened, run, page, change, set_by):
     at = opened(page, **set_by)
     assert set_by.items() <= parameters(at).items() and LET_GO not in text(at)
     at = fine(CHANGES[change](at).run())
     assert not {"theta", "rule"} & set(parameters(at)) and LET_GO in text(at)
-    want = right({name: value for name, value in parameters(at).items() if name != "run"})
+    want = right({name: value for name, value in parameters(at).items() if name != "run"}, run)
     assert charts.number(theta_of(at)) == charts.number(want.theta)
     at.number_input(key="theta").set_value(0.5).run()
     assert parameters(at)["theta"] == "0.5" and LET_GO not in text(at)
@@ -447,13 +458,13 @@ def test_an_exported_threshold_says_by_which_rule_and_that_it_looked_at_unknowns
     assert record["rule"] == "set by hand" and record["oracle"] is False
 
 
-def test_a_rule_is_taken_by_a_click_and_followed(opened):
+def test_a_rule_is_taken_by_a_click_and_followed(opened, run):
     at = opened("thresholds")
     at = fine(at.button(key="rule_fpr").click().run())
     assert parameters(at)["rule"] == "fpr" and "theta" not in parameters(at)
     at = fine(at.number_input(key="accept").set_value(20.0).run())
     assert parameters(at)["accept"] == "20"
-    want = right({"rule": "fpr", "accept": "20"})
+    want = right({"rule": "fpr", "accept": "20"}, run)
     assert charts.number(theta_of(at)) == charts.number(want.theta)
     at = fine(at.number_input(key="kept").set_value(90.0).run())  # whoever says what to keep, goes by that
     assert "rule" not in parameters(at)
