@@ -105,7 +105,7 @@ def _note(what: str, **values: int) -> Note:
 def way_of(row: Format, way: str | None = None) -> str:
     """What pictures are taken for, one of WAYS: what is said, or else a drawing where the data set is of drawings."""
     if way not in (None, *WAYS):
-        raise ValueError(f"A picture is taken as a {' or a '.join(WAYS)}, not as {way!r}.")
+        raise ValueError(say("A picture is taken as a {ways}, not as {way!r}.", ways=" or a ".join(WAYS), way=way))
     if way == "drawing" and not row.drawn:
         raise ValueError(
             f"Only for {' and '.join(DRAWN)} is it known how drawings are brought to size. Take it as a picture."
