@@ -27,7 +27,7 @@ from app.words import phrases, t
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
-from cac_core.results import compare
+from cac_core.results import compare, judge
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring.scorers import default_for
@@ -356,13 +356,14 @@ def as_csv(some: list[Member]) -> str:
     file = io.StringIO()
     line = csv.writer(file)
     numbers = [f"{measure} {what}" for measure in compare.MEASURES for what in ("mean", "sd")]
-    line.writerow(["data set", "family", "trials", "member", "runs", *numbers])
+    line.writerow(["data set", "family", "trials", "member", "runs", *numbers, "validated on"])
     for ranking in rankings(some):
         for member in ranking.members:
             numbers = itertools.chain(*(member.spread()[m] for m in compare.MEASURES))
             said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
             names = (*ranking.field, " ".join(ranking.trials), member.name)
-            line.writerow([*map(wording.no_formula, names), len(member.runs), *said])
+            kinds = "; ".join(dict.fromkeys(run.validated_on for run in member.runs))
+            line.writerow([*map(wording.no_formula, names), len(member.runs), *said, kinds])
     return file.getvalue()
 
 
@@ -389,7 +390,7 @@ def as_latex(some: list[Member]) -> str:
                 cell = spread(*member.spread()[m], sign=r" \pm ").replace("≥", r"\geq ").replace("≤", r"\leq ")
                 cells.append(rf"$\mathbf{{{cell}}}$" if member.spread()[m][0] == best.get(m) else f"${cell}$")
             lines.append(" & ".join([member.name.translate(SPECIAL), str(len(member.runs)), *cells]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", ""]
+        lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in theta_notes(ours)), ""]
     return "\n".join(lines)
 
 
@@ -423,6 +424,7 @@ def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Differ
         lines = [[m.name, str(len(m.runs)), *(spread(*m.spread()[name]) for name in MEASURES)]
                  for m in ranking.members]  # fmt: skip
         body.append(_table(heads, lines))
+        body += [f"<p>{safe(note)}</p>" for note in theta_notes(ranking.members)]
     said = dict.fromkeys(sentence(d) for d in sorted(found, key=lambda d: not d.speaks))
     body.append(f"<h2>{safe(t('Differences'))}</h2><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>")
     body.append(f"<p>{safe(t(HOW_SURE))}</p>")
@@ -499,3 +501,14 @@ def split_note(some: list[Member]) -> str:
         "over trials that both have.",
         what=", ".join(t(name) for name in apart),
     )
+
+
+def theta_notes(some: Iterable[Member]) -> list[str]:
+    """What the members' θ promises and by which images, a sentence for those of which the same is to be said."""
+    found: dict[str, list[str]] = {}
+    for member in some:
+        for run in member.runs:
+            names = found.setdefault(judge.rule_of(run, judge.KEPT, len(run.validation), say=t), [])
+            names += [] if member.name in names else [member.name]
+    return [t("θ of {names}: {rule}.", names=t(", ").join(names), rule=rule).replace("\n", " ")
+            for rule, names in found.items()]  # fmt: skip

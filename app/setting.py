@@ -201,6 +201,6 @@ def by_hand(theta: float | None) -> None:
 
 
 def by_rule(rule: str | None = None) -> None:
-    """Theta by one of ORACLES, or by the share of validation knowns that it keeps."""
+    """Theta by one of ORACLES, or by the share of new knowns that it keeps."""
     st.session_state.theta, st.session_state.rule = None, rule
     taken()

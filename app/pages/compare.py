@@ -130,6 +130,8 @@ def numbers(members: list[Member]):
         + " "
         + t(results.SPREAD)
     )
+    for note in results.theta_notes(members):
+        st.caption(wording.plain(note))
 
 
 def differences(members: list[Member], found: list[Difference]):
@@ -223,8 +225,7 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
                 )  # fmt: skip
                 if len(group) > 1:
                     st.caption(t("One of {count} runs: {id}", count=len(group), id=wording.plain(run.id)))
-                rule = judge.rule_of(run, judge.KEPT, len(said.validation.score), say=t)
-                st.caption(f"θ = {charts.number(theta)}: {wording.plain(rule)}")
+                st.caption(f"θ = {charts.number(theta)}")
     st.caption(t("Scores of different runs have different units."))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cac_core.data.datasets import HELD_OUT
 from cac_core.recipe import Recipe
 from cac_core.results import judge
 from cac_core.results.table import PER_RUN
@@ -46,8 +47,8 @@ class Scored:
     """What one score says about the validation knowns and the test images of a run.
 
     split tells apart which images and classes were tested on: data set, family, trial, class lists and data digest.
-    validation [V] are the scores of the validation knowns, from which theta comes. labels, classes, index [N] are those
-    of the test images, as in Outputs.
+    validation [V] are the scores of the validation knowns, from which theta comes, and validated_on says what these
+    are, see Run. labels, classes, index [N] are those of the test images, as in Outputs.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Scored:
     labels: np.ndarray
     classes: np.ndarray
     index: np.ndarray
+    validated_on: str = HELD_OUT
 
     @functools.cached_property
     def theta(self) -> float:
@@ -126,7 +128,8 @@ def scored(run: Run, scorer: str | None = None) -> Scored:
     judged, trial = judge_of(scorer or default_for(run.recipe.method), train), run.trial
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
     kept, said = judged(validation).score, judged(test)
-    return Scored(run.id, run.recipe.seed, split, kept, said, test.labels, test.classes, test.index)
+    images = test.labels, test.classes, test.index
+    return Scored(run.id, run.recipe.seed, split, kept, said, *images, run.validated_on)
 
 
 Draw = Callable[[Scored], dict[str, np.ndarray]]

@@ -143,7 +143,8 @@ TRAINED_ON = "keeps {kept} % of {images}, and fewer of new knowns; what mends it
 def rule_of(run: Run, kept: float, n: int, say: Callable[..., str] = str.format) -> str:
     """What the theta by `metrics.theta_at` for this share promises by n validation images of the run, and what it is.
 
-    The one place that says what theta rests on. say fills in a phrase, say(phrase, n=...), perhaps in another language.
+    The one place that says what theta rests on; of a run it needs id and validated_on. say fills in a phrase,
+    say(phrase, n=...), perhaps in another language.
     """
     images, share = say(IMAGES[run.validated_on], n=n), f"{100 * kept:g}"
     if run.validated_on == SEEN:

@@ -572,6 +572,24 @@ def test_runs_on_other_trials_are_never_ranked_together_in_any_file(full):
     assert page.index("digits, osrci, trial 0</h2>") < page.index("digits, osrci, trial 1</h2>")
 
 
+def test_every_comparison_says_what_theta_rests_on(app, full, store):
+    """One sentence for runs of which the same is to be said; a run whose validation was trained on promises nothing."""
+    groups, members, found = compared(full)
+    same = "keeps 95 % of new knowns on average, by 80 images held out of training."
+    assert results.theta_notes(members) == [f"θ of cac, cross_entropy: {same}"]
+    ranked = ", ".join(member.name for member in results.rankings(members)[0].members)
+    assert f"% θ of {ranked}: {same}" in results.as_latex(members)
+    assert f"<p>θ of {ranked}: {same}</p>" in results.as_html(groups, members, found, None)
+    assert f"θ of cac, cross_entropy: {same}" in text(app(COMPARE, ids="a,b"))
+    runs.write_json(store / "b" / "recipe.json", runs.Run(store / "b").record | {"trains_on": "all"})
+    groups, members, found = compared(full=lambda name, **_: runs.Run(store / name))
+    first, second = results.theta_notes(members)
+    assert first.startswith("θ of cac: keeps 95 % of new knowns") and "python -m cac_core eval b --again" in second
+    assert "of new knowns on average" not in second and "network was trained on" in second
+    said = {line["member"]: line["validated on"] for line in csv.DictReader(io.StringIO(results.as_csv(members)))}
+    assert said == {"cac": "held out of training", "cross_entropy": "images that were trained on"}
+
+
 def test_the_report_stands_alone_and_every_name_in_it_is_text(full, monkeypatch):
     monkeypatch.setattr("app.words.language", lambda: "en")
     groups, members, found = compared(full, f"</script>{WILD}")
