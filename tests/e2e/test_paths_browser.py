@@ -1,0 +1,222 @@
+"""The paths through the app, by clicking its links: from one's own pictures to a verdict on the command line."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from cac_core import recipe, runs
+from cac_core.data import datasets
+from cac_core.exchange import shelf
+from cac_core.jobs import launch
+from tests.e2e.conftest import ROOT
+from tests.waiting import at_rest, downloaded
+from tests.waiting import browser_until as until
+
+pytestmark = pytest.mark.browser
+COLOURS = {"amber": (230, 160, 30), "blue": (40, 80, 220), "fern": (60, 160, 60)}
+STRANGERS = {"pink": (240, 120, 190), "soot": (40, 35, 35)}
+
+
+def noise(colour: tuple[int, int, int], seed: int) -> bytes:
+    rng, file = np.random.default_rng(seed), io.BytesIO()
+    pixels = np.clip(np.array(colour) + rng.integers(-40, 40, (16, 16, 3)), 0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folders(trained, tmp_path_factory):
+    """A store with two runs, and a data root."""
+    place = tmp_path_factory.mktemp("paths")
+    for name in ("first", "second"):
+        shutil.copytree(trained[1].path, place / "runs" / name)
+    return place / "runs", place / "data"
+
+
+@pytest.fixture(scope="module")
+def server(folders, serve):
+    """An app of these tests' own: they start trainings and delete runs."""
+    store, root = folders
+    environment = {"ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(root)}
+    try:
+        with serve("streamlit_app.py", store.parent / "server.log", **environment) as address:
+            yield address
+    finally:
+        for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
+            with contextlib.suppress(psutil.Error):
+                if str(store) in other.cmdline():
+                    other.terminate()
+
+
+def opened(page, link: str, heading: str):
+    """The page behind a link."""
+    at_rest(page)
+    page.get_by_role("link", name=re.compile(link)).first.click()
+    page.get_by_role("heading", name=heading, exact=True).wait_for()
+    at_rest(page)
+
+
+def picked(page, label: str, option: str):
+    """Choose an option of a selectbox."""
+    at_rest(page)
+    page.get_by_role("combobox", name=re.compile(label)).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    at_rest(page)
+
+
+def added(page, label: str, *options: str):
+    """Add options to a multiselect with the keyboard."""
+    for option in options:
+        at_rest(page)
+        box = page.get_by_role("combobox", name=re.compile(label)).first
+        box.fill(option)
+        page.get_by_role("option", name=option, exact=True).first.wait_for()
+        box.press("Enter")
+        box.press("Escape")
+    at_rest(page)
+
+
+def shown_run(page) -> str:
+    """The run that the picker shows."""
+    return page.get_by_test_id("stSidebar").get_by_role("combobox", name=re.compile("Run")).input_value()
+
+
+def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, folders, tmp_path):
+    store, root = folders
+    with zipfile.ZipFile(tmp_path / "colours.zip", "w") as archive:
+        for cls, colour in (COLOURS | STRANGERS).items():
+            for n in range(30):
+                archive.writestr(f"{cls}/{n}.png", noise(colour, n))
+
+    page.goto(server)
+    page.get_by_role("heading", name="Does it know what it does not know?").wait_for()
+    picked(page, "Run", "second")  # another run is chosen all the way
+    until(page, lambda: "run=second" in page.url)
+
+    opened(page, "^Data and trials", "Data and trials")
+    page.get_by_text("Images of your own").click()
+    at_rest(page)
+    page.set_input_files("input[type=file]", tmp_path / "colours.zip")
+    name = page.get_by_role("textbox", name="Name of the data set")
+    name.fill("colours")
+    name.press("Enter")
+    at_rest(page)
+    side = page.get_by_role("spinbutton", name=re.compile("Side that the network sees"))
+    side.fill("16")
+    side.press("Enter")
+    at_rest(page)
+    page.get_by_role("button", name="Make it a data set").click()
+    page.get_by_role("button", name="Choose its known and unknown classes").click()
+    page.get_by_text("A trial needs at least two known classes").wait_for()
+    added(page, "^Known", *COLOURS)
+    added(page, "^Unknown", *STRANGERS)
+    page.get_by_text("3 known, 2 unknown classes").wait_for()
+    at_rest(page)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved as").wait_for()
+    row = datasets.row_of("colours", root)
+    saved = datasets.trial_from_file(root / "trials" / "colours.json", "colours", row)
+    assert [row.classes[c] for c in saved.known] == list(COLOURS)
+
+    opened(page, "^Train on this trial .yours: colours", "New run")
+    page.get_by_text("learns 3 classes of colours").wait_for()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("In the queue already: 1.").wait_for()
+    (job,) = launch.jobs(store)
+
+    opened(page, "^Watch them under Live", "Live")
+    page.get_by_role("link", name="See what it can do").wait_for()
+    assert runs.Run(store / job.run).state == "finished" and shown_run(page) == "second"
+
+    opened(page, "^See what it can do", "Does it know what it does not know?")
+    assert shown_run(page) == job.run and f"run={job.run}" in page.url
+    page.get_by_text("This network learned 3 classes: amber, blue and fern.").wait_for()
+
+    opened(page, "^Choose a threshold", "Thresholds")
+    assert shown_run(page) == job.run
+    until(page, lambda: f"run={job.run}" in page.url)
+    file = downloaded(page, page.get_by_role("button", name="threshold.json"))
+    threshold = json.loads(file.read_text("utf-8"))
+    assert threshold["run"] == job.run
+    page.get_by_text(f"predict {job.run} picture.png --threshold threshold.json").wait_for()
+
+    shutil.copy(file, tmp_path / "threshold.json")
+    pictures = {cls: tmp_path / f"{cls}.png" for cls in (*COLOURS, *STRANGERS)}
+    for cls, picture in pictures.items():
+        picture.write_bytes(noise((COLOURS | STRANGERS)[cls], 1000))
+    done = subprocess.run(
+        [sys.executable, "-m", "cac_core", "predict", job.run, *map(str, pictures.values()), "--threshold",
+         str(tmp_path / "threshold.json"), "--runs", str(store), "--data", str(root), "--json"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    judged = json.loads(done.stdout)["images"]
+    assert [one["image"] for one in judged] == [str(picture) for picture in pictures.values()]
+    for one in judged:
+        assert one["theta"] == pytest.approx(threshold["theta"])
+        assert (one["decision"] == "unknown") == (one["score"] > threshold["theta"])
+
+
+def test_a_data_set_without_a_trial_keeps_what_is_chosen(page, server, folders):
+    for n, (cls, colour) in enumerate(COLOURS.items()):
+        (folders[1] / "bare" / cls).mkdir(parents=True)
+        for i in range(3):
+            (folders[1] / "bare" / cls / f"{i}.png").write_bytes(noise(colour, 10 * n + i))
+    page.goto(f"{server}/data")
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_text("bare", exact=True).first.wait_for()
+    at_rest(page)
+    page.get_by_text("Trial editor").click()
+    page.get_by_text("6 known, 4 unknown classes").wait_for()
+    picked(page, "Data set", "bare")
+    page.get_by_text("this one has 0").wait_for()
+    added(page, "^Known", "amber", "fern")
+    page.get_by_text("2 known, 0 unknown classes").wait_for()
+    added(page, "^Unknown", "blue")
+    page.get_by_text("2 known, 1 unknown classes").wait_for()
+    at_rest(page)
+    assert page.get_by_text("2 known, 1 unknown classes").count()
+
+
+def test_live_wakes_when_something_is_queued_elsewhere_and_says_when_a_run_is_gone(page, server, folders):
+    store, _ = folders
+    page.goto(f"{server}/live?watched=first")
+    page.get_by_role("link", name="See what it can do").wait_for()
+    at_rest(page)
+    # by nobody at this page, and for a device that no worker has
+    job = launch.submit_recipe(store, recipe.compose("quick", dataset="digits", seed=77), device="cuda:99")
+    page.get_by_text("cuda:99").first.wait_for()
+    launch.stop(job)
+    page.get_by_text("Nothing is running, and nothing waits.").wait_for()
+    at_rest(page)
+    trashed = shelf.delete(runs.Run(store / "first"))
+    page.get_by_text("There is no training called “first” here. It was deleted").wait_for()
+    shelf.restore(trashed)
+    launch.remove(job)
+
+
+def test_a_run_is_opened_on_home_from_the_table_by_its_title(page, server, folders):
+    run = runs.Run(folders[0] / "second")
+    shelf.write(run, shelf.Shelf(title="My second"))
+    page.goto(f"{server}/runs?run=first&runs_text=second")
+    page.get_by_text("1 runs, 0 selected").wait_for()
+    at_rest(page)
+    assert shown_run(page) == "first"
+    box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
+    page.mouse.click(box["x"] + 66, box["y"] + 52)  # the button of its row; the table is a canvas
+    page.get_by_role("heading", name="Does it know what it does not know?").wait_for()
+    at_rest(page)
+    assert shown_run(page) == "My second" and "run=second" in page.url
+    page.go_back()
+    page.get_by_role("heading", name="Runs", exact=True).wait_for()
+    shelf.write(run, shelf.Shelf())
