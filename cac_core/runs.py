@@ -208,10 +208,11 @@ class Run:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
         file = self.path / "outputs" / f"{split}.npz"
         if not self.path.is_dir():
-            raise FileNotFoundError(
-                f"The run {self.id} is not here any more: it was deleted or moved. Choose another, or bring it back "
-                "from the trash on the page Runs."
-            )
+            raise FileNotFoundError(say(
+                "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
+                "the trash on the page Runs.",
+                run=self.id,
+            ))  # fmt: skip
         if not file.exists():
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"

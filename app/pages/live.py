@@ -209,7 +209,7 @@ def unseen(name: str, job: Job | None, run: Run | None):
         st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
                 icon=":material/hourglass_top:")  # fmt: skip
     elif job is not None and job.state == "stopped" and run is None:
-        st.info(wording.plain(job.reason), icon=":material/pause:")
+        st.info(wording.told(job.reason), icon=":material/pause:")
         if not jobs.read_only():
             st.button(t("Go on"), icon=":material/play_arrow:", key="run_again", on_click=act,
                       args=(jobs.go_on, job, None))  # fmt: skip

@@ -1,1 +1,1 @@
-"""The images: what data sets there are, where their files lie, how a file becomes pixels, which classes are known."""
+"""The images: which data sets there are, where their files lie, how a file becomes pixels, which classes are known."""

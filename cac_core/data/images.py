@@ -46,7 +46,7 @@ class Format:
 
     size is the side in pixels that the network sees; grain the side that the images had before they were brought to it,
     so that an image from elsewhere goes through both. ink: bright strokes on black, so a dark drawing on light paper is
-    inverted. made: the side to which the makers of the data set reduced larger pictures, by the mean over areas; 0 where
+    inverted. made: the side to which the makers of the data set reduced larger pictures, by a mean over areas; 0 where
     that was done here, by Pillow's bilinear filter. drawn: in whose way a drawing is brought to size, a key of DRAWN.
     """
 
@@ -178,7 +178,7 @@ def _brought(image: Image.Image, row: Format, way: str) -> tuple[np.ndarray, lis
 def at_size(image: Image.Image, row: Format) -> np.ndarray:
     """A square L or RGB image to [size, size, channels] uint8, by the steps that the data set's own images took.
 
-    These are reduced to `made` by the mean over areas, and brought to `grain` and to `size` by Pillow's bilinear filter;
+    These are reduced to `made` by a mean over areas, and brought to `grain` and to `size` by Pillow's bilinear filter;
     an image that is, or shows, one of the data set at one of these sides goes on from there.
     """
     pixels = np.asarray(image)
@@ -208,7 +208,7 @@ def _shown(pixels: np.ndarray, row: Format) -> np.ndarray | None:
 
 
 def small_of(pixels: np.ndarray, side: int) -> np.ndarray | None:
-    """The [side, side] image that a square one [n, n] or [n, n, C] shows enlarged to nearest pixels; None if it does not.
+    """The [side, side] image that a square one [n, n] or [n, n, C] shows enlarged to nearest pixels, or None.
 
     n / side >= 1 need not be whole. A pixel of the large image takes the value that lies under its middle, as in Pillow
     and in a browser, or under its corner, as in OpenCV and PyTorch; for whole factors these are one. A middle that lies
@@ -284,7 +284,7 @@ def _normalised(ink: np.ndarray, row: Format) -> tuple[np.ndarray, list[Note]]:
 
 
 def _ink(grey: np.ndarray) -> np.ndarray:
-    """What is drawn on a picture [H, W] uint8, dark on light or light on dark: all that is nearer to the ink than to the
+    """What is drawn on a picture [H, W] uint8, dark on light or light on dark: what is nearer to the ink than to the
     paper, which is the grey of the border. Nowhere where the picture is of one grey."""
     paper, low, high = _border(grey), int(grey.min()), int(grey.max())
     dark = paper - low > high - paper
