@@ -74,6 +74,12 @@ def explain(error: Exception) -> None:
         st.code(command.split("\n")[0], language="bash")
 
 
+def reason(error: Exception) -> str:
+    """What is wrong with one of several things, where the others go on, in plain text."""
+    logging.getLogger(__name__).log(logging.WARNING, "One of several could not be shown.", exc_info=error)
+    return said(error) or type(error).__name__
+
+
 def badge(state: str) -> None:
     colour, icon = LOOK.get(state, ("gray", ":material/help:"))
     st.badge(plain(t(state)), color=colour, icon=icon)

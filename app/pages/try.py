@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import logging
 
 import numpy as np
 import streamlit as st
@@ -195,7 +194,7 @@ def judge_all(place, now: Setting):
         try:
             looks[n] = uploads.looked_at(run, content, now.moved, way)
         except Exception as error:  # whatever is wrong with one picture, the others are judged
-            broken[n] = reason_of(error)
+            broken[n] = wording.reason(error)
     bar.empty()
     judged = dict(zip(looks, said_of_all(list(looks.values()), now), strict=True))
     for n, (name, _) in enumerate(given):
@@ -204,7 +203,7 @@ def judge_all(place, now: Setting):
             try:
                 card(name, verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
             except Exception as error:
-                broken[n] = reason_of(error)
+                broken[n] = wording.reason(error)
         if n in broken:
             with st.container(border=True):
                 st.text(name)
@@ -241,11 +240,6 @@ def judge_all(place, now: Setting):
             "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
-
-
-def reason_of(error: Exception) -> str:
-    logging.getLogger(__name__).log(logging.WARNING, "A picture could not be judged.", exc_info=error)
-    return str(error) or type(error).__name__
 
 
 def said_of_all(looks: list[uploads.Looked], now: Setting) -> list[dict]:

@@ -23,7 +23,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,11 +105,11 @@ def _note(what: str, **values: int) -> Note:
 def way_of(row: Format, way: str | None = None) -> str:
     """What pictures are taken for, one of WAYS: what is said, or else a drawing where the data set is of drawings."""
     if way not in (None, *WAYS):
-        raise ValueError(say("A picture is taken as a {ways}, not as {way!r}.", ways=" or a ".join(WAYS), way=way))
+        raise ValueError(say("A picture is taken as a picture or as a drawing, not as {way!r}.", way=way))
     if way == "drawing" and not row.drawn:
-        raise ValueError(
-            f"Only for {' and '.join(DRAWN)} is it known how drawings are brought to size. Take it as a picture."
-        )
+        raise ValueError(say(
+            "How drawings are brought to size is known for {names} alone. Take it as a picture.", names=list(DRAWN)
+        ))  # fmt: skip
     return way or ("drawing" if row.drawn else "picture")
 
 
@@ -145,9 +145,9 @@ def _brought(image: Image.Image, row: Format, way: str) -> tuple[np.ndarray, lis
         if (ink := _ink(np.asarray(small))).any():
             return _normalised(ink, row)
     if max(width, height) ** 2 > MAX_PIXELS and row.ink:
-        raise ValueError(
-            say("it has {width} × {height} pixels, too slim to be padded to a square", width=width, height=height)
-        )
+        raise ValueError(say(
+            "it has {width} × {height} pixels, too slim to be padded to a square", width=width, height=height
+        ))  # fmt: skip
     if row.ink:
         border = _border(image)
         if border > 127:
@@ -365,46 +365,61 @@ DRAWN: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {  # by data 
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # what Pillow raises at damaged files, found by damaging them at random
-_DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError, SyntaxError, EOFError, MemoryError, IndexError, KeyError, TypeError, ValueError, struct.error, zlib.error
+)  # fmt: skip
 
 
 def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[Note]]:
     """8-bit L or RGB, upright and opaque, and what was done to make it so."""
-    done = []
-    try:
-        if not isinstance(source, bytes):
-            if Path(source).stat().st_size > MAX_BYTES:
-                raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
-            source = Path(source).read_bytes()
-        if len(source) > MAX_BYTES:
-            raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                say(
-                    "it has {width} × {height} pixels, more than {most} million",
-                    width=image.width,
-                    height=image.height,
-                    most=MAX_PIXELS // 1_000_000,
-                )
-            )
+    content, done = source if isinstance(source, bytes) else _content(Path(source)), []
+    if len(content) > MAX_BYTES:
+        raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
+    with _damage_told(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(say(
+            "it has {width} × {height} pixels, more than {most} million",
+            width=image.width, height=image.height, most=MAX_PIXELS // 1_000_000,
+        ))  # fmt: skip
+    with _damage_told():
         if getattr(image, "is_animated", False) and image.format != "MPO":
             done.append(_note("frame", count=image.n_frames))
         image.load()
+    with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            done.append(_note("upright"))
+    with _damage_told():
+        return _opaque(image, done), done
+
+
+def _content(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
+        return file.read_bytes()
     except FileNotFoundError as error:
-        raise ValueError(say("there is no such file: {file}", file=source)) from error
+        raise ValueError(say("there is no such file: {file}", file=file)) from error
+    except OSError as error:
+        raise ValueError(say("the file cannot be read ({error})", error=error.strerror or error)) from error
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """What Pillow raises at a file, as a ValueError that names the cause."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise ValueError(say("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can")) from error
     except Image.DecompressionBombError as error:
         raise ValueError(say("it has more than {most} million pixels", most=MAX_PIXELS // 1_000_000)) from error
     except _DAMAGE as error:
         raise ValueError(say("the image is damaged or cut short ({error})", error=error)) from error
-    with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
-        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
-            image = ImageOps.exif_transpose(image)
-            done.append(_note("upright"))
+
+
+def _opaque(image: Image.Image, done: list[Note]) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
         done.append(_note("bits"))
@@ -416,4 +431,4 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[Note]]:
         image = image.convert("RGB")
     if image.mode == "CMYK":
         done.append(_note("print"))
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"), done
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")

@@ -1,8 +1,10 @@
 """Every page with every kind of run: right numbers, plain words, never a traceback."""
 
 import base64
+import importlib
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
-from app import charts, links, picker, verdicts, wording
+from app import charts, feeds, links, picker, thumbnails, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.exchange import shelf
@@ -505,6 +507,130 @@ def test_examples_need_no_upload(app):
     at = fine(app("cac", page="try"))
     first = next(b for b in at.button if str(b.key).startswith("example_"))
     assert f"in truth {first.label}".replace("\\", "") in text(fine(first.click().run()))
+
+
+# --- pictures that the app shows, dropped in again -------------------------------------------------------------------
+
+
+def png_of(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_small_pictures_of_a_feed_are_the_images(app, trained):
+    app("cac")
+    run = Run(runs.store_of() / "cac")
+    every = feeds.rows(run)
+    atlas, tile, tiles = feeds._atlas(run, every, datasets.root_of())
+    sheet, parts = Image.open(io.BytesIO(atlas)).convert("L"), datasets.load("digits", datasets.root_of())
+    assert tile == 16 and tiles == math.isqrt(len(every.outputs) - 1) + 1
+    for n in range(0, len(every.outputs), 7):
+        x, y = n % tiles * tile, n // tiles * tile
+        for side in (tile, 44, 96, 104, 208):  # as drawSprite enlarges it, on screens of one and of two points a pixel
+            small = sheet.crop((x, y, x + tile, y + tile)).resize((side, side), Image.Resampling.NEAREST)
+            part = parts["train" if every.split[n] == 0 else "test"]
+            pixels = part.pixels[every.outputs.index[n]]
+            np.testing.assert_array_equal(images.prepare(png_of(small), run.row).pixels, pixels)
+
+
+def pictures_on(at: AppTest) -> list[bytes]:
+    """What a browser would save of each picture."""
+    shown = [url for element in at.image for url in element.value]
+    assert all(url.startswith("data:image/png;base64,") for url in shown), "Streamlit would make a JPEG of it"
+    return [base64.b64decode(url.partition(",")[2]) for url in shown]
+
+
+@pytest.mark.parametrize("page", ["home", "try"])
+def test_what_a_page_shows_gets_the_verdict_that_the_run_has_written(app, page):
+    from cac_core.results import evaluate
+
+    at = fine(app("cac", page=page))
+    run = Run(runs.store_of() / "cac")
+    test, out = datasets.load("digits", datasets.root_of())["test"], run.outputs("test")
+    network, shown = evaluate.load(run, "cpu"), pictures_on(at)
+    assert len(shown) >= 6
+    for content in shown:
+        pixels = images.prepare(content, run.row).pixels
+        (place,) = np.flatnonzero((test.pixels == pixels).all((1, 2, 3)))[:1]
+        logits, _ = network.outputs(pixels[None])
+        np.testing.assert_allclose(logits[0], out.logits[out.index == place][0], rtol=1e-3, atol=1e-3)
+
+
+def test_as_the_network_saw_it_and_your_picture_come_back_as_well(app):
+    at = fine(app("cac", page="try"))
+    image = datasets.load("digits", datasets.root_of())["test"].pixels[3]
+    at = fine(at.file_uploader(key="files").upload("3.png", png_of(thumbnails.enlarged(image)), "image/png").run())
+    shown = pictures_on(at)
+    assert len(shown) == 2 and "taken back to the 16 × 16 pixels" in text(at)
+    for content in shown:
+        np.testing.assert_array_equal(images.prepare(content, datasets.DIGITS).pixels, image)
+
+
+# --- one bad picture --------------------------------------------------------------------------------------------------
+
+
+def test_a_slim_picture_ends_no_batch(app):
+    at = fine(app("cac", page="try"))
+    slim = [png(np.full((10, 5000), 200, np.uint8)), png(np.tile([[0], [255]], (3, 5000)).astype(np.uint8)),
+            png(np.random.default_rng(0).integers(0, 256, (5000, 2, 3), np.uint8))]  # fmt: skip
+    digit = png_of(thumbnails.enlarged(datasets.load("digits", datasets.root_of())["test"].pixels[0]))
+    files = [*((f"{n}.png", content, "image/png") for n, content in enumerate(slim)), ("digit.png", digit, "image/png")]
+    at.file_uploader(key="files").set_value(files)
+    at = fine(at.run())
+    assert "**4** of 4 judged" in text(at) and not at.error
+
+
+@pytest.mark.parametrize("where", ["cac_core.data.images._decoded", "app.charts.bars", "app.thumbnails.as_seen"])
+@pytest.mark.parametrize("kind", [ValueError, ZeroDivisionError])
+def test_whatever_one_picture_does_the_others_are_judged(app, monkeypatch, where, kind):
+    at = fine(app("cac", page="try"))
+    pixels = datasets.load("digits", datasets.root_of())["test"].pixels
+    files = [(f"{n}.png", png_of(thumbnails.enlarged(pixels[n])), "image/png") for n in range(10, 13)]
+    module, _, name = where.rpartition(".")
+    target = importlib.import_module(module)
+    real, calls = getattr(target, name), []
+
+    def second_fails(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise kind("the second one")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(target, name, second_fails)
+    at.file_uploader(key="files").set_value(files)
+    at = fine(at.run())
+    assert len(at.error) == 1 and "the second one" in at.error[0].value and "**2** of 3 judged" in text(at)
+    assert {shown.value for shown in at.text} == {name for name, *_ in files}
+
+
+def test_a_run_without_weights_is_said_once(app):
+    at = fine(app("cac", page="try"))
+    (runs.store_of() / "cac" / "best.safetensors").unlink()
+    pixels = datasets.load("digits", datasets.root_of())["test"].pixels
+    files = [(f"{n}.png", png_of(thumbnails.enlarged(pixels[n])), "image/png") for n in range(20, 23)]
+    at.file_uploader(key="files").set_value(files)
+    at = fine(at.run())
+    assert len(at.error) == 1 and "has no weights yet" in at.error[0].value
+
+
+# --- what pictures are taken for --------------------------------------------------------------------------------------
+
+
+def test_a_page_takes_pictures_for_drawings_or_for_pictures(app):
+    at = fine(app("cac", page="try"))
+    page = Image.new("L", (150, 120), 255)
+    page.paste(0, (40, 30, 52, 100))
+    at = fine(at.file_uploader(key="files").upload("1.png", png_of(page), "image/png").run())
+    assert images.DRAWN["digits"][1] in text(at)
+    at = fine(at.segmented_control(key="as").set_value("picture").run())
+    assert images.DRAWN["digits"][1] not in text(at) and "reduced to 8 × 8" in text(at)
+    at = fine(app("cac", page="try", **{"as": "picture"}))
+    assert at.segmented_control(key="as").value == "picture"
+    assert not fine(app("three", page="try", run="three")).error
+
+
+# --- drawings --------------------------------------------------------------------------------------------------------
 
 
 def drawing_page(app, said: object = None, **query: str) -> AppTest:

@@ -374,9 +374,9 @@ def test_an_empty_page_is_a_picture():
 
 def test_what_a_picture_is_taken_for_is_told_where_it_makes_no_sense():
     assert [images.way_of(ROWS[name]) for name in ("digits", "MNIST", "CIFAR10")] == ["drawing", "drawing", "picture"]
-    with pytest.raises(ValueError, match="Only for digits and MNIST is it known"):
+    with pytest.raises(ValueError, match="known for digits, MNIST alone"):
         images.prepare(saved(printed()), ROWS["CIFAR10"], "drawing")
-    with pytest.raises(ValueError, match="as a picture or a drawing, not as 'scan'"):
+    with pytest.raises(ValueError, match="as a picture or as a drawing, not as 'scan'"):
         images.prepare(saved(printed()), ROWS["digits"], "scan")
 
 

@@ -76,7 +76,7 @@ def test_beyond_zero_is_beyond_the_theta_of_ones_class(verdict):
 def test_a_threshold_decides_as_said_after_a_round_trip(make_run, tmp_path, thetas):
     run = make_run()
     threshold = Threshold(
-        run.id, "gamma", {"centres": "anchors", "temperature": 2.0}, 1.5, "by hand", thetas, 0.01, 3.0, "picture"
+        run.id, "gamma", {"centres": "anchors", "temperature": 2.0}, 1.5, "by hand", thetas, 0.01, 3.0, way="picture"
     )
     file = tmp_path / "threshold.json"
     file.write_text(json.dumps(threshold.record(run)))
