@@ -19,6 +19,18 @@ _spoken = st.components.v2.component(
 )
 
 
+# selections whose choices are said in the reader's language. The browser knows a choice by what it reads, and holds on
+# to what it read before: told the choice again, it takes the new words, else the choice is lost one language later
+TRANSLATED = ("epsilon", "map", "moved_image", "compare_scorer", "compare_pair", "runs_order", "runs_state",
+              "trial_start", "new_dataset", "new_device")  # fmt: skip
+
+
+def _said_anew() -> None:
+    for name in TRANSLATED:
+        if name in st.session_state:
+            st.session_state[name] = st.session_state[name]
+
+
 def choose_language() -> None:
     """The picker; a language other than the browser's stands in the address, so that a copy opens in it.
 
@@ -28,7 +40,7 @@ def choose_language() -> None:
     there = words.languages()
     st.selectbox(
         t("Language"), there, there.index(words.language()), key="lang",
-        format_func=lambda name: words.NAMES.get(name, name),
+        format_func=lambda name: words.NAMES.get(name, name), on_change=_said_anew,
     )  # fmt: skip
     spoken = words.language()
     _spoken(key="spoken", data=spoken)
