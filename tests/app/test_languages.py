@@ -16,7 +16,8 @@ from app import holdings, uploads, words
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
-from tests.phrases import ROOT, every
+from cac_core.sentences import filled_in, recognised
+from tests.phrases import ROOT, every, of
 from tests.waiting import LONG
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
@@ -232,6 +233,17 @@ def test_what_failed_is_told_in_the_readers_language(language, page, wrong):
             assert english(at.selectbox(key="watched").set_value(name).run()) == []
     if page == "data":
         assert english(wrong(language, "unwritten", "data", data_view="trial", trial_dataset="odd")) == []
+
+
+def test_each_sentence_of_the_core_is_recognised_among_all_phrases():
+    """What a file or another process gives back is English text alone."""
+    phrases = {phrase for file in (ROOT / "cac_core").rglob("*.py") for phrase in of(file.read_text("utf-8"))}
+    known = every()
+    for phrase in phrases:
+        names = {name: f"/some/{name}" for _, name, _, _ in string.Formatter().parse(phrase) if name}
+        found = recognised(filled_in(phrase, names), known)
+        own = re.sub(r"\{.*?\}", "", phrase)
+        assert getattr(found, "phrase", "") == phrase or len(re.findall("[a-z]+", own)) < 2, phrase
 
 
 def zipped(**files: bytes) -> bytes:
