@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import holdings, words
+from app import holdings, uploads, words
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
-from tests.phrases import ROOT, every
+from cac_core.sentences import filled_in, recognised
+from tests.phrases import ROOT, every, of
 from tests.waiting import LONG
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
@@ -234,6 +235,17 @@ def test_what_failed_is_told_in_the_readers_language(language, page, wrong):
         assert english(wrong(language, "unwritten", "data", data_view="trial", trial_dataset="odd")) == []
 
 
+def test_each_sentence_of_the_core_is_recognised_among_all_phrases():
+    """What a file or another process gives back is English text alone."""
+    phrases = {phrase for file in (ROOT / "cac_core").rglob("*.py") for phrase in of(file.read_text("utf-8"))}
+    known = every()
+    for phrase in phrases:
+        names = {name: f"/some/{name}" for _, name, _, _ in string.Formatter().parse(phrase) if name}
+        found = recognised(filled_in(phrase, names), known)
+        own = re.sub(r"\{.*?\}", "", phrase)
+        assert getattr(found, "phrase", "") == phrase or len(re.findall("[a-z]+", own)) < 2, phrase
+
+
 def zipped(**files: bytes) -> bytes:
     """A zip of these files; two underscores in a name stand for a slash."""
     packed = io.BytesIO()
@@ -252,7 +264,8 @@ BAD_ZIPS = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_cannot_be_uploaded_is_explained_in_the_readers_language(language, wrong):
+def test_what_cannot_be_uploaded_is_explained_in_the_readers_language(language, wrong, monkeypatch):
+    monkeypatch.setattr(uploads, "_network", lambda path, written: None)  # nothing comes to be judged
     at = wrong(language, "shown", "try")
     at.file_uploader(key="files").set_value([("a.png", b"no image", "image/png"), ("b.png", b"", "image/png")])
     at = at.run()
