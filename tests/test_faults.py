@@ -22,6 +22,8 @@ from cac_core.runs import Run
 from cac_core.training import loop
 from tests.waiting import LONG, wait_until
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[1]
 PAGES = [f"app/pages/{name}.py" for name in ("space", "thresholds", "sweep", "try", "data", "new", "live", "runs",
                                              "compare")]  # fmt: skip

@@ -25,6 +25,8 @@ from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Outputs, Verdict
 from cac_core.scoring.scorers import judge_of, scorer_options
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 RUN = Run(ROOT / "checkpoints" / "digits-osrci-0-cac-small-s0")
 SOFTMAX = Run(ROOT / "checkpoints" / "mnist-osrci-0-cross-entropy-plain-s0-6929dbae")

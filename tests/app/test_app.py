@@ -27,6 +27,8 @@ from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[2]
 PAGES = {
     "home": None, "space": "app/pages/space.py", "thresholds": "app/pages/thresholds.py", "sweep": "app/pages/sweep.py",

@@ -20,6 +20,8 @@ from cac_core.sentences import filled_in, recognised
 from tests.phrases import ROOT, every, of
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
 PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare"]
 

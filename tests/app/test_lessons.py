@@ -20,6 +20,8 @@ from cac_core.runs import Run
 from cac_core.scoring.distances import gamma
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 

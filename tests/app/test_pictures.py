@@ -10,6 +10,8 @@ from PIL import Image
 from app import thumbnails
 from cac_core.data import datasets, images
 
+pytestmark = pytest.mark.long
+
 SIDES = (56, 72, 88, 96, 120, 128, 160, 220)  # how large the pages show images
 
 

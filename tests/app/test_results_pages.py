@@ -21,6 +21,8 @@ from cac_core.results import compare, judge
 from cac_core.runs import Run
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[2]
 RUNS, COMPARE = "app/pages/runs.py", "app/pages/compare.py"
 WILD = "<img src=x onerror=alert(1)> *a* | $x$ & 50 % _b_"

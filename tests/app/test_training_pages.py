@@ -34,6 +34,8 @@ from cac_core.runs import Run
 from cac_core.training import loop, probe
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[2]
 PAGES = {"data": "app/pages/data.py", "new": "app/pages/new.py", "live": "app/pages/live.py"}
 

@@ -16,6 +16,8 @@ from cac_core.data import datasets, images
 from cac_core.results import judge
 from cac_core.scoring.scorers import judge_of
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -13,6 +13,8 @@ from cac_core.recipe import compose
 from cac_core.results import judge, sweep
 from cac_core.training import loop
 
+pytestmark = pytest.mark.long
+
 AXES = {"temperatures": (1.0, 10.0, 100.0), "magnitudes": (0.0, 0.01)}
 
 

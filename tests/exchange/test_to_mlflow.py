@@ -8,6 +8,8 @@ from cac_core.exchange import to_mlflow
 from cac_core.recipe import compose
 from cac_core.training import loop
 
+pytestmark = pytest.mark.long
+
 
 def test_without_mlflow_the_error_names_the_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -28,6 +28,8 @@ from cac_core.jobs import launch
 from cac_core.recipe import Recipe, compose
 from tests.waiting import LONG, wait_until
 
+pytestmark = pytest.mark.long
+
 QUICK = {"once": True, "pause": 0.05, "slots": {"cpu": ""}}
 WORK = f"import sys, json; from pathlib import Path; from cac_core.jobs import launch; launch.WAIT = {LONG}; "
 WORKER = WORK + "launch.work(Path(sys.argv[1]), **json.loads(sys.argv[2]))"

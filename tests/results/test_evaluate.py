@@ -13,6 +13,8 @@ from cac_core.scoring.distances import class_means, distances, rejection
 from cac_core.training import loop
 from tests import reference
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

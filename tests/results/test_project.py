@@ -21,6 +21,8 @@ from cac_core.scoring import arrays
 from cac_core.scoring.distances import class_means
 from tests.waiting import LONG, wait_until
 
+pytestmark = pytest.mark.long
+
 BUNDLED = Path(__file__).parents[2] / "checkpoints" / "digits-osrci-0-cac-small-s0"
 
 

@@ -21,6 +21,8 @@ from cac_core.scoring.outputs import Verdict
 from cac_core.training import loop
 from tests import reference
 
+pytestmark = pytest.mark.long
+
 AXES = {"temperatures": (1.0, 10.0), "magnitudes": (0.0, 0.01, 0.05)}
 
 

@@ -11,6 +11,8 @@ from cac_core.data import datasets
 from cac_core.networks import inputs
 from cac_core.training import batches
 
+pytestmark = pytest.mark.long
+
 ROW = dataclasses.replace(datasets.FOLDER, classes=("a", "b"), grain=32)
 STATS = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 

@@ -25,6 +25,8 @@ from cac_core.results import evaluate
 from cac_core.training import batches, distributed, loop
 from tests.waiting import LONG, wait_until
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 1, "fine_epochs": 1, "batch": 33, "lr": 0.0001}
 TRAIN = ["train", "--dataset", "digits", "--device", "cpu"]

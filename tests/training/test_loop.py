@@ -19,6 +19,8 @@ from cac_core.recipe import compose
 from cac_core.training import loop
 from tests.waiting import LONG, wait_until
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 RECIPE = {"dataset": "digits", "epochs": 3, "batch": 128}
 

@@ -18,6 +18,8 @@ from cac_core.training import loop, probe
 from cac_core.training.probe import Measured
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 ONE = Measured("cpu", 2.0, 0.5, 0.01, 0.02, 10**8, 0, 10, (100, 1000), 4000, 3000, 20_000, (60, 50), False)
 
