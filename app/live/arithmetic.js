@@ -444,9 +444,11 @@ function inside(line, x, y) {
 
 // app/charts.py has the same, to the letter
 
+const NUDGE = 1e-12; // relative: 5043 of 6000 are 84.05 %, which as a float lies a little below
+
 /** So many decimals; halves go away from zero, and nothing is -0.0. */
 function fixed(x, digits) {
-  const said = x.toFixed(digits);
+  const said = (x * (1 + NUDGE)).toFixed(digits);
   return Number(said) === 0 ? said.replace("-", "") : said;
 }
 

@@ -220,7 +220,7 @@ def evaluate(
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
-    if stale or not run.report():
+    if stale or run.report().get("numbers") != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
 
 

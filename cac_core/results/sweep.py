@@ -49,6 +49,7 @@ SCORES = {  # and what the sweep's T does in each
 }
 MOST = 2000  # validation images that the choice looks at, as many of each class
 FORMAT = 2  # in 1 a class that played the unknown was still in the gradient, and no score had T in it
+NUMBERS = 2  # of what a report holds: a kept one whose numbers are defined otherwise is made again
 SPLITS = ("validation", "test")
 PROGRESS = ".progress.json"  # in sweep/, how far the sweep is that is being computed
 LEAK = (
@@ -289,9 +290,9 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
         ))  # fmt: skip
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
-        if kept["stamp"] == stamp and "scores" in kept:  # an older version wrote less
+        if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS):
             return kept
-    result = _report(run, as_published) | {"stamp": stamp}
+    result = _report(run, as_published) | {"stamp": stamp, "numbers": NUMBERS}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
         runs.write_json(_file(run, as_published, "json"), judge.plain(result))
     return judge.plain(result)

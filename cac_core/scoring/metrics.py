@@ -187,9 +187,12 @@ def _rank(kept: float, n: int) -> int:
 
 
 def theta_youden(verdict: Verdict, labels: np.ndarray) -> float:
-    """ORACLE, it looks at unknowns: the theta with the largest share of unknowns caught minus knowns rejected."""
+    """ORACLE, it looks at unknowns: the theta with the largest share of unknowns caught minus knowns rejected.
+
+    The highest of them where several are equal.
+    """
     curve = roc(verdict, labels)
-    return float(curve["thetas"][np.argmax(curve["caught_unknowns"] - curve["rejected_knowns"])])
+    return float(curve["thetas"][np.argmax((curve["caught_unknowns"] - curve["rejected_knowns"]).round(12))])
 
 
 def theta_at_fpr(accepted: float, verdict: Verdict, labels: np.ndarray) -> float:
