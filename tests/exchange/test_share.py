@@ -130,7 +130,9 @@ BUNDLED = sorted(p for p in (Path(__file__).parents[2] / "checkpoints").glob("*-
 def test_a_bundled_run_is_small_whole_and_without_images(path):
     run, files = runs.Run(path), [f for f in path.rglob("*") if f.is_file()]
     assert not run.problem() and run.state == "finished" and run.written
-    assert sum(f.stat().st_size for f in files) <= 8_000_000
+    assert (
+        sum(f.stat().st_size for f in files) <= 9_000_000
+    )  # a sweep whose numbers half precision would change is kept whole
     assert {f.suffix for f in files} <= {".json", ".jsonl", ".npz", ".safetensors"}
     for file in path.rglob("*.npz"):
         with np.load(file) as stored:
