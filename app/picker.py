@@ -136,6 +136,7 @@ def empty_store() -> None:
         icon=":material/school:",
     )
     st.code(TRAIN, language="bash")
+    address.link("new", t("New run"), "add")
     st.markdown(t("Then reload this page. Runs are looked for in:"))
     st.code(str(runs.store_of().absolute()), language=None)
     st.button(t("Look again"), icon=":material/refresh:")
@@ -170,6 +171,7 @@ def ready(run: Run) -> bool:
         )
         st.markdown(t("To go on with it:"))
         st.code(f"python -m cac_core train --resume {run.path}", language="bash")
+        address.link("live", t("Watch it under Live"), "monitoring", {"watched": run.id})
         return False
     run.outputs("train")  # says which outputs are missing, and the command that writes them
     run.outputs("validation")

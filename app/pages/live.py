@@ -171,7 +171,7 @@ def watch(every: list[Job]):
     mine = {job.run: job for job in every if job.kind == "train" and job.run}
     found = {run.id: run for run in runs.every(jobs.store())}
     names = sorted(
-        {*mine, *(name for name, run in found.items() if courses.sound(run))},
+        {*mine, *(name for name, run in found.items() if courses.sound(run) or run.beginning)},
         key=lambda name: (rank(mine.get(name), found.get(name)), -started(found.get(name)), name),
     )
     if (asked := st.session_state.get("watched")) not in names:
@@ -294,7 +294,8 @@ def trouble(job: Job | None, run: Run | None, reason: str):
         if not jobs.read_only():
             st.button(t("Train again with batch {n}", n=smaller.batch), icon=":material/replay:", type="primary",
                       key="run_smaller", on_click=act, args=(train_again, smaller, run))  # fmt: skip
-    what = t("“Go on” starts again from what was saved last.") if run else t("Nothing was saved: start it anew.")
+    saved = run is not None and (run.path / "last.pt").exists()
+    what = t("“Go on” starts again from what was saved last.") if saved else t("Nothing was saved: it starts anew.")
     st.markdown(what + " " + t("To change a setting, start another run:"))
     address.link("new", t("New run"), "add")
 

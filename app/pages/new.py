@@ -31,6 +31,13 @@ ABOUT = phrases(
         "schedule.",
     }
 )
+DIGITS = phrases(  # for which nothing is published
+    {
+        "standard": "The small network and one cycle of the learning rate, over three times as many epochs as the "
+        "quick look.",
+        "paper": "The small network, and the schedule that was published with Class Anchor Clustering for MNIST.",
+    }
+)
 FIELDS = phrases(
     {  # of Recipe, in the order of the form: label and what it means
         "epochs": ("Epochs", "How often every training image is seen."),
@@ -133,7 +140,7 @@ def page():
             t("Preset"), presets, default="quick", required=True, format_func=lambda p: t(PRESETS[p]), key="new_preset",
             persist_state="session",
         )  # fmt: skip
-        st.caption(t(ABOUT[preset]))
+        st.caption(about(preset, name))
     preset = f"report-{name.lower()}" if preset == "report" else preset
     if not here[name]:
         keep_probe(None)
@@ -146,6 +153,16 @@ def page():
         summary(preset, *plan)
     else:
         keep_probe(None)
+
+
+def about(preset: str, name: str) -> str:
+    """What a preset is on a data set: the paper covers some."""
+    if name == "digits" and preset in DIGITS:
+        return t(DIGITS[preset])
+    words = t(ABOUT[preset])
+    if preset in ("standard", "paper") and name not in (*recipe.PAPER, "digits"):
+        words += " " + t("Nothing is published for {name}: it is trained as CIFAR10 is.", name=wording.plain(name))
+    return words
 
 
 def missing(name: str):

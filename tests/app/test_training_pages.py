@@ -633,6 +633,24 @@ def test_every_preset_can_be_started(opened, preset):
     assert at.button(key="new_start") and not at.error
 
 
+def test_a_preset_is_said_to_be_the_papers_only_where_it_is(opened, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3})
+    at = opened("new")
+    for preset in ("standard", "paper"):
+        at = fine(at.segmented_control(key="new_preset").set_value(preset).run())
+        given = recipe.compose(preset, dataset="digits")
+        assert given.backbone == "small" and "The small network" in text(at) and "The paper's network" not in text(at)
+    assert recipe.compose("standard", dataset="digits").epochs == 3 * recipe.compose("quick", dataset="digits").epochs
+    mnist, digits = (recipe.compose("paper", dataset=name) for name in ("MNIST", "digits"))
+    assert all(getattr(mnist, name) == getattr(digits, name) for name in ("epochs", "fine_epochs", "lr", "schedule"))
+    at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
+    assert "Nothing is published for pets: it is trained as CIFAR10 is." in text(at)
+    given = recipe.compose("paper", dataset="pets")
+    assert given == dataclasses.replace(recipe.compose("paper", dataset="CIFAR10"), dataset="pets")
+    at = fine(at.selectbox(key="new_dataset").set_value("MNIST").run())
+    assert "Nothing is published" not in text(at)
+
+
 @pytest.mark.parametrize(
     "preset, fields, options",
     [
@@ -832,6 +850,12 @@ def test_a_run_that_another_tab_deletes_is_said_to_be_gone(opened, store, finish
     (one,) = launch.jobs(store)
     launch.remove(one)
     assert f"There is no training called “{finished.id}” here. It was deleted" in text(fine(at.run()))
+
+
+def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(opened, store):
+    runs.write_json(store / "begun" / "status.json", {"state": "starting", **runs.process_now()})
+    at = opened("live", watched="begun")
+    assert at.selectbox(key="watched").value == "begun" and "It is being made ready" in text(at) and not at.error
 
 
 def test_what_was_stopped_before_it_began_says_so(opened, store):
