@@ -486,9 +486,9 @@ SPREAD = phrases(
 )
 HOW_SURE = phrases(
     "In brackets 95 % intervals. A t interval over trials or seeds has the noise of training in it and speaks about "
-    "methods. An interval over images is about two networks alone: DeLong's for the AUROC, with one image more that "
-    "was not seen, and the bootstrap's for the other numbers (2000 draws of the test images, and of the validation "
-    "images that set θ). Of many differences a few leave out 0 by chance alone."
+    "methods. An interval over images is about two networks alone: DeLong's for the AUROC and the bootstrap's for the "
+    "other numbers (2000 draws of the test images; for θ, of the known validation and test images together); AUROC and "
+    "OSCR count one image more that was not seen. Of many differences a few leave out 0 by chance alone."
 )
 
 

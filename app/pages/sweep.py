@@ -67,7 +67,8 @@ def how_to_read():
             "taken away from the step and from the score. This is what you could have done without unknowns.\n"
             "- **Oracle** is the best cell on the test unknowns: how good a choice could be, not how good it will be.\n"
             "- The **gain** is over the plain score, of images as they are and with softmax at T = 1, with a 95 % "
-            "interval (paired, DeLong). An interval that holds 0 says that nothing was gained for sure.\n"
+            "interval (paired, DeLong with one image more that was not seen). "
+            "An interval that holds 0 says that nothing was gained for sure.\n"
             "- A click on a cell takes its score, T and ε for the other pages."
         )
     )
