@@ -158,7 +158,7 @@ def test_the_counts_follow_while_theta_is_dragged(page):
     assert until(tab, lambda: heard(tab).get("theta")) == theta
     tab.wait_for_timeout(300)
     assert float(tab.locator(".handle").get_attribute("aria-valuenow")) == theta  # what came back changed nothing
-    tab.get_by_role("button", name="Back to the rule").click()  # the page's own word counts
+    tab.get_by_role("button", name="Back to the rule", exact=True).click()  # the page's own word counts
     until(tab, lambda: tab.locator(".handle").get_attribute("aria-valuenow") == rule)
 
 
@@ -175,7 +175,7 @@ def test_python_moves_nothing_while_a_finger_is_down(page):
     painted(tab)
     held = handle.get_attribute("aria-valuenow")
     # a press of the button by script, the mouse being busy
-    rule = tab.get_by_role("button", name="Back to the rule")
+    rule = tab.get_by_role("button", name="Back to the rule", exact=True)
     rerun_by(tab, lambda: rule.evaluate("button => button.click()"))
     tab.wait_for_timeout(300)
     assert handle.get_attribute("aria-valuenow") == held
@@ -297,7 +297,7 @@ def test_reruns_keep_one_feed_and_views_close_behind_them(page):
     tab = page("view=lab")
     sizes = "({feeds: anchorscopeFeeds.feeds.size, waiting: anchorscopeFeeds.waiting.size})"
     for _ in range(3):
-        rerun_by(tab, tab.get_by_role("button", name="Back to the rule").click)
+        rerun_by(tab, tab.get_by_role("button", name="Back to the rule", exact=True).click)
     until(tab, lambda: tab.evaluate(sizes) == {"feeds": 1, "waiting": 1})
     tab.get_by_text("Show").click()
     until(tab, lambda: tab.evaluate(sizes)["waiting"] == 0)
