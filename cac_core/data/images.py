@@ -222,14 +222,15 @@ def small_of(pixels: np.ndarray, side: int) -> np.ndarray | None:
         small = pixels[np.ix_(first, first)]
         down = _either(pixels[:, first], small, low, high)
         across = _either(pixels[first].swapaxes(0, 1), small.swapaxes(0, 1), low, high)
-        if np.array_equal(small[np.ix_(down, across)], pixels):
+        if down is not None and across is not None and np.array_equal(small[np.ix_(down, across)], pixels):
             return small
     return None
 
 
-def _either(lines: np.ndarray, small: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Which line of the small image each of the large one is, of the two that it may be."""
-    return np.where((lines == small[low]).reshape(len(lines), -1).all(1), low, high)
+def _either(lines: np.ndarray, small: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray | None:
+    """Which line of the small image each of the large one is, of the two that it may be; None where one is neither."""
+    is_low, is_high = ((lines == small[which]).reshape(len(lines), -1).all(1) for which in (low, high))
+    return np.where(is_low, low, high) if (is_low | is_high).all() else None
 
 
 def area_mean(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Explore, as people use it: drag theta, catch images with a lasso, take a cell of the sweep, judge three pictures."""
 
+import base64
 import csv
 import json
 import re
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cac_core import runs
-from cac_core.data import datasets
+from cac_core.data import datasets, images
 from cac_core.results import judge
 from tests.waiting import at_rest, downloaded
 from tests.waiting import browser_until as until
@@ -130,6 +131,23 @@ def test_a_cell_of_softmax_at_t_takes_its_temperature_into_the_score(page, serve
     page.get_by_text("judge by 1 − softmax at T with T = 10 and ε = 0.05").wait_for()
     page.get_by_role("radio", name="γ", exact=True).click()
     page.get_by_text("Click a cell to use its score").wait_for()
+
+
+@pytest.mark.parametrize("points", [1, 1.5, 2])
+def test_small_pictures_beside_theta_come_back_as_the_images(new_context, server, trained, points):
+    """What a browser saves of a canvas, on screens with so many points a pixel."""
+    page = new_context(device_scale_factor=points).new_page()
+    page.goto(f"{server}/thresholds")
+    canvases = page.locator(".gallery canvas:visible")
+    parts = datasets.load("digits", trained[0] / "data")
+    every = {image.tobytes() for part in parts.values() for image in part.pixels}
+
+    def saved() -> list[bytes]:
+        found = canvases.evaluate_all("(all) => all.map((canvas) => canvas.toDataURL('image/png').split(',')[1])")
+        return [images.prepare(base64.b64decode(one), datasets.DIGITS).pixels.tobytes() for one in found]
+
+    until(page, lambda: (found := saved()) and set(found) <= every, "what is saved is none of the images")
+    page.context.close()
 
 
 def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path):
