@@ -99,7 +99,12 @@ def test_a_disk_that_fills_up_while_training(training_process):
 
 def test_a_run_that_is_deleted_while_it_trains(training_process):
     process, run = training_process()
-    everywhere(between=lambda: shutil.rmtree(run.path))
+
+    def gone() -> bool:  # the training puts files into place meanwhile
+        shutil.rmtree(run.path, ignore_errors=True)
+        return not run.path.exists()
+
+    everywhere(between=lambda: wait_until(gone))
     assert process.wait(LONG) == 1
     assert not run.written
     everywhere()
