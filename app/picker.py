@@ -144,7 +144,7 @@ def empty_store() -> None:
 
 def ready(run: Run) -> bool:
     """Whether the run can be shown; where not, says why and what to do."""
-    if asked := st.session_state.get("asked"):
+    if missing(asked := st.session_state.get("asked")):
         said = t("There is no run called “{asked}”; this is {run}.", asked=wording.plain(asked[:80]), run=run.id)
         said = f"{said} {in_trash(asked)}"
         if st.session_state.get("passed_over") == asked:

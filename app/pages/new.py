@@ -349,7 +349,8 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
                 st.button(label, type="primary", icon=":material/play_arrow:", key="new_start", on_click=start,
                           args=(fresh, device), disabled=not fresh)  # fmt: skip
             if under_way or done:
-                address.link("live", t("Watch them under Live"), "monitoring", {"watched": every[0].id})
+                first_to_watch = next((one.id for one in every if one.id in queued), first.id)
+                address.link("live", t("Watch them under Live"), "monitoring", {"watched": first_to_watch})
     if said := st.session_state.pop("new_said", None):
         if isinstance(said, Exception):
             wording.explain(said)

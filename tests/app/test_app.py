@@ -371,11 +371,13 @@ def test_nonsense_in_any_part_of_a_link_does_no_harm(app, page, value):
 @pytest.mark.parametrize("page", PAGES)
 def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone(app, store, page):
     at = fine(app("cac", "three", page=page, run="cac"))
-    shelf.delete(Run(store / "cac"))
+    trashed = shelf.delete(Run(store / "cac"))
     at = fine(at.run())
     assert "It was deleted; under Runs it can be brought back" in text(at)
     assert at.selectbox(key="run").options == ["three"] and len(at.title) == 1
     assert "There is no run called “cac”; this is three" in text(at)
+    shelf.restore(trashed)
+    assert "There is no run called" not in text(fine(at.run()))
 
 
 @pytest.mark.parametrize("page", ["home", "thresholds"])

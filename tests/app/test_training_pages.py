@@ -476,6 +476,16 @@ def test_a_finished_run_is_not_trained_again_and_tells_how_long_others_take(open
     assert "at least one method" in text(at)
 
 
+def test_the_way_to_live_leads_to_what_was_started(opened, finished, store):
+    at = opened("new")
+    at = fine(next(n for n in at.number_input if n.label == "Epochs").set_value(3).run())
+    assert door(at, "Watch them under Live")["watched"] == finished.id
+    at = fine(next(i for i in at.text_input if i.label == "Seeds").set_value("0, 7").run())
+    at = fine(at.button(key="new_start").click().run())
+    (one,) = launch.jobs(store)
+    assert door(at, "Watch them under Live")["watched"] == one.run != finished.id
+
+
 def measured(**fields) -> probe.Measured:
     """As if a probe had measured what the page shows; fields are those of Measured."""
     (file,) = plans.probes([recipe.compose()], {recipe.DEFAULT.id: TRIAL}, "cpu")
