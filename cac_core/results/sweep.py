@@ -307,12 +307,14 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
     train = run.outputs("train")
     centres, names = (train.anchors, ("distance",)) if as_published else (class_means(train), tuple(SCORES))
     labels, cells = arrays["test_labels"], []
-    plain = {name: scored(run.outputs("test").logits, centres, name, 1.0) for name in names}
+    as_they_are = run.outputs("test").logits
+    plain = {name: scored(as_they_are, centres, name, 1.0) for name in names}
     for t, temperature in enumerate(temperatures):
         for e, magnitude in enumerate(magnitudes):
             cell = {"temperature": temperature, "magnitude": magnitude, "scores": {}}
+            logits = arrays["test_logits"][t, e] if magnitude else as_they_are  # which a copy may hold rounded
             for s, name in enumerate(names):
-                verdict = scored(arrays["test_logits"][t, e], centres, name, temperature)
+                verdict = scored(logits, centres, name, temperature)
                 numbers = metrics.report(verdict, labels)
                 gain, *interval = metrics.delong_difference(verdict, plain[name], labels)
                 wanted = ("accuracy", "auroc", "fpr_at_95_knowns_kept", "oscr")

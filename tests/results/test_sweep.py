@@ -332,6 +332,19 @@ def test_the_gain_is_over_the_plain_images_and_zero_without_a_perturbation(run):
                 assert (low, numbers["gain"], high) == (0, 0, 0)
 
 
+def test_nothing_is_gained_without_a_perturbation_where_a_copy_holds_logits_in_half_precision(run, tmp_path):
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    with np.load(copy.path / "sweep.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["test_logits"] = arrays["test_logits"].astype(np.float16)
+    runs.write_npz(copy.path / "sweep.npz", **arrays)
+    (copy.path / "sweep.json").unlink()
+    for cell, same in zip(sweep.report(copy)["cells"], sweep.report(run)["cells"], strict=True):
+        if cell["magnitude"] == 0:
+            assert cell == same
+
+
 def test_the_cube_of_a_temperature_holds_its_logits(run, kept):
     magnitudes, logits = sweep.cube(run, 10.0)
     assert magnitudes.tolist() == list(AXES["magnitudes"])
