@@ -30,7 +30,8 @@ from cac_core.scoring.scorers import judge_of
 IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
 ATLAS_BYTES = 3_200_000  # of a payload that stays below 5 MB but for large sweeps
 EXACT = 2_000_000  # values of all pixels that are sent as they are; of more than these, small pictures with losses
-TILE = 28  # pixels a side; colour images in their thousands are smaller
+TILE = 32  # pixels a side, at most: an image that is made smaller than it was looks like another one to the network
+SHEET = 4400  # pixels a side of them all, which a browser unpacks
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,13 @@ def _umap_places(file: Path, every: Rows, run: Run) -> np.ndarray:
 def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     """A WebP of all images side by side, the side of a tile and how many stand in a row; None where there are none.
 
-    Where there are few images they are in it as the network saw them. Kept beside the decoded images of the data root.
+    Where there are few images they are in it as the network saw them; else they have losses, and one that is saved and
+    dropped in may get another verdict. Kept beside the decoded images of the data root.
     """
     row, count = run.row, len(every.outputs)
     exact = count * row.size**2 * row.channels <= EXACT
-    tile = row.size if exact else min(row.grain, TILE if row.channels == 1 or count < 4000 else 20)
     tiles = math.isqrt(count - 1) + 1
+    tile = row.size if exact else min(row.size, TILE, SHEET // tiles)
     said = [run.record.get("data"), tile, exact, every.splits, every.outputs.index.tobytes()]
     said += [run.validated_on] if run.validated_on == datasets.SET_ASIDE else []
     file = root / ".cache" / f"atlas-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.webp"
@@ -221,7 +223,7 @@ def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
         small = small if small.size == (tile, tile) else small.resize((tile, tile), Image.Resampling.BILINEAR)
         sheet.paste(small, (n % tiles * tile, n // tiles * tile))
     atlas = b""
-    for quality in (80, 55, 30, 10):
+    for quality in (80, 60, 40, 20, 10):
         target = io.BytesIO()
         sheet.save(target, "WEBP", quality=quality, method=2, lossless=exact)
         atlas = target.getvalue()

@@ -39,7 +39,7 @@ def pictures() -> list[tuple[str, bytes]]:
         ENDINGS, accept_multiple_files=True, key="files", max_upload_size=20,
     )  # fmt: skip
     taken = [(file.name, file) for file in files]
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.popover(t("Camera"), icon=":material/photo_camera:"):
             if st.toggle(t("Use the camera"), key="camera_on"):
                 photo = st.camera_input(t("Show it something that it has never seen"), key="camera")
@@ -66,7 +66,7 @@ def choose_way():
         st.segmented_control(
             t("Take them as"), images.WAYS[::-1], default=images.way_of(run.row), required=True,
             format_func={"drawing": t("drawings"), "picture": t("pictures")}.get,
-            key="as", persist_state="session", label_visibility="collapsed",
+            key="as", persist_state="session",
             help=t(
                 "What is drawn, written or printed on a picture is brought to size and place as the data set's makers "
                 "did theirs; as a picture, all of it is reduced. An image of the data set, also enlarged, is taken as "
