@@ -171,7 +171,7 @@ def ready(run: Run) -> bool:
         )
         st.markdown(t("To go on with it:"))
         st.code(f"python -m cac_core train --resume {run.path}", language="bash")
-        address.link("live", t("Watch it under Live"), "monitoring", {"watched": run.id})
+        address.link("live", t("Or go on under Live"), "monitoring", {"watched": run.id})
         return False
     run.outputs("train")  # says which outputs are missing, and the command that writes them
     run.outputs("validation")

@@ -51,7 +51,7 @@ def live(looked: bool):
         going = under_way()
         if going != looked:
             st.rerun()  # the page looks again by itself, or no longer
-        queue(every)
+        queue(every, going)
         watch(every)
     links.put_in_link(LINKS)
 
@@ -59,7 +59,7 @@ def live(looked: bool):
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
-def queue(every: list[Job]):
+def queue(every: list[Job], going: bool):
     running = [job for job in every if job.state in launch.UNDER_WAY]
     line = jobs.waiting(every)
     ended = [job for job in reversed(every) if job.state not in launch.UNDER_WAY and job.state != "queued"]
@@ -67,7 +67,8 @@ def queue(every: list[Job]):
         st.warning(wording.told(said), icon=":material/info:")
     if not running and not line:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(t("Nothing is running, and nothing waits."))
+            st.markdown(t("The queue is empty; what runs was started elsewhere.") if going else
+                        t("Nothing is running, and nothing waits."))  # fmt: skip
             address.link("new", t("Start a new run"), "add")
     for job in [*running, *line[:SHOWN]]:
         with st.container(border=True, key=f"job_{job.id}"):

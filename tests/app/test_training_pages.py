@@ -866,6 +866,7 @@ def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(ope
     runs.write_json(store / "begun" / "status.json", {"state": "starting", **runs.process_now()})
     at = opened("live", watched="begun")
     assert at.selectbox(key="watched").value == "begun" and "It is being made ready" in text(at) and not at.error
+    assert "The queue is empty; what runs was started elsewhere." in text(at)
 
 
 def test_what_was_stopped_before_it_began_says_so(opened, store):
