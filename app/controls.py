@@ -181,10 +181,8 @@ def _typed() -> None:
 
 
 def about_theta(now: Setting) -> None:
-    """What theta rests on, the way back to the share of knowns kept, and what is set and could not be had."""
+    """What theta rests on, and the way back to the share of knowns kept."""
     state, kept = st.session_state, setting.number("kept")
-    if now.oracle:
-        st.markdown(f":orange-badge[:material/visibility: {t('oracle: looks at the test unknowns')}]")
     if now.rule == "kept" and (asked := state.get("no_theta")):
         st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=wording.plain(asked[:40])))
     elif now.rule == "kept" and state.get("let_go"):
@@ -197,6 +195,12 @@ def about_theta(now: Setting) -> None:
         st.caption(t("θ = {theta}: {rule}.", theta=charts.number(now.theta), rule=said))
     if now.rule != "kept":
         st.button(way_back, type="tertiary", icon=":material/undo:", key="by_rule", on_click=setting.by_rule)
+
+
+def beside(now: Setting) -> None:
+    """What has to be known beside the numbers: that theta is an oracle's, what images are judged by, what cannot be."""
+    if now.oracle:
+        st.markdown(f":orange-badge[:material/visibility: {t('oracle: looks at the test unknowns')}]")
     for note in now.notes:
         st.caption(note)
 

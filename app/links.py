@@ -82,6 +82,9 @@ def arrive(page: str) -> None:
     if state.get("arrived") != page:
         state.arrived = page
         another = picker.asked_for(st.query_params.get("run"))
+        for name in LINKS if another else ():  # a link says all that is not at its default
+            if name not in st.query_params and name != "scorer":
+                state.pop(name, None)
         state.linked = set() if another else state.get("linked", set()) & set(LINKS)
     read_link()
 

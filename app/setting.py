@@ -113,6 +113,7 @@ def _moved(run: Run, scorer: str, movable: bool) -> tuple[verdicts.Perturbation,
         lacking = state.get("not_held", {})
         notes = [t(NOT_HELD, **lacking["asked"])] if lacking.get("run") == run.id else []
         return verdicts.Perturbation(0.0, temperature), *notes
+    state.not_held = {}
     if scorer in BY_FEATURES:
         return verdicts.Perturbation(), t("This score goes by features, which no sweep holds: images are judged as "
                                           "they are, without the step of ε = {e:g} that is set.", **asked)  # fmt: skip
@@ -160,17 +161,16 @@ def by(rule: str, said: verdicts.Judged) -> float:
 def words(now: Setting, rule: str | None = None) -> str:
     """Where theta comes from, or another rule, and what it promises by which images, in words."""
     rule = rule or now.rule
-    if rule == "hand":
-        said = t("set by hand")
-    elif rule in ORACLES:
-        said = t(ORACLES[rule], **{name: number(name) for name in NUMBERS})
-        said = t("{rule}; an oracle, it has looked at the test unknowns", rule=said)
-    else:
-        said = judge.rule_of(now.run, number("kept") / 100, len(now.said.validation.score), say=t)
+    if rule != "kept":
+        said = t("set by hand") if rule == "hand" else t(ORACLES[rule], **{name: number(name) for name in NUMBERS})
+        if now.each is not None:
+            said = t("{rule}, on top of a θ for each class", rule=said)
+        return said if rule == "hand" else t("{rule}; an oracle, it has looked at the test unknowns", rule=said)
+    said = judge.rule_of(now.run, number("kept") / 100, len(now.said.validation.score), say=t)
     if now.each is None:
         return said
     names = now.run.known_names
-    if rule == "kept" and (few := judge.too_few(now.each, now.said.validation, len(names))):
+    if few := judge.too_few(now.each, now.said.validation, len(names)):
         few = t(", ").join(names[c] for c in few)
         return t(
             "for each class: {rule}. Too few are nearest to {names}: there the θ of all is taken", rule=said, names=few

@@ -36,6 +36,7 @@ def wheel_and_examples():
                 how_to_read(now.said.outputs.anchors is not None)
             with place:
                 controls.choose_theta(now)
+                controls.beside(now)
                 controls.numbers_at(now, wide=False)
         with picture:
             wheel(now)

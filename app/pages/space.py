@@ -40,7 +40,8 @@ def page():
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
             controls.theta_inputs(now, left, right)
-            controls.about_theta(now)
+        controls.about_theta(now)
+        controls.beside(now)
         if st.session_state.get("view") == "umap":
             umap()
         elif not maps():

@@ -83,15 +83,15 @@ def settled():
 
 
 def theta_row(now: Setting):
-    kept, exact, share, back = st.columns(4, vertical_alignment="bottom")
+    kept, exact, share = st.columns(3, vertical_alignment="bottom")
     controls.theta_inputs(now, kept, exact)
     if now.said.unknowns:
         share.number_input(
             t("Unknowns in use, %"), 0.0, 100.0, setting.NUMBERS["share"], 5.0, format="%g", key="share",
             persist_state="session", help=t("How many of 100 images you expect to be of no known class."),
         )  # fmt: skip
-    with back:
-        controls.about_theta(now)
+    controls.about_theta(now)
+    controls.beside(now)
 
 
 def tables(now: Setting):

@@ -99,6 +99,7 @@ def desk():
             controls.choose_options(run, controls.choose_scorer(run))
             now = setting.set_up(run)
             controls.choose_theta(now)
+        controls.beside(now)
         said_here = st.container(horizontal=True, vertical_alignment="center")
         if by_hand.open and jobs.read_only():
             only_shown()

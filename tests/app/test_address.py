@@ -406,6 +406,16 @@ def test_what_was_set_for_a_run_that_is_not_here_is_not_taken_for_another(opened
     assert "are not taken" not in text(opened(page, run=Run(RUN.path.with_name("gone"))))
 
 
+def test_a_link_to_another_run_means_the_same_in_a_session_that_has_set_other_things(opened):
+    fresh = opened("home", SOFTMAX, theta="0.3")
+    at = opened("space", each="true", kept="80", view="strip", without="validation", rule="youden", **MOVED)
+    at.query_params.clear()
+    for name, value in {"run": SOFTMAX.id, "theta": "0.3"}.items():
+        at.query_params[name] = value
+    at = fine(at.switch_page("app/pages/home.py").run())
+    assert parameters(at) == parameters(fresh) and tiles(at) == tiles(fresh)
+
+
 # --- what is moved in the cloud, and what is chosen there ------------------------------------------------------------
 
 
