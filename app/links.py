@@ -81,6 +81,7 @@ def arrive(page: str) -> None:
     state = st.session_state
     if state.get("arrived") != page:
         state.arrived = page
+        setting.hold()
         another = picker.asked_for(st.query_params.get("run"))
         for name in LINKS if another else ():  # a link says all that is not at its default
             if name not in st.query_params and name != "scorer":

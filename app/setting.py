@@ -70,6 +70,7 @@ def set_up(run: Run, movable: bool = True) -> Setting:
     """What is set, for this run; movable: whether the images of the page can be perturbed."""
     state = st.session_state
     state.scorer_was = scorer = state.get("scorer") or default_for(run.recipe.method)
+    _note(run, scorer)
     anchors = run.outputs("train").anchors is not None
     options = _options(scorer, anchors)
     moved, *notes = _moved(run, scorer, movable)
@@ -82,6 +83,31 @@ def set_up(run: Run, movable: bool = True) -> Setting:
     _keep_theta((run.id, scorer, tuple(sorted(options.items())), moved if moved.magnitude else None, each is not None))
     theta, rule = _theta(said)
     return Setting(run, scorer, options, moved, each, said, theta, rule, tuple(notes))
+
+
+def _note(run: Run, scorer: str) -> None:
+    """What is set, and what each widget begins at, for `hold`."""
+    start = NUMBERS | dict.fromkeys(("theta", "rule")) | scorer_options(scorer)
+    start |= {"scorer": default_for(run.recipe.method), "each": False, "epsilon": 0.0}
+    start["odin"] = next(iter(verdicts.held(run)), None)
+    state = st.session_state
+    state.noted = {"run": run.id, "start": start, "set": {name: state[name] for name in start if name in state}}
+
+
+def hold() -> None:
+    """As one comes to another page: what was set stays, where the page before has just said that it is not set.
+
+    A widget begins at its default in the browser and hears its value a moment later; where somebody goes on within that
+    moment, Streamlit 1.67 takes the default for what was chosen. So a default that comes with the way to another page
+    is not believed; one that was chosen on the page before has been noted there.
+    """
+    state = st.session_state
+    noted = state.get("noted")
+    if noted is None or noted["run"] != state.get("run"):
+        return
+    for name, value in noted["set"].items():
+        if state.get(name) in (None, noted["start"][name]):
+            state[name] = value
 
 
 def number(name: str) -> float:

@@ -406,6 +406,19 @@ def test_what_was_set_for_a_run_that_is_not_here_is_not_taken_for_another(opened
     assert "are not taken" not in text(opened(page, run=Run(RUN.path.with_name("gone"))))
 
 
+def test_a_page_that_is_left_before_its_widgets_have_heard_their_values_changes_nothing(opened):
+    at = opened("thresholds", scorer="distance", theta="1.5", kept="80", each="false")
+    said, shown = parameters(at), tiles(fine(at.switch_page("app/pages/home.py").run()))
+    at = fine(at.switch_page("app/pages/thresholds.py").run())
+    at.number_input(key="theta").set_value(None)
+    at.number_input(key="kept").set_value(95.0)
+    at = fine(at.switch_page("app/pages/home.py").run())
+    assert parameters(at) == said and tiles(at) == shown
+    at.number_input(key="theta").set_value(None).run()  # here somebody has emptied it
+    assert "theta" not in parameters(at)
+    assert "theta" not in parameters(fine(at.switch_page("app/pages/thresholds.py").run()))
+
+
 def test_a_link_to_another_run_means_the_same_in_a_session_that_has_set_other_things(opened):
     fresh = opened("home", SOFTMAX, theta="0.3")
     at = opened("space", each="true", kept="80", view="strip", without="validation", rule="youden", **MOVED)
