@@ -231,10 +231,10 @@ def _differences(key: tuple, scorer: str | None) -> list[Difference]:
 def sentence(difference: Difference) -> str:
     """A difference in words, in the reader's language; one between two networks says that it is no more than that.
 
-    As many decimals as tell the end nearer to 0 from 0, where the interval leaves it out.
+    As many decimals as tell each end of the interval from 0, so that one sees on which side of it 0 lies.
     """
     phrase, values = compare.said(difference)
-    least = values.get("low", 0) if difference.sure else 0
+    least = min((abs(end) for name in ("low", "high") if (end := values.get(name, 0))), default=0)
     digits = next((n for n in range(1, 6) if float(charts.fixed(least, n))), 5) if least else 1
     write = charts.fixed if difference.sure else charts.points
     said = {name: value if isinstance(value, str) else write(value, digits) for name, value in values.items()}

@@ -150,16 +150,28 @@ def differences(members: list[Member], found: list[Difference]):
             st.caption(t("Over images alone, or over fewer trials and seeds, and so secondary:"))
     if rest:
         listed_differences(rest, secondary=bool(answers))
-    counts = {d.over: d.count for d in found if d.over}
-    said = {"images": t("{count} test images"), "trials": t("{count} trials"), "seeds": t("{count} seeds")}
-    if counts:
-        over = ", ".join(said[kind].format(count=count) for kind, count in counts.items())
+    if over := ", ".join(compared_over(found)):
         st.caption(t("Compared over {over}.", over=over) + " " + t(results.HOW_SURE))
 
 
+def compared_over(found: list[Difference]) -> list[str]:
+    """How many images, trials or seeds the differences are over, each count once."""
+    counts = {kind: sorted({d.count for d in found if d.over == kind}) for kind in ("trials", "seeds")}
+    said = {"trials": t("{count} trials"), "seeds": t("{count} seeds")}
+    over = [said[kind].format(count=count) for kind, some in counts.items() for count in some]
+    pairs: dict[tuple[str, str], dict[str, int]] = {}
+    for d in found:
+        if d.over == "images":
+            pairs.setdefault((d.one, d.other), {})[d.measure] = d.count
+    images = sorted({(counts["knowns_kept"], counts["unknowns_caught"]) for counts in pairs.values()})
+    words = t("{known} known and {unknown} unknown test images")
+    return over + [words.format(known=known, unknown=unknown) for known, unknown in images]
+
+
 def listed_differences(some: list[Difference], secondary: bool = False):
-    """A line each; bold where it is for sure, unless others are the answer."""
-    lines = dict.fromkeys((results.sentence(d), "**" if d.sure and not secondary else "") for d in some)
+    """A line each; bold where it is for sure, unless others are the answer, or it is at each run's own theta."""
+    bold_ones = [d.sure and not secondary and d.measure in compare.RANKED for d in some]
+    lines = dict.fromkeys((results.sentence(d), "**" if bold else "") for d, bold in zip(some, bold_ones, strict=True))
     st.markdown("\n".join(f"- {bold}{wording.plain(line)}{bold}" for line, bold in lines))
 
 

@@ -200,9 +200,15 @@ def place_of(report: dict, cell: dict) -> tuple[int, int]:
 def cell_of(report: dict, score: str) -> tuple[int, int]:
     """The cell that is looked at: the one taken by click or link, else the one chosen without unknowns."""
     given, state = dict((report.get("chosen") or report["oracle"]).get(score) or report["cells"][0]), st.session_state
-    asked = {"temperature": state.get("odin"), "magnitude": state.get("epsilon")}
-    if score == "msp" == judged_by() and asked["temperature"] is None:  # where ε is 0, a link has T for the score alone
-        asked["temperature"] = state.get("temperature")
+    asked, temperature = {}, state.get("temperature", 1.0)
+    if state.get("epsilon"):
+        asked = {"temperature": state.get("odin"), "magnitude": state.epsilon}
+    elif (
+        state.get("clicked", {}).get("run") == run.id
+    ):  # without a step nothing else tells one temperature from another
+        asked = state.clicked["cell"]
+    elif score == "msp" == judged_by() and temperature != 1:
+        asked = {"temperature": temperature, "magnitude": 0.0}
     given |= {name: value for name, value in asked.items() if value in report[f"{name}s"]}
     return place_of(report, given)
 
@@ -224,7 +230,9 @@ def chosen():
     for group in st.session_state.heat.selection.selected[:1]:
         report = sweep.report(run, st.session_state.get("published", False))
         t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
-        st.session_state.odin, st.session_state.epsilon = report["temperatures"][t_], report["magnitudes"][e]
+        cell = {"temperature": report["temperatures"][t_], "magnitude": report["magnitudes"][e]}
+        st.session_state.clicked = {"run": run.id, "cell": cell}
+        st.session_state.odin, st.session_state.epsilon = cell["temperature"], cell["magnitude"]
         if not st.session_state.get("published", False):
             scorer, options = scorer_of(st.session_state.sweep_score, st.session_state.odin)
             controls.take_scorer(scorer, **options)
@@ -250,6 +258,11 @@ def summary(report: dict, score: str, picked: tuple[int, int]):
             if numbers.get("pseudo_auroc") is not None:
                 share = charts.percent(numbers["pseudo_auroc"])
                 st.caption(t("{share} where each known class in turn plays the unknown", share=share))
+                alike = sum(c["scores"][score]["pseudo_auroc"] == numbers["pseudo_auroc"] for c in report["cells"])
+                if name == "chosen" and alike > 1:
+                    st.caption(
+                        t("{count} cells are as good by this; of them the one nearest to the plain score.", count=alike)
+                    )
 
 
 def gained(gain: float, low: float, high: float) -> str:

@@ -197,6 +197,13 @@ def all_numbers(now: Setting):
             ]
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))
+    if not run.outputs("train").features.shape[1]:
+        st.caption(
+            t(
+                "This copy of the run holds no features, so k nearest and Mahalanobis are as they were reported when "
+                "it was made, and cannot be computed again here."
+            )
+        )
     with st.popover(t("What the numbers mean"), icon=":material/help:"):
         st.markdown("\n".join(f"- **{t(title)}**: {t(meaning)}" for title, meaning in MEANING.values()))
         if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED):

@@ -212,8 +212,8 @@ SPEAKS = 3  # trials or seeds a side, from which on the interval over them is th
 class Difference:
     """A measure of one member less that of another, and its 95 % interval.
 
-    over is "images", "trials" or "seeds", and count how many of them, the fewer of the two sides; where nothing can be
-    compared it is empty, the interval is nan, and why says the reason.
+    over is "images", "trials" or "seeds", and count how many of them, the fewer of the two sides, and of images those
+    that the measure is over; where nothing can be compared it is empty, the interval is nan, and why says the reason.
     """
 
     one: str
@@ -334,6 +334,9 @@ def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -
     where the draws lie about what a theta is on average and not about what this one is.
     """
     drawn = [draw(run) for run in (mine, theirs)]
+    known = int((mine.labels >= 0).sum())
+    counts = dict.fromkeys(MEASURES, len(mine.labels))
+    counts |= {"accuracy": known, "knowns_kept": known, "unknowns_caught": len(mine.labels) - known}
     numbers, found = (mine.numbers(), theirs.numbers()), []
     for measure in MEASURES:
         gap = numbers[0][measure] - numbers[1][measure]
@@ -348,7 +351,7 @@ def _by_images(one: str, other: str, mine: Scored, theirs: Scored, draw: Draw) -
         else:
             ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
             low, high = (float(x) for x in np.quantile(drawn[0][measure] - drawn[1][measure], ends))
-        found.append(Difference(one, other, measure, gap, low, high, "images", len(mine.labels)))
+        found.append(Difference(one, other, measure, gap, low, high, "images", counts[measure]))
     return found
 
 
@@ -424,8 +427,8 @@ BETTER = {
     "knowns are kept ({low} to {high}).",
     "knowns_kept": "{better} keeps {points} points more of the knowns than {worse}, each at its own θ ({low} to "
     "{high}).",
-    "unknowns_caught": "{better} catches {points} points more unknowns than {worse}, each at its own θ, which keep "
-    "different shares of the knowns ({low} to {high}).",
+    "unknowns_caught": "{better} catches {points} points more unknowns than {worse}, each at its own θ ({low} to "
+    "{high}).",
 }  # fmt: skip
 ALIKE = {
     "auroc": "AUROC: no difference for sure between {one} and {other} ({gap} points, {low} to {high}).",

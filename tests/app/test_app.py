@@ -136,6 +136,29 @@ def test_the_sweep_has_the_temperature_in_the_score_or_not(app, swept):
     assert "the temperature inside γ's softmin is another quantity" in help_text
 
 
+def test_the_sweep_opens_on_the_chosen_cell_also_for_who_comes_from_home(app, swept):
+    at = fine(app(page="home", run="cross-entropy", scorer="gamma"))
+    assert at.selectbox(key="epsilon").value == 0.0  # Home has these, at what they begin with
+    report, at = sweep.report(swept), fine(at.switch_page("app/pages/sweep.py").run())
+    chosen = report["chosen"]["gamma"]
+    assert f"**This cell**: T = {chosen['temperature']:g}, ε = {chosen['magnitude']:g}" in text(at)
+    at.session_state["clicked"] = {"run": "cross-entropy", "cell": {"temperature": 100.0, "magnitude": 0.0}}
+    assert "**This cell**: T = 100, ε = 0" in text(fine(at.run()))
+    at.session_state["clicked"] = {"run": "another", "cell": {"temperature": 100.0, "magnitude": 0.0}}
+    assert f"**This cell**: T = {chosen['temperature']:g}, ε = {chosen['magnitude']:g}" in text(fine(at.run()))
+
+
+def test_cells_that_are_as_good_by_the_blind_choice_are_counted(app, swept):
+    with np.load(swept.path / "sweep.npz") as stored:
+        arrays = dict(stored)
+    arrays["blind"][:, :, :, 0] = 0.75
+    arrays["blind"][:, :, :, 1] = 0.5
+    runs.write_npz(swept.path / "sweep.npz", **arrays)
+    (swept.path / "sweep.json").unlink(missing_ok=True)
+    said = text(fine(app(page="sweep", run="cross-entropy", scorer="gamma")))
+    assert "2 cells are as good by this; of them the one nearest to the plain score." in said
+
+
 def test_a_sweep_of_the_older_definition_is_named_so_and_offered_anew(app, swept):
     with np.load(swept.path / "sweep.npz") as stored:
         arrays = {name: stored[name] for name in stored.files if name not in ("format", "blind", "sample")}

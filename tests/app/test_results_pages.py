@@ -392,16 +392,16 @@ def differing_runs(full) -> list[Run]:
 
 
 @pytest.mark.parametrize("gap, low, high, measure, phrase", [
-    (0.031, 0.012, 0.05, "unknowns_caught", "a catches 3.1 points more unknowns than b, each at its own θ, which keep "
-     "different shares of the knowns (1.2 to 5.0)."),
+    (0.031, 0.012, 0.05, "unknowns_caught", "a catches 3.1 points more unknowns than b, each at its own θ (1.2 to "
+     "5.0)."),
     (-0.031, -0.05, -0.012, "knowns_kept", "b keeps 3.1 points more of the knowns than a, each at its own θ (1.2 to "
      "5.0)."),
     (-0.031, -0.05, -0.0004, "fpr_at_95_knowns_kept", "a accepts 3.10 points fewer unknowns than b where 95 % of the "
      "test knowns are kept (0.04 to 5.00)."),
-    (0.01, -0.0004, 0.0325, "auroc", "AUROC: no difference for sure between a and b (+1.0 points, 0.0 to +3.3)."),
+    (0.01, -0.0004, 0.0325, "auroc", "AUROC: no difference for sure between a and b (+1.00 points, -0.04 to +3.25)."),
 ])  # fmt: skip
 def test_a_difference_is_said_with_its_numbers_and_one_pair_of_networks_as_such(gap, low, high, measure, phrase):
-    """What is for sure never reads 0.0, and says nothing about methods where two networks are all there is."""
+    """No end reads 0.0 that is not 0, and what is sure says nothing of methods where two networks are all there is."""
     for over, count in (("images", 9), ("seeds", 3)):
         d = compare.Difference("a", "b", measure, gap, low, high, over, count)
         alone = f" {compare.ONE_PAIR}" if over == "images" and d.sure else ""
@@ -419,6 +419,8 @@ def test_two_runs_on_the_same_images(app, full):
     at = app(COMPARE, ids="a,b")
     assert not at.error and not at.warning
     said = text(at)
+    known = int((made[0].labels >= 0).sum())
+    assert f"Compared over {known} known and {len(made[0].labels) - known} unknown test images." in said
     (table,) = at.table
     ranked = sorted(made, key=lambda run: -run.numbers()["auroc"])
     assert table.value["AUROC"].tolist() == [f"{100 * run.numbers()['auroc']:.1f}" for run in ranked]

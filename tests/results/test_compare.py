@@ -274,7 +274,7 @@ def test_a_difference_in_words(gap, low, high, measure, phrase, values):
 
 def test_only_the_share_caught_at_an_equal_share_kept_is_said_to_be_better():
     assert "95 % of the test knowns are kept" in compare.BETTER["fpr_at_95_knowns_kept"]
-    assert "different shares of the knowns" in compare.BETTER["unknowns_caught"]
+    assert "each at its own θ" in compare.BETTER["unknowns_caught"]
     assert not set(compare.AT_THETA) & set(compare.RANKED)
 
 
