@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, live, setting, verdicts, wording
 from app.setting import Setting
 from app.words import t
-from cac_core.results import judge
+from cac_core.results import judge, quality
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
@@ -203,6 +203,13 @@ def beside(now: Setting) -> None:
         st.markdown(f":orange-badge[:material/visibility: {t('oracle: looks at the test unknowns')}]")
     for note in now.notes:
         st.caption(note)
+
+
+def worth(now: Setting) -> None:
+    """What the run is worth by this score and theta."""
+    said = now.said
+    table = metrics.confusion(now.theta, said.test, said.labels, len(said.means))
+    wording.worth(quality.of_counts(table.tolist(), metrics.intervals(said.test, said.labels, now.theta), now.run))
 
 
 def choose_theta(now: Setting) -> None:

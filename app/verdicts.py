@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import charts
 from app.words import t
-from cac_core.results import judge, sweep
+from cac_core.results import judge, quality, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means
@@ -116,6 +116,13 @@ def _report(path: str, written: str) -> dict[str, Any]:
 
 def report(run: Run) -> dict[str, Any]:
     return _report(str(run.path), run.written)
+
+
+def worth(run: Run) -> quality.Quality | None:
+    """What a finished run is worth by its own score at the theta of the rule; None where it has no report."""
+    said = report(run)
+    numbers = said.get("scorers", {}).get(said.get("default"), {})
+    return quality.of_report(numbers, run) if "confusion" in numbers else None
 
 
 def held(run: Run) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app.words import phrases, said, t
+from cac_core.results import quality
 from cac_core.runs import Run
 
 SAID = phrases(
@@ -44,6 +45,12 @@ LOOK = {  # colour and icon of the chip for each state of a run
     "broken": ("red", ":material/error:"),
     "queued": ("gray", ":material/schedule:"),
     "stopping": ("orange", ":material/stop:"),
+}
+WORTH = {  # the same for each word of quality
+    quality.USABLE: ("green", ":material/check_circle:"),
+    quality.WEAK: ("orange", ":material/trending_down:"),
+    quality.CHANCE: ("red", ":material/casino:"),
+    quality.FEW: ("gray", ":material/help:"),
 }
 
 
@@ -83,6 +90,20 @@ def reason(error: Exception) -> str:
 def badge(state: str) -> None:
     colour, icon = LOOK.get(state, ("gray", ":material/help:"))
     st.badge(plain(t(state)), color=colour, icon=icon)
+
+
+def worth(found: quality.Quality) -> None:
+    """What a run is worth: the word, never by colour alone, why, and what would help."""
+    colour, icon = WORTH[found.word]
+    with st.container(gap="xsmall"):
+        st.badge(told(found.word), color=colour, icon=icon)
+        st.caption(" ".join(sentence(part) for part in (found.why, found.advice) if part))
+
+
+def sentence(clause: str) -> str:
+    """A clause of the core as a sentence of its own, in the reader's language."""
+    words = told(clause)
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "。")) else t("."))
 
 
 def kinds(run: Run, count: int) -> str:

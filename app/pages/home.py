@@ -38,6 +38,7 @@ def wheel_and_examples():
                 controls.choose_theta(now)
                 controls.beside(now)
                 controls.numbers_at(now, wide=False)
+                controls.worth(now)
         with picture:
             wheel(now)
         examples(now)

@@ -92,6 +92,7 @@ def theta_row(now: Setting):
         )  # fmt: skip
     controls.about_theta(now)
     controls.beside(now)
+    controls.worth(now)
 
 
 def tables(now: Setting):

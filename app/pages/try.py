@@ -100,6 +100,7 @@ def desk():
             now = setting.set_up(run)
             controls.choose_theta(now)
         controls.beside(now)
+        controls.worth(now)
         said_here = st.container(horizontal=True, vertical_alignment="center")
         if by_hand.open and jobs.read_only():
             only_shown()

@@ -72,7 +72,7 @@ def add(command) -> None:
 def _eval(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
-    from cac_core.results import judge
+    from cac_core.results import judge, quality
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
@@ -88,6 +88,7 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
         evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else terminal.bar())
     numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
+    numbers["quality"] = quality.of_report(numbers, run).record()
     return numbers, terminal.report_lines(numbers)
 
 

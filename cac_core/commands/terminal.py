@@ -20,6 +20,8 @@ def report_lines(numbers: dict[str, Any]) -> list[str]:
     said += [(name, share(numbers[name], sure.get(name))) for name in plain]
     said += [("theta", f"{numbers['theta']:.4g}   {numbers['theta_rule']}")]
     said += [(name, share(value, sure.get(name))) for name, value in numbers["at_theta"].items()]
+    worth = numbers["quality"]
+    said += [(name, worth[key]) for name, key in (("quality", "word"), ("", "why"), ("", "advice")) if key in worth]
     return [f"{name:26} {value}" for name, value in said]
 
 

@@ -71,6 +71,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import to_mlflow
+    from cac_core.results import quality
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
@@ -96,7 +97,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         result["mlflow"] = to_mlflow.export(run)
     if status["state"] == "finished":
         numbers = report["scorers"][report["default"]]
-        result["report"] = numbers
+        result["report"] = numbers = numbers | {"quality": quality.of_report(numbers, run).record()}
         lines += terminal.report_lines(numbers)
     return result, lines
 

@@ -5,6 +5,7 @@ usable is so for sure, what cannot be told from so few images is said to be that
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +59,22 @@ class Evidence:
 
 def of_report(numbers: dict[str, Any], run: Run) -> Quality:
     """The quality of a run by one scorer's report, as `judge.report` makes it or report.json holds it."""
-    sure, confusion = numbers["intervals"], numbers["confusion"]
+    return of_counts(numbers["confusion"], numbers["intervals"], run)
+
+
+def of_counts(confusion: list[list[int]], intervals: dict[str, Sequence[float | None]], run: Run) -> Quality:
+    """The quality by `metrics.confusion` and `metrics.intervals` at a theta."""
     known = confusion[:-1]
-    evidence = Evidence(
-        sum(row[c] for c, row in enumerate(known)), numbers["knowns"], confusion[-1][-1], numbers["unknowns"],
-        *(tuple(math.nan if end is None else end for end in sure[name]) for name in ("auroc", "accuracy")),
-        len(known),
-    )  # fmt: skip
-    found = of(evidence)
+    found = of(
+        Evidence(
+            right=sum(row[c] for c, row in enumerate(known)),
+            knowns=sum(map(sum, known)),
+            caught=confusion[-1][-1],
+            unknowns=sum(confusion[-1]),
+            classes=len(known),
+            **{name: tuple(math.nan if x is None else x for x in intervals[name]) for name in ("auroc", "accuracy")},
+        )
+    )
     if found.word in (WEAK, CHANCE):
         return Quality(found.word, found.why, advice(confusion, run))
     return found
@@ -100,7 +109,7 @@ def of(seen: Evidence) -> Quality:
         why = say("it names the knowns no better than a guess among {count} classes does", count=seen.classes)
         return Quality(CHANCE, together([why, shares], "; "))
     limits = say(
-        "usable is from {keeps} of the knowns and {catches} of the unknowns on, for sure",
+        "to be called usable, these intervals must lie above {keeps} and {catches}",
         keeps=_percent(KEEPS), catches=_percent(CATCHES),
     )  # fmt: skip
     if right[1] < KEEPS or caught[1] < CATCHES:

@@ -21,7 +21,7 @@ from app import charts, feeds, links, picker, thumbnails, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.exchange import shelf
-from cac_core.results import judge, sweep
+from cac_core.results import judge, quality, sweep
 from cac_core.runs import Run
 from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
@@ -849,3 +849,18 @@ def test_a_small_theta_is_drawn_where_it_is_beside_the_bars_of_the_classes():
     line = drawn["series"][0]["markLine"]
     assert line["data"] == [{"xAxis": 0.00555}] and line["precision"] >= 17  # of two decimals ECharts would make 0.01
     assert charts.bars({"0": 1.0}, "0", None, charts.LIGHT, "γ", True)["series"][0]["markLine"] is None
+
+
+# --- what a run is worth ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["home", "thresholds", "try"])
+def test_what_a_run_is_worth_stands_beside_its_numbers(app, trained, page):
+    at = fine(app("cac", page=page))
+    run = Run(runs.store_of() / "cac")
+    report = judge.report(run)
+    found = quality.of_report(report, run)
+    assert f":material/{'check_circle' if found.word == quality.USABLE else 'help'}: {found.word}" in text(at)
+    assert str(found.why)[1:] in text(at)
+    lenient = fine(app("cac", page=page, theta="1e9"))  # nothing is caught: that is sure
+    assert str(quality.WEAK) in text(lenient) and "catches 0 % (0 % to" in text(lenient)
