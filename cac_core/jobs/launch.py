@@ -453,10 +453,10 @@ def _settled(job: Job, lives: bool, code: int | None, patience: tuple[float, flo
     if job.state == "starting" and code is not None:
         return _write(replace(job, state="failed", exit_code=code, reason=_complaint(job)))
     if job.state in ("running", "stopping") and not lives:
-        job = _write(_ended(job, code))
-        if job.asked and job.kind == "train":
+        if job.asked and job.kind == "train":  # before it is told: who resumes it then must not be stopped by this
             with contextlib.suppress(OSError):  # nobody is left whom it would ask to stop
                 _stop_file(job).unlink(missing_ok=True)
+        job = _write(_ended(job, code))
         if job.state == "finished":
             _drop_recipe(job)
     if job.state == "stopping":
