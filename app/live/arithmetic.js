@@ -106,6 +106,20 @@ function upTo(sorted, theta) {
   return low;
 }
 
+const SAME = 1e-9; // relative: so close come two ways of computing one score
+
+/**
+ * Theta as one of these scores, where it is one but for the last digits: a rule that was computed elsewhere gives a
+ * score, and the image that has it is accepted. Lists are ascending.
+ */
+function onScore(theta, lists) {
+  if (!Number.isFinite(theta)) return theta;
+  const near = SAME * Math.abs(theta);
+  const below = (list) => list[upTo(list, theta + near) - 1] ?? -Infinity;
+  const highest = Math.max(...lists.map(below));
+  return highest >= theta - near ? highest : theta;
+}
+
 /**
  * The lowest theta by which new images are kept at least to this share on average, from these ascending scores: that of
  * rank ceil(kept (N + 1)), the largest where that is beyond N; nan where there is none.

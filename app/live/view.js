@@ -198,7 +198,8 @@ class View {
   }
 
   get theta() {
-    return this.state.theta ?? this.judged.rule;
+    const { validation, known, unknown } = this.judged.sorted;
+    return this.state.theta === null ? this.judged.rule : onScore(this.state.theta, [validation, known, unknown]);
   }
 
   set(name, value) {

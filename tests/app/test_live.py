@@ -30,7 +30,7 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
   const feed = unpacked(bytes);
   const { width } = feed;
   const list = (values) => Array.from(values, (x) => (Number.isFinite(x) ? x : null));
-  const results = cases.map(({ thetas, share, ...state }) => {
+  const results = cases.map(({ thetas, scores, share, ...state }) => {
     const judged = judgedOf(feed, null, { kept: 0.95, eps: 0, sets: [1], ...state });
     const edges = edgesOf(judged.scale, 48);
     const of = (rows) => list(histogram(rows.map((i) => judged.score[i]), judged.scale, edges));
@@ -40,6 +40,7 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
       thetas: judged.curve.thetas, kept: judged.curve.kept, accepted: judged.curve.accepted,
       tables: [judged.rule, ...thetas].map((theta) => list(judged.at(theta).table)),
       among: list([judged.rule, ...thetas].map((theta) => unknownAmongAccepted(judged.at(theta).counts, share))),
+      on: scores.map((theta) => list(judged.at(onScore(theta, Object.values(judged.sorted))).table)),
       borderline: thetas.map((theta) => borderline(theta, judged.score, judged.rows, 7)),
       spread: thetas.map((theta) => {
         const { counts } = judged.at(theta);
@@ -122,7 +123,10 @@ def asked(situation: tuple[Outputs, Outputs, Outputs], blob: bytes) -> dict:
     """What to ask the scripts: every scorer with its options, at thetas across its scale and on exact scores."""
     return {
         "blob": base64.b64encode(blob).decode(),
-        "cases": [case | {"thetas": expected(situation, case)["thetas"], "share": 0.2} for case in cases()],
+        "cases": [
+            case | {name: expected(situation, case)[name] for name in ("thetas", "scores")} | {"share": 0.2}
+            for case in cases()
+        ],
     }
 
 
@@ -135,7 +139,8 @@ def expected(situation: tuple[Outputs, Outputs, Outputs], case: dict) -> dict:
     sides = [np.concatenate([kept.score, said.score[known]]), said.score[~known]]
     scale = charts.Scale.of(*[side for side in sides if len(side)])
     thetas = [float(x) for x in scale.steps(23)]
-    return {"validation": kept, "test": said, "scale": scale, "thetas": thetas}
+    scores = np.sort(said.score)[:: max(1, len(said.score) // 40)].tolist()
+    return {"validation": kept, "test": said, "scale": scale, "thetas": thetas, "scores": scores}
 
 
 def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
@@ -168,6 +173,9 @@ def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
             right = metrics.confusion(theta, said, test.labels, classes)
             assert table == right.ravel().tolist(), (case, theta)
             assert among == pytest.approx(among_accepted(theta, said, test.labels, classes, 0.2)), (case, theta)
+        # so is theta by a rule that looks at the test images; it comes from Python, and its image is accepted
+        for theta, table in zip(want["scores"], got["on"], strict=True):
+            assert table == metrics.confusion(theta, said, test.labels, classes).ravel().tolist(), (case, theta)
         for theta, spread in zip(want["thetas"], got["spread"], strict=True):
             assert spread == pytest.approx(list(metrics.intervals(said, test.labels, theta)["knowns_kept"]), rel=1e-9)
         for theta, sides in zip(want["thetas"], got["borderline"], strict=True):
