@@ -102,8 +102,9 @@ def _kind(entry: os.DirEntry) -> str:
 
 
 def opens(folder: Path) -> bool:
-    """Whether what lies in a folder can be listed."""
+    """Whether what lies in a folder can be listed, and read."""
     with contextlib.suppress(OSError), os.scandir(folder):
+        os.stat(os.path.join(folder, "."))  # there are folders that tell names and nothing else
         return True
     return False
 

@@ -203,7 +203,7 @@ def editor():
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
     if not trial.unknown:
         st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
-    keep(trial, starts)
+    keep(trial, starts, row)
     bring(name, row)
     roles(name, trial, row)
 
@@ -253,7 +253,7 @@ def settle(part: str, count: int):
     st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
 
 
-def keep(trial: Trial, starts: dict[tuple[str, str], Trial]):
+def keep(trial: Trial, starts: dict[tuple[str, str], Trial], row: datasets.Dataset):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip
@@ -261,7 +261,7 @@ def keep(trial: Trial, starts: dict[tuple[str, str], Trial]):
             st.button(t("Save"), type="primary", icon=":material/save:", on_click=save, args=(trial.dataset,),
                       key="trial_save")  # fmt: skip
         st.download_button(
-            t("Export as JSON"), own_data.trial_json(trial), f"{name or 'trial'}.json", "application/json",
+            t("Export as JSON"), own_data.trial_json(trial, row), f"{name or 'trial'}.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
     if said := st.session_state.pop("trial_said", None):

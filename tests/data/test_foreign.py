@@ -196,7 +196,7 @@ def test_a_slim_picture_is_not_reduced_to_nothing(monkeypatch):
 
 def test_a_webp_that_takes_too_much_memory_is_refused(monkeypatch):
     monkeypatch.setattr(images, "MAX_WEBP", 1000)
-    with pytest.raises(ValueError, match="WebP of more than .* million takes too much memory: save it as JPEG or PNG"):
+    with pytest.raises(ValueError, match=r"WebP of more than .* million takes too much memory: save it as JPEG or PNG"):
         prepare(encoded(Image.new("RGB", (40, 40)), "WEBP"), COLOUR)
 
 
