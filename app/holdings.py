@@ -13,7 +13,7 @@ from cac_core.data import datasets, sources
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.exchange import own_data
 from cac_core.recipe import Recipe
-from cac_core.sentences import say
+from cac_core.sentences import Sentence, say
 
 PICTURES = 6  # of each class that are shown
 OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and its licence
@@ -25,7 +25,9 @@ def root() -> Path:
 
 @dataclass(frozen=True)
 class Shelf:
-    """What is here of a data set: bytes on disk, and where it is missing, why and how to get it."""
+    """What is here of a data set: bytes on disk, and where it is missing, why and how to get it.
+
+    passed says what lies in its folder and is not read."""
 
     name: str
     own: bool
@@ -33,6 +35,7 @@ class Shelf:
     missing: str
     about: str
     licence: str
+    passed: tuple[str, ...] = ()
 
 
 def shelves() -> list[Shelf]:
@@ -52,8 +55,15 @@ def _shelves(root: str) -> list[Shelf]:
         about, licence = sources.ABOUT.get(name, OWN)
         files, missing = datasets.here(name, Path(root))
         size = sum(file.stat().st_size for file in files)
-        found.append(Shelf(name, name not in datasets.DATASETS, size, missing, about, licence))
+        own = name not in datasets.DATASETS
+        passed = tuple(sources.passed_over(Path(root) / name)) if own else ()
+        found.append(Shelf(name, own, size, missing, about, licence, passed))
     return found
+
+
+def closed() -> list[Sentence]:
+    """Which folders in the data root cannot be read, in sentences."""
+    return datasets.passed_over(root())
 
 
 def by_hand(name: str) -> list[str]:

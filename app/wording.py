@@ -11,6 +11,7 @@ import streamlit as st
 from app.words import phrases, said, t
 from cac_core.results import quality
 from cac_core.runs import Run
+from cac_core.sentences import say
 
 SAID = phrases(
     {
@@ -69,12 +70,14 @@ def explained() -> Iterator[None]:
     """What a user can cause becomes a sentence and, where there is one, the command that mends it."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         logging.getLogger(__name__).log(logging.WARNING, "A page could not be shown.", exc_info=error)
         explain(error)
 
 
-def explain(error: Exception) -> None:
+def explain(error: Exception | str) -> None:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, which has no sentence
+        error = say("{file} cannot be read or written ({error}).", file=error.filename or "", error=error.strerror)
     cause, _, command = said(error).partition("\n    ")
     st.error(plain(cause), icon=":material/error:")
     if command:

@@ -19,12 +19,11 @@ Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from cac_core.commands import data, exchange, jobs, results, training
+from cac_core.commands import data, exchange, jobs, results, terminal, training
 from cac_core.sentences import say
 
 
@@ -39,14 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         message = _said(error)
         if arguments.json:
-            print(json.dumps({"error": message}, ensure_ascii=False))
-        print(f"error: {message}", file=sys.stderr)
+            print(terminal.as_json({"error": message}))
+        print(terminal.printable(f"error: {message}", sys.stderr), file=sys.stderr)
         return 1
     try:
         if arguments.json and result is not None:
-            print(json.dumps(result, ensure_ascii=False))
+            print(terminal.as_json(result))
         elif lines:
-            print("\n".join(lines))
+            print(terminal.printable("\n".join(lines)))
     except BrokenPipeError:
         sys.stderr.close()
     return int(any(failed))

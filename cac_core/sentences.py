@@ -5,6 +5,7 @@ made of and the values of its {names}, so that the phrase can be looked up in a 
 """
 
 import ast
+import os
 import string
 from collections.abc import Iterable
 from functools import cache
@@ -50,7 +51,21 @@ def filled_in(phrase: str, values: dict[str, Any], comma: str = ", ") -> str:
 
 def say(phrase: str, /, **values: Any) -> Sentence:
     """The phrase with its {names} filled in; an error among the values is what it says."""
-    return Sentence(phrase, {name: str(v) if isinstance(v, BaseException) else v for name, v in values.items()})
+    return Sentence(phrase, {name: _told(value) for name, value in values.items()})
+
+
+def _told(value: Any) -> Any:
+    """A value that can be written anywhere: of a file whose name is no UTF-8, the bytes that are none are escaped."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_told, value))
+    text = value if isinstance(value, Sentence) or not isinstance(value, BaseException | os.PathLike) else str(value)
+    if not isinstance(text, str) or isinstance(text, Sentence):
+        return text
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def together(parts: Iterable[str], between: str = " ") -> Sentence:

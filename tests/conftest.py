@@ -1,7 +1,11 @@
 """Fixtures that several test files share: a run store, real data, folders of generated images, toy outputs and runs."""
 # ruff: noqa: E402
 
+import contextlib
 import os
+import shutil
+import tempfile
+from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, and so do the processes that they start
 
@@ -41,6 +45,40 @@ def data_root():
     if not os.environ.get("ANCHORSCOPE_DATA"):
         pytest.skip("ANCHORSCOPE_DATA names no folder of real data")
     return Path(os.environ["ANCHORSCOPE_DATA"])
+
+
+@dataclass(frozen=True)
+class Nobody:
+    """place is a folder that everybody may read; `with nobody():` one has no rights to what is closed, as root has."""
+
+    place: Path
+
+    @contextlib.contextmanager
+    def __call__(self):
+        mine = os.geteuid()
+        os.seteuid(65534 if mine == 0 else mine)
+        try:
+            yield
+        finally:
+            os.seteuid(mine)
+
+
+@pytest.fixture
+def nobody():
+    if not hasattr(os, "seteuid"):
+        pytest.skip("there are no rights of this kind here")
+    place = Path(tempfile.mkdtemp(prefix="anchorscope-"))
+    place.chmod(0o755)
+    one = Nobody(place)
+    with one():
+        reached = os.access(Path(__file__), os.R_OK, effective_ids=True) and os.access(place, os.X_OK)
+    if reached:
+        yield one
+    for folder, *_ in os.walk(place):
+        os.chmod(folder, 0o755)
+    shutil.rmtree(place)
+    if not reached:
+        pytest.skip("somebody else cannot read these tests")
 
 
 @pytest.fixture

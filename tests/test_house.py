@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A room may import rooms of lower floors only, and itself; a name means all that is below it, the longest that fits.
 FLOORS = {
     "cac_core.sentences": 0,
+    "cac_core.files": 1,
     "cac_core.recipe": 1,
     "cac_core.data": 2,
     "cac_core.networks": 2,

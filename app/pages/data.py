@@ -10,6 +10,7 @@ from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
+from cac_core.exchange.names import ENCODINGS
 from cac_core.jobs import launch
 
 CLASSES = 24  # classes whose images are shown
@@ -50,6 +51,8 @@ view = st.segmented_control(
 def sets():
     every = holdings.shelves()
     st.caption(t("Looked for under {root}", root=wording.plain(str(holdings.root()))))
+    for words in holdings.closed():
+        st.caption(f":material/lock: {wording.told(words)}")
     busy = {shelf.name: job for shelf in every if (job := jobs.fetching(shelf.name))}
     if busy:
         active = any(jobs.going(job) for job in busy.values())
@@ -83,6 +86,8 @@ def card(shelf: holdings.Shelf, busy: dict):
         st.caption(t(", ").join(words))
     except ValueError as error:
         st.caption(f":material/error: {wording.told(error)}")
+    for words in shelf.passed:
+        st.caption(f":material/info: {wording.told(words)}")
     st.caption(f"{wording.plain(t(shelf.about))}. {t('Licence')}: {wording.plain(t(shelf.licence))}.")
     if not shelf.missing:
         return
@@ -203,7 +208,7 @@ def editor():
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
     if not trial.unknown:
         st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
-    keep(trial, starts)
+    keep(trial, starts, row)
     bring(name, row)
     roles(name, trial, row)
 
@@ -253,7 +258,7 @@ def settle(part: str, count: int):
     st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
 
 
-def keep(trial: Trial, starts: dict[tuple[str, str], Trial]):
+def keep(trial: Trial, starts: dict[tuple[str, str], Trial], row: datasets.Dataset):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name"), key="trial_name", placeholder=t("my-trial"), persist_state="session", width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip
@@ -261,7 +266,7 @@ def keep(trial: Trial, starts: dict[tuple[str, str], Trial]):
             st.button(t("Save"), type="primary", icon=":material/save:", on_click=save, args=(trial.dataset,),
                       key="trial_save")  # fmt: skip
         st.download_button(
-            t("Export as JSON"), own_data.trial_json(trial), f"{name or 'trial'}.json", "application/json",
+            t("Export as JSON"), own_data.trial_json(trial, row), f"{name or 'trial'}.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
     if said := st.session_state.pop("trial_said", None):
@@ -343,9 +348,8 @@ def own():
     if st.session_state.get("own_made", ("",))[0] == key:
         made()
         return
-    found = check(key, pictures)
-    overview(found)
-    write(found, pictures)
+    if found := overview(check(key, pictures), key):
+        write(found, pictures)
 
 
 def made():
@@ -373,7 +377,18 @@ def from_zip():
         help=t("At most {files} files and {size} unpacked.", files=own_data.FILES,
                size=wording.megabytes(own_data.BYTES)),
     )  # fmt: skip
-    return (file.file_id, own_data.zipped(io.BytesIO(file.getbuffer()))) if file else None
+    if file is None:
+        return None
+    content = io.BytesIO(file.getbuffer())
+    upload = own_data.zipped(content)
+    if len(upload.encodings) > 1:
+        written = st.selectbox(
+            t("How its names are written"), upload.encodings, format_func=ENCODINGS.get,
+            key=f"own_encoding_{file.file_id}", width=260,
+            help=t("The zip does not say it. Choose another where the names of the classes look wrong."),
+        )  # fmt: skip
+        upload = own_data.zipped(content, written)
+    return f"{file.file_id}|{upload.encoding}", upload
 
 
 def from_files():
@@ -409,19 +424,29 @@ def check(key: str, upload: own_data.Upload) -> own_data.Checked:
     return st.session_state.own_found
 
 
-def overview(found: own_data.Checked):
+def overview(found: own_data.Checked, key: str) -> own_data.Checked | None:
+    """Shows what there is. Gives it with the names that its classes were given here; None where one cannot be."""
     counts = found.counts()
     titles = {"": t("images"), "train": t("for training"), "test": t("for testing")}
     sizes = {cls: [(p.width, p.height) for p in found.pictures if p.cls == cls] for cls in found.classes}
-    st.dataframe(
+    kept = [titles[part] for part in counts] + [t("smallest, pixels"), t("largest, pixels")]
+    table = st.data_editor(
         {
             t("class"): found.classes,
             **{titles[part]: list(some.values()) for part, some in counts.items()},
             t("smallest, pixels"): [" × ".join(map(str, min(s))) for s in sizes.values()],
             t("largest, pixels"): [" × ".join(map(str, max(s))) for s in sizes.values()],
         },
-        hide_index=True,
-    )
+        hide_index=True, disabled=kept, key=f"own_table_{key}",
+    )  # fmt: skip
+    st.caption(t("A name can be changed where it stands; two classes of one name become one."))
+    if found.ignored:
+        st.caption(t("{count} files that systems leave behind are passed over.", count=found.ignored))
+    try:
+        found = own_data.renamed(found, dict(zip(found.classes, table[t("class")], strict=True)))
+    except ValueError as error:
+        wording.explain(error)
+        return None
     if found.refused:
         title = t("{count} files cannot be taken; they are left out", count=len(found.refused))
         with st.expander(title, icon=":material/warning:"):
@@ -429,6 +454,7 @@ def overview(found: own_data.Checked):
             st.dataframe({t("file"): [name for name, _ in found.refused], t("why"): why}, hide_index=True)
     gallery({n: found.shown[c][: holdings.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
             tuple(found.classes))  # fmt: skip
+    return found
 
 
 def write(found: own_data.Checked, upload: own_data.Upload):

@@ -17,13 +17,16 @@ def _data(a: argparse.Namespace, options: dict[str, str]):
     for name in (*datasets.DATASETS, *datasets.folders(root)):
         about, licence = sources.ABOUT.get(name, ("an image folder of your own", "yours"))
         files, missing = datasets.here(name, root)
+        passed = [] if name in datasets.DATASETS else sources.passed_over(root / name)
         rows.append({"dataset": name, "here": not missing, "bytes": sum(f.stat().st_size for f in files),
-                     "missing": missing, "source": about, "licence": licence})  # fmt: skip
+                     "missing": missing, "source": about, "licence": licence, "passed_over": passed})  # fmt: skip
         size = f"{rows[-1]['bytes'] / 1e6:.1f} MB" if files else "not here"
         lines.append(f"{name:14} {size:>10}   {about}. Licence: {licence}.")
         if missing:
             lines += ["    " + line.strip() for line in missing.splitlines()]
-    return {"data": str(root), "datasets": rows}, lines
+        lines += ["    " + line for line in passed]
+    closed = datasets.passed_over(root)
+    return {"data": str(root), "datasets": rows, "passed_over": closed}, lines + closed
 
 
 def _fetch(a: argparse.Namespace, options: dict[str, str]):

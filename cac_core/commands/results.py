@@ -108,6 +108,7 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
         a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
         a.way = a.way or threshold.way
+    judge.checked_theta(a.theta)
     scorer = _scorer(run, a, options)
     row, names, way = run.row, run.known_names, images.way_of(run.row, a.way)
     prepared, broken = [], {}
@@ -116,8 +117,6 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
             prepared.append((image, images.prepare(image, row, way)))
         except ValueError as error:
             broken[image] = str(error)
-        except OSError as error:
-            broken[image] = error.strerror or str(error)
     judged = {}
     if prepared:
         import numpy as np
@@ -149,7 +148,8 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
         for r in results
     ]  # fmt: skip
-    return {"run": run.id, "scorer": scorer, "classes": names, "as": way, "images": judge.plain(results)}, lines
+    said = {"run": run.id, "scorer": scorer, "classes": names, "as": way, "images": judge.plain(results)}
+    return said, lines, bool(broken)
 
 
 def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:

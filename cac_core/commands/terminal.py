@@ -1,7 +1,21 @@
 """What the commands say on a terminal: progress, numbers, times; and options that are written --name value."""
 
+import json
 import sys
-from typing import Any
+from typing import IO, Any
+
+
+def printable(text: str, stream: IO[str] | None = None) -> str:
+    """The text as a terminal can show it: letters that its encoding lacks, and bytes of file names that are no text,
+    are escaped."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def as_json(result: Any) -> str:
+    """One JSON object, with the letters themselves where the terminal can show them."""
+    text = json.dumps(result, ensure_ascii=False)
+    return text if text == printable(text) else json.dumps(result)
 
 
 def report_lines(numbers: dict[str, Any]) -> list[str]:

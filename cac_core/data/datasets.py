@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cac_core import files
 from cac_core.data import sources
-from cac_core.data.images import ENDINGS, Format, converted
+from cac_core.data.images import Format, converted
 from cac_core.recipe import Recipe, known_name
-from cac_core.sentences import say
+from cac_core.sentences import Sentence, say
 
 HERE = Path(__file__).parent
 UNKNOWN = -1
@@ -139,21 +140,29 @@ def folder_row(root: Path, name: str) -> Dataset:
     """The row of an image folder: colour, 32 pixels, unless its dataset.json says otherwise."""
     folder = root / name
     row = dataclasses.replace(FOLDER, classes=sources.folder_classes(folder))
-    if (folder / sources.SETTINGS).is_file():
+    if files.is_file(folder / sources.SETTINGS):
         try:
-            said = json.loads((folder / sources.SETTINGS).read_text("utf-8"))
+            said = files.record(folder / sources.SETTINGS)
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
+            if not isinstance(said, dict):
+                raise ValueError(say("it must hold {example}", example='{"size": 32, ...}'))
             if wrong := sorted(set(said) - set(kinds)):
                 raise ValueError(say("it has no {names}; it takes {fields}", names=wrong, fields=list(kinds)))
             if "flip" in said and not isinstance(said["flip"], bool):
                 raise ValueError(say("flip is true or false"))
-            row = dataclasses.replace(row, **{key: kinds[key](value) for key, value in said.items()})
-            right = row.channels in (1, 3) and 8 <= row.size <= 1024 and 0 < row.crop <= 1 and 0 <= row.turn <= 180
+            for key, value in said.items():
+                if key != "flip" and (isinstance(value, bool) or not isinstance(value, int | float)):
+                    raise ValueError(say("{name} is a number, not {value!r}", name=key, value=str(value)[:40]))
+            try:
+                row = dataclasses.replace(row, **{key: kinds[key](value) for key, value in said.items()})
+                right = row.channels in (1, 3) and 8 <= row.size <= 1024 and 0 < row.crop <= 1 and 0 <= row.turn <= 180
+            except (ValueError, OverflowError):  # NaN, infinite, or of five hundred digits
+                right = False
             if not right:
                 raise ValueError(
                     say("channels is 1 or 3, size 8 to 1024, crop above 0 and at most 1, turn 0 to 180 degrees")
                 )
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(say("{file}: {error}.", file=folder / sources.SETTINGS, error=error)) from error
     return dataclasses.replace(row, grain=row.size)
 
@@ -178,15 +187,20 @@ def row_of(name: str, root: Path, size: int = 0) -> Dataset:
 
 def folders(root: Path) -> list[str]:
     """The image folders under the data root: those whose folders hold images at the depth of a class."""
-    if not root.is_dir():
+    try:
+        names = files.listed(root).folders
+    except ValueError:
         return []
-    found = []
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in (*DATASETS, *OWN_FOLDERS):
-            base = folder / "train" if (folder / "train").is_dir() else folder
-            if any(f.suffix.lower() in ENDINGS for d in base.iterdir() if d.is_dir() for f in d.iterdir()):
-                found.append(folder.name)
-    return found
+    return [name for name in names if name not in (*DATASETS, *OWN_FOLDERS) and sources.holds_images(root / name)]
+
+
+def passed_over(root: Path) -> list[Sentence]:
+    """Which folders in the data root may be data sets and cannot be read, in sentences."""
+    try:
+        closed = files.listed(root).closed
+    except ValueError as error:
+        return [error.args[0]]
+    return [say("The folder {folder} cannot be read, and is passed over.", folder=root / name) for name in closed]
 
 
 def root_of(given: str | Path | None = None) -> Path:
@@ -198,7 +212,7 @@ def here(name: str, root: Path) -> tuple[list[Path], str]:
     """The files of a data set, and what is missing and how to get it; the one or the other is empty."""
     try:
         return DATASETS.get(name, FOLDER).source(root, name), ""
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return [], str(error)
 
 
@@ -253,7 +267,7 @@ def digest(parts: dict[str, Images]) -> str:
 
 def _cached(name: str, root: Path, row: Dataset) -> dict:
     state = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in row.source(root, name)]
-    stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 1]).encode()).hexdigest()[:16]
+    stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 2]).encode()).hexdigest()[:16]
     folder = root / ".cache"
     stem = f"{name}-{row.size}."
     file = folder / f"{stem}{stamp}.npz"
@@ -321,7 +335,7 @@ def trial_of(recipe: Recipe, row: Dataset) -> Trial:
 def trial_from_file(file: Path, dataset: str, row: Dataset) -> Trial:
     """A user's own trial: {"Known": [...], "Unknown": [...]} with class numbers or names, as cac-openset writes it."""
     try:
-        said = json.loads(Path(file).read_text("utf-8"))
+        said = files.record(Path(file))
         known, unknown = said["Known"], said.get("Unknown", [])
         if not isinstance(known, list) or not isinstance(unknown, list):
             raise TypeError("Known and Unknown are lists")
@@ -339,10 +353,23 @@ def trial_from_file(file: Path, dataset: str, row: Dataset) -> Trial:
 def _class_number(said, row: Dataset, file: Path) -> int:
     if isinstance(said, str) and said in row.classes:
         return row.classes.index(said)
-    if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < len(row.classes):
-        return said
+    if isinstance(said, int) and not isinstance(said, bool):
+        if (place := named_by_number(row, said)) is not None:
+            raise ValueError(say(
+                "{file}: {number} may be a name or a number of a class: {name!r} is the name of number {place}. Write "
+                "names, in quotation marks.",
+                file=file, number=said, name=row.classes[place], place=place,
+            ))  # fmt: skip
+        if 0 <= said < len(row.classes):
+            return said
     names = [f"{i} {name}" if name != str(i) else name for i, name in enumerate(row.classes)]
     raise ValueError(say("{file}: there is no class {name!r}; there are: {names}.", file=file, name=said, names=names))
+
+
+def named_by_number(row: Dataset, number: int) -> int | None:
+    """The class that is named by this number and has another, if there is one: of folders 0 to 11, 10 is number 2."""
+    called = (place for place, name in enumerate(row.classes) if name.isdecimal() and int(name[:40]) == number)
+    return next((place for place in called if place != number), None)
 
 
 def checked_trial(trial: Trial, row: Dataset) -> Trial:
@@ -383,10 +410,10 @@ def published_hold_out(name: str, root: Path, classes: np.ndarray) -> np.ndarray
     ValueError for a file that is no such list.
     """
     file = root / LISTS / f"{'CIFAR+10' if name == 'CIFAR+50' else name}.json"
-    if not file.is_file():
+    if not files.is_file(file):
         return None
     try:
-        listed = json.loads(file.read_text("utf-8"))
+        listed = files.record(file)
         said = [(part == "Val", int(c), np.array(places, int)) for part in ("Train", "Val")
                 for c, places in listed[part].items()]  # fmt: skip
         places = np.concatenate([places for *_, places in said])

@@ -19,6 +19,7 @@ where they did (`DRAWN`), since the network knows no others; see WAYS.
 """
 
 import contextlib
+import functools
 import io
 import struct
 import warnings
@@ -30,9 +31,12 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from cac_core import files
 from cac_core.sentences import say
 
 MAX_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is refused before it is decoded
+MAX_WEBP = 25_000_000  # whose decoder takes 16 bytes a pixel, others 4
+LARGE = 2**24  # above so many pixels, what is done to a picture is done to bands of it, and each is reduced at once
 MAX_BYTES = 20_000_000
 PREVIEW = 320  # pixels a side, at most
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -93,6 +97,9 @@ NOTES = {  # by what was done
     "frame": "the first of {count} frames",
     "upright": "turned upright, as its camera noted",
     "bits": "16 bits reduced to 8",
+    "used": "the {bits} bits brought to 8 that are used of its 16",
+    "large": "{width} × {height} pixels reduced to {across} × {down} at first",
+    "profile": "colours brought to sRGB, as its colour profile says",
     "white": "transparent parts shown on white",
     "print": "print colours (CMYK) brought to RGB",
 }
@@ -376,35 +383,84 @@ def _decoded(source: Path | str | bytes) -> tuple[Image.Image, list[Note]]:
     content, done = source if isinstance(source, bytes) else _content(Path(source)), []
     if len(content) > MAX_BYTES:
         raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
-    with _damage_told(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
+    image, sixteen = _opened(content), None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(say(
             "it has {width} × {height} pixels, more than {most} million",
             width=image.width, height=image.height, most=MAX_PIXELS // 1_000_000,
         ))  # fmt: skip
+    if image.format == "WEBP" and image.width * image.height > MAX_WEBP:
+        raise ValueError(say(
+            "it has {width} × {height} pixels; a WebP of more than {most} million takes too much memory: save it as "
+            "JPEG or PNG",
+            width=image.width, height=image.height, most=MAX_WEBP // 1_000_000,
+        ))  # fmt: skip
     with _damage_told():
         if getattr(image, "is_animated", False) and image.format != "MPO":
             done.append(_note("frame", count=image.n_frames))
+        if image.format == "PNG" and image.tile and image.tile[0].args in ("RGB;16B", "RGBA;16B"):
+            sixteen = image.tile[0].args
         image.load()
+    turned = 1
     with contextlib.suppress(*_DAMAGE):  # a damaged camera note does not cost the picture
-        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
-            image = ImageOps.exif_transpose(image)
-            done.append(_note("upright"))
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if turned in TURNS:
+        done.append(_note("upright"))
     with _damage_told():
-        return _opaque(image, done), done
+        low = _low_bytes(content, sixteen) if sixteen and max(high for _, high in image.getextrema()[:3]) < 16 else None
+        image = _made_plain(image, low, done)
+        return image.transpose(TURNS[turned]) if turned in TURNS else image, done
+
+
+TURNS = {  # by the orientation that a camera notes
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 def _content(file: Path) -> bytes:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ValueError(say("the file is larger than {most} MB", most=MAX_BYTES // 1_000_000))
-        return file.read_bytes()
+        return files.content(file, MAX_BYTES)
     except FileNotFoundError as error:
         raise ValueError(say("there is no such file: {file}", file=file)) from error
-    except OSError as error:
-        raise ValueError(say("the file cannot be read ({error})", error=error.strerror or error)) from error
+
+
+def _opened(content: bytes) -> Image.Image:
+    """The image, not decoded yet; ValueError where it is of a kind that is not read, with the way out."""
+    try:
+        with _damage_told(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF"))
+    except ValueError as error:
+        if kind := _foreign(content):
+            raise ValueError(way_out(kind)) from error
+        raise
+
+
+# kinds of images that are not read, by what their files begin with, and by the endings of their names
+BEGINNINGS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"\0\0\0\x0cjP": "JPEG 2000",
+              b"\0\0\0\x0cJXL": "JPEG XL", b"\xff\x0a": "JPEG XL", b"8BPS": "Photoshop"}  # fmt: skip
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC",
+          b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}  # fmt: skip
+FOREIGN = {".tif": "TIFF", ".tiff": "TIFF", ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF",
+           ".jp2": "JPEG 2000", ".jxl": "JPEG XL", ".psd": "Photoshop", ".svg": "SVG", ".dng": "DNG"}  # fmt: skip
+
+
+def _foreign(content: bytes) -> str:
+    if content[4:8] == b"ftyp":
+        return BRANDS.get(content[8:12], "")
+    return next((kind for beginning, kind in BEGINNINGS.items() if content.startswith(beginning)), "")
+
+
+def way_out(kind: str) -> str:
+    """What to do with an image of a kind that is not read, one of FOREIGN."""
+    if kind == "HEIC":
+        return say(
+            "HEIC images are not read; save it as JPEG (an iPhone takes JPEG by Settings, Camera, Formats, Most "
+            "Compatible)"
+        )
+    return say("{kind} images are not read; save it as PNG or JPEG", kind=kind)
 
 
 @contextlib.contextmanager
@@ -420,16 +476,89 @@ def _damage_told() -> Iterator[None]:
         raise ValueError(say("the image is damaged or cut short ({error})", error=error)) from error
 
 
-def _opaque(image: Image.Image, done: list[Note]) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-        done.append(_note("bits"))
+def _low_bytes(content: bytes, sixteen: str) -> Image.Image:
+    """Of a PNG with three or four channels of 16 bits the low ones, which Pillow leaves out."""
+    image = _opened(content)
+    image.tile = [tile._replace(args=sixteen.replace("16B", "16L")) for tile in image.tile]
+    image.load()
+    return image
+
+
+def _made_plain(image: Image.Image, low: Image.Image | None, done: list[Note]) -> Image.Image:
+    """A decoded image to 8-bit L or RGB, opaque, in the colours of sRGB. low: see `_low_bytes`.
+
+    A large one is reduced, by means over squares of pixels, so that it has no more than LARGE: band by band, since an
+    image of 50 million pixels takes 200 MB, and so does each copy of it.
+    """
+    width, height = image.size
+    if low:
+        bits = 12 if max(high for _, high in image.getextrema()[:3]) else 8
+    elif image.mode.startswith("I"):  # 16 bits a pixel
+        bits = next((some for some in (8, 12) if image.getextrema()[1] < 2**some), 16)
+    else:
+        bits = 0
+    if bits:
+        done.append(_note("bits") if bits == 16 else _note("used", bits=bits))
+    side = 1
+    while (width // side) * (height // side) > LARGE:
+        side += 1
+    if side == 1 or side > min(width, height):  # too slim to be reduced
+        image, notes = _opaque(image, low, bits)
+    else:
+        rows, made, notes = 64 * side, None, {}
+        for top in range(0, height - height % side, rows):
+            box = (0, top, width - width % side, min(top + rows, height - height % side))
+            band, more = _opaque(image.crop(box), low.crop(box) if low else None, bits)
+            made = made or Image.new(band.mode, (width // side, height // side))
+            made.paste(band.reduce(side), (0, top // side))
+            notes |= more
+        image = made
+        done.append(_note("large", width=width, height=height, across=image.width, down=image.height))
+    done += map(_note, notes)
+    return image
+
+
+def _opaque(image: Image.Image, low: Image.Image | None, bits: int) -> tuple[Image.Image, dict[str, None]]:
+    """An image, or a band of one, to 8-bit L or RGB, and which of NOTES tell what was done; bits: as many are used."""
+    notes, profile = {}, image.info.get("icc_profile")
+    if low:
+        high, below = np.asarray(image), np.asarray(low)
+        pixels = high << (16 - bits) | below >> (bits - 8)
+        pixels[..., 3:] = high[..., 3:]
+        image = Image.fromarray(pixels)
+    elif bits:
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> (bits - 8)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:  # a screenshot has an alpha, and nothing that is transparent
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            done.append(_note("white"))
+            notes["white"] = None
         image = image.convert("RGB")
     if image.mode == "CMYK":
-        done.append(_note("print"))
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+        notes["print"] = None
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if profile and (change := _to_srgb(profile, image.mode)):
+        notes["profile"] = None
+        return change.apply(image), notes
+    return image.convert("RGB") if image.mode == "CMYK" else image, notes
+
+
+@functools.lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str):
+    """The way from an ICC profile to sRGB for images of this mode; None where it is sRGB, or cannot be read."""
+    from PIL import ImageCms  # few images have a profile
+
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
+            return None
+        change = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if mode == "CMYK":
+            return change
+        axis = np.arange(0, 256, 17 if mode == "RGB" else 1, dtype=np.uint8)
+        some = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(16, -1, 3) if mode == "RGB" else axis[None]
+        seen = np.asarray(change.apply(Image.fromarray(some))).astype(int)
+        return change if np.abs(seen - some.reshape(*some.shape[:2], -1)).max() > 1 else None
+    except (ImageCms.PyCMSError, *_DAMAGE):
+        return None

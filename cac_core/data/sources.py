@@ -7,16 +7,22 @@ files of any size (made == 0), row may be another data set's: they are then read
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cac_core.data.images import ENDINGS, Format, at_size, prepare
-from cac_core.sentences import say, together
+from cac_core import files
+from cac_core.data.images import ENDINGS, FOREIGN, Format, at_size, prepare, way_out
+from cac_core.sentences import Sentence, say, together
 
 SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
+# what the folders around the class folders may be called, in small letters or capitals
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
+         "validation": "val"}  # fmt: skip
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -58,15 +64,17 @@ def read_mnist(root: Path, name: str, row: Format) -> Parts:
 
 
 def read_folder(root: Path, name: str, row: Format) -> Parts:
-    return {part: _decoded(files, root / name, row) for part, files in folder_files(root, name).items()}
+    if said := passed_over(root / name):
+        warnings.warn(say("{folder}: {said}", folder=root / name, said=together(said)), stacklevel=2)
+    return {part: _decoded(found, root / name, row) for part, found in folder_files(root, name).items()}
 
 
-def _decoded(files: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(found: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[np.ndarray, np.ndarray]:
     """Image files with their class numbers, read; the error names those that cannot be."""
     from tqdm import tqdm
 
-    pixels, broken = np.empty((len(files), row.size, row.size, row.channels), np.uint8), []
-    for n, (file, _) in enumerate(tqdm(files, desc=f"reading {folder.name}", unit="image", disable=None)):
+    pixels, broken = np.empty((len(found), row.size, row.size, row.channels), np.uint8), []
+    for n, (file, _) in enumerate(tqdm(found, desc=f"reading {folder.name}", unit="image", disable=None)):
         try:
             pixels[n] = prepare(file, row).pixels
         except ValueError as error:
@@ -76,54 +84,141 @@ def _decoded(files: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[
         raise ValueError(say(
             "{count} of {all} files in {folder} cannot be read as images:\n{files}\nMend or remove them, and start "
             "again.",
-            count=len(broken), all=len(files), folder=folder, files=together(broken[:5] + more, "\n"),
+            count=len(broken), all=len(found), folder=folder, files=together(broken[:5] + more, "\n"),
         ))  # fmt: skip
-    return pixels, np.array([label for _, label in files])
+    return pixels, np.array([label for _, label in found])
 
 
 def folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
     """Each part's files with their class numbers; the classes are those of the train part, in alphabetical order."""
     folder = root / name
-    here = [part for part in ("train", "test") if (folder / part).is_dir()]
-    if len(here) == 1:
-        missing = "test" if here == ["train"] else "train"
+    parts = _parts_of(folder)
+    if len(parts) == 1:
+        missing = "test" if "train" in parts else "train"
         raise ValueError(say(
             "{folder} has a folder {part} but no folder {missing}. Add it, or put the class folders right into "
             "{folder}; then a fifth of the images become test images.",
-            folder=folder, part=here[0], missing=missing,
+            folder=folder, part=next(iter(parts.values()))[0].name, missing=missing,
         ))  # fmt: skip
-    split = len(here) == 2
     classes = folder_classes(folder)
-    parts = {}
-    for part in ("train", "test") if split else ("all",):
-        parts[part] = _class_files(folder / part if split else folder, classes)
-    return parts
+    return {part: _class_files(folders, classes) for part, folders in (parts or {"all": [folder]}).items()}
 
 
-def _class_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
-    """The image files of each class folder, with the class's number."""
+def parts_in(names: Iterable[str]) -> dict[str, str]:
+    """Which of these folders are parts of a data set, by their names: name -> "train", "test", or "" if it is left out.
+
+    Validation images are test images where there are no others. Where there are, they are left out, since a run takes
+    its own validation images from the training images.
+    """
+    parts = {name: PARTS[name.lower()] for name in names if name.lower() in PARTS}
+    val = "" if {"train", "test"} <= set(parts.values()) else "test"
+    return {name: val if part == "val" else part for name, part in parts.items()}
+
+
+def _parts_of(folder: Path) -> dict[str, list[Path]]:
+    """train and test, with the folders of each; one alone, or none, where there are no more.
+
+    A part holds folders and no images: a class may be called train, too.
+    """
+    named = (name for name in files.listed(folder).folders if name.lower() in PARTS)
+    holding = {name: files.listed(folder / name) for name in named}
+    apart = parts_in(name for name, it in holding.items() if it.folders and not any(map(_is_image, it.files)))
+    parts = {part: [folder / name for name, of in apart.items() if of == part] for part in ("train", "test")}
+    return {part: folders for part, folders in parts.items() if folders}
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(ENDINGS)
+
+
+def _class_files(folders: list[Path], classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """The image files of each class in these folders of class folders, with the class's number."""
     found = []
     for label, cls in enumerate(classes):
-        here = folder / cls
-        files = sorted(f for f in here.glob("*") if f.suffix.lower() in ENDINGS) if here.is_dir() else []
-        if not files:
+        lying = [folder / cls / name for folder in folders for name in files.listed(folder / cls).files]
+        images = [(file, label) for file in lying if _is_image(file.name)]
+        if not images:
+            others = [kind for file in lying if (kind := FOREIGN.get(file.suffix.lower()))]
+            if others:
+                raise ValueError(say(
+                    "The class folder {folder} holds no image ({endings}) but {count} of another kind: {way}.",
+                    folder=folders[0] / cls, endings=ENDINGS, count=len(others), way=way_out(others[0]),
+                ))  # fmt: skip
             raise ValueError(say(
                 "The class folder {folder} holds no image ({endings}). Put some in, or remove the class everywhere.",
-                folder=here, endings=ENDINGS,
+                folder=folders[0] / cls, endings=ENDINGS,
             ))  # fmt: skip
-        found += [(file, label) for file in files]
+        found += images
     return found
 
 
 def folder_classes(folder: Path) -> tuple[str, ...]:
-    base = folder / "train" if (folder / "train").is_dir() and (folder / "test").is_dir() else folder
-    return tuple(sorted(d.name for d in base.iterdir() if d.is_dir() and not d.name.startswith(".")))
+    """The classes of an image folder, in alphabetical order: those that can be read in each of its parts."""
+    parts = _parts_of(folder)
+    if len(parts) < 2:
+        return files.listed(folder).folders
+    train, test = ([files.listed(one) for one in parts[part]] for part in ("train", "test"))
+    return tuple(sorted({cls for one in train for cls in one.folders} - {cls for one in test for cls in one.closed}))
 
 
 def folder_source(root: Path, name: str) -> list[Path]:
-    files = [file for part in folder_files(root, name).values() for file, _ in part]
+    found = [file for part in folder_files(root, name).values() for file, _ in part]
     settings = root / name / SETTINGS
-    return [*files, settings] if settings.is_file() else files
+    return [*found, settings] if files.is_file(settings) else found
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there are images where an image folder has them, of kinds that are read or are not."""
+    parts, wanted = _parts_of(folder), (*ENDINGS, *FOREIGN)
+    for base in parts.get("train", parts.get("test", [folder])):
+        for cls in files.listed(base).folders:
+            with contextlib.suppress(OSError), os.scandir(base / cls) as entries:  # which may be many: to the first
+                if any(one.name.lower().endswith(wanted) and not files.hidden(one.name) for one in entries):
+                    return True
+    return False
+
+
+def passed_over(folder: Path) -> list[Sentence]:
+    """What lies in an image folder and is not read, counted, in sentences; empty where nothing does."""
+    parts = _parts_of(folder)
+    bases = [base for some in parts.values() for base in some] if len(parts) == 2 else [folder]
+    places = {folder, *bases, *(base / cls for base in bases for cls in files.listed(base).folders)}
+    within = {place: files.listed(place) for place in sorted(places)}
+
+    def called(kind: str, places: Iterable[Path]) -> list[str]:
+        return [str((place / name).relative_to(folder)) for place in places for name in getattr(within[place], kind)]
+
+    classes = [place for place in within if place.parent in bases]
+    hidden, closed, odd = (called(kind, within) for kind in ("hidden", "closed", "odd"))
+    deeper, every = called("folders", classes), [name for name in called("files", classes) if not _is_image(name)]
+    foreign = [name for name in every if Path(name).suffix.lower() in FOREIGN]
+    others = [name for name in every if name not in set(foreign)]
+    said = []
+    if len(parts) == 2:
+        left = [name for name, part in parts_in(within[folder].folders).items() if not part]
+        said += [say("{name} is left out: validation images are taken from the training images.", name=name)
+                 for name in left]  # fmt: skip
+    if closed:
+        said.append(say("{count} folders cannot be read and are passed over: {names}.", **_counted(closed)))
+    if odd:
+        said.append(say(
+            "{count} are neither folders nor files, or have no name that is text, and are passed over: {names}.",
+            **_counted(odd),
+        ))  # fmt: skip
+    if foreign:
+        way = way_out(FOREIGN[Path(foreign[0]).suffix.lower()])
+        said.append(say("{count} images are passed over ({names}): {way}.", **_counted(foreign), way=way))
+    if others:
+        said.append(say("{count} files are no images by their endings: {names}.", **_counted(others)))
+    if deeper:
+        said.append(say("{count} folders within class folders are passed over: {names}.", **_counted(deeper)))
+    if hidden:
+        said.append(say("{count} files or folders are such as systems leave behind: {names}.", **_counted(hidden)))
+    return said
+
+
+def _counted(names: list[str]) -> dict[str, object]:
+    return {"count": len(names), "names": [*names[:3], *["..."] * (len(names) > 3)]}
 
 
 # --- data sets that torchvision reads --------------------------------------------------------------------------------
@@ -167,14 +262,14 @@ TEXTURES = tuple(DESCRIBED.split())
 def cifar10_source(root: Path, name: str) -> list[Path]:
     """torchvision's files, or an image folder named cifar10."""
     official = root / "cifar-10-batches-py"
-    if not official.is_dir() and (root / "cifar10").is_dir():
+    if not files.is_folder(official) and files.is_folder(root / "cifar10"):
         return folder_source(root, "cifar10")
-    files = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
-    return _all_here("CIFAR10", root, [official / file for file in files], root / "cifar10")
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
+    return _all_here("CIFAR10", root, [official / name for name in names], root / "cifar10")
 
 
 def read_cifar10(root: Path, name: str, row: Format) -> Parts:
-    if (root / "cifar-10-batches-py").is_dir():
+    if files.is_folder(root / "cifar-10-batches-py"):
         from torchvision import datasets
 
         with _named_where_damaged("CIFAR10", root / "cifar-10-batches-py", root):
@@ -191,13 +286,13 @@ def read_cifar10(root: Path, name: str, row: Format) -> Parts:
 def cifar100_source(root: Path, name: str) -> list[Path]:
     """The test images: torchvision's files, or the image folder cifar100/test."""
     official, folder = root / "cifar-100-python", root / "cifar100" / "test"
-    if not official.is_dir() and folder.is_dir():
-        return [file for file, _ in _class_files(folder, folder_classes(folder))]
+    if not files.is_folder(official) and files.is_folder(folder):
+        return [file for file, _ in _class_files([folder], folder_classes(folder))]
     return _all_here("CIFAR100", root, [official / f for f in ("test", "meta")], folder)
 
 
 def read_cifar100(root: Path, name: str, row: Format) -> Parts:
-    if (root / "cifar-100-python").is_dir():
+    if files.is_folder(root / "cifar-100-python"):
         from torchvision import datasets
 
         with _named_where_damaged("CIFAR100", root / "cifar-100-python", root):
@@ -208,13 +303,13 @@ def read_cifar100(root: Path, name: str, row: Format) -> Parts:
         raise ValueError(
             say("{folder} must hold the 100 class folders of CIFAR-100; it has {count}.", folder=folder, count=count)
         )
-    return {"test": _decoded(_class_files(folder, CIFAR100), root / "cifar100", row)}
+    return {"test": _decoded(_class_files([folder], CIFAR100), root / "cifar100", row)}
 
 
 def textures_source(root: Path, name: str) -> list[Path]:
     """The image files of DTD, as its archive or torchvision lays them out."""
     folder = _textures_folder(root)
-    return [file for file, _ in _class_files(folder, folder_classes(folder))]
+    return [file for file, _ in _class_files([folder], folder_classes(folder))]
 
 
 def read_textures(root: Path, name: str, row: Format) -> Parts:
@@ -225,12 +320,12 @@ def read_textures(root: Path, name: str, row: Format) -> Parts:
             "{folder} must hold the 47 class folders {first} to {last}; it has {count}.",
             folder=folder, first=TEXTURES[0], last=TEXTURES[-1], count=len(found),
         ))  # fmt: skip
-    return {"test": _decoded(_class_files(folder, TEXTURES), folder, row)}
+    return {"test": _decoded(_class_files([folder], TEXTURES), folder, row)}
 
 
 def _textures_folder(root: Path) -> Path:
     folders = [root / "dtd" / "dtd" / "images", root / "dtd" / "images"]
-    here = [folder for folder in folders if folder.is_dir()]
+    here = [folder for folder in folders if files.is_folder(folder)]
     return here[0] if here else _all_here("Textures", root, folders[:1])[0]
 
 
@@ -252,9 +347,13 @@ def tinyimagenet_source(root: Path, name: str) -> list[Path]:
     )
     return [
         *lists,
-        *sorted((folder / "train").glob("*/images/*.JPEG")),
-        *sorted((folder / "val/images").glob("*.JPEG")),
+        *_photographs(folder / "train", "*/images/*.JPEG"),
+        *_photographs(folder / "val/images", "*.JPEG"),
     ]
+
+
+def _photographs(folder: Path, pattern: str) -> list[Path]:
+    return sorted(file for file in folder.glob(pattern) if not files.hidden(file.name))
 
 
 def tinyimagenet_classes(root: Path) -> tuple[str, ...]:
@@ -271,7 +370,7 @@ def read_tinyimagenet(root: Path, name: str, row: Format) -> Parts:
     """Its val images are the test images; a training class that is not here has no training images."""
     folder = root / "tiny-imagenet-200"
     numbers = {wnid: i for i, wnid in enumerate(_wnids(folder))}
-    train = [(f, numbers[f.parent.parent.name]) for f in sorted((folder / "train").glob("*/images/*.JPEG"))
+    train = [(f, numbers[f.parent.parent.name]) for f in _photographs(folder / "train", "*/images/*.JPEG")
              if f.parent.parent.name in numbers]  # fmt: skip
     test = []
     for number, line in enumerate((folder / "val" / "val_annotations.txt").read_text("utf-8").splitlines(), 1):
@@ -357,10 +456,13 @@ def download(name: str, root: Path) -> None:
         )) from error  # fmt: skip
 
 
-def _all_here(name: str, root: Path, files: list[Path], instead: Path | None = None) -> list[Path]:
-    if missing := [file for file in files if not file.is_file()]:
+def _all_here(name: str, root: Path, wanted: list[Path], instead: Path | None = None) -> list[Path]:
+    if missing := [file for file in wanted if not files.is_file(file)]:
         lacking = say("{file} is missing", file=missing[0])
-        if instead:
+        shut = [folder for folder in missing[0].parents if files.is_folder(folder) and not files.opens(folder)]
+        if shut:
+            lacking = say("the folder {folder} cannot be read", folder=shut[0])
+        elif instead:
             lacking = say("{file} is missing, or an image folder {folder} too", file=missing[0], folder=instead)
         raise FileNotFoundError(say(
             "{name} is not under {root} ({lacking}). Get it with:\n"
@@ -368,7 +470,7 @@ def _all_here(name: str, root: Path, files: list[Path], instead: Path | None = N
             "or put {files}.",
             name=name, root=root, lacking=lacking, files=say(BY_HAND[name], root=root),
         ))  # fmt: skip
-    return files
+    return wanted
 
 
 @contextlib.contextmanager

@@ -25,9 +25,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from cac_core import runs
-from cac_core.data import datasets, images
+from cac_core import files, runs
+from cac_core.data import datasets, images, sources
 from cac_core.data.datasets import Dataset, Trial
+from cac_core.exchange import names
 from cac_core.recipe import slug
 from cac_core.sentences import say, together
 
@@ -48,10 +49,16 @@ TAKEN = {
 
 @dataclass(frozen=True)
 class Upload:
-    """What somebody brings: the names of its files, a "/" after those of folders, and the content of each, by place."""
+    """What somebody brings: the names of its files, a "/" after those of folders, and the content of each, by place.
+
+    encodings are those in which the names of a zip may be written that does not say so, of names.ENCODINGS, the
+    likeliest first; encoding is the one that they were read by, "" where there is nothing to choose.
+    """
 
     names: tuple[str, ...]
     read: Callable[[int], bytes]
+    encoding: str = ""
+    encodings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,11 @@ class Checked:
 # --- what is brought -------------------------------------------------------------------------------------------------
 
 
-def zipped(file: BinaryIO) -> Upload:
-    """A zip of class folders. Raises ValueError where it is none, or one that nobody should unpack."""
+def zipped(file: BinaryIO, encoding: str = "") -> Upload:
+    """A zip of class folders; encoding: of its names, where it does not say, instead of the likeliest.
+
+    Raises ValueError where it is no zip, or one that nobody should unpack.
+    """
     try:
         _check_directory(file)
         archive = zipfile.ZipFile(file)
@@ -113,7 +123,16 @@ def zipped(file: BinaryIO) -> Upload:
         raise ValueError(
             say("It holds {count} files; {most} at most. Put a part of them into another zip.", count=count, most=FILES)
         )
-    names = tuple(_safe(entry) for entry in entries)
+    raw = [names.raw_name(entry) for entry in entries]
+    encodings = names.fitting(name for name in raw if name) if any(raw) else []
+    if encoding and encodings and encoding not in encodings:
+        raise ValueError(say(
+            "Its names cannot be read as {encoding}; they may be {others}.",
+            encoding=encoding, others=encodings or say("none"),
+        ))  # fmt: skip
+    chosen = (encoding or encodings[0]) if encodings else ""
+    said = [name.decode(chosen) if name else names.said_apart(entry) or entry.orig_filename
+            for name, entry in zip(raw, entries, strict=True)]  # fmt: skip
 
     def read(place: int) -> bytes:
         try:
@@ -122,7 +141,8 @@ def zipped(file: BinaryIO) -> Upload:
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
             raise ValueError(say("it cannot be unpacked ({error})", error=error)) from error
 
-    return Upload(names, read)
+    every = tuple(_safe(entry, name) for entry, name in zip(entries, said, strict=True))
+    return Upload(every, read, chosen, tuple(encodings))
 
 
 def picked(classes: dict[str, list[tuple[str, bytes]]]) -> Upload:
@@ -151,9 +171,9 @@ def _check_directory(file: BinaryIO) -> None:
         ))  # fmt: skip
 
 
-def _safe(entry: zipfile.ZipInfo) -> str:
+def _safe(entry: zipfile.ZipInfo, said: str) -> str:
     """The name of an entry, with "/" between its parts; ValueError where it is no ordinary file of an ordinary zip."""
-    said, name = entry.orig_filename, entry.orig_filename.replace("\\", "/")
+    name = said.replace("\\", "/")
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if "\0" in name or name.startswith("/") or ".." in parts or (len(parts[0]) > 1 and parts[0][1] == ":"):
@@ -172,8 +192,7 @@ def _safe(entry: zipfile.ZipInfo) -> str:
 
 
 def _hidden(parts: list[str]) -> bool:
-    """What systems leave behind: .DS_Store, __MACOSX, Thumbs.db."""
-    return parts[0] == "__MACOSX" or any(p.startswith(".") for p in parts) or parts[-1] in ("Thumbs.db", "desktop.ini")
+    return any(map(files.hidden, parts))
 
 
 def class_name(said: str) -> str:
@@ -242,40 +261,64 @@ def check(upload: Upload, *, progress: Callable[[int, int], None] = lambda done,
     return Checked(tuple(pictures), tuple(refused), empty, ignored, {c: np.stack(some) for c, some in shown.items()})
 
 
-def _laid_out(names: Iterable[str]) -> tuple[dict[int, tuple[str, str]], list[tuple[str, str]], set[str], int]:
+def _laid_out(named_files: Iterable[str]) -> tuple[dict[int, tuple[str, str]], list[tuple[str, str]], set[str], int]:
     """Where each image goes: place -> (part, class); what cannot be placed and why; all classes; how many ignored."""
-    every = {place: name.split("/") for place, name in enumerate(names)}
+    every = {place: name.split("/") for place, name in enumerate(named_files)}
     ignored = {place for place, parts in every.items() if parts[-1] and _hidden(parts)}
     wanted = {place: parts for place, parts in every.items() if place not in ignored and not _hidden(parts)}
-    files = {place: parts for place, parts in wanted.items() if parts[-1].lower().endswith((*images.ENDINGS, ".gif"))}
-    refused = [("/".join(parts), say("it is no image by its ending")) for place, parts in wanted.items()
-               if parts[-1] and place not in files]  # fmt: skip
+    inside = {place: parts for place, parts in wanted.items() if parts[-1].lower().endswith((*images.ENDINGS, ".gif"))}
+    refused = [("/".join(parts), _no_image(parts[-1])) for place, parts in wanted.items()
+               if parts[-1] and place not in inside]  # fmt: skip
     strip = 0  # folders around the class folders: the one that was packed
-    while files and all(len(p) > 2 + strip for p in files.values()) and len({p[strip] for p in files.values()}) == 1:
+    while inside and all(len(p) > 2 + strip for p in inside.values()) and len({p[strip] for p in inside.values()}) == 1:
         strip += 1
-    files = {place: parts[strip:] for place, parts in files.items()}
+    inside = {place: parts[strip:] for place, parts in inside.items()}
     folders = [p[strip:] for p in wanted.values() if not p[-1] and len(p) > 1 + strip]
-    parts_of = {"train": "train", "test": "test", "val": "test"}
-    first = {p[0].lower() for p in files.values() if len(p) > 2}
-    split = "train" in first and len(first) == 2 and first <= set(parts_of)
-    if {"train", "val", "test"} <= first:
-        raise ValueError(
-            say("It has train, val and test. Keep two of them: validation images are taken from train here.")
-        )
+    first = {p[0] for p in inside.values() if len(p) > 2}
+    parts_of = sources.parts_in(first)
+    split = set(parts_of) == first and {"train", "test"} <= set(parts_of.values())
     depth = 3 if split else 2
-    placed, named = {}, set()
-    for place, parts in files.items():
-        if len(parts) != depth or (split and parts[0].lower() not in parts_of):
+    placed, named, wrong = {}, set(), {}
+    for cls in {p[depth - 2] for p in (*inside.values(), *folders) if len(p) == depth}:
+        try:
+            class_name(cls)
+        except ValueError as error:
+            wrong[cls] = error.args[0]
+    for place, parts in inside.items():
+        if len(parts) != depth or (split and parts[0] not in parts_of):
             where = say("train/<class>/ or test/<class>/") if split else "<class>/"
             why = say("it does not lie in {folders}, as the others do", folders=where)
-            refused.append(("/".join(parts), why))
+        elif split and not parts_of[parts[0]]:
+            why = say("validation images are taken from the training images, so these are left out")
+        elif parts[-2] in wrong:
+            why = wrong[parts[-2]]
+        else:
+            placed[place] = parts_of[parts[0]] if split else "", class_name(parts[-2])
+            named.add(class_name(parts[-2]))
             continue
-        placed[place] = parts_of[parts[0].lower()] if split else "", class_name(parts[-2])
-        named.add(class_name(parts[-2]))
-    named |= {class_name(p[-2]) for p in folders if len(p) == depth}
+        refused.append(("/".join(parts), why))
+    apart = [p for p in folders if len(p) == depth and p[-2] not in wrong and (not split or parts_of.get(p[0]))]
+    named |= {class_name(p[-2]) for p in apart}
     if len(named) > CLASSES:
         raise ValueError(say("It has {count} class folders; {most} at most.", count=len(named), most=CLASSES))
     return placed, refused, named, len(ignored)
+
+
+def _no_image(name: str) -> str:
+    """Why a file is left out that is no image by its name."""
+    kind = images.FOREIGN.get(Path(name).suffix.lower())
+    return images.way_out(kind) if kind else say("it is no image by its ending")
+
+
+def renamed(checked: Checked, called: dict[str, str]) -> Checked:
+    """With other names for classes: old -> new. Two of one name become one class. Raises ValueError for no name."""
+    called = {old: class_name(new) for old, new in called.items()}
+    pictures = tuple(replace(p, cls=called.get(p.cls, p.cls)) for p in checked.pictures)
+    shown: dict[str, np.ndarray] = {}
+    for cls, some in checked.shown.items():
+        new = called.get(cls, cls)
+        shown[new] = np.concatenate([shown[new], some])[:SHOWN] if new in shown else some
+    return replace(checked, pictures=pictures, shown=shown)
 
 
 def problems(checked: Checked) -> list[str]:
@@ -329,7 +372,7 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
     if found := problems(checked):
         raise ValueError(together(found))
     folder, fresh = root / name, root / f".{name}-{secrets.token_hex(4)}"
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ValueError(say("{folder} is there already. Choose another name.", folder=folder))
     try:
         fresh.mkdir(parents=True)
@@ -341,7 +384,7 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
             target.mkdir(parents=True, exist_ok=True)
             (target / f"{number:05}{picture.ending}").write_bytes(content)
         if settings:
-            runs.write_json(fresh / datasets.sources.SETTINGS, settings)
+            runs.write_json(fresh / sources.SETTINGS, settings)
         datasets.folder_row(root, fresh.name)  # the settings make sense
         os.rename(fresh, folder)
     except OSError as error:
@@ -356,9 +399,12 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
 # --- trials ----------------------------------------------------------------------------------------------------------
 
 
-def trial_json(trial: Trial) -> str:
-    """As cac-openset writes a trial: class numbers."""
-    return json.dumps({"Known": trial.known, "Unknown": trial.unknown})
+def trial_json(trial: Trial, row: Dataset) -> str:
+    """As cac-openset writes a trial: class numbers; or names, where numbers may be taken for names."""
+    said = {"Known": trial.known, "Unknown": trial.unknown}
+    if any(datasets.named_by_number(row, c) is not None for c in (*trial.known, *trial.unknown)):
+        said = {part: [row.classes[c] for c in numbers] for part, numbers in said.items()}
+    return json.dumps(said)
 
 
 def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> Trial:
@@ -373,8 +419,6 @@ def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> T
         except ValueError as error:
             said = error.args[0]
             raise ValueError(say(said.phrase, **said.values | {"file": name})) from error
-        except RecursionError as error:
-            raise ValueError(say("{file} is not a trial: it is nested too deeply.", file=name)) from error
 
 
 def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
@@ -388,7 +432,7 @@ def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
         ))  # fmt: skip
     datasets.checked_trial(trial, row)
     file = root / TRIALS / f"{name}.json"
-    if file.exists() and (other := _dataset_of(file)) != trial.dataset:
+    if os.path.lexists(file) and (other := _dataset_of(file)) != trial.dataset:
         other = other or say("another data set")
         raise ValueError(
             say("There is a trial {name!r} of {dataset} already. Choose another name.", name=name, dataset=other)
@@ -407,17 +451,21 @@ def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
 def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
     """The trials kept for a data set by name; in place of one that does not fit it any more, why."""
     found = {}
-    for file in sorted((root / TRIALS).glob("*.json")):
-        if _dataset_of(file) == dataset and file.stem == slug(file.stem):
+    try:
+        every = [root / TRIALS / name for name in files.listed(root / TRIALS).files if name.endswith(".json")]
+    except ValueError:  # a folder that somebody else closed, which the page Data names
+        every = []
+    for file in every:
+        if file.stem == slug(file.stem) and _dataset_of(file) == dataset:
             try:
                 found[file.stem] = datasets.trial_from_file(file, dataset, row)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 found[file.stem] = str(error)
     return found
 
 
 def _dataset_of(file: Path) -> str | None:
     try:
-        return json.loads(file.read_text("utf-8"))["Dataset"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return files.record(file)["Dataset"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -45,8 +45,7 @@ def _report(
 ) -> dict[str, Any]:
     judge = judge_of(scorer, train, **options)
     validation, verdict = judge(validation), judge(test)
-    if theta is not None and not math.isfinite(theta):
-        raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
+    checked_theta(theta)
     rule = rule_of(run, KEPT, len(validation.score)) if theta is None else "given"
     theta = metrics.theta_at(KEPT, validation.score) if theta is None else theta
     classes = len(run.trial.known)
@@ -72,6 +71,12 @@ def _report(
         else {},
         "confusion": metrics.confusion(theta, verdict, test.labels, classes).tolist(),
     }
+
+
+def checked_theta(theta: float | None) -> None:
+    """Raises ValueError for a theta that is no number: nan, which no score is above, would let everything in."""
+    if theta is not None and not math.isfinite(theta):
+        raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
 
 
 def report_all(run: Run) -> dict[str, Any]:
@@ -106,6 +111,7 @@ def said_of(
     thetas [C], where given, stand in the place of theta, each for the images nearest to its class. gamma and distances
     are by known class, to the class means or, with centres="anchors", to the anchors.
     """
+    checked_theta(theta)
     train = run.outputs("train")
     judge = judge_of(scorer, train, **options)
     theta = metrics.theta_at(KEPT, judge(run.outputs("validation")).score) if theta is None else theta

@@ -1,6 +1,7 @@
 """The command line as people type it, in processes of its own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -184,8 +185,9 @@ def test_predict_judges_images_and_passes_over_broken_ones(trained, where, place
     (place["folder"] / "broken.png").write_bytes(b"no image")
     files = [image_of(trained, place, True), place["folder"] / "broken.png", image_of(trained, place, False),
              place["folder"] / "gone.png"]  # fmt: skip
-    result = json.loads(cac("predict", trained.id, *files, *where, "--json").stdout)
-    known, broken, unknown, gone = result["images"]
+    done = cac("predict", trained.id, *files, *where, "--json", check=False)
+    assert done.returncode == 1 and done.stderr == ""  # some were refused
+    known, broken, unknown, gone = json.loads(done.stdout)["images"]
     assert known["decision"] == known["label"] == "0" and known["score"] <= known["theta"]
     assert unknown["decision"] == "unknown" and unknown["score"] > unknown["theta"]
     assert "not an image" in broken["error"] and "no such file" in gone["error"]
@@ -195,6 +197,50 @@ def test_predict_judges_images_and_passes_over_broken_ones(trained, where, place
     i = datasets.load("digits", place["data"])["test"].classes[out.index] == 0
     means = out.logits[i].mean(0)  # about where the training images have theirs
     assert min(known["distances"], key=known["distances"].get) == "0" and np.linalg.norm(means) > 3
+
+
+@pytest.mark.parametrize("theta", ["nan", "inf", "-inf"])
+def test_predict_takes_no_theta_that_is_no_number(trained, where, place, theta):
+    done = cac("predict", trained.id, image_of(trained, place, True), *where, f"--theta={theta}", check=False)
+    assert done.returncode == 1 and f"theta must be a finite number, not {theta}" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize("how", ["json", "lines"])
+def test_no_verdict_is_lost_to_a_name_that_a_terminal_cannot_show(trained, where, place, encoding, how):
+    names = ["plain.png", "猫é🐈.png", os.fsdecode(b"caf\xe9.png")]
+    for name in names:
+        shutil.copy(image_of(trained, place, True), place["folder"] / name)
+    line = [sys.executable, "-m", "cac_core", "predict", trained.id, *names, *where, *["--json"] * (how == "json")]
+    line = [str(part if part not in names else place["folder"] / part) for part in line]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, env=environment)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    text = done.stdout.decode(encoding)
+    if how == "json":
+        said = json.loads(text)["images"]
+        assert [Path(one["image"]).name for one in said] == names and all("score" in one for one in said)
+    else:
+        assert len(text.splitlines()) == 3 and all("nearest" in one for one in text.splitlines())
+
+
+def test_predict_refuses_what_is_no_file_and_judges_the_rest(trained, where, place, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    odd = [tmp_path / "pipe.png", tmp_path / "zero.png", "/dev/zero", tmp_path]
+    done = cac("predict", trained.id, *odd, image_of(trained, place, True), *where, "--json", check=False)
+    said = json.loads(done.stdout)["images"]
+    assert done.returncode == 1 and said[-1]["decision"] == "0"
+    assert ["folder" in one["error"] for one in said[:-1]] == [False, False, False, True]
+    assert ["pipe or a device" in one["error"] for one in said[:-1]] == [True, True, True, False]
+
+
+def test_data_says_what_it_passes_over(tmp_path, image_folder):
+    root = image_folder("pets", {"cat": 3, "dog": 3})
+    (root / "pets/cat/x.tif").write_bytes(b"")
+    pets = json.loads(cac("data", "--data", root, "--json").stdout)["datasets"][-1]
+    assert pets["dataset"] == "pets" and "TIFF" in pets["passed_over"][0]
+    assert pets["passed_over"][0] in cac("data", "--data", root).stdout
 
 
 def test_predict_takes_theta_scorer_and_perturbation(trained, where, place):

@@ -20,6 +20,7 @@ from PIL import Image
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial, load, parts_of, trial_of
 from cac_core.data.images import prepare
+from cac_core.exchange import own_data
 from cac_core.recipe import Recipe
 from tests import reference
 
@@ -163,6 +164,7 @@ def test_a_trial_file_names_classes_by_number_or_name(trial_file, said, known, u
         ({"Known": [0, True]}, "no class True"),
         ({"Known": [0, 1.0]}, "no class 1.0"),
         ({"Known": [0, [1]]}, r"no class \[1\]"),
+        ({"Known": [0, 7]}, "7 may be a name or a number of a class: '7' is the name of number 2. Write names"),
         ({"Known": ["cat"]}, "at least two"),
         ({"Known": []}, "at least two"),
         ({"Known": 5}, "is not a trial"),
@@ -177,6 +179,44 @@ def test_a_trial_file_names_classes_by_number_or_name(trial_file, said, known, u
 def test_a_trial_file_that_makes_no_sense_is_refused(trial_file, said, says):
     with pytest.raises(ValueError, match=says):
         datasets.trial_from_file(trial_file(said), "pets", PETS)
+
+
+def test_numbers_that_are_names_too_are_refused_and_are_written_as_names(tmp_path, trial_file):
+    row = replace(datasets.FOLDER, classes=tuple(sorted(map(str, range(12)))))
+    with pytest.raises(ValueError, match="2 may be a name or a number of a class: '2' is the name of number 4"):
+        datasets.trial_from_file(trial_file({"Known": [2, 3]}), "pets", row)
+    trial = datasets.trial_from_file(trial_file({"Known": ["2", "3"]}), "pets", row)
+    assert [row.classes[c] for c in trial.known] == ["2", "3"]
+    assert datasets.trial_from_file(trial_file(own_data.trial_json(trial, row)), "pets", row) == trial
+    ten = replace(row, classes=datasets.TEN)
+    assert datasets.trial_from_file(trial_file({"Known": [2, 3]}), "pets", ten).known == (2, 3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("line", ["\n", "\r\n"])
+def test_json_is_read_as_editors_write_it(image_folder, tmp_path, encoding, line):
+    said = json.dumps({"Known": ["cat", "狗"], "Unknown": []}, indent=1, ensure_ascii=False).replace("\n", line)
+    (tmp_path / "mine.json").write_bytes(said.encode(encoding))
+    row = replace(datasets.FOLDER, classes=("cat", "狗"))
+    assert datasets.trial_from_file(tmp_path / "mine.json", "pets", row).known == (0, 1)
+    root = image_folder("pets", {"cat": 1, "dog": 1})
+    (root / "pets/dataset.json").write_bytes(f'{{"size":{line}20}}'.encode(encoding))
+    assert datasets.row_of("pets", root).size == 20
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device", "deep"])
+def test_what_is_no_trial_file_is_told_at_once(tmp_path, kind):
+    file = tmp_path / "mine.json"
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not a trial"):
+        datasets.trial_from_file(file, "pets", PETS)
 
 
 def test_a_trial_file_that_is_not_there_is_named(tmp_path):
@@ -470,8 +510,14 @@ def test_dataset_json_sets_how_images_are_prepared(image_folder):
         ('{"turn": NaN}', "turn"),
         ('{"flip": "no"}', "flip"),
         ('{"size": null}', ""),
-        ("[1]", ""),
+        ("[1]", "must hold"),
         ("{", ""),
+        ('{"size": 1e999}', "size 8 to 1024"),
+        ('{"size": NaN}', "size 8 to 1024"),
+        ('{"crop": 1' + "0" * 400 + "}", "crop above 0"),
+        ('{"size": "32"}', "size is a number, not '32'"),
+        ('{"size": true}', "size is a number"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_wrong_dataset_json_is_named(image_folder, said, says):
@@ -741,7 +787,9 @@ UNREADABLE = {
     "program": (lambda: Path(sys.executable).read_bytes()[:50_000], "not an image"),
     "pdf": (lambda: b"%PDF-1.7\n%\xe2\xe3", "not an image"),
     "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not an image"),
-    "tiff": (lambda: encoded(noise(), "TIFF"), "not an image"),
+    "tiff": (lambda: encoded(noise(), "TIFF"), "TIFF images are not read; save it as PNG or JPEG"),
+    "heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC images are not read; save it as JPEG"),
+    "avif": (lambda: encoded(noise(), "AVIF"), "AVIF images are not read; save it as PNG or JPEG"),
     "postscript": (lambda: encoded(noise(), "EPS"), "not an image"),
     "half a png": (lambda: READABLE["png"]()[:900], "damaged or cut short"),
     "half a jpeg": (lambda: READABLE["jpeg"]()[:900], "damaged or cut short"),
