@@ -224,6 +224,8 @@ class Run:
                 arrays = {name: stored[name] for name in stored.files if name != "weights"}
             arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
+            for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
+                arrays[name] = arrays[name].astype(np.int64, copy=False)
             return Outputs(**arrays)
         except DAMAGED as error:
             raise Broken(say(

@@ -24,6 +24,7 @@ from cac_core.sentences import say, together
 UNKNOWN = "unknown"  # the decision that is no class
 NUMBERS = 2  # of what report.json holds: one whose numbers are defined otherwise is made again by `eval`
 KEPT = 0.95  # the share of new knowns that the default theta keeps
+COUNTED = 100  # known classes up to which report.json keeps each confusion: 56 MB of it for 1000, and mostly zeros
 
 
 def report(
@@ -78,7 +79,8 @@ def report_all(run: Run) -> dict[str, Any]:
     """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by.
 
     Where a scorer cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place;
-    the default one must be, so there the error is raised.
+    the default one must be, so there the error is raised. Of more than COUNTED classes the confusions are left out;
+    `report` has them.
     """
     default, outputs = default_for(run.recipe.method), [run.outputs(split) for split in SPLITS]
     scorers = {}
@@ -89,6 +91,8 @@ def report_all(run: Run) -> dict[str, Any]:
             if name == default:
                 raise
             scorers[name] = {"error": str(error)}
+        if len(run.trial.known) > COUNTED:
+            scorers[name].pop("confusion", None)
     return {"numbers": NUMBERS, "default": default, "scorers": scorers}
 
 
