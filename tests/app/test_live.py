@@ -56,6 +56,9 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
     results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
     nearest: list(nearestDistances(feed.logits, width, feed.centres)),
     halves: feed.halves ? list(feed.halves) : null,
+    columns: [2, 60, 61, 1000].map((wide) =>
+      [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
+    ),
     said: spoken.map(number),
     shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
     between: shares.map((x) => between([x, 1 - x])),
@@ -266,6 +269,13 @@ def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     assert answer["said"] == [charts.number(x) for x in spoken]
     assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
     assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
+
+
+def test_a_table_of_many_classes_has_three_columns(toy_outputs, in_node):
+    """Right, wrong and unknown, for every truth; a table of all by all would be a million cells."""
+    out = toy_outputs()
+    got = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["columns"]
+    assert got == [[0, 1, 2, 2, 1], [0, 1, 60, 60, 1], [0, 1, 2, 2, 1], [0, 1, 2, 2, 1]]
 
 
 def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):

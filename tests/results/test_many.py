@@ -25,7 +25,9 @@ def test_every_number_of_a_report_is_the_definitions(many, classes):
     score, label, truth = verdict.score.tolist(), verdict.label.tolist(), outputs.labels.tolist()
     assert said["knowns"] == classes and said["unknowns"] == 60
     assert said["confusion"] == reference.confusion(said["theta"], score, label, truth, classes)
-    assert said["at_theta"]["macro_f1"] == pytest.approx(reference.macro_f1(said["theta"], score, label, truth, classes))
+    assert said["at_theta"]["macro_f1"] == pytest.approx(
+        reference.macro_f1(said["theta"], score, label, truth, classes)
+    )
     assert said["auroc"] == pytest.approx(reference.auroc(score, truth))
     assert 0 < said["at_theta"]["knowns_kept"] <= 1
 
