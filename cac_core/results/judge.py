@@ -13,7 +13,7 @@ import numpy as np
 from cac_core.data.datasets import HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
-from cac_core.runs import SPLITS, Run, unknown_split
+from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
@@ -36,7 +36,7 @@ def report(
     """
     train, validation, test = (run.outputs(split) for split in SPLITS)
     if unknown:
-        test = joined(known_only(test), run.outputs(unknown_split(unknown)))
+        test = joined(known_only(test), run.outputs(run.unknown_split(unknown)))
     numbers = _report(run, train, validation, test, scorer or default_for(run.recipe.method), theta, options)
     return numbers | ({"unknown": unknown} if unknown else {})
 
