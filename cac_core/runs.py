@@ -245,13 +245,15 @@ class Run:
         """The digest of the images that the outputs on a split are of; empty where they do not say."""
         return said_in(self.path / "outputs" / f"{split}.npz", "images")
 
-    def changed(self, images: dict[str, datasets.Images]) -> tuple[str, str] | None:
-        """What this run's images were and what these are, in words; None where these are the same, or nobody knows."""
+    def changed(self, digest: str, counts: dict[str, int]) -> tuple[str, str] | None:
+        """What this run's images were and what the data set's are now, by `datasets.identity`, in words.
+
+        None where these are the same, or nobody knows.
+        """
         record = self.record
-        then, now = record.get("data"), datasets.digest(images)
-        if datasets.fits(then, now):
+        if datasets.fits(record.get("data"), digest):
             return None
-        return datasets.told(then, record.get("images")), datasets.told(now, datasets.sizes(images))
+        return datasets.told(record["data"], record.get("images")), datasets.told(digest, counts)
 
     def unknown_split(self, name: str) -> str:
         """The split under which this run's outputs on another data set, taken as unknown, lie.

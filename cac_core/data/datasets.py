@@ -286,8 +286,9 @@ def fits(kept: str | None, images: str | None) -> bool:
     return not kept or not images or kept == images
 
 
-def sizes(parts: dict[str, Images]) -> dict[str, int]:
-    return {part: len(some) for part, some in parts.items()}
+def identity(parts: dict[str, Images]) -> tuple[str, dict[str, int]]:
+    """The digest of the images, and how many of them each part has."""
+    return digest(parts), {part: len(some) for part, some in parts.items()}
 
 
 def told(digest: str | None, counts: dict[str, int] | None) -> str:

@@ -206,8 +206,8 @@ def evaluate(
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others.
-    Outputs of other weights than the newest, or of other images, are written again. What the validation images of an imported run are is
-    decided where all its outputs are written, see `_divide`.
+    Outputs of other weights than the newest, or of other images, are written again. What the validation images of an
+    imported run are is decided where all its outputs are written, see `_divide`.
     """
     weights = _digest(run.path / "best.safetensors")
     folder, own = run.path / "outputs", run.record.get("data")
@@ -232,7 +232,7 @@ def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
     """The images of a run's data set. Raises ValueError where they are not those that it was trained on."""
     recipe = run.recipe
     images = datasets.load(recipe.dataset, root, recipe.size)
-    if changed := run.changed(images):
+    if changed := run.changed(*datasets.identity(images)):
         then, now = changed
         raise ValueError(say(
             "The images of {dataset} under {root} are not those that {run} was trained on: the data set has changed "

@@ -362,7 +362,7 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
 
 
 def held(run: Run) -> tuple[list[float], list[float]]:
-    """The temperatures and the magnitudes whose logits a run's sweep holds; empty without one of its outputs' images."""
+    """The temperatures and the magnitudes whose logits a run's sweep holds; empty without a sweep of its outputs."""
     if not of_outputs(run):
         return [], []
     try:

@@ -107,16 +107,16 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
 def _check_finished(run: Run, recipe: Recipe, root: Path) -> None:
     """Raises ValueError where the data set's images are no longer those of a finished run."""
     try:
-        changed = run.changed(datasets.load(recipe.dataset, root, recipe.size))
+        changed = run.changed(*datasets.identity(datasets.load(recipe.dataset, root, recipe.size)))
     except FileNotFoundError:
         return  # the images are not here, as those of a run that was brought from elsewhere
     if changed:
         then, now = changed
         raise ValueError(say(
             "{run} is finished, but of other images: {dataset} has changed since, and nothing was trained. Then: "
-            "{then}; now: {now}. Train it again on the new ones, which puts the old run into the trash:\n"
-            "    {command} --again\n"
-            "or give another --seed, which leaves the old run where it is.",
+            "{then}; now: {now}. Give another --seed, which leaves this run where it is, or train it again on the new "
+            "ones, which puts it into the trash:\n"
+            "    {command} --again",
             run=run.id, dataset=recipe.dataset, then=then, now=now, command=evaluate.train_command(run),
         ))  # fmt: skip
 
@@ -190,8 +190,8 @@ class Steps:
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
         images = datasets.load(recipe.dataset, root, recipe.size)
-        digest = datasets.digest(images)
-        if len(set(distributed.gathered(digest))) > 1:
+        self.digest, counts = datasets.identity(images)
+        if len(set(distributed.gathered(self.digest))) > 1:
             raise ValueError(say(
                 "The processes do not find the same images of {dataset} under their --data. Give each machine a copy "
                 "of the same.",
@@ -200,8 +200,7 @@ class _Training(Steps):
         super().__init__(recipe, trial, row, images, device)
         self.run, self.root, self.told = run, root, tell
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
-        self.digest = digest
-        _check_or_write_record(run, recipe, trial, row, self.stats, images)
+        _check_or_write_record(run, recipe, trial, row, self.stats, self.digest, counts)
         if compiled:
             self.method.backbone.compile()
         self.total = recipe.epochs + recipe.fine_epochs
@@ -416,14 +415,14 @@ def rate_at(recipe: Recipe, epoch: float) -> float:
     return recipe.lr * (0.001 + 0.999 * (1 + math.cos(math.pi * (way - rise) / (1 - rise))) / 2)
 
 
-def _check_or_write_record(run, recipe, trial, row, stats, images) -> None:
+def _check_or_write_record(run, recipe, trial, row, stats, digest, counts) -> None:
     """recipe.json is written once; a run whose images or recipe have changed since does not go on."""
     if (run.path / "recipe.json").exists():
         if run.recipe != recipe or run.trial != trial:
             raise runs.Broken(
                 say("{path} holds another recipe under this id. Move it away, or give another --runs.", path=run.path)
             )
-        if changed := run.changed(images):
+        if changed := run.changed(digest, counts):
             then, now = changed
             raise ValueError(say(
                 "The images of {dataset} have changed since {run} began, so it cannot go on. Then: {then}; now: {now}. "
@@ -433,12 +432,12 @@ def _check_or_write_record(run, recipe, trial, row, stats, images) -> None:
             ))  # fmt: skip
         return
     if distributed.rank() == 0:
-        record = record_of(recipe, trial, row, stats, images) | {"validated_on": datasets.HELD_OUT}
+        record = record_of(recipe, trial, row, stats, digest, counts) | {"validated_on": datasets.HELD_OUT}
         runs.write_json(run.path / "recipe.json", record)
 
 
 def record_of(
-    recipe: Recipe, trial: datasets.Trial, row: datasets.Dataset, stats: Stats, images: dict[str, datasets.Images]
+    recipe: Recipe, trial: datasets.Trial, row: datasets.Dataset, stats: Stats, digest: str, counts: dict[str, int]
 ) -> dict[str, Any]:
     """What recipe.json holds: all that is needed to run it again, and to judge an image without the data set."""
     return {
@@ -447,8 +446,8 @@ def record_of(
         "prepare": {"size": row.size, "grain": row.grain, "channels": row.channels, "flip": row.flip, "ink": row.ink},
         "mean": stats[0],
         "std": stats[1],
-        "data": datasets.digest(images),
-        "images": datasets.sizes(images),
+        "data": digest,
+        "images": counts,
         "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in ("torch", "numpy")}},
         "commit": _commit(),
     }

@@ -1,4 +1,4 @@
-"""Data sets that change under a run: nothing that is kept is taken for what it is not, and what is to be done is said."""
+"""Data sets that change under a run: nothing that is kept is taken for what it is not, and what mends it is said."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def test_outputs_and_sweep_say_which_images_they_are_of(run, root):
 
 def test_evaluation_of_changed_images_says_how_many_there_were(run, root):
     pets(root, each=50)
-    with pytest.raises(ValueError, match="24 training and 6 test images.*120 training and 30 test(?s:.*)--again"):
+    with pytest.raises(ValueError, match=r"24 training and 6 test images.*120 training and 30 test(?s:.*)--again"):
         evaluate.evaluate(run, root, device="cpu", again=True)
 
 
@@ -90,7 +90,7 @@ def test_outputs_of_other_images_than_the_record_are_written_again(run, root):
     pets(root, seed=1)
     now = datasets.digest(datasets.load("pets", root, 12))
     runs.write_json(run.path / "recipe.json", run.record | {"data": now})
-    with pytest.raises(ValueError, match="(?s)outputs of .* are of other images.*eval .* --again"):
+    with pytest.raises(ValueError, match=r"(?s)outputs of .* are of other images.*eval .* --again"):
         sweep.sweep(run, root, **AXES, device="cpu")  # else new pixels go with old centres
     assert not (run.path / "sweep.npz").exists()
     evaluate.evaluate(run, root, device="cpu")
@@ -108,7 +108,7 @@ def test_a_sweep_of_other_images_than_the_outputs_is_not_shown(run, root, each):
     runs.write_json(run.path / "recipe.json", run.record | {"data": now})
     evaluate.evaluate(run, root, device="cpu")
     assert sweep.held(run) == ([], []) and sweep.cube(run, 1.0) is None
-    with pytest.raises(FileNotFoundError, match="other images(?s:.*)\n    python -m cac_core sweep"):
+    with pytest.raises(FileNotFoundError, match=r"other images(?s:.*)\n    python -m cac_core sweep"):
         sweep.report(run)
     new = sweep.sweep(run, root, **AXES, device="cpu")
     assert new["cells"] != old["cells"] and sweep.held(run) == ([1.0], [0.0, 0.01])
@@ -230,7 +230,7 @@ def test_old_outputs_of_nobody_knows_which_set_are_left_alone(run, root):
 @pytest.mark.parametrize("cls", ["cat", "Cat", "cat ", " CAT", "ｃａｔ"])
 def test_a_known_class_in_other_letters_is_known(run, root, cls):
     filled(root, "others", {cls: 5, "oak": 5})
-    with pytest.raises(ValueError, match="others holds .*knows"):
+    with pytest.raises(ValueError, match=r"others holds .*knows"):
         evaluate.evaluate_unknown(run, "others", root, device="cpu")
     assert not list((run.path / "outputs").glob("unknown-*"))
 
