@@ -220,10 +220,10 @@ def evaluate(
         network, images = load(run, device), images_of(run, root)
         if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
             _divide(run, root, images)
-        parts = parts_of(run, root, images)
+        parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
-            _write(folder / f"{split}.npz", outputs, weights=weights, images=datasets.digest(images))
+            _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
     if stale or run.report().get("numbers") != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
 
