@@ -84,8 +84,7 @@ def changed(run: Run) -> tuple[str, str] | None:
 @st.cache_data(ttl=10, max_entries=50, show_spinner=False)
 def _state(name: str, root: str) -> int:
     """Another number when a file of the data set has come, gone or changed."""
-    stats = [(str(file), file.stat()) for file in datasets.here(name, Path(root))[0]]
-    return hash(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+    return hash(tuple(map(datasets.stamp_of, datasets.here(name, Path(root))[0])))
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
