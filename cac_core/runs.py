@@ -310,7 +310,7 @@ def unknown_split(name: str) -> str:
     if short == name and len(name) <= 48:
         return f"unknown-{short}"
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"unknown-{short[:48].strip('-')}_{digest}"
+    return f"unknown-{short[:48].strip('-')}--{digest}"
 
 
 def said_in(file: Path, name: str) -> str:
