@@ -61,9 +61,15 @@ def moved_rows(every: Rows, run: Run, moved: verdicts.Perturbation | None) -> Ou
 
 def further(run: Run) -> dict[str, str]:
     """Data sets evaluated as unknown for this run: the split's name and the data set's."""
-    names = {runs.unknown_split(name): name for name in (*datasets.DATASETS, *datasets.folders(datasets.root_of()))}
-    files = sorted((run.path / "outputs").glob("unknown-*.npz"))
-    return {file.stem: names.get(file.stem, file.stem.removeprefix("unknown-")) for file in files}
+    found = {}
+    for file in sorted((run.path / "outputs").glob("unknown-*.npz")):
+        short = file.stem.removeprefix("unknown-")
+        if said := runs.said_in(file, "dataset"):
+            found[file.stem] = said
+        else:  # an older version's, which says it by the slug alone
+            names = datasets.called(short, datasets.root_of())
+            found[file.stem] = names[0] if len(names) == 1 else short
+    return found
 
 
 def _written(run: Run, sets: tuple[str, ...]) -> str:
@@ -208,6 +214,7 @@ def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     tile = row.size if exact else min(row.size, TILE, SHEET // tiles)
     said = [run.record.get("data"), tile, exact, every.splits, every.outputs.index.tobytes()]
     said += [run.validated_on] if run.validated_on == datasets.SET_ASIDE else []
+    said += [run.made_of(split) for split in every.splits[2:]]
     file = root / ".cache" / f"atlas-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.webp"
     try:
         return file.read_bytes(), tile, tiles
@@ -243,7 +250,7 @@ def _pictures(run: Run, every: Rows) -> np.ndarray | None:
             trained = split == "validation" and run.validated_on != datasets.SET_ASIDE
             found = thumbnails.pixels(run, "train" if trained else "test")
         else:
-            found = thumbnails.pixels_of(further(run)[split])
+            found = thumbnails.pixels_of(further(run)[split], run.made_of(split))
             found = found if isinstance(found, str) else images.converted(found[index], run.row)
             index = slice(None)
         if isinstance(found, str):

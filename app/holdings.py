@@ -1,5 +1,6 @@
 """What data there is: data sets here and missing, some of their images, published and own trials."""
 
+import contextlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from cac_core.data import datasets, sources
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.exchange import own_data
 from cac_core.recipe import Recipe
+from cac_core.runs import Run
 from cac_core.sentences import Sentence, say
 
 PICTURES = 6  # of each class that are shown
@@ -78,6 +80,26 @@ def row(name: str) -> Dataset:
         return datasets.row_of(name, root())
     except FileNotFoundError:
         return datasets.DATASETS[name]
+
+
+def changed(run: Run) -> tuple[str, str] | None:
+    """What a run's images were and what they are here now, in words; None where they are the same or nobody knows."""
+    with contextlib.suppress(ValueError, OSError):  # not here, or damaged: whoever trains it is told
+        name, size, place = run.recipe.dataset, run.recipe.size, str(root())
+        with st.spinner(t("Reading the images…")):
+            return run.changed(*_identity(name, size, place, _state(name, place)))
+    return None
+
+
+@st.cache_data(ttl=10, max_entries=50, show_spinner=False)
+def _state(name: str, root: str) -> int:
+    """Another number when a file of the data set has come, gone or changed."""
+    return hash(tuple(map(datasets.stamp_of, datasets.here(name, Path(root))[0])))
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def _identity(name: str, size: int, root: str, state: int) -> tuple[str, dict[str, int]]:
+    return datasets.identity(datasets.load(name, Path(root), size))
 
 
 def pixel_note(name: str) -> str:

@@ -102,11 +102,14 @@ def going(job: launch.Job | None) -> bool:
     return job is not None and (job.state == "queued" or job.state in launch.UNDER_WAY)
 
 
-def train(every: list[Recipe], device: str) -> int:
-    """Put the training of each into the queue, of those that have not ended; how many."""
-    left = [one for one in every if Run(store() / one.id).state != "finished"]
+def train(every: list[Recipe], device: str, again: bool = False) -> int:
+    """Put the training of each into the queue, of those that have not ended; how many.
+
+    again: of those, too, whose images have changed since, whose old run goes to the trash as the training begins.
+    """
+    left = [one for one in every if again or Run(store() / one.id).state != "finished"]
     for one in left:
-        launch.submit_recipe(store(), one, root=holdings.root(), device=device)
+        launch.submit_recipe(store(), one, root=holdings.root(), device=device, again=again)
     if left:
         launch.ensure_worker(store())
     return len(left)
@@ -155,6 +158,11 @@ def smaller(run: Run, reason: str) -> Recipe | None:
     """The recipe in the batch that a run's last words propose where its memory did not suffice; else None."""
     proposed = re.search(r"--batch (\d+)", reason) if reason.startswith("Out of memory") else None
     return dataclasses.replace(run.recipe, batch=int(proposed[1])) if proposed else None
+
+
+def of_other_images(reason: str) -> bool:
+    """Whether a training's last words are that its data set has changed, and that it can be trained again."""
+    return re.search(r"cac_core train .* --again$", reason) is not None
 
 
 def slot(run: Run) -> str:

@@ -18,32 +18,34 @@ from cac_core.sentences import say
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _pixels(dataset: str, root: str, size: int, digest: str | None) -> dict[str, np.ndarray] | str:
+def _pixels(dataset: str, root: str, size: int | None, digest: str | None) -> dict[str, np.ndarray] | str:
+    """Of all parts; without a size, the test images as their makers left them."""
     try:
-        images = datasets.load(dataset, Path(root), size)
+        place = Path(root)
+        images = datasets.load(dataset, place, size) if size is not None else {"test": datasets.as_made(dataset, place)}
     except (ValueError, FileNotFoundError) as error:
         return str(error)  # with the command that gets them
-    if digest and datasets.digest(images) != digest:
-        return say(
-            "The images of {dataset} under {root} are not those that this run was trained on.",
-            dataset=dataset, root=root,
-        )  # fmt: skip
+    if not datasets.fits(digest, datasets.digest(images)):
+        said = {"dataset": dataset, "root": root}
+        if size is None:
+            return say("The images of {dataset} under {root} are not those that its outputs are of.", **said)
+        return say("The images of {dataset} under {root} are not those that this run was trained on.", **said)
     return {part: some.pixels for part, some in images.items()}
 
 
 def pixels(run: Run, part: str = "test") -> np.ndarray | str:
     """The data set's own test or training images [N, H, W, C], or why they cannot be shown."""
-    return _part_of(part, run.recipe.dataset, run.recipe.size, run.record.get("data"))
+    return _part_of(part, run.recipe.dataset, run.recipe.size, run.made_of("test") or run.record.get("data"))
 
 
-def pixels_of(dataset: str) -> np.ndarray | str:
-    """The test images of another data set, at its own size, or why they cannot be shown."""
-    return _part_of("test", dataset, 0, None)
+def pixels_of(dataset: str, digest: str) -> np.ndarray | str:
+    """The test images of another data set, which outputs are of that say this digest, or why they cannot be shown."""
+    return _part_of("test", dataset, None, digest)
 
 
 def _part_of(part: str, *said: Any) -> np.ndarray | str:
-    dataset, size, digest = said
     root = str(datasets.root_of().absolute())
+    dataset, size, digest = said
     with st.spinner(t("Reading the images…")):
         found = _pixels(dataset, root, size, digest)
     if isinstance(found, str):

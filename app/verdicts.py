@@ -135,12 +135,12 @@ def magnitudes(run: Run) -> list[float]:
     return list(_swept(str(run.path), _sweep_stamp(run))[1])
 
 
-def _sweep_stamp(run: Run) -> int:
+def _sweep_stamp(run: Run) -> str:
     file = run.path / "sweep.npz"
-    return file.stat().st_mtime_ns if file.exists() else 0
+    return f"{file.stat().st_mtime_ns} {run.written}" if file.exists() else ""
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
-def _swept(path: str, stamp: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _swept(path: str, stamp: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     temperatures, found = sweep.held(Run(Path(path)))
     return tuple(temperatures), tuple(sorted({0.0, *found})) if temperatures else ()

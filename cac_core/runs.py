@@ -1,24 +1,29 @@
 """Runs: directories that hold everything about one training, and the only truth about it. Numpy and disk.
 
 <store>/<id>/
-    recipe.json       the recipe, the classes, how images are prepared, versions, commit, data digest; written first
+    recipe.json       the recipe, the classes, how images are prepared, versions, commit, the images' digest and how
+                      many there were; written first
     status.json       {state, started, device, ...}; states: starting running finished stopped failed
     events.jsonl      one object a line, append-only; a torn last line is passed over
     log.txt           what the training process said
     last.pt  best.safetensors     the newest state to go on from; the weights that are evaluated
     snapshots.npz     validation logits [E, N, C] of a fixed sample, every few epochs
     outputs/{train,validation,test}.npz  report.json
+    outputs/unknown-NAME.npz      outputs on another data set, taken as unknown
     stop              its presence asks the run to stop after the batch
 
-Every file is written beside itself and moved into place, so a reader sees the old one or the new one.
+Every file is written beside itself and moved into place, so a reader sees the old one or the new one. Outputs, and a
+sweep, say which images they are of and which weights made them; see `made_of` and data.datasets.digest.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import socket
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +32,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from cac_core.data import datasets
 from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, HELD_OUT, SEEN, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.scoring.outputs import Outputs
@@ -35,6 +41,7 @@ from cac_core.sentences import say
 SPLITS = ("train", "validation", "test")
 ID = re.compile(r"[a-z0-9-]{1,64}")
 ALIVE = ("starting", "running")
+ABOUT = ("weights", "images", "dataset")  # what outputs say of themselves: digests, and which data set they are on
 
 
 class Broken(ValueError):
@@ -221,9 +228,11 @@ class Run:
             ))  # fmt: skip
         try:
             with np.load(file) as stored:
-                arrays = {name: stored[name] for name in stored.files if name != "weights"}
+                arrays = {name: stored[name] for name in stored.files if name not in ABOUT}
             arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
+            for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
+                arrays[name] = arrays[name].astype(np.int64, copy=False)
             return Outputs(**arrays)
         except DAMAGED as error:
             raise Broken(say(
@@ -231,6 +240,32 @@ class Run:
                 "    python -m cac_core eval {path} --again",
                 file=file, error=error, path=self.path,
             )) from error  # fmt: skip
+
+    def made_of(self, split: str) -> str:
+        """The digest of the images that the outputs on a split are of; empty where they do not say."""
+        return said_in(self.path / "outputs" / f"{split}.npz", "images")
+
+    def changed(self, digest: str, counts: dict[str, int]) -> tuple[str, str] | None:
+        """What this run's images were and what the data set's are now, by `datasets.identity`, in words.
+
+        None where these are the same, or nobody knows.
+        """
+        record = self.record
+        if datasets.fits(record.get("data"), digest):
+            return None
+        return datasets.told(record["data"], record.get("images")), datasets.told(digest, counts)
+
+    def unknown_split(self, name: str) -> str:
+        """The split under which this run's outputs on another data set, taken as unknown, lie.
+
+        `unknown_split`, or where there are none the name by which an older version kept them, unless those say that
+        they are on another data set.
+        """
+        split, before = unknown_split(name), f"unknown-{slug(name)}"
+        here = [(self.path / "outputs" / f"{each}.npz").is_file() for each in (split, before)]
+        if here == [False, True] and said_in(self.path / "outputs" / f"{before}.npz", "dataset") in ("", name):
+            return before
+        return split
 
     @property
     def written(self) -> str:
@@ -266,8 +301,25 @@ class _Once(Run):
 
 
 def unknown_split(name: str) -> str:
-    """The split under which outputs on another data set, taken as unknown, are kept."""
-    return f"unknown-{slug(name)}"
+    """The split under which outputs on another data set, taken as unknown, are written: one for each name.
+
+    A digest, behind a sign that no slug holds, keeps what the slug forgets.
+    """
+    name = unicodedata.normalize("NFC", name)  # macOS writes the letters of a folder's name apart
+    short = slug(name)
+    if short == name and len(name) <= 48:
+        return f"unknown-{short}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"unknown-{short[:48].strip('-')}--{digest}"
+
+
+def said_in(file: Path, name: str) -> str:
+    """A word that an .npz says of itself, such as which weights or images it is of; empty where it does not."""
+    try:
+        with np.load(file) as stored:
+            return str(stored[name]) if name in stored.files else ""
+    except DAMAGED:
+        return ""
 
 
 def store_of(given: str | Path | None = None) -> Path:

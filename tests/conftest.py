@@ -155,3 +155,37 @@ def make_run(store, toy_outputs):
         return run
 
     return make
+
+
+@pytest.fixture
+def many(store):
+    """many(200): a run of so many known classes with outputs near the anchors, kept as narrow as evaluation does."""
+
+    def make(classes: int, each: int = 2, unknown: int = 60) -> runs.Run:
+        run, rng = runs.Run(store / f"many{classes}"), np.random.default_rng(classes)
+        known, strangers = list(range(classes)), [classes, classes + 1]
+        recipe = Recipe(family="custom", trial="many", known=tuple(known), unknown=tuple(strangers))
+        runs.write_json(
+            run.path / "recipe.json",
+            {
+                "recipe": recipe.to_json(),
+                "classes": {"known": known, "unknown": strangers, "names": [f"class {c}" for c in range(classes + 2)]},
+                "prepare": {"size": 16, "grain": 8, "channels": 1, "ink": True},
+                "mean": [0.3], "std": [0.4],
+            },
+        )  # fmt: skip
+        runs.write_json(run.path / "status.json", {"state": "finished"})
+        anchors = 10 * np.eye(classes, dtype=np.float32)
+        for split, count in {"train": each, "validation": 1, "test": 1}.items():
+            labels = np.r_[np.tile(known, count), np.full(unknown * (split == "test"), -1)]
+            n = len(labels)
+            logits = np.where(labels[:, None] >= 0, anchors[labels], 0.4) + rng.normal(0, 0.3, (n, classes))
+            out = Outputs(
+                logits.astype(np.float32), rng.normal(size=(n, 6)).astype(np.float32), labels,
+                np.where(labels < 0, classes, labels), np.arange(n), np.zeros(n, bool), anchors,
+            )  # fmt: skip
+            narrow = {name: getattr(out, name).astype(np.int16) for name in ("labels", "classes")}
+            runs.write_npz(run.path / "outputs" / f"{split}.npz", **vars(out) | narrow)
+        return run
+
+    return make

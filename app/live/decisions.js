@@ -1,29 +1,39 @@
 // What theta decides: the counts of every class, and the images that lie nearest to it on either side.
 
+const WIDE = 60; // known classes above which a table of all by all is more than a browser, or a person, can hold
+
+/** The column of the table in which a decision (C for unknown) about an image of this truth (C for unknown) counts. */
+function columnOf(truth, called, width) {
+  if (width <= WIDE) return called;
+  return called === width ? 2 : called === truth ? 0 : 1;
+}
+
 class Confusion {
   constructor(lab) {
     this.lab = lab;
     const { say } = lab;
     const { header, width } = lab.feed;
     this.titles = [...header.known, say("unknown")];
+    this.width = width;
+    this.columns = width > WIDE ? [say("its own class"), say("another class"), say("unknown")] : this.titles;
     const head = make(
       "tr",
       {},
       make("td", { class: "corner" }, make("span", {}, say("decision →")), make("span", {}, say("truth ↓"))),
-      ...this.titles.map((title) => make("th", { scope: "col", title }, make("span", {}, title))),
+      ...this.columns.map((title) => make("th", { scope: "col", title }, make("span", {}, title))),
     );
     this.cells = this.titles.map((title, truth) => {
-      const cells = this.titles.map((called, decision) =>
+      const cells = this.columns.map((called, column) =>
         make(
           "td",
-          { class: truth === decision ? "hit" : "" },
-          make("button", { type: "button", click: () => lab.look(truth, decision) }),
+          { class: columnOf(truth, truth, width) === column ? "hit" : "" },
+          make("button", { type: "button", click: () => lab.look(truth, column) }),
         ),
       );
       const row = make("tr", {}, make("th", { scope: "row", title }, make("span", {}, title)), ...cells);
       return { row, cells };
     });
-    const size = width > 12 ? "small" : width > 8 ? "middle" : "";
+    const size = this.columns.length > 13 ? "small" : this.columns.length > 9 ? "middle" : "";
     this.node = make(
       "div",
       { class: "scroll", tabindex: width > 8 ? 0 : null },
@@ -41,18 +51,21 @@ class Confusion {
     const { say } = this.lab;
     const size = this.titles.length;
     this.cells.forEach(({ row, cells }, truth) => {
-      const counts = table.subarray(truth * size, (truth + 1) * size);
+      const counts = new Int32Array(this.columns.length);
+      table.subarray(truth * size, (truth + 1) * size).forEach((n, called) => {
+        counts[columnOf(truth, called, this.width)] += n;
+      });
       const of = counts.reduce((a, b) => a + b, 0);
       row.hidden = !of;
       if (!of) return;
-      cells.forEach((cell, called) => {
-        const n = counts[called];
+      cells.forEach((cell, column) => {
+        const n = counts[column];
         if (cell.dataset.said === `${n}/${of}`) return;
         cell.dataset.said = `${n}/${of}`;
         write(cell.firstChild, n ? String(n) : "·");
         cell.classList.toggle("nought", !n);
         cell.style.setProperty("--share", (n / of).toFixed(3));
-        const words = { n, of, truth: this.titles[truth], called: this.titles[called] };
+        const words = { n, of, truth: this.titles[truth], called: this.columns[column] };
         cell.title = say("{n} of {of} of {truth} are called {called}", words);
         attribute(cell.firstChild, "aria-label", cell.title);
       });
@@ -93,7 +106,7 @@ class Borderline {
     this.fillGallery(this.above, above, rows.length - accepted);
     this.only.hidden = !looked;
     if (!looked) return;
-    const words = { truth: confusion.titles[looked.truth], called: confusion.titles[looked.called] };
+    const words = { truth: confusion.titles[looked.truth], called: confusion.columns[looked.called] };
     write(this.only, say("only {truth} called {called} ×", words));
   }
 
@@ -104,7 +117,7 @@ class Borderline {
     const { width } = feed;
     return rows.filter((row) => {
       const own = feed.labels[row] < 0 ? width : feed.labels[row];
-      return own === truth && (score[row] > theta ? width : label[row]) === called;
+      return own === truth && columnOf(truth, score[row] > theta ? width : label[row], width) === called;
     });
   }
 

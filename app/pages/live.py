@@ -246,6 +246,8 @@ def head(run: Run, job: Job | None, state: str):
         actions(run, job, state)
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
+    elif job is not None and job.state == "failed" and jobs.of_other_images(job.reason):
+        trouble(job, run, job.reason)  # of the run that is there, nothing is wrong
     if said is None:
         return
     done = said.epochs[-1] if said.epochs else 0
@@ -292,6 +294,11 @@ def trouble(job: Job | None, run: Run | None, reason: str):
     if "fetch" in reason:
         address.link("data", t("Get the images under Data and trials"), "database", {"data_view": "sets"})
         return
+    if run is not None and jobs.of_other_images(reason):
+        if not jobs.read_only():
+            st.button(t("Train again on the new images"), icon=":material/replay:", type="primary", key="run_again_new",
+                      on_click=act, args=(train_again, run.recipe, run, True))  # fmt: skip
+        return
     if run is not None and (smaller := jobs.smaller(run, reason)):
         st.markdown(t("The images of one step did not fit into memory. With fewer a step they may:"))
         if not jobs.read_only():
@@ -303,9 +310,9 @@ def trouble(job: Job | None, run: Run | None, reason: str):
     address.link("new", t("New run"), "add")
 
 
-def train_again(one: Recipe, run: Run):
-    """Put this recipe into the queue where the run was, and watch it."""
-    jobs.train([one], jobs.slot(run))
+def train_again(one: Recipe, run: Run, again: bool = False):
+    """Put this recipe into the queue where the run was, and watch it; again as in jobs.train."""
+    jobs.train([one], jobs.slot(run), again)
     st.session_state.watched = one.id
 
 

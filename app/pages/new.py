@@ -331,16 +331,22 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
     states = {one.id: Run(jobs.store() / one.id).state if (jobs.store() / one.id).exists() else "" for one in every}
     queued = {job.run for job in launch.jobs(jobs.store()) if job.kind == "train" and jobs.going(job)}
     fresh = [one for one in every if states[one.id] != "finished" and one.id not in queued]
+    ended = [Run(jobs.store() / one.id) for one in every if states[one.id] in ("finished", *launch.AGAIN)]
+    other = {run.id: said for run in ended if run.id not in queued and (said := changed(run))}
+    fresh = [one for one in fresh if one.id not in other]
     first = every[0]
     with st.container(border=True):
         st.markdown(f"**{in_words(first, trials[first.id], len(every))}**")
         cost(preset, fresh, trials, device)
-        done, under_way = (sum(states[one.id] == "finished" for one in every), sum(one.id in queued for one in every))
+        done = sum(states[one.id] == "finished" and one.id not in other for one in every)
+        under_way = sum(one.id in queued for one in every)
         if done:
             said = t("Finished already, and not trained again: {n}.", n=done)
             st.caption(said if fresh else f"{said} {t('Another seed, trial or setting makes another run.')}")
         if under_way:
             st.caption(t("In the queue already: {n}.", n=under_way))
+        if other:
+            of_other_images([one for one in every if one.id in other], *next(iter(other.values())), device)
         with st.container(horizontal=True, vertical_alignment="center"):
             if jobs.read_only():
                 st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
@@ -372,6 +378,24 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
                 },
                 hide_index=True,
             )  # fmt: skip
+
+
+def changed(run: Run) -> tuple[str, str] | None:
+    """Then and now, where the images of a run have changed since it was trained; a broken run says so elsewhere."""
+    return None if run.problem() else holdings.changed(run)
+
+
+def of_other_images(every: list[Recipe], then: str, now: str, device: str):
+    """What is there of these is of images that the data set no longer holds."""
+    st.warning(
+        t("Trained before, on other images, {n}: {dataset} has changed since. Then: {then}; now: {now}. Another seed "
+          "makes another run. Trained again, the old one goes to the trash.",
+          n=len(every), dataset=wording.plain(every[0].dataset), then=wording.told(then), now=wording.told(now)),
+        icon=":material/update:",
+    )  # fmt: skip
+    if not jobs.read_only():
+        st.button(t("Train again on the new images"), icon=":material/replay:", key="new_again", on_click=start,
+                  args=(every, device, True))  # fmt: skip
 
 
 def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
@@ -510,11 +534,11 @@ def by_a_run(seconds: float, size: float, by: plans.Measured) -> str:
     )  # fmt: skip
 
 
-def start(every: list[Recipe], device: str):
+def start(every: list[Recipe], device: str, again: bool = False):
     if jobs.read_only():
         return
     try:
-        count = jobs.train(every, device)
+        count = jobs.train(every, device, again)
         st.session_state.new_said = t("{n} in the queue now. Watch under Live.", n=count)
     except (ValueError, OSError) as error:
         st.session_state.new_said = error

@@ -88,6 +88,13 @@ def offer(published: bool):
             ),
             icon=":material/history:",
         )
+    elif (run.path / f"sweep{'-as-published' if published else ''}.npz").exists() and not sweep.of_outputs(
+        run, published
+    ):
+        st.warning(
+            t("The sweep of this run is of other images or weights than its outputs. Compute it again."),
+            icon=":material/history:",
+        )
     else:
         none = t("This run has no sweep as published yet.") if published else t("This run has no sweep yet.")
         st.info(none, icon=":material/grid_on:")

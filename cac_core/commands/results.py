@@ -82,11 +82,12 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
         evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else terminal.bar())
     # a copy without weights keeps the outputs that came with it
-    new = a.unknown and not (run.path / "outputs" / f"{runs.unknown_split(a.unknown)}.npz").exists()
+    new = a.unknown and not (run.path / "outputs" / f"{run.unknown_split(a.unknown)}.npz").exists()
     if new or (a.unknown and (run.path / "best.safetensors").exists()):
         from cac_core.results import evaluate
 
-        evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, progress=None if a.json else terminal.bar())
+        told = None if a.json else terminal.bar()
+        evaluate.evaluate_unknown(run, a.unknown, root, device=a.device, again=a.again, progress=told)
     numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
     numbers["quality"] = quality.of_report(numbers, run).record()
     return numbers, terminal.report_lines(numbers)

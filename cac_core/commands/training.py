@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ def add(command) -> None:
         "train", "train a recipe, or go on with it where its run was left", _train, flags, options=True, epilog=named
     )
     train.add_argument("--resume", metavar="RUN", help="go on with this run, whatever its recipe")
+    train.add_argument(
+        "--again", action="store_true",
+        help="where the data set has changed since the run was trained, put that run into the trash and train it anew",
+    )  # fmt: skip
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
     train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
@@ -83,6 +88,8 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
         datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
+    if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
+        _away(runs.Run(store / recipe.id), root)
     from cac_core.training import loop
 
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
@@ -100,6 +107,18 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         result["report"] = numbers = numbers | {"quality": quality.of_report(numbers, run).record()}
         lines += terminal.report_lines(numbers)
     return result, lines
+
+
+def _away(run, root: Path) -> None:
+    """Put a run into the trash where its images are not those that the data set holds now."""
+    from cac_core.data import datasets
+    from cac_core.exchange import shelf
+
+    if not (run.path / "recipe.json").exists():
+        return
+    if run.changed(*datasets.identity(datasets.load(run.recipe.dataset, root, run.recipe.size))):
+        away = shelf.delete(run)
+        print(f"{run.id} was trained on other images. It is in the trash now, {away.path}.", file=sys.stderr)
 
 
 def _probe(a: argparse.Namespace, options: dict[str, str]):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -24,7 +25,7 @@ import numpy as np
 from cac_core import files
 from cac_core.data import sources
 from cac_core.data.images import Format, converted
-from cac_core.recipe import Recipe, known_name
+from cac_core.recipe import Recipe, known_name, slug
 from cac_core.sentences import Sentence, say
 
 HERE = Path(__file__).parent
@@ -242,10 +243,33 @@ def strangers(name: str, root: Path, row: Format) -> Images:
     """
     own = row_of(name, root)
     if own.made:
-        images = load(name, root, own.made)["test"]
+        images = as_made(name, root)
         return Images(converted(images.pixels, row), images.classes)
     same = all(getattr(own, field.name) == getattr(row, field.name) for field in dataclasses.fields(Format))
     return (load(name, root) if same else _divided(own.read(root, name, row)))["test"]
+
+
+def as_made(name: str, root: Path) -> Images:
+    """The test images of a data set as its makers left them; of files of any size, at its own.
+
+    What outputs on it as unknowns are of is the digest of these: it does not hang on the network that judged them.
+    """
+    return load(name, root, row_of(name, root).made)["test"]
+
+
+def gone(name: str, root: Path) -> bool:
+    """Whether a data set is not here at all; one that is here and cannot be read is another matter."""
+    return bool(here(name, root)[1]) if name in DATASETS else not (root / name).is_dir()
+
+
+def called(short: str, root: Path) -> list[str]:
+    """The data sets and image folders whose slug this is."""
+    return [name for name in (*DATASETS, *folders(root)) if slug(name) == short]
+
+
+def same_class(name: str) -> str:
+    """A class's name as it counts where two data sets are compared: "Cat " is "cat", however its letters are coded."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def _divided(parts: sources.Parts) -> dict[str, Images]:
@@ -257,7 +281,12 @@ def _divided(parts: sources.Parts) -> dict[str, Images]:
 
 
 def digest(parts: dict[str, Images]) -> str:
-    """What the images and labels are, as 16 hexadecimal digits; a run remembers it."""
+    """What the images and labels are, as 16 hexadecimal digits.
+
+    A run remembers it, and so does everything that is kept of images: outputs, on other data sets too, a sweep, the
+    state to go on from. Wherever that is read together with images, or with something else that is kept, the two are
+    compared by `fits`.
+    """
     h = hashlib.sha256()
     for part in sorted(parts):
         h.update(np.ascontiguousarray(parts[part].pixels))
@@ -265,8 +294,33 @@ def digest(parts: dict[str, Images]) -> str:
     return h.hexdigest()[:16]
 
 
+def fits(kept: str | None, images: str | None) -> bool:
+    """Whether what was kept can be of these images, by the digests of both; empty is not known, and speaks against
+    nothing: what was kept by an older version says none."""
+    return not kept or not images or kept == images
+
+
+def identity(parts: dict[str, Images]) -> tuple[str, dict[str, int]]:
+    """The digest of the images, and how many of them each part has."""
+    return digest(parts), {part: len(some) for part, some in parts.items()}
+
+
+def told(digest: str | None, counts: dict[str, int] | None) -> str:
+    """Images in words: how many, where that is known, and their digest."""
+    counts = counts if isinstance(counts, dict) else {}
+    if {"train", "test"} <= set(counts):
+        return say("{train} training and {test} test images, digest {digest}", digest=digest, **counts)
+    return say("images of digest {digest}", digest=digest)
+
+
+def stamp_of(file: Path) -> tuple[str, int, int, int]:
+    """Another one when a file has changed. Unpacking sets the time of its content back, but not that of its change."""
+    stat = file.stat()
+    return str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 def _cached(name: str, root: Path, row: Dataset) -> dict:
-    state = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in row.source(root, name)]
+    state = [stamp_of(file) for file in row.source(root, name)]
     stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 2]).encode()).hexdigest()[:16]
     folder = root / ".cache"
     stem = f"{name}-{row.size}."

@@ -120,7 +120,7 @@ def _imported(
     images = datasets.load(dataset, root)
     scales = PUBLISHED[dataset]
     scale = scales[min(int(recipe.trial), len(scales) - 1)]  # those of CIFAR+N are one for all trials
-    record = record_of(recipe, split, row, (scale["mean"], scale["std"]), datasets.digest(images))
+    record = record_of(recipe, split, row, (scale["mean"], scale["std"]), *datasets.identity(images))
     # "all": which of the training images were held out is decided, and recorded, when the run is evaluated
     runs.write_json(run.path / "recipe.json", record | {"imported_from": file.name, "trains_on": "all"})
     fresh = run.path / ".best.safetensors.tmp"

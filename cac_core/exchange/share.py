@@ -52,7 +52,7 @@ def share(run: Run, into: Path) -> Run:
         if "error" in numbers and name in full.get("scorers", {}):
             slim["scorers"][name] = full["scorers"][name]
     runs.write_json(copy.path / "report.json", slim)
-    if (run.path / "sweep.npz").exists() and not sweep.outdated(run):
+    if (run.path / "sweep.npz").exists() and not sweep.outdated(run) and sweep.of_outputs(run):
         _write_slim_sweep(run, copy)
     return copy
 

@@ -125,11 +125,14 @@ class Trashed:
 
 
 def delete(run: Run) -> Trashed:
-    """Move a run to the trash. Raises ValueError where a process works on it, or where nothing may be written."""
+    """Move a run to the trash. Raises ValueError where another process works on it, or where nothing may be written."""
     check_writable()
     if not run.path.is_dir() or not ID.fullmatch(run.id):
         raise ValueError(say("There is no run {run!r} to delete.", run=run.id))
-    busy = [job for job in launch.jobs(run.path.parent) if job.run == run.id and job.state in launch.UNDER_WAY]
+    busy = [
+        job for job in launch.jobs(run.path.parent)
+        if job.run == run.id and job.state in launch.UNDER_WAY and job.pid != os.getpid()
+    ]  # fmt: skip
     if run.state in ALIVE or busy:
         raise ValueError(say("A process works on {run}. Stop it, or wait for it, and delete the run then.", run=run.id))
     when = datetime.now()

@@ -125,10 +125,19 @@ def _submitted(queue: Path, kind: str, arguments: list[str], run: str, device: s
 
 
 def submit_recipe(
-    store: Path, recipe: Recipe, *, root: Path | None = None, device: str = "cpu", priority: int = 0
+    store: Path,
+    recipe: Recipe,
+    *,
+    root: Path | None = None,
+    device: str = "cpu",
+    priority: int = 0,
+    again: bool = False,
 ) -> Job:
-    """Put the training of a recipe into the queue; root is where the data sets are."""
-    data = ["--data", str(root.absolute())] if root else []
+    """Put the training of a recipe into the queue; root is where the data sets are.
+
+    again: a run of it whose images have changed since goes to the trash first, when the job begins.
+    """
+    data = [*(["--data", str(root.absolute())] if root else []), *(["--again"] if again else [])]
     with _deciding(store) as queue:
         file = _recipe_file(queue, recipe.id)
         runs.write_json(file, recipe.to_json())

@@ -18,7 +18,7 @@ from cac_core.data import datasets
 from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
-from cac_core.recipe import BACKBONES, METHODS, Recipe, find
+from cac_core.recipe import BACKBONES, METHODS, Recipe, find, slug
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring.arrays import positive
@@ -206,20 +206,24 @@ def evaluate(
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others.
-    Outputs of other weights than the newest are written again. What the validation images of an imported run are is
-    decided where all its outputs are written, see `_divide`.
+    Outputs of other weights than the newest, or of other images, are written again. What the validation images of an
+    imported run are is decided where all its outputs are written, see `_divide`.
     """
     weights = _digest(run.path / "best.safetensors")
-    folder = run.path / "outputs"
-    stale = [split for split in runs.SPLITS if again or _written_by(folder / f"{split}.npz") != weights]
+    folder, own = run.path / "outputs", run.record.get("data")
+    stale = [
+        split for split in runs.SPLITS
+        if again or runs.said_in(folder / f"{split}.npz", "weights") != weights
+        or not datasets.fits(run.made_of(split), own)
+    ]  # fmt: skip
     if stale:
         network, images = load(run, device), images_of(run, root)
         if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
             _divide(run, root, images)
-        parts = parts_of(run, root, images)
+        parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
-            _write(folder / f"{split}.npz", outputs, weights)
+            _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
     if stale or run.report().get("numbers") != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
 
@@ -228,11 +232,13 @@ def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
     """The images of a run's data set. Raises ValueError where they are not those that it was trained on."""
     recipe = run.recipe
     images = datasets.load(recipe.dataset, root, recipe.size)
-    if datasets.digest(images) != run.record["data"]:
+    if changed := run.changed(*datasets.identity(images)):
+        then, now = changed
         raise ValueError(say(
             "The images of {dataset} under {root} are not those that {run} was trained on: the data set has changed "
-            "since. Put the old images back, or train a new run.",
-            dataset=recipe.dataset, root=root, run=run.id,
+            "since. Then: {then}; now: {now}. Put the old images back, or train it again on the new ones:\n"
+            "    {command} --again",
+            dataset=recipe.dataset, root=root, run=run.id, then=then, now=now, command=train_command(run),
         ))  # fmt: skip
     return images
 
@@ -271,29 +277,39 @@ def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
     runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
 
 
-def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", progress=None) -> str:
+def evaluate_unknown(
+    run: Run, name: str, root: Path, *, device: str = "auto", again: bool = False, progress=None
+) -> str:
     """Write the run's outputs on the test images of another data set, all of them unknown; gives the split's name.
 
-    What is there and of the newest weights stays. Raises ValueError where that data set holds classes the run knows.
+    What is there, of the newest weights and of the images that the data set holds now, stays; of the newest weights
+    alone where that data set is not here. Raises ValueError where that data set holds classes the run knows.
     """
-    split, weights = runs.unknown_split(name), f"{_digest(run.path / 'best.safetensors')} {BROUGHT}"
-    file = run.path / "outputs" / f"{split}.npz"
-    if _written_by(file) == weights:
-        return split
+    kept, split = run.unknown_split(name), runs.unknown_split(name)
+    weights = f"{_digest(run.path / 'best.safetensors')} {BROUGHT}"
+    current = not again and runs.said_in(run.path / "outputs" / f"{kept}.npz", "weights") == weights
+    if current and datasets.gone(name, root):
+        return kept
     if name == run.recipe.dataset:
         raise ValueError(say(
             "{run} was trained on {dataset}: its images cannot all be unknown. Name another data set.",
             run=run.id, dataset=name,
         ))  # fmt: skip
-    names, known = datasets.row_of(name, root).classes, set(run.known_names)
-    if seen := sorted(known & set(names)):
+    known = {datasets.same_class(cls) for cls in run.known_names}
+    if seen := [cls for cls in datasets.row_of(name, root).classes if datasets.same_class(cls) in known]:
         raise ValueError(say(
             "{dataset} holds {classes}, which {run} knows: not all of its images are unknown.",
             dataset=name, classes=seen, run=run.id,
         ))  # fmt: skip
+    digest = datasets.digest({"test": datasets.as_made(name, root)})
+    if current and run.made_of(kept) == digest:
+        return kept
     images = datasets.strangers(name, root, run.row)
     part = datasets.Part(images.pixels, np.full(len(images), -1), images.classes, np.arange(len(images)))
-    _write(file, _outputs(load(run, device), part, False, _told(progress, name)), weights)
+    outputs = _outputs(load(run, device), part, False, _told(progress, name))
+    _write(run.path / "outputs" / f"{split}.npz", outputs, weights=weights, images=digest, dataset=name)
+    if kept != split and datasets.called(slug(name), root) == [name]:
+        (run.path / "outputs" / f"{kept}.npz").unlink(missing_ok=True)  # an older version's, surely on the same data
     return split
 
 
@@ -312,7 +328,8 @@ def _outputs(network: Network, part: datasets.Part, mirror: bool, progress) -> O
     )
 
 
-def _write(file: Path, out: Outputs, weights: str) -> None:
+def _write(file: Path, out: Outputs, **about: str) -> None:
+    """about says what the outputs are of: runs.ABOUT."""
     arrays = {
         "logits": out.logits.astype(np.float32),
         "features": out.features.astype(np.float16),
@@ -320,7 +337,7 @@ def _write(file: Path, out: Outputs, weights: str) -> None:
         "classes": out.classes.astype(np.int16),
         "index": out.index.astype(np.int32),
         "mirrored": out.mirrored,
-        "weights": np.array(weights),
+        **{name: np.array(said) for name, said in about.items()},
     }
     runs.write_npz(file, **arrays, **({} if out.anchors is None else {"anchors": out.anchors}))
 
@@ -331,11 +348,3 @@ def _told(progress, split: str):
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else "none"
-
-
-def _written_by(file: Path) -> str:
-    try:
-        with np.load(file) as stored:
-            return str(stored["weights"])
-    except (OSError, ValueError, KeyError, EOFError):
-        return ""

@@ -13,7 +13,7 @@ import numpy as np
 from cac_core.data.datasets import HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
-from cac_core.runs import SPLITS, Run, unknown_split
+from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
@@ -24,6 +24,7 @@ from cac_core.sentences import say, together
 UNKNOWN = "unknown"  # the decision that is no class
 NUMBERS = 2  # of what report.json holds: one whose numbers are defined otherwise is made again by `eval`
 KEPT = 0.95  # the share of new knowns that the default theta keeps
+COUNTED = 100  # known classes up to which report.json keeps each confusion: 56 MB of it for 1000, and mostly zeros
 
 
 def report(
@@ -35,7 +36,7 @@ def report(
     """
     train, validation, test = (run.outputs(split) for split in SPLITS)
     if unknown:
-        test = joined(known_only(test), run.outputs(unknown_split(unknown)))
+        test = joined(known_only(test), run.outputs(run.unknown_split(unknown)))
     numbers = _report(run, train, validation, test, scorer or default_for(run.recipe.method), theta, options)
     return numbers | ({"unknown": unknown} if unknown else {})
 
@@ -83,7 +84,8 @@ def report_all(run: Run) -> dict[str, Any]:
     """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by.
 
     Where a scorer cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place;
-    the default one must be, so there the error is raised.
+    the default one must be, so there the error is raised. Of more than COUNTED classes the confusions are left out;
+    `report` has them.
     """
     default, outputs = default_for(run.recipe.method), [run.outputs(split) for split in SPLITS]
     scorers = {}
@@ -94,6 +96,8 @@ def report_all(run: Run) -> dict[str, Any]:
             if name == default:
                 raise
             scorers[name] = {"error": str(error)}
+        if len(run.trial.known) > COUNTED:
+            scorers[name].pop("confusion", None)
     return {"numbers": NUMBERS, "default": default, "scorers": scorers}
 
 

@@ -74,7 +74,8 @@ def sweep(
     most: so many validation images at most are perturbed for the choice, once for each class left out. sweep/<digest>/
     in the run's directory holds a file a batch until all are there, so a sweep that was stopped goes on; then sweep.npz
     holds everything but the logits of the choice, of which only the AUROCs stay. Raises ValueError where a temperature,
-    a magnitude or most is out of range, or the images are not those that the run was trained on.
+    a magnitude or most is out of range, or the images are not those that the run was trained on, or that its outputs
+    are of.
     """
     temperatures = tuple(positive(float(t), "temperature") for t in temperatures)
     magnitudes = tuple(float(e) for e in magnitudes)
@@ -88,7 +89,7 @@ def sweep(
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""
     axes = (temperatures, magnitudes) if as_published else (FORMAT, temperatures, magnitudes, most)
     stamp = hashlib.sha256(repr(axes).encode() + weights).hexdigest()[:16]
-    if _stamp(run, as_published) != stamp:
+    if _stamp(run, as_published) != stamp or not of_outputs(run, as_published):
         _write(run, root, temperatures, magnitudes, most, as_published, stamp, device, progress)
     return report(run, as_published)
 
@@ -105,6 +106,17 @@ def _stamp(run: Run, as_published: bool) -> str:
         return ""
 
 
+def of_outputs(run: Run, as_published: bool = False) -> bool:
+    """Whether the run's sweep and its outputs can be of the same images and weights, by what both say of themselves."""
+    with contextlib.suppress(*datasets.DAMAGED):
+        file, outputs = _file(run, as_published, "npz"), run.path / "outputs" / "test.npz"
+        both = [[runs.said_in(one, name) for one in (file, outputs)] for name in ("images", "weights")]
+        with np.load(file) as stored, np.load(outputs) as kept:
+            same = np.array_equal(stored["test_labels"], kept["labels"])
+        return same and all(datasets.fits(*pair) for pair in both)
+    return False
+
+
 def outdated(run: Run) -> bool:
     """Whether the run's sweep was made by an older definition, whose choice was not blind. Its logits hold."""
     try:
@@ -119,8 +131,17 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
 
     from cac_core.results.evaluate import BATCH, images_of, load, parts_of
 
-    network = load(run, device)
-    parts = parts_of(run, root, images_of(run, root))
+    network, images = load(run, device), images_of(run, root)
+    parts, digest = parts_of(run, root, images), run.record.get("data") or datasets.digest(images)
+    for split in runs.SPLITS:
+        index = run.outputs(split).index
+        if not datasets.fits(run.made_of(split), digest) or not np.array_equal(np.unique(index), parts[split].index):
+            raise ValueError(say(
+                "The outputs of {run} are of other images than those under {root}, so a sweep would mix the two. Write "
+                "them again with:\n"
+                "    python -m cac_core eval {path} --again",
+                run=run.id, root=root, path=run.path,
+            ))  # fmt: skip
     centres = moved_by(run.outputs("train"))
     if centres is not None:
         centres = torch.as_tensor(centres, dtype=torch.float32, device=network.device)
@@ -132,7 +153,7 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
         passes += [(f"without-{c:03}", some, c) for c in range(len(run.trial.known))]
     total, batch = sum(len(part) for _, part, _ in passes), PUBLISHED_BATCH if as_published else BATCH
     done, fresh, began, arrays, blind = 0, 0, time.monotonic(), {}, []
-    folder = run.path / "sweep" / (f"{stamp}-as-published" if as_published else stamp)
+    folder = run.path / "sweep" / f"{stamp}-{digest}{'-as-published' if as_published else ''}"
     for name, part, without in passes:
         chunks = []
         for start in range(0, len(part), batch):
@@ -166,7 +187,10 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
     if blind:
         arrays |= {"format": np.array(FORMAT), "blind": np.array(blind), "sample": sample.astype(np.int32)}
     axes = {"temperatures": np.array(temperatures), "magnitudes": np.array(magnitudes), "stamp": np.array(stamp)}
-    runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays)
+    about = {"images": digest, "weights": runs.said_in(run.path / "outputs" / "test.npz", "weights")}
+    about = {name: np.array(said) for name, said in about.items()}
+    _file(run, as_published, "json").unlink(missing_ok=True)  # of the sweep before, which may have had the same stamp
+    runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays, **about)
     for file in [*folder.glob("*.npz"), folder.parent / PROGRESS]:
         file.unlink(missing_ok=True)
     folder.rmdir()
@@ -288,6 +312,12 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
             "    {command}",
             run=run.id, command=command,
         ))  # fmt: skip
+    if not of_outputs(run, as_published):
+        raise FileNotFoundError(say(
+            "The sweep of {run} is of other images or weights than its outputs. Compute it again with:\n"
+            "    {command}",
+            run=run.id, command=command,
+        ))  # fmt: skip
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
         if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS):
@@ -332,7 +362,9 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
 
 
 def held(run: Run) -> tuple[list[float], list[float]]:
-    """The temperatures and the magnitudes whose logits a run's sweep holds; empty without one."""
+    """The temperatures and the magnitudes whose logits a run's sweep holds; empty without a sweep of its outputs."""
+    if not of_outputs(run):
+        return [], []
     try:
         with np.load(_file(run, False, "npz")) as stored:
             return (stored["held"] if "held" in stored.files else stored["temperatures"]).tolist(), stored[
@@ -344,6 +376,8 @@ def held(run: Run) -> tuple[list[float], list[float]]:
 
 def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
     """Magnitudes [E] and logits [E, N, C] by split, at one temperature of the gradient; None where it is not held."""
+    if not of_outputs(run):
+        return None
     try:
         with np.load(_file(run, False, "npz")) as stored:
             temperatures = stored["held"] if "held" in stored.files else stored["temperatures"]

@@ -13,9 +13,9 @@ from cac_core.sentences import say
 
 def distances(logits: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Euclidean distances [N, C] of logits [N, K] to centres [C, K], by differences: exact next to a centre."""
-    d = np.empty((len(logits), len(centres)))
+    d, logits = np.empty((len(logits), len(centres))), logits.astype(np.float64, copy=False)
     for j, centre in enumerate(centres):
-        gap = logits.astype(np.float64, copy=False) - centre
+        gap = logits - centre
         d[:, j] = np.sqrt(np.einsum("nk,nk->n", gap, gap))
     return d
 

@@ -153,8 +153,8 @@ def at(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> dict
 
 def confusion(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> np.ndarray:
     """Counts [C + 1, C + 1]: rows the truth, columns the decision, the last of each "unknown"."""
-    decision = np.where(verdict.score > theta, classes, verdict.label)
-    truth = np.where(labels < 0, classes, labels)
+    decision = np.where(verdict.score > theta, classes, verdict.label).astype(np.int64)
+    truth = np.where(labels < 0, classes, labels).astype(np.int64)  # labels may be so narrow that a place overflows
     return np.bincount(truth * (classes + 1) + decision, minlength=(classes + 1) ** 2).reshape(classes + 1, -1)
 
 

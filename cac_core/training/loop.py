@@ -49,6 +49,7 @@ def train(
 ) -> Run:
     """Train a recipe to its end, evaluate it, and return its run; a run that exists goes on where it was saved.
 
+    Where a finished run's images have changed since, ValueError says so: its results stay, and are of the old ones.
     tell receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
     run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
     Under torchrun each process calls this and trains on its share of every batch; the first alone writes and says.
@@ -62,13 +63,13 @@ def train(
             _Training(run, recipe, trial, row, root, chosen, compiled, tensorboard, tell).work()
 
         if distributed.rank() == 0:
-            _lead(run, recipe, chosen, work)
+            _lead(run, recipe, root, chosen, work)
         elif distributed.gathered(None)[0]:
             work()
     return run
 
 
-def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], None]) -> None:
+def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Callable[[], None]) -> None:
     """Do the work where there is any, as the only one at this run, and leave its status right whatever comes."""
     fresh = not run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
@@ -81,8 +82,9 @@ def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], Non
             say("{run} is being trained by another process ({pid}). Wait for it, or stop it.", run=run.id, pid=pid)
         ) from error
     try:
-        finished = run.state == "finished" and bool(run.written)
+        finished = run.state == "finished" and bool(run.written) and (run.path / "recipe.json").exists()
         if not distributed.gathered(not finished)[0]:
+            _check_finished(run, recipe, root)
             return
         (run.path / "stop").unlink(missing_ok=True)
         _set_status(run, "starting", device=str(device), **runs.process_now())
@@ -100,6 +102,23 @@ def _lead(run: Run, recipe: Recipe, device: torch.device, work: Callable[[], Non
             raise TrainingFailed(reason) from error
     finally:
         lock.release()
+
+
+def _check_finished(run: Run, recipe: Recipe, root: Path) -> None:
+    """Raises ValueError where the data set's images are no longer those of a finished run."""
+    try:
+        changed = run.changed(*datasets.identity(datasets.load(recipe.dataset, root, recipe.size)))
+    except FileNotFoundError:
+        return  # the images are not here, as those of a run that was brought from elsewhere
+    if changed:
+        then, now = changed
+        raise ValueError(say(
+            "{run} is finished, but of other images: {dataset} has changed since, and nothing was trained. Then: "
+            "{then}; now: {now}. Give another --seed, which leaves this run where it is, or train it again on the new "
+            "ones, which puts it into the trash:\n"
+            "    {command} --again",
+            run=run.id, dataset=recipe.dataset, then=then, now=now, command=evaluate.train_command(run),
+        ))  # fmt: skip
 
 
 class _Stop(Exception):
@@ -171,8 +190,8 @@ class Steps:
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
         images = datasets.load(recipe.dataset, root, recipe.size)
-        digest = datasets.digest(images)
-        if len(set(distributed.gathered(digest))) > 1:
+        self.digest, counts = datasets.identity(images)
+        if len(set(distributed.gathered(self.digest))) > 1:
             raise ValueError(say(
                 "The processes do not find the same images of {dataset} under their --data. Give each machine a copy "
                 "of the same.",
@@ -181,7 +200,7 @@ class _Training(Steps):
         super().__init__(recipe, trial, row, images, device)
         self.run, self.root, self.told = run, root, tell
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
-        _check_or_write_record(run, recipe, trial, row, self.stats, digest)
+        _check_or_write_record(run, recipe, trial, row, self.stats, self.digest, counts)
         if compiled:
             self.method.backbone.compile()
         self.total = recipe.epochs + recipe.fine_epochs
@@ -338,6 +357,7 @@ class _Training(Steps):
         """The whole state, in one step: training from it is training that was never interrupted."""
         state = {
             "recipe": self.recipe.id,
+            "images": self.digest,
             "epoch": self.epoch,
             "step": self.step,
             "counted": self.counted,
@@ -359,6 +379,8 @@ class _Training(Steps):
             state = torch.load(file, map_location=self.device, weights_only=True)
             if state["recipe"] != self.recipe.id:
                 raise ValueError(say("it belongs to {other}", other=state["recipe"]))
+            if not datasets.fits(state.get("images"), self.digest):
+                raise ValueError(say("it was trained on other images"))
             self.method.load_state_dict(state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
@@ -393,28 +415,29 @@ def rate_at(recipe: Recipe, epoch: float) -> float:
     return recipe.lr * (0.001 + 0.999 * (1 + math.cos(math.pi * (way - rise) / (1 - rise))) / 2)
 
 
-def _check_or_write_record(run, recipe, trial, row, stats, digest) -> None:
+def _check_or_write_record(run, recipe, trial, row, stats, digest, counts) -> None:
     """recipe.json is written once; a run whose images or recipe have changed since does not go on."""
     if (run.path / "recipe.json").exists():
-        record = run.record
         if run.recipe != recipe or run.trial != trial:
             raise runs.Broken(
                 say("{path} holds another recipe under this id. Move it away, or give another --runs.", path=run.path)
             )
-        if record.get("data") != digest:
+        if changed := run.changed(digest, counts):
+            then, now = changed
             raise ValueError(say(
-                "The images of {dataset} have changed since {run} began, so it cannot go on. Put the old images back, "
-                "or delete {path} and train it again.",
-                dataset=recipe.dataset, run=run.id, path=run.path,
+                "The images of {dataset} have changed since {run} began, so it cannot go on. Then: {then}; now: {now}. "
+                "Put the old images back, or train it anew on the new ones, which puts the old run into the trash:\n"
+                "    {command} --again",
+                dataset=recipe.dataset, run=run.id, then=then, now=now, command=evaluate.train_command(run),
             ))  # fmt: skip
         return
     if distributed.rank() == 0:
-        record = record_of(recipe, trial, row, stats, digest) | {"validated_on": datasets.HELD_OUT}
+        record = record_of(recipe, trial, row, stats, digest, counts) | {"validated_on": datasets.HELD_OUT}
         runs.write_json(run.path / "recipe.json", record)
 
 
 def record_of(
-    recipe: Recipe, trial: datasets.Trial, row: datasets.Dataset, stats: Stats, digest: str
+    recipe: Recipe, trial: datasets.Trial, row: datasets.Dataset, stats: Stats, digest: str, counts: dict[str, int]
 ) -> dict[str, Any]:
     """What recipe.json holds: all that is needed to run it again, and to judge an image without the data set."""
     return {
@@ -424,6 +447,7 @@ def record_of(
         "mean": stats[0],
         "std": stats[1],
         "data": digest,
+        "images": counts,
         "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in ("torch", "numpy")}},
         "commit": _commit(),
     }

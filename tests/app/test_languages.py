@@ -186,8 +186,9 @@ def wrong(make_run, store, tmp_path, monkeypatch):
             (run.path / "status.json").unlink()
     for kind, arguments, said in (
         ("fetch", ["fetch", "MNIST"], datasets.here("MNIST", tmp_path / "data")[1]),
-        ("train", ["train"], "The images of digits have changed since failed began, so it cannot go on. Put the old "
-         "images back, or delete failed and train it again."),
+        ("train", ["train"], "The images of digits have changed since failed began, so it cannot go on. Then: images "
+         "of digest 0; now: images of digest 1. Put the old images back, or train it anew on the new ones, which puts "
+         "the old run into the trash:\n    python -m cac_core train --resume failed --again"),
     ):  # fmt: skip
         job = launch.submit(store, kind, arguments, run="failed" if kind == "train" else "")
         runs.write_json(job.path, json.loads(job.path.read_text("utf-8")) | {"state": "failed", "reason": said})

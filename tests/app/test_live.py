@@ -57,6 +57,9 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
     results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
     nearest: list(nearestDistances(feed.logits, width, feed.centres)),
     halves: feed.halves ? list(feed.halves) : null,
+    columns: [2, 60, 61, 1000].map((wide) =>
+      [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
+    ),
     said: spoken.map(number),
     shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
     between: shares.map((x) => between([x, 1 - x])),
@@ -228,6 +231,38 @@ def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
     compare(situation, in_node(asked(situation, feed_of(*situation))))
 
 
+def crowded(classes: int) -> tuple[Outputs, Outputs, Outputs]:
+    """Two training images of each of many classes, one to validate on and one to test on, and a hundred unknowns."""
+    rng, anchors = np.random.default_rng(classes), 10 * np.eye(classes, dtype=np.float32)
+
+    def drawn(each: int, unknown: int) -> Outputs:
+        labels = np.r_[np.tile(np.arange(classes), each), np.full(unknown, -1)].astype(np.int16)
+        logits = np.where(labels[:, None] >= 0, anchors[labels], 0.4) + rng.normal(0, 0.5, (len(labels), classes))
+        n = len(labels)
+        return Outputs(
+            logits.astype(np.float32), np.zeros((n, 0), np.float32), labels, labels, np.arange(n), np.zeros(n, bool),
+            anchors,
+        )  # fmt: skip
+
+    return drawn(2, 0), drawn(1, 0), drawn(1, 100)
+
+
+@pytest.mark.parametrize("classes", [200, 1000])
+def test_the_scripts_count_many_classes_as_python_does(classes, in_node):
+    """Every count, the theta by rule and the shares at it, by the score that costs least to compute."""
+    situation = train, validation, test = crowded(classes)
+    blob = base64.b64encode(feed_of(*situation)).decode()
+    theta, share = float(np.quantile(judge_of("max_logit", train)(test).score, 0.6)), 0.2
+    case = {"scorer": "max_logit", "centres": "means", "temperature": 1.0, "thetas": [theta], "share": share}
+    (got,) = in_node({"blob": blob, "cases": [case]})["results"]
+    said = judge_of("max_logit", train)(test)
+    rule = metrics.theta_at(0.95, judge_of("max_logit", train)(validation).score)
+    assert got["rule"] == pytest.approx(rule, rel=1e-6)
+    for at, table, among in zip((rule, theta), got["tables"], got["among"], strict=True):
+        assert table == metrics.confusion(at, said, test.labels, classes).ravel().tolist()
+        assert among == pytest.approx(among_accepted(at, said, test.labels, classes, share))
+
+
 def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     """Ties, what rounds up to the next power of ten, what is next to nothing and next to everything."""
     rng = np.random.default_rng(0)
@@ -242,6 +277,13 @@ def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     assert answer["said"] == [charts.number(x) for x in spoken]
     assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
     assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
+
+
+def test_a_table_of_many_classes_has_three_columns(toy_outputs, in_node):
+    """Right, wrong and unknown, for every truth; a table of all by all would be a million cells."""
+    out = toy_outputs()
+    got = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["columns"]
+    assert got == [[0, 1, 2, 2, 1], [0, 1, 60, 60, 1], [0, 1, 2, 2, 1], [0, 1, 2, 2, 1]]
 
 
 def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):

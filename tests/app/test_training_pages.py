@@ -705,6 +705,70 @@ def test_what_is_no_number_is_named(said):
         plans.numbers(said, int)
 
 
+# --- a data set that has changed since -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_other_images(trained, store):
+    """of_other_images(state): a run of what New run opens with, on images that the data set no longer holds."""
+
+    def make(state: str = "finished", **counts) -> Run:
+        run = Run(store / recipe.compose().id)
+        shutil.copytree(trained[1].path, run.path)
+        record = trained[1].record | {"recipe": recipe.compose().to_json(), "data": "0123456789abcdef"}
+        runs.write_json(run.path / "recipe.json", {k: v for k, v in record.items() if k != "images"} | counts)
+        runs.write_json(run.path / "status.json", {"state": state})
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+def test_new_run_says_that_the_images_have_changed_and_trains_again(opened, store, of_other_images, state):
+    run = of_other_images(state, images={"train": 100, "test": 20})
+    at = opened("new")
+    said = text(at)
+    assert "on other images, 1: digits has changed since" in said and "100 training and 20 test images" in said
+    assert "now: 1438 training and 359 test images" in said and "Finished already" not in said
+    assert at.button(key="new_start").disabled and not launch.jobs(store)
+    fine(at.button(key="new_again").click().run())
+    (one,) = launch.jobs(store)
+    assert one.run == run.id and one.arguments[-1] == "--again" and run.path.exists()
+
+
+def test_an_old_record_without_counts_is_told_by_its_digest(opened, of_other_images):
+    of_other_images()
+    assert "images of digest 0123456789abcdef" in text(opened("new"))
+
+
+def test_a_run_of_the_same_images_or_of_nobody_knows_which_is_finished(opened, of_other_images, trained):
+    run = of_other_images()
+    for record in ({"data": trained[1].record["data"]}, {"data": None}):
+        runs.write_json(run.path / "recipe.json", run.record | record)
+        at = opened("new")
+        assert "Finished already, and not trained again: 1." in text(at)
+        assert "new_again" not in [b.key for b in at.button]
+
+
+def test_in_a_show_nothing_is_trained_again(opened, of_other_images, monkeypatch):
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    of_other_images()
+    at = opened("new")
+    assert "has changed since" in text(at) and "new_again" not in [b.key for b in at.button]
+
+
+def test_live_says_why_a_training_of_other_images_did_not_begin_and_offers_it_again(opened, store, of_other_images):
+    run = of_other_images()
+    with pytest.raises(ValueError, match="has changed since") as refused:
+        loop.train(recipe.compose(), store, store.parent / "data", device="cpu")
+    failed = made(job(store), state="failed", exit_code=1, reason=str(refused.value))
+    at = opened("live", watched=run.id)
+    assert text(at).count("is finished, but of other images") == 2  # in the queue, and beside the training
+    fine(at.button(key="run_again_new").click().run())
+    (again,) = [one for one in launch.jobs(store) if one.state == "queued"]
+    assert again.id != failed.id and again.run == run.id and again.arguments[-1] == "--again"
+
+
 # --- live ------------------------------------------------------------------------------------------------------------
 
 

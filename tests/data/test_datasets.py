@@ -488,6 +488,16 @@ def test_a_file_replaced_by_one_of_the_same_size_is_noticed(image_folder):
     assert datasets.digest(load("pets", root)) != before
 
 
+def test_a_file_that_an_archive_puts_back_with_its_old_time_is_noticed(image_folder):
+    root = image_folder("pets", {"cat": 2, "dog": 2})
+    file = root / "pets/cat/000.bmp"
+    Image.new("RGB", (12, 12), "white").save(file)
+    before, stamp = datasets.digest(load("pets", root)), file.stat().st_mtime_ns
+    Image.new("RGB", (12, 12), "black").save(file)
+    os.utime(file, ns=(stamp, stamp))  # as unpacking does
+    assert datasets.digest(load("pets", root)) != before
+
+
 def test_dataset_json_sets_how_images_are_prepared(image_folder):
     root = image_folder("pets", {"cat": 2, "dog": 2})
     (root / "pets/dataset.json").write_text('{"size": 20, "channels": 1, "flip": false, "crop": 1, "turn": 0}')

@@ -152,10 +152,10 @@ def test_an_evaluation_that_was_broken_off_goes_on_with_the_same_images(file, ro
     run = import_weights(file, tmp_path / "runs", root)
     write, written = evaluate._write, []
 
-    def breaks(*given):
+    def breaks(*given, **about):
         if written:
             raise KeyboardInterrupt
-        written.append(write(*given))
+        written.append(write(*given, **about))
 
     monkeypatch.setattr(evaluate, "_write", breaks)
     with pytest.raises(KeyboardInterrupt):

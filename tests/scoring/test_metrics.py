@@ -103,6 +103,21 @@ def test_what_theta_does_is_the_definition_and_scikit_learns(seed, theta):
     assert got["unknowns_caught"] == pytest.approx((~kept)[~known].mean())
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("classes", [180, 181, 200, 1000])
+def test_many_classes_are_counted_whatever_integers_the_labels_are(classes, kind):
+    """From 181 classes on the places in the table are more than int16 holds, in which a run keeps its labels."""
+    rng = np.random.default_rng(classes)
+    truth, label = rng.integers(-1, classes, 3000), rng.integers(0, classes, 3000)
+    truth[:2], label[:2] = classes - 1, classes - 1
+    verdict = Verdict(rng.normal(size=3000), label.astype(kind))
+    table = metrics.confusion(0.1, verdict, truth.astype(kind), classes)
+    assert table.tolist() == reference.confusion(0.1, verdict.score.tolist(), label.tolist(), truth.tolist(), classes)
+    shares = metrics.at(0.1, verdict, truth.astype(kind), classes)
+    slow = reference.macro_f1(0.1, verdict.score.tolist(), label.tolist(), truth.tolist(), classes)
+    assert shares["macro_f1"] == pytest.approx(slow)
+
+
 def test_an_image_at_theta_itself_is_kept():
     verdict, labels = Verdict(np.array([2.0, 2.0]), np.array([0, 0])), np.array([0, -1])
     assert metrics.at(2.0, verdict, labels, 1) == {
