@@ -27,6 +27,8 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of 
     "held_out": (lambda value: 0 < value < 1, say("a share above 0 and less than 1")),
     "dropout": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
     "input_size": (lambda value: 32 <= value <= 1024, say("between 32 and 1024 pixels")),
+    "thaw": (lambda value: value in (0, 1, 2), say("0, 1 or 2")),
+    "crops": (lambda value: 0 <= value <= 8, say("between 0 and 8")),
     "alpha": (lambda value: 0 < value < math.inf, say("a positive number")),
     "lam": (lambda value: 0 <= value < math.inf, say("a number of at least 0")),
 }
@@ -248,6 +250,7 @@ BACKBONES = {
     "small": "networks.backbones.small",
     "plain": "networks.backbones.plain",
     **{f"efficientnet-b{i}": "networks.backbones.efficientnet" for i in range(8)},
+    **{f"efficientnet-lite{i}": "networks.lite.efficientnet_lite" for i in range(3)},
     "wide_resnet-40-2": "networks.backbones.wide_resnet",
     **{
         name: "networks.backbones.torchvision_network"

@@ -44,10 +44,12 @@ ALLOWED = {  # outside these modules, nowhere
     ),
     "torchvision": ("cac_core.networks.backbones", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),
+    "timm": ("cac_core.networks.lite",),
 }
 INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
     "torchvision": ("cac_core",),
     "efficientnet_pytorch": ("cac_core",),
+    "timm": ("cac_core",),
     "umap": ("cac_core",),
     "sklearn": ("cac_core",),
 }

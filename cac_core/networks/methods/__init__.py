@@ -32,13 +32,13 @@ class Method(nn.Module):
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)
 
-    def forward(self, x: Float[Tensor, "N K H W"]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
+    def forward(self, x: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
         with torch.autocast(x.device.type, self.half, enabled=self.half is not None):
             features = self.backbone(x)
         features = features.float()
         return self.classify(features), features
 
-    def losses(self, x: Float[Tensor, "N K H W"], y: Int[Tensor, " N"]) -> Iterator[tuple[str, Terms]]:
+    def losses(self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> Iterator[tuple[str, Terms]]:
         yield "net", self.terms(self(x)[0], y)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
