@@ -224,6 +224,8 @@ class Run:
                 arrays = {name: stored[name] for name in stored.files if name != "weights"}
             arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
+            if "out_of_fold" in arrays:
+                arrays["out_of_fold"] = arrays["out_of_fold"].astype(np.float32, copy=False)
             return Outputs(**arrays)
         except DAMAGED as error:
             raise Broken(say(

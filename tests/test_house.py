@@ -38,6 +38,7 @@ ALLOWED = {  # outside these modules, nowhere
     "torch": (
         "cac_core.networks",
         "cac_core.results.evaluate",
+        "cac_core.results.frozen",
         "cac_core.results.sweep",
         "cac_core.training",
         "cac_core.exchange.import_weights",

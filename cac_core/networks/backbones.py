@@ -21,9 +21,9 @@ class Backbone(nn.Module):
     """The contract. width is the number of features; a subclass sets it.
 
     A backbone whose first part is fixed, with weights that come from elsewhere, says so: fixed_by is the digest of
-    these weights, maps gives what that part makes of images, and where given_maps is set forward takes maps in the
-    place of images. scale is the mean and standard deviation of each channel that they were trained with; where there
-    is none, the training images' own are taken.
+    these weights, maps gives what that part makes of images, of_maps the features from there, and where given_maps is
+    set forward takes maps in the place of images. scale is the mean and standard deviation of each channel that they
+    were trained with; where there is none, the training images' own are taken.
     """
 
     width: int

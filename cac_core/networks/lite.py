@@ -18,6 +18,7 @@ from cac_core.networks.backbones import Backbone, for_channels
 from cac_core.recipe import checked
 from cac_core.sentences import say
 
+LENGTH = 8.0  # of every feature vector: at their own, about 30, a head of few images is fitted to its anchors at once
 VERSION = "0.1.0"  # of the packages, and the file in each with its SHA-256
 WEIGHTS = {
     "efficientnet-lite0": (
@@ -58,8 +59,11 @@ class Lite(Backbone):
             x = F.interpolate(x, size=(self.input_size, self.input_size), mode="bilinear", align_corners=False)
         return self.before(x)
 
+    def of_maps(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
+        return LENGTH * F.normalize(self.after(maps))
+
     def forward(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
-        return self.after(x if self.given_maps else self.maps(x))
+        return self.of_maps(x if self.given_maps else self.maps(x))
 
 
 def efficientnet_lite(

@@ -57,7 +57,9 @@ def test_a_lite_network_is_timms_with_the_weights_of_its_package():
     net = network("cross_entropy", "efficientnet-lite0", 3, 64, input_size=64)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.allclose(whole(x), whole.classifier(net(x)[1]), atol=1e-4)
+        features, z = whole.forward_head(whole.forward_features(x), pre_logits=True), whole(x)
+        assert torch.allclose(net(x)[1], lite.LENGTH * features / features.norm(dim=1, keepdim=True), atol=1e-4)
+        assert torch.allclose(whole.classifier(features), z)  # the other weights fit, too
 
 
 @pytest.mark.parametrize("thaw", [0, 1, 2])
