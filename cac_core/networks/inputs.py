@@ -3,7 +3,7 @@
 N images, C channels, H x W pixels.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ Stats = tuple[tuple[float, ...], tuple[float, ...]]
 Scale = tuple[Tensor, Tensor]
 
 
+@runtime_checkable
 class Geometry(Protocol):
     """How training may change an image: the smallest area share of a crop, the largest rotation in degrees, whether it
     may be mirrored. A data set says it."""
