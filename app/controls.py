@@ -14,7 +14,7 @@ from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
 from cac_core.scoring.logits import METRICS
-from cac_core.scoring.scorers import SCORERS, default_for, scorer_options
+from cac_core.scoring.scorers import SCORERS, scorer_options
 
 
 def palette() -> charts.Palette:
@@ -23,7 +23,7 @@ def palette() -> charts.Palette:
 
 def choose_scorer(run: Run) -> str:
     return st.segmented_control(
-        t("Score"), list(SCORERS), default=default_for(run.recipe.method), required=True,
+        t("Score"), list(SCORERS), default=judge.default_of(run), required=True,
         format_func=lambda name: t(wording.SHORT[name]),
         key="scorer", persist_state="session", on_change=_chose_scorer,
         help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by."),
@@ -51,16 +51,18 @@ def choose_options(run: Run, scorer: str) -> None:
         )  # fmt: skip
     for name, label in wording.COUNTS.items():
         if name in options:
+            by_count = None if options[name] else t("0 goes by the number of images.")
             st.number_input(
-                t(label), min_value=1, max_value=100_000, value=options[name], step=1, key=name, persist_state="session"
-            )
+                t(label), min_value=min(1, options[name]), max_value=100_000, value=options[name], step=1, key=name,
+                persist_state="session", help=by_count,
+            )  # fmt: skip
     if "metric" in options:
         st.segmented_control(
             t("Distances are"), METRICS, default=options["metric"], required=True,
             format_func={"euclidean": t("Euclidean"), "eucos": t("Euclidean and cosine")}.get,
             key="metric", persist_state="session",
         )  # fmt: skip
-    if not set(options) - {"tolerance"}:  # where a variance counts as none: nothing to choose by eye
+    if not options:
         st.caption(t("This score has no options."))
     _choose_perturbation(run, scorer)
     st.toggle(

@@ -15,7 +15,6 @@ from app import thumbnails, uploads, verdicts, wording
 from app.words import t
 from cac_core.results import judge
 from cac_core.runs import Run
-from cac_core.scoring.scorers import default_for
 
 MOST = 300_000  # characters of a drawing in base64; one that fills the paper with lines takes some 20 000
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -101,7 +100,7 @@ def verdict(run: Run, drawing: bytes, scorer: str | None = None, theta: float | 
     """
     with wording.explained():
         looked = uploads.looked_at(run, drawing, verdicts.Perturbation(), drawn=True)
-        scorer = scorer or default_for(run.recipe.method)
+        scorer = scorer or judge.default_of(run)
         (said,) = judge.said_of(run, looked.logits, looked.features, scorer, theta, **options)
         with st.container(horizontal=True, gap="medium"):
             st.image(

@@ -10,9 +10,10 @@ import streamlit as st
 
 from app import address, picker, setting, wording
 from cac_core.data.images import WAYS, way_of
+from cac_core.results import judge
 from cac_core.scoring.distances import CENTRES
 from cac_core.scoring.logits import METRICS
-from cac_core.scoring.scorers import SCORERS, default_for
+from cac_core.scoring.scorers import SCORERS
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -126,7 +127,7 @@ def brought(prefix: str) -> dict[str, str]:
 def write_link() -> None:
     """Puts what is set for a run into the address; each page about it does so at its end."""
     said = {name: st.session_state.get(name) for name in LINKS}
-    if said["scorer"] == default_for(picker.chosen_run().recipe.method):
+    if said["scorer"] == judge.default_of(picker.chosen_run()):
         said["scorer"] = None
     row = picker.chosen_run().row
     if not row.drawn or said["as"] == way_of(row):

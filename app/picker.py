@@ -11,8 +11,8 @@ from app import address, controls, wording
 from app.words import t
 from cac_core import runs
 from cac_core.exchange import shelf
+from cac_core.results import judge
 from cac_core.runs import Broken, Run
-from cac_core.scoring.scorers import default_for
 
 TRAIN = "python -m cac_core train --dataset digits"
 
@@ -89,7 +89,7 @@ def _another_run() -> None:
 def _forget() -> None:
     """What was set for one run means nothing for another."""
     with contextlib.suppress(ValueError):
-        st.session_state.scorer = default_for(chosen_run().recipe.method)
+        st.session_state.scorer = judge.default_of(chosen_run())
     controls.another_scorer()
 
 

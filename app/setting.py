@@ -17,7 +17,7 @@ from cac_core.data.images import way_of
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import default_for, scorer_options
+from cac_core.scoring.scorers import scorer_options
 
 BY_FEATURES = ("knn", "mahalanobis")  # these know nothing of a perturbation: a sweep holds logits alone
 ORACLES = phrases({  # rules that look at the test unknowns, with what a page may set for each
@@ -69,7 +69,7 @@ class Setting:
 def set_up(run: Run, movable: bool = True) -> Setting:
     """What is set, for this run; movable: whether the images of the page can be perturbed."""
     state = st.session_state
-    state.scorer_was = scorer = state.get("scorer") or default_for(run.recipe.method)
+    state.scorer_was = scorer = state.get("scorer") or judge.default_of(run)
     _note(run, scorer)
     anchors = run.outputs("train").anchors is not None
     options = _options(scorer, anchors)
@@ -88,7 +88,7 @@ def set_up(run: Run, movable: bool = True) -> Setting:
 def _note(run: Run, scorer: str) -> None:
     """What is set, and what each widget begins at, for `hold`."""
     start = NUMBERS | dict.fromkeys(("theta", "rule")) | scorer_options(scorer)
-    start |= {"scorer": default_for(run.recipe.method), "each": False, "epsilon": 0.0}
+    start |= {"scorer": judge.default_of(run), "each": False, "epsilon": 0.0}
     start["odin"] = next(iter(verdicts.held(run)), None)
     state = st.session_state
     state.noted = {"run": run.id, "start": start, "set": {name: state[name] for name in start if name in state}}

@@ -21,12 +21,15 @@ from cac_core.sentences import say
 SCHEDULES = ("onecycle", "constant")  # training.loop.rate_at gives the learning rate of each
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
-WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0}  # the least that each may be
+WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0, "steps": 0, "folds": 0}  # the least of each
 RATES = ("lr", "decay", "momentum", "trunk_rate")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
     "held_out": (lambda value: 0 < value < 1, say("a share above 0 and less than 1")),
+    "folds": (lambda value: value == 0 or 2 <= value <= 20, say("0, or between 2 and 20")),
     "dropout": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
     "input_size": (lambda value: 32 <= value <= 1024, say("between 32 and 1024 pixels")),
+    "thaw": (lambda value: value in (0, 1, 2), say("0, 1 or 2")),
+    "crops": (lambda value: 0 <= value <= 8, say("between 0 and 8")),
     "alpha": (lambda value: 0 < value < math.inf, say("a positive number")),
     "lam": (lambda value: 0 <= value < math.inf, say("a number of at least 0")),
 }
@@ -77,9 +80,12 @@ class Recipe:
     lr is the peak rate of "onecycle" and the rate of "constant"; fine_epochs more epochs at lr / 10 start again from
     the best checkpoint (the paper's second stage). decay is SGD's weight decay. trunk_rate times the learning rate is
     the backbone's, for fine-tuning one that was trained before. held_out is the share of the known training images that
-    is validation. hyper holds the options of the method, trunk those of the backbone. known and unknown are class
-    numbers, given only where the trial is a user's own (family "custom"): a published trial is named, not copied. size
-    is the image side in pixels, 0 for the data set's.
+    is validation; with folds, cross-validation stands in its place: the network learns from all known training images,
+    and each of them is validated by a head that has learnt from the other folds alone, which takes a backbone that does
+    not learn. steps is the least number of steps in all, whatever the count of images, and with it a batch has a
+    quarter of them at most; 0 leaves both to epochs and batch. hyper holds the options of the method, trunk those of
+    the backbone. known and unknown are class numbers, given only where the trial is a user's own (family "custom"): a
+    published trial is named, not copied. size is the image side in pixels, 0 for the data set's.
     """
 
     dataset: str = "digits"
@@ -99,6 +105,8 @@ class Recipe:
     size: int = 0
     trunk_rate: float = 1.0
     held_out: float = 0.2
+    steps: int = 0
+    folds: int = 0
     hyper: dict[str, Any] = field(default_factory=dict)
     trunk: dict[str, Any] = field(default_factory=dict)
     known: tuple[int, ...] = ()
@@ -248,6 +256,7 @@ BACKBONES = {
     "small": "networks.backbones.small",
     "plain": "networks.backbones.plain",
     **{f"efficientnet-b{i}": "networks.backbones.efficientnet" for i in range(8)},
+    **{f"efficientnet-lite{i}": "networks.lite.efficientnet_lite" for i in range(3)},
     "wide_resnet-40-2": "networks.backbones.wide_resnet",
     **{
         name: "networks.backbones.torchvision_network"

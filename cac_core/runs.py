@@ -233,6 +233,8 @@ class Run:
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
                 arrays[name] = arrays[name].astype(np.int64, copy=False)
+            if "out_of_fold" in arrays:
+                arrays["out_of_fold"] = arrays["out_of_fold"].astype(np.float32, copy=False)
             return Outputs(**arrays)
         except DAMAGED as error:
             raise Broken(say(

@@ -150,7 +150,7 @@ def make_run(store, toy_outputs):
         runs.write_json(run.path / "status.json", {"state": state})
         for seed, (split, strangers) in enumerate({"train": 0, "validation": 0, "test": unknown}.items()):
             out = toy_outputs(seed=seed, known=320 if split == "train" else 80, unknown=strangers)
-            arrays = {k: v for k, v in vars(out).items() if method == "cac" or k != "anchors"}
+            arrays = {k: v for k, v in vars(out).items() if v is not None and (method == "cac" or k != "anchors")}
             runs.write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
         return run
 

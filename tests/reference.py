@@ -112,15 +112,36 @@ def _solved(matrix, right):
     return [rows[i][n] / rows[i][i] for i in range(n)]
 
 
+def ledoit_wolf(gaps):
+    """How far the covariance of rows about 0 is to be shrunk to a multiple of the identity, and it, shrunk.
+
+    Ledoit and Wolf, J. Multivariate Analysis 2004, section 3.2: mu = tr S / D, delta = |S - mu I|^2 / D, beta the mean
+    over rows of |x x' - S|^2 / D, over their number, and at most delta; (1 - beta / delta) S + beta / delta mu I.
+    """
+    n, width = len(gaps), len(gaps[0])
+    covariance = [[sum(g[i] * g[j] for g in gaps) / n for j in range(width)] for i in range(width)]
+    mu = sum(covariance[i][i] for i in range(width)) / width
+
+    def norm(matrix):
+        return sum(v * v for row in matrix for v in row) / width
+
+    delta = norm([[covariance[i][j] - mu * (i == j) for j in range(width)] for i in range(width)])
+    beta = sum(
+        norm([[g[i] * g[j] - covariance[i][j] for j in range(width)] for i in range(width)]) for g in gaps
+    ) / n**2  # fmt: skip
+    share = min(beta, delta) / delta if delta else 0.0
+    return share, [[(1 - share) * covariance[i][j] + share * mu * (i == j) for j in range(width)] for i in range(width)]
+
+
 def mahalanobis(features, bank, labels, classes):
-    """Per image and class (x - m_c)' S^-1 (x - m_c), S shared; the score is the least. Lee et al., NeurIPS 2018."""
+    """Per image and class (x - m_c)' S^-1 (x - m_c), S shared and shrunk; the score is the least. Lee et al., 2018."""
     width = len(bank[0])
     means = []
     for c in range(classes):
         mine = [b for b, y in zip(bank, labels, strict=True) if y == c]
         means.append([sum(b[i] for b in mine) / len(mine) for i in range(width)])
     gaps = [[x - m for x, m in zip(b, means[y], strict=True)] for b, y in zip(bank, labels, strict=True)]
-    covariance = [[sum(g[i] * g[j] for g in gaps) / len(gaps) for j in range(width)] for i in range(width)]
+    _, covariance = ledoit_wolf(gaps)
     table = []
     for f in features:
         of_image = []

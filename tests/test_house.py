@@ -39,16 +39,19 @@ ALLOWED = {  # outside these modules, nowhere
     "torch": (
         "cac_core.networks",
         "cac_core.results.evaluate",
+        "cac_core.results.frozen",
         "cac_core.results.sweep",
         "cac_core.training",
         "cac_core.exchange.import_weights",
     ),
     "torchvision": ("cac_core.networks.backbones", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),
+    "timm": ("cac_core.networks.lite",),
 }
 INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
     "torchvision": ("cac_core",),
     "efficientnet_pytorch": ("cac_core",),
+    "timm": ("cac_core",),
     "umap": ("cac_core",),
     "sklearn": ("cac_core",),
 }

@@ -259,6 +259,8 @@ OUT_OF_RANGE = [
     ("efficientnet-b0", "input_size", [31, 1025, 0], [32, 64]),
     ("resnet18", "stem", ["tiny", ""], ["small", "original"]),
     ("small", "alpha", [0.0, -3.0, math.inf, math.nan], [0.1]),
+    ("efficientnet-lite0", "thaw", [-1, 3], [0, 2]),
+    ("efficientnet-lite0", "crops", [-1, 9], [0, 8]),
     ("small", "lam", [-0.1, math.inf, math.nan], [0.0, 5.0]),
 ]
 

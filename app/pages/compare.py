@@ -13,7 +13,7 @@ from cac_core.results import compare, judge
 from cac_core.results.compare import Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import SCORERS, default_for
+from cac_core.scoring.scorers import SCORERS
 
 MOST = 60  # runs, in groups
 SHOWN = 24  # images at a time
@@ -224,7 +224,7 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
     for start in range(0, len(every), 3):
         for place, (name, group) in zip(st.columns(min(max(len(every), 2), 3)), every[start : start + 3], strict=False):
             run = group[0]
-            score = scorer or default_for(run.recipe.method)
+            score = scorer or judge.default_of(run)
             said = verdicts.judged(run, score)
             with place:
                 st.markdown(f"**{wording.plain(name)}**")

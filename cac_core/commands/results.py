@@ -13,7 +13,7 @@ def add(command) -> None:
     names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
-        "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax), tolerance (mahalanobis)"
+        "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax)"
     )
     evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")
@@ -155,9 +155,10 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
 
 def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:
     """The scorer's name; names and options are checked before anything long begins."""
+    from cac_core.results import judge
     from cac_core.scoring import scorers
 
-    name = a.scorer or scorers.default_for(run.recipe.method)
+    name = a.scorer or judge.default_of(run)
     options |= recipes.checked_options(name, scorers.scorer_options(name), options)
     return name
 
@@ -176,7 +177,7 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     result = sweep.sweep(
         run, root, **given, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
     )
-    own = "distance" if a.as_published else scorers.default_for(run.recipe.method)
+    own = "distance" if a.as_published else scorers.default_for(run.recipe.method)  # a sweep has no other's choice
     lines = [result["leak"]] if a.as_published else []
     for score in ("msp", "msp_at_1") if own == "msp" else (own,):
         lines += _swept(result, score)

@@ -183,7 +183,10 @@ def row_of(name: str, root: Path, size: int = 0) -> Dataset:
             name=name, names=list(DATASETS), root=root, folders=folders(root) or say("none"),
             example=f"{root}/<name>/{{train,test}}/<class>/*.png",
         ))  # fmt: skip
-    return row if not size or size == row.size else dataclasses.replace(row, size=size, grain=min(row.grain, size))
+    if not size or size == row.size:
+        return row
+    # files of any size are read at that size; what came at a size of its own is brought to it from there
+    return dataclasses.replace(row, size=size, grain=min(row.grain, size) if row.made else size)
 
 
 def folders(root: Path) -> list[str]:
@@ -321,7 +324,7 @@ def stamp_of(file: Path) -> tuple[str, int, int, int]:
 
 def _cached(name: str, root: Path, row: Dataset) -> dict:
     state = [stamp_of(file) for file in row.source(root, name)]
-    stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 2]).encode()).hexdigest()[:16]
+    stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 2 if row.made else 3]).encode()).hexdigest()[:16]
     folder = root / ".cache"
     stem = f"{name}-{row.size}."
     file = folder / f"{stem}{stamp}.npz"
@@ -449,9 +452,11 @@ def checked_trial(trial: Trial, row: Dataset) -> Trial:
 
 # what validation, and with it theta, rests on, as a run records it: images held out of its training; those that the
 # authors of published weights held out; where nobody knows which these are, half of the test images, set aside; or, in
-# runs imported before these were told apart, images that the network was trained on
-HELD_OUT, PUBLISHED, SET_ASIDE, SEEN = (
-    "held out of training", "published hold-out", "half of the test images", "images that were trained on"
+# runs imported before these were told apart, images that the network was trained on; or, where there are few, all of
+# the training images, each judged by a network that has not learnt from its fold
+HELD_OUT, PUBLISHED, SET_ASIDE, SEEN, FOLDS = (
+    "held out of training", "published hold-out", "half of the test images", "images that were trained on",
+    "out of fold",
 )  # fmt: skip
 LISTS = "cac-openset-trainval"  # the folder of the published lists, under the data root
 
@@ -516,7 +521,7 @@ def parts_of(
     validation is by validated_on: HELD_OUT, this share of the known training images of each class, drawn by the seed,
     and not in train; PUBLISHED, the same with those `listed` [N] of the training images; SET_ASIDE, half of the known
     test images of each class, drawn by the seed, and not in test, with all known training images in train; SEEN, as
-    HELD_OUT but in train, too.
+    HELD_OUT but in train, too; FOLDS, all known training images, which train has as well.
     """
 
     def part(source: Images, keep: np.ndarray) -> Part:
@@ -535,12 +540,16 @@ def parts_of(
     if validated_on == SET_ASIDE:
         aside = np.isin(test.classes, trial.known) & _drawn(test.classes, 0.5, seed)
         parts = {"train": part(train, known), "validation": part(test, aside), "test": part(test, tested & ~aside)}
+    elif validated_on == FOLDS:
+        parts = {"train": part(train, known), "validation": part(train, known), "test": part(test, tested)}
     else:
         held_out = _drawn(train.classes, share, seed) if validated_on != PUBLISHED else listed
         learnt = known if validated_on == SEEN else known & ~held_out
         parts = {"train": part(train, learnt), "validation": part(train, known & held_out), "test": part(test, tested)}
     for name in ("train", "validation"):
-        if missing := sorted(set(range(len(trial.known))) - set(parts[name].labels.tolist())):
+        least = 1 + (validated_on == FOLDS)  # one in a fold, one in the others
+        counts = np.bincount(parts[name].labels, minlength=len(trial.known))
+        if len(missing := np.flatnonzero(counts < least).tolist()):
             number = trial.known[missing[0]]
             called = say("class {number}", number=number)
             if row:
@@ -561,6 +570,15 @@ def _drawn(classes: np.ndarray, share: float, seed: int) -> np.ndarray:
         count = min(max(1, round(share * len(places))), len(places) - 1)
         mask[np.random.default_rng([seed, int(cls)]).permutation(places)[:count]] = True
     return mask
+
+
+def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold [N] of each image: as many of each class in every fold as can be, drawn by the seed."""
+    found = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        found[np.random.default_rng([seed, int(label)]).permutation(places)] = np.arange(len(places)) % folds
+    return found
 
 
 def statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,9 +1,9 @@
 """A copy of a run that is small enough to give away, and still says everything that the pages show.
 
 Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
-report). Logits are in half precision where that changes no number of the report by more than TOLERANCE. Of a sweep, the
-report stays whole, and the logits at the temperatures that its choices name for the method's own score, in half
-precision on the same condition.
+report), unless one of these two is the score that the run is judged by. Logits are in half precision where that changes
+no number of the report by more than TOLERANCE. Of a sweep, the report stays whole, and the logits at the temperatures
+that its choices name for the method's own score, in half precision on the same condition.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import numpy as np
 from cac_core import runs
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
-from cac_core.scoring.scorers import default_for
+from cac_core.scoring.scorers import BY_FEATURES, default_for
 from cac_core.sentences import say
 
 TOLERANCE = 1e-4
@@ -42,10 +42,11 @@ def share(run: Run, into: Path) -> Run:
     for name in COPIED:
         if (run.path / name).exists():
             shutil.copyfile(run.path / name, copy.path / name)
+    features = judge.default_of(run) in BY_FEATURES
     for kind in (np.float16, np.float32):
         for file in sorted((run.path / "outputs").glob("*.npz")):
-            _write_slim(file, copy.path / "outputs" / file.name, kind)
-        slim = judge.plain(judge.report_all(copy))
+            _write_slim(file, copy.path / "outputs" / file.name, kind, features)
+        slim = judge.plain(judge.report_all(copy, full.get("choice")))
         if kind == np.float32 or _same(full["scorers"], slim["scorers"]):
             break
     for name, numbers in slim["scorers"].items():
@@ -57,11 +58,13 @@ def share(run: Run, into: Path) -> Run:
     return copy
 
 
-def _write_slim(file: Path, to: Path, kind: type) -> None:
+def _write_slim(file: Path, to: Path, kind: type, features: bool) -> None:
     with np.load(file) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    arrays["logits"] = arrays["logits"].astype(kind)
-    arrays["features"] = np.zeros((len(arrays["logits"]), 0), np.float16)
+    for name in {"logits", "out_of_fold"} & set(arrays):
+        arrays[name] = arrays[name].astype(kind)
+    if not features:
+        arrays["features"] = np.zeros((len(arrays["logits"]), 0), np.float16)
     runs.write_npz(to, **arrays)
 
 

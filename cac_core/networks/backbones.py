@@ -12,14 +12,24 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cac_core.networks.inputs import Stats
 from cac_core.recipe import checked, known_name
 from cac_core.sentences import say
 
 
 class Backbone(nn.Module):
-    """The contract. width is the number of features; a subclass sets it."""
+    """The contract. width is the number of features; a subclass sets it.
+
+    A backbone whose first part is fixed, with weights that come from elsewhere, says so: fixed_by is the digest of
+    these weights, maps gives what that part makes of images, of_maps the features from there, and where given_maps is
+    set forward takes maps in the place of images. scale is the mean and standard deviation of each channel that they
+    were trained with; where there is none, the training images' own are taken.
+    """
 
     width: int
+    scale: Stats | None = None
+    fixed_by: str = ""
+    given_maps: bool = False
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         raise NotImplementedError
@@ -90,7 +100,7 @@ class EfficientNet(Backbone):
 
         weights = downloaded(url_map[name], say("the ImageNet weights of {name}", name=name))
         weights = {key: value for key, value in weights.items() if not key.startswith("_fc.")}
-        self.trunk.load_state_dict(_for_channels(weights, "_conv_stem.weight", channels))
+        self.trunk.load_state_dict(for_channels(weights, "_conv_stem.weight", channels))
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         if x.shape[-1] != self.input_size:
@@ -157,7 +167,7 @@ def wide_resnet(name: str, channels: int, size: int, *, dropout: float = 0.3, pr
         stored = downloaded(WIDE_RESNET_WEIGHTS, say("the ImageNet weights of {name}", name=name))
         weights = {key.removeprefix("module.").replace(".layer.", "."): value for key, value in stored.items()}
         weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
-        network.load_state_dict(_for_channels(weights, "conv1.weight", channels))
+        network.load_state_dict(for_channels(weights, "conv1.weight", channels))
     return network
 
 
@@ -209,7 +219,7 @@ def torchvision_network(
         weights = downloaded(
             models.get_model_weights(name).DEFAULT.url, say("the ImageNet weights of {name}", name=name)
         )
-        weights = _for_channels(weights, f"{first}.weight", channels)
+        weights = for_channels(weights, f"{first}.weight", channels)
         if weights[f"{first}.weight"].shape != new.weight.shape:
             weights |= {f"{first}.{part}": value for part, value in new.state_dict().items()}
         network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(f"{last}.")})
@@ -221,7 +231,7 @@ def _replace(network: nn.Module, path: str, new: nn.Module) -> None:
     setattr(network.get_submodule(parent), name, new)
 
 
-def _for_channels(weights: dict[str, Tensor], first: str, channels: int) -> dict[str, Tensor]:
+def for_channels(weights: dict[str, Tensor], first: str, channels: int) -> dict[str, Tensor]:
     """Weights made for colour, for images of so many channels: a grey image is three equal ones."""
     return weights if channels == 3 else weights | {first: weights[first].sum(1, keepdim=True)}
 

@@ -3,8 +3,11 @@
 N images, C channels, H x W pixels.
 """
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -12,6 +15,16 @@ from cac_core.sentences import say
 
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 Scale = tuple[Tensor, Tensor]
+
+
+@runtime_checkable
+class Geometry(Protocol):
+    """How training may change an image: the smallest area share of a crop, the largest rotation in degrees, whether it
+    may be mirrored. A data set says it."""
+
+    crop: float
+    turn: float
+    flip: bool
 
 
 def on_device(pixels: np.ndarray, device: torch.device) -> UInt8[Tensor, "N C H W"]:
@@ -57,3 +70,35 @@ def half_of(device: torch.device, precision: str, backbone: str) -> torch.dtype 
     able = torch.cpu.get_capabilities()
     hardware = able.get("avx512_bf16", False) or able.get("amx_bf16", False) or able.get("amx_tile", False)
     return torch.bfloat16 if device.type == "cpu" and hardware and backbone != "small" else None
+
+
+def warped(x: Float[Tensor, "N C H W"], affine: Float[Tensor, "N 2 3"]) -> Float[Tensor, "N C H W"]:
+    """Each image seen through its own affine map, bilinear; outside the image is black."""
+    return F.grid_sample(x, F.affine_grid(affine, list(x.shape), align_corners=False), align_corners=False)
+
+
+def random_affine(count: int, row: Geometry, generator: torch.Generator) -> Float[Tensor, "N 2 3"]:
+    """For each image a random crop, mirror and rotation as one map from output to input, coordinates -1 to 1.
+
+    The draws are those of torchvision's RandomResizedCrop (scale row.crop to 1, ratio 3/4 to 4/3, ten tries),
+    RandomHorizontalFlip(0.5) and RandomRotation(row.turn), in that order. One bilinear sampling instead of three
+    deviates in two ways: sides are not rounded to pixels, and a rotation shows what lies beside the crop, not black.
+    """
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(*shape, generator=generator)
+
+    area = uniform(row.crop, 1.0, count, 10)
+    ratio = torch.exp(uniform(float(np.log(3 / 4)), float(np.log(4 / 3)), count, 10))
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
+    fits = (width <= 1) & (height <= 1)
+    first = fits.int().argmax(1, keepdim=True)
+    none = ~fits.any(1)
+    width = width.gather(1, first)[:, 0].masked_fill(none, 1)
+    height = height.gather(1, first)[:, 0].masked_fill(none, 1)
+    x, y = (1 - width) * uniform(-1.0, 1.0, count), (1 - height) * uniform(-1.0, 1.0, count)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0) if row.flip else torch.ones(count)
+    angle = torch.deg2rad(uniform(-row.turn, row.turn, count))
+    cos, sin = angle.cos(), angle.sin()
+    rows = [width * mirror * cos, -width * mirror * sin, x, height * sin, height * cos, y]
+    return torch.stack(rows, 1).view(count, 2, 3)

@@ -28,7 +28,7 @@ from cac_core.results.table import PER_RUN
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
-from cac_core.scoring.scorers import default_for, judge_of
+from cac_core.scoring.scorers import judge_of
 from cac_core.sentences import say
 
 RANKED = ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept")
@@ -125,7 +125,7 @@ def _sd(values: list[float]) -> float:
 def scored(run: Run, scorer: str | None = None) -> Scored:
     """Judge a run by a score at its defaults; None is the one that its method rejects by."""
     train, validation, test = (run.outputs(split) for split in SPLITS)
-    judged, trial = judge_of(scorer or default_for(run.recipe.method), train), run.trial
+    judged, trial = judge_of(scorer or judge.default_of(run), train), run.trial
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
     kept, said = judged(validation).score, judged(test)
     images = test.labels, test.classes, test.index

@@ -1,10 +1,13 @@
 """Evaluation: a run's network on its images, written once as Outputs; everything after that is numpy."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +22,12 @@ from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find, slug
-from cac_core.results import judge
+from cac_core.results import frozen, judge
 from cac_core.runs import Broken, Run
+from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
-from cac_core.scoring.outputs import Outputs
+from cac_core.scoring.outputs import Outputs, joined, only
+from cac_core.scoring.scorers import SCORERS, judge_of
 from cac_core.sentences import say
 
 BATCH = 256
@@ -33,7 +38,40 @@ BROUGHT = "2"  # the way in which another data set's images are brought to size;
 def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
     """The untrained network of a recipe, with the loss that trains it."""
     backbone = find(BACKBONES, recipe.backbone)(recipe.backbone, channels, size, **recipe.trunk)
-    return find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)
+    if recipe.folds and not (backbone.fixed_by and not [*backbone.after.parameters()]):
+        raise ValueError(say(
+            "Cross-validation takes a network of which the head alone learns: efficientnet-lite0 to 2 with thaw 0. "
+            "Give folds 0, and a share is held out instead."
+        ))  # fmt: skip
+    method = find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)
+    if backbone.fixed_by:
+        method.add_sides(sides_of(recipe, classes))
+    return method
+
+
+LEFT_OUT = 10  # classes, at most: a head for each
+
+
+def sides_of(recipe: Recipe, classes: int) -> list[tuple[int, int]]:
+    """The (fold, class) that each side head of a network on fixed features leaves out, -1 for none.
+
+    One head a fold; then one for each class that plays the unknown, which leaves out a fold, too, so that the knowns
+    that it is tried on are new to it. Of two classes none can be left out.
+    """
+    folds = [(fold, -1) for fold in range(recipe.folds)]
+    some = np.unique(np.linspace(0, classes - 1, min(classes, LEFT_OUT)).round().astype(int)) if classes > 2 else []
+    return folds + [(n % recipe.folds if recipe.folds else -1, int(c)) for n, c in enumerate(some)]
+
+
+def learnt(method: Method) -> dict[str, Tensor]:
+    """The state of a network without its fixed part, whose weights come from elsewhere."""
+    return {key: value for key, value in method.state_dict().items() if not key.startswith("backbone.before.")}
+
+
+def load_learnt(method: Method, weights: dict[str, Tensor]) -> None:
+    """Put what `learnt` gave into a network of the same recipe. Raises RuntimeError where it does not fit."""
+    fixed = {key: value for key, value in method.state_dict().items() if key.startswith("backbone.before.")}
+    method.load_state_dict(fixed | weights)
 
 
 class Network:
@@ -78,6 +116,22 @@ class Network:
         if not logits:
             raise ValueError(say("There is no image to judge."))
         return np.concatenate(logits), np.concatenate(features)
+
+    def of_maps(self, kept: frozen.Kept, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and features as `outputs` gives them, of the images whose maps these are, in this view of them."""
+        trunk, features, logits = self.method.backbone, [], []
+        for start in range(0, len(kept), BATCH):
+            images = np.arange(start, min(start + BATCH, len(kept)))
+            with torch.no_grad():
+                f = trunk.of_maps(kept.rows(np.full(len(images), view), images).to(self.device))
+                features.append(f.cpu().numpy())
+                logits.append(self.method.classify(f).cpu().numpy())
+        return np.concatenate(logits), np.concatenate(features)
+
+    def side(self, head: int, features: np.ndarray) -> np.ndarray:
+        """The logits that a side head gives for features [N, D]."""
+        with torch.no_grad():
+            return self.method.sides[head](torch.from_numpy(features).to(self.device)).cpu().numpy()
 
 
 def perturbed(
@@ -151,10 +205,14 @@ def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) ->
     return gradient.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int) -> dict[str, str]:
-    """What a weights file says of itself, so that it cannot be taken for another run's."""
+def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int, fixed_by: str = "") -> dict[str, str]:
+    """What a weights file says of itself, so that it cannot be taken for another run's.
+
+    fixed_by: the digest of the weights of its fixed part, which it does not hold."""
     split = {"family": trial.family, "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
-    return {"format": FORMAT, "recipe": recipe.id, "split": json.dumps(split), "epoch": str(epoch)}
+    return {"format": FORMAT, "recipe": recipe.id, "split": json.dumps(split), "epoch": str(epoch)} | (
+        {"fixed_by": fixed_by} if fixed_by else {}
+    )
 
 
 def load(run: Run, device: str = "auto") -> Network:
@@ -184,8 +242,14 @@ def load(run: Run, device: str = "auto") -> Network:
             ))  # fmt: skip
     row = run.row
     method = build(recipe, len(trial.known), row.channels, row.size)
+    if said.get("fixed_by", "") != method.backbone.fixed_by:
+        raise Broken(say(
+            "{run} was trained on other weights of {backbone} than those that are installed here. Install the package "
+            "that it was trained with, or train it again.",
+            run=run.id, backbone=recipe.backbone,
+        ))  # fmt: skip
     try:
-        method.load_state_dict(weights)
+        load_learnt(method, weights)
     except RuntimeError as error:
         raise Broken(say("The weights of {run} do not fit its recipe: {error}", run=run.id, error=error)) from error
     return Network(method, run.stats, device_of(device))
@@ -216,16 +280,50 @@ def evaluate(
         if again or runs.said_in(folder / f"{split}.npz", "weights") != weights
         or not datasets.fits(run.made_of(split), own)
     ]  # fmt: skip
+    choice = run.report().get("choice")
     if stale:
         network, images = load(run, device), images_of(run, root)
         if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
             _divide(run, root, images)
         parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
-            outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
+            mirror = split == "train" and run.row.flip
+            outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
+        choice = choose(run, network)
     if stale or run.report().get("numbers") != judge.NUMBERS:
-        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, choice)))
+
+
+def choose(run: Run, network: Network) -> dict[str, Any] | None:
+    """The score that a run is judged by where it has side heads: the best at classes that were left out.
+
+    Each class that a side head has not learnt plays the unknown, on images that this head has not learnt from. No image
+    of an unknown class is looked at. None where no class was left out.
+    """
+    train, validation, aurocs = run.outputs("train"), run.outputs("validation"), {name: [] for name in SCORERS}
+    sides = [(n, fold, cls) for n, (fold, cls) in enumerate(network.method.left_out) if cls >= 0]
+    for head, fold, cls in sides:
+        learnt_from = only(train, (train.labels != cls) & (True if train.fold is None else train.fold != fold))
+        new = validation if validation.fold is None else only(validation, validation.fold == fold)
+        strangers = only(validation, validation.labels == cls)
+        if validation.fold is None:  # otherwise the training images are among them
+            strangers = joined(only(train, ~train.mirrored & (train.labels == cls)), strangers)
+        parts = [_without(network, head, cls, part) for part in (learnt_from, only(new, new.labels != cls), strangers)]
+        for name in SCORERS:
+            with contextlib.suppress(ValueError):  # such as openmax by few images
+                one = judge_of(name, parts[0])
+                aurocs[name].append(metrics.Curve(*(one(part).score for part in parts[1:])).auroc())
+    means = {name: float(np.mean(found)) for name, found in aurocs.items() if found and len(found) == len(sides)}
+    return judge.choice_of(run.recipe.method, means, len(sides)) if means else None
+
+
+def _without(network: Network, head: int, cls: int, out: Outputs) -> Outputs:
+    """Outputs of a side head that has not learnt a class: without its label and its anchor."""
+    labels = np.where(out.labels == cls, -1, out.labels - (out.labels > cls))
+    anchors = None if out.anchors is None else out.anchors[:-1, :-1]
+    given = network.side(head, out.features)
+    return replace(out, logits=given, labels=labels, anchors=anchors, fold=None, out_of_fold=None)
 
 
 def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
@@ -306,26 +404,40 @@ def evaluate_unknown(
         return kept
     images = datasets.strangers(name, root, run.row)
     part = datasets.Part(images.pixels, np.full(len(images), -1), images.classes, np.arange(len(images)))
-    outputs = _outputs(load(run, device), part, False, _told(progress, name))
+    outputs = _outputs(run, root, load(run, device), part, split, False, _told(progress, name))
     _write(run.path / "outputs" / f"{split}.npz", outputs, weights=weights, images=digest, dataset=name)
     if kept != split and datasets.called(slug(name), root) == [name]:
         (run.path / "outputs" / f"{kept}.npz").unlink(missing_ok=True)  # an older version's, surely on the same data
     return split
 
 
-def _outputs(network: Network, part: datasets.Part, mirror: bool, progress) -> Outputs:
-    logits, features = network.outputs(part.pixels, progress=progress)
-    labels, classes, index = part.labels, part.classes, part.index
-    mirrored = np.zeros(len(part), bool)
-    if mirror:
-        more = network.outputs(part.pixels, mirror=True, progress=progress)
-        logits, features = np.concatenate([logits, more[0]]), np.concatenate([features, more[1]])
-        labels, classes, index = np.tile(labels, 2), np.tile(classes, 2), np.tile(index, 2)
-        mirrored = np.repeat([False, True], len(part))
-    anchors = getattr(network.method, "anchors", None)
-    return Outputs(
-        logits, features, labels, classes, index, mirrored, None if anchors is None else anchors.cpu().numpy()
-    )
+def _outputs(
+    run: Run, root: Path, network: Network, part: datasets.Part, split: str, mirror: bool, progress
+) -> Outputs:
+    """A network's outputs on a part; mirror: on its mirror images, too, behind the others."""
+    method, views = network.method, [0, 1] if mirror else [0]
+    if method.backbone.fixed_by:
+        kept = frozen.kept(
+            method.backbone, part.pixels, views, root=root, dataset=run.recipe.dataset, row=run.row,
+            scale=network.scale, tell=lambda done, of, _: progress(done, of) if progress else None,
+        )  # fmt: skip
+        found = [network.of_maps(kept, view) for view in range(len(views))]
+    else:
+        found = [network.outputs(part.pixels, mirror=bool(view), progress=progress) for view in views]
+    logits, features = (np.concatenate(some) for some in zip(*found, strict=True))
+    labels, classes, index = (np.tile(some, len(views)) for some in (part.labels, part.classes, part.index))
+    anchors = getattr(method, "anchors", None)
+    out = Outputs(
+        logits, features, labels, classes, index, np.repeat(np.array(views) > 0, len(part)),
+        None if anchors is None else anchors.cpu().numpy(),
+    )  # fmt: skip
+    if not run.recipe.folds or split not in ("train", "validation"):
+        return out
+    fold = np.tile(datasets.folds_of(part.labels, run.recipe.folds, run.recipe.seed), len(views))
+    every = np.stack([network.side(n, features) for n in range(run.recipe.folds)])
+    if split == "train":
+        return replace(out, fold=fold, out_of_fold=every)
+    return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
 
 
 def _write(file: Path, out: Outputs, **about: str) -> None:
@@ -339,7 +451,12 @@ def _write(file: Path, out: Outputs, **about: str) -> None:
         "mirrored": out.mirrored,
         **{name: np.array(said) for name, said in about.items()},
     }
-    runs.write_npz(file, **arrays, **({} if out.anchors is None else {"anchors": out.anchors}))
+    if out.fold is not None:
+        arrays["fold"] = out.fold.astype(np.int16)
+    for name in ("anchors", "out_of_fold"):
+        if getattr(out, name) is not None:
+            arrays[name] = getattr(out, name)
+    runs.write_npz(file, **arrays)
 
 
 def _told(progress, split: str):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cac_core.data.datasets import HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
+from cac_core.data.datasets import FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
 from cac_core.runs import SPLITS, Run
@@ -37,7 +37,7 @@ def report(
     train, validation, test = (run.outputs(split) for split in SPLITS)
     if unknown:
         test = joined(known_only(test), run.outputs(run.unknown_split(unknown)))
-    numbers = _report(run, train, validation, test, scorer or default_for(run.recipe.method), theta, options)
+    numbers = _report(run, train, validation, test, scorer or default_of(run), theta, options)
     return numbers | ({"unknown": unknown} if unknown else {})
 
 
@@ -80,25 +80,58 @@ def checked_theta(theta: float | None) -> None:
         raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
 
 
-def report_all(run: Run) -> dict[str, Any]:
-    """The report of every scorer at its defaults, by name, and which of them the method's paper rejects by.
+def report_all(run: Run, choice: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The report of every scorer at its defaults, by name, and which of them the run is judged by.
 
-    Where a scorer cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place;
-    the default one must be, so there the error is raised. Of more than COUNTED classes the confusions are left out;
-    `report` has them.
+    That is the one of choice, see `choice_of`, or else the one that the method's paper rejects by. Where a scorer
+    cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place; the default one
+    must be, so there the error is raised. Numbers that cannot be made again, since the run is kept without features,
+    stay. Of more than COUNTED classes the confusions are left out; `report` has them.
     """
-    default, outputs = default_for(run.recipe.method), [run.outputs(split) for split in SPLITS]
-    scorers = {}
+    default, outputs = choice["scorer"] if choice else default_for(run.recipe.method), list(map(run.outputs, SPLITS))
+    scorers, before = {}, run.report().get("scorers", {})
     for name in SCORERS:
         try:
             scorers[name] = _report(run, *outputs, name, None, {})
         except ValueError as error:
-            if name == default:
+            kept = before.get(name, {}) if not outputs[0].features.shape[1] else {}
+            if name == default and not kept:
                 raise
-            scorers[name] = {"error": str(error)}
+            scorers[name] = kept if "auroc" in kept else {"error": str(error)}
         if len(run.trial.known) > COUNTED:
             scorers[name].pop("confusion", None)
-    return {"numbers": NUMBERS, "default": default, "scorers": scorers}
+    said = {"numbers": NUMBERS, "default": default, "scorers": scorers}
+    return said | ({"choice": choice} if choice else {})
+
+
+NEAR = 0.005  # of AUROC: by so little no score is preferred to the method's own
+
+
+def choice_of(method: str, aurocs: dict[str, float], classes: int) -> dict[str, Any]:
+    """The score to judge a run by, and why: the best mean AUROC at so many classes that were left out of training."""
+    own, best = default_for(method), max(aurocs, key=aurocs.get)
+    if own in aurocs and aurocs[best] - aurocs[own] <= NEAR:
+        best = own
+    return {"scorer": best, "classes": classes, "aurocs": aurocs}
+
+
+CHOSEN = (
+    "{scorer} told best what is unknown when {classes} known classes were left out of training one by one (AUROC "
+    "{auroc}; {own}: {other}); no unknown class was looked at"
+)
+
+
+def why(choice: dict[str, Any], method: str, say: Callable[..., str] = str.format) -> str:
+    """The reason of a choice in words; say fills in a phrase, perhaps in another language."""
+    own, aurocs = default_for(method), choice["aurocs"]
+    auroc, other = (f"{100 * aurocs.get(name, math.nan):.1f} %" for name in (choice["scorer"], own))
+    return say(CHOSEN, scorer=choice["scorer"], classes=choice["classes"], auroc=auroc, own=own, other=other)
+
+
+def default_of(run: Run) -> str:
+    """The score that a run is judged by where nobody says another: the one chosen for it, or its method's own."""
+    chosen = run.report().get("choice") or {}
+    return chosen["scorer"] if chosen.get("scorer") in SCORERS else default_for(run.recipe.method)
 
 
 def said_of(
@@ -144,6 +177,7 @@ IMAGES = {
     PUBLISHED: "{n} images that its authors held out of training",
     SET_ASIDE: "{n} test images set aside for θ, half of the known ones",
     SEEN: "{n} images that the network was trained on",
+    FOLDS: "{n} training images, each judged by a head that has not learnt from it",
 }
 KEEPS = "keeps {kept} % of new knowns on average, by {images}"
 TOO_FEW = "the largest score of {images}: too few to keep {kept} % of new knowns, which takes {lacking} more"

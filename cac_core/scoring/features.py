@@ -5,26 +5,31 @@ Where torch is loaded already, knn borrows its topk.
 
 import numpy as np
 
-from cac_core.scoring.arrays import at_least, blocks, positive, ranked, unit_rows
+from cac_core.scoring.arrays import at_least, blocks, ranked, unit_rows
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
 from cac_core.sentences import say
 
 # ranks to either side of the k-th in which knn looks again: rounding in float32 moves neighbours by one or two
 NEAR = 8
+FLAT = 1e-10  # times the largest: so little variance is none, since features are float32
 
 
-def knn(train: Outputs, *, k: int = 50) -> Judge:
+def knn(train: Outputs, *, k: int = 0) -> Judge:
     """The distance to the k-th nearest training image, features brought to length 1: ||x / |x| - x_(k) / |x_(k)|||.
 
-    Sun et al., ICML 2022; k = 50 is theirs for CIFAR-10, with 5000 images a class. With few images a class take fewer:
-    beyond the size of a class the k-th neighbour is of another one, and the score says little. The label is that of
-    the largest logit. Mirror images are not in the bank: they would be copies. A feature vector of zeros has no
-    direction and stays at 0, at distance 1 from all others. Ranked by products in float32; the images ranked within
-    NEAR of the k-th are then ranked again by differences in float64, so that the distance is exact also beside a
-    training image. Raises ValueError where k is below 1 or above the number of training images.
+    Sun et al., ICML 2022; k = 50 is theirs for CIFAR-10, with 5000 images a class. Beyond the size of a class the k-th
+    neighbour is of another one, and the score says little; so 0, the default, takes a fiftieth of the smallest class,
+    between 5 and 50. The label is that of the largest logit. Mirror images are not in the bank: they would be copies. A
+    feature vector of zeros has no direction and stays at 0, at distance 1 from all others. Ranked by products in
+    float32; the images ranked within NEAR of the k-th are then ranked again by differences in float64, so that the
+    distance is exact also beside a training image. Raises ValueError where k is below 0 or above the number of training
+    images.
     """
-    at_least(k, 1, "k")
+    at_least(k, 0, "k")
     features = featured(train).features[~train.mirrored]
+    if not k:
+        least = np.bincount(train.labels[~train.mirrored], minlength=train.logits.shape[1]).min()
+        k = max(1, min(int(np.clip(least // 50, 5, 50)), len(features)))
     if k > len(features):
         raise ValueError(say(
             "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",
@@ -51,20 +56,21 @@ def knn(train: Outputs, *, k: int = 50) -> Judge:
     return judge
 
 
-def mahalanobis(train: Outputs, *, tolerance: float = 1e-10) -> Judge:
+def mahalanobis(train: Outputs) -> Judge:
     """The least over classes of (x - m_c)' S^-1 (x - m_c), x the features, S one covariance about the class means m_c.
 
     Lee et al., NeurIPS 2018, section 2.1, without their noise on the image and their sum over layers. S is over all
-    training images (not the mirrored copies), divided by their number. The label is the class of that least distance,
-    as theirs, not the largest logit. S^-1 is the pseudo-inverse: directions whose variance is below tolerance times the
-    largest, such as features that are constant, are left out. (Features are float32: at 1e-10, a hundred-thousandth of
-    the largest spread, they hold little but rounding.) Takes memory for three matrices [D, D], whatever N is.
+    training images (not the mirrored copies), divided by their number, and shrunk to a multiple of the identity as
+    Ledoit and Wolf do it, which theirs is not: where there are few images for the width of the features, S has no
+    inverse worth its name. The label is the class of that least distance, as theirs, not the largest logit. Where
+    features are constant and nothing is shrunk, they are left out. Takes memory for three matrices [D, D], whatever N
+    is.
     """
-    tolerance = positive(tolerance, "tolerance")
-    middle, means, covariance = spread_of(featured(train))
-    variance, axes = np.linalg.eigh(covariance)
-    kept = variance > tolerance * variance[-1]
-    whiten = axes[:, kept] / np.sqrt(variance[kept])
+    middle, means, covariance, lengths = spread_of(featured(train))
+    share, mean = shrinkage(covariance, lengths), np.trace(covariance) / len(middle)
+    covariance *= 1 - share
+    covariance[np.diag_indices(len(middle))] += share * mean
+    whiten = _whitening(covariance)
     centres = means @ whiten
     lengths = (centres**2).sum(1)
 
@@ -89,10 +95,35 @@ def featured(train: Outputs) -> Outputs:
     return train
 
 
-def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A place m [D] among the features, the class means [C, D] less m, and the covariance [D, D] about the class means.
+def shrinkage(covariance: np.ndarray, lengths: np.ndarray) -> float:
+    """How far S [D, D] of N rows about their means is to be shrunk: to (1 - share) S + share (tr S / D) I.
 
-    In one pass over the training images, not the mirrored copies. Taking m away first keeps the digits.
+    Ledoit and Wolf, J. Multivariate Analysis 2004, section 3.2; lengths [N] are the rows' squared lengths. With
+    |.|^2 / D for the norm, share = beta / delta: delta = |S - (tr S / D) I|^2, and beta the mean of |x x' - S|^2 over
+    the rows, divided by their number.
+    """
+    width, count = len(covariance), len(lengths)
+    square = np.einsum("ij,ij->", covariance, covariance)
+    delta = square - np.trace(covariance) ** 2 / width
+    beta = ((lengths**2).mean() - square) / count
+    return float(min(max(beta, 0.0), delta) / delta) if delta > 1e-12 * square else 0.0
+
+
+def _whitening(covariance: np.ndarray) -> np.ndarray:
+    """W [D, R] with W W' = S^-1; the pseudo-inverse where S [D, D] has directions of no variance."""
+    try:
+        return np.linalg.inv(np.linalg.cholesky(covariance)).T
+    except np.linalg.LinAlgError:
+        variance, axes = np.linalg.eigh(covariance)
+        kept = variance > FLAT * variance[-1]
+        return axes[:, kept] / np.sqrt(variance[kept])
+
+
+def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A place m [D] among the features, the class means [C, D] less m, the covariance [D, D] about the class means, and
+    the squared distance [N] of each image from the mean of its class.
+
+    Of the training images, not the mirrored copies, in pieces. Taking m away first keeps the digits.
     """
     mine, classes = np.flatnonzero(~train.mirrored), np.arange(train.logits.shape[1])
     counts = np.bincount(train.labels[mine], minlength=len(classes))
@@ -106,6 +137,10 @@ def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for rows in blocks(len(mine), 8 * len(middle)):
         x = train.features[mine[rows]] - middle
         sums += (train.labels[mine[rows]] == classes[:, None]).astype(np.float64) @ x
-        products += x.T @ x
     means = sums / counts[:, None]
-    return middle, means, (products - (means.T * counts) @ means) / len(mine)
+    lengths = np.empty(len(mine))
+    for rows in blocks(len(mine), 8 * len(middle)):
+        x = train.features[mine[rows]] - middle - means[train.labels[mine[rows]]]
+        products += x.T @ x
+        lengths[rows] = np.einsum("nd,nd->n", x, x)
+    return middle, means, products / len(mine), lengths

@@ -18,7 +18,8 @@ class Outputs:
     logits [N, C] float; features [N, D] float; labels [N] int, the place among the known classes, -1 for unknown;
     classes [N], the class numbers of the data set; index [N], the images' places in the data set's train or test part;
     mirrored [N] bool, true for a mirror image; anchors [C, C], or None where the method has none. theta is not here:
-    it belongs to a score.
+    it belongs to a score. Where a run is cross-validated, fold [N] is the fold that an image is of, -1 for none; the
+    training outputs then hold the logits of the K networks without a fold each, too: out_of_fold [K, N, C].
     """
 
     logits: np.ndarray
@@ -28,11 +29,13 @@ class Outputs:
     index: np.ndarray
     mirrored: np.ndarray
     anchors: np.ndarray | None = None
+    fold: np.ndarray | None = None
+    out_of_fold: np.ndarray | None = None
 
     def __post_init__(self):
         n, c = self.logits.shape
-        for name in ("features", "labels", "classes", "index", "mirrored"):
-            if len(getattr(self, name)) != n:
+        for name in ("features", "labels", "classes", "index", "mirrored", "fold"):
+            if getattr(self, name) is not None and len(getattr(self, name)) != n:
                 raise ValueError(say(
                     "{count} {name} for {images} images: these outputs do not belong together.",
                     count=len(getattr(self, name)), name=name, images=n,
@@ -62,13 +65,32 @@ class Outputs:
 
 def known_only(out: Outputs) -> Outputs:
     """The images of known classes."""
-    keep = out.labels >= 0
-    return replace(out, **{name: getattr(out, name)[keep] for name in _PER_IMAGE})
+    return only(out, out.labels >= 0)
+
+
+def only(out: Outputs, keep: np.ndarray) -> Outputs:
+    """Some of the images: a mask [N], or places."""
+    some = {name: getattr(out, name)[keep] for name in _PER_IMAGE}
+    if out.fold is not None:
+        some["fold"] = out.fold[keep]
+    if out.out_of_fold is not None:
+        some["out_of_fold"] = out.out_of_fold[:, keep]
+    return replace(out, **some)
+
+
+def without_fold(train: Outputs, fold: int) -> Outputs:
+    """The training outputs of the network that has not learnt from this fold, without its images."""
+    if train.out_of_fold is not None:
+        train = replace(train, logits=train.out_of_fold[fold], out_of_fold=None)
+    return only(train, train.fold != fold)
 
 
 def joined(one: Outputs, other: Outputs) -> Outputs:
     """The images of both, which the same network put out."""
-    return replace(one, **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE})
+    both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE}
+    if one.fold is not None or other.fold is not None:
+        both["fold"] = np.concatenate([np.full(len(o), -1) if o.fold is None else o.fold for o in (one, other)])
+    return replace(one, **both)
 
 
 _PER_IMAGE = ("logits", "features", "labels", "classes", "index", "mirrored")

@@ -11,17 +11,21 @@ Keywords are a scorer's own options: the command line, the app's forms and the s
 import inspect
 from typing import Any
 
+import numpy as np
+
 from cac_core.recipe import checked_options, known_name
 from cac_core.scoring.distances import distance, gamma
 from cac_core.scoring.features import knn, mahalanobis
 from cac_core.scoring.logits import energy, max_logit, msp, openmax
-from cac_core.scoring.outputs import Judge, Outputs, finite
+from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
 from cac_core.sentences import say
 
 SCORERS = {
     "gamma": gamma, "distance": distance, "msp": msp, "max_logit": max_logit, "energy": energy, "knn": knn,
     "mahalanobis": mahalanobis, "openmax": openmax,
 }  # fmt: skip
+
+BY_FEATURES = ("knn", "mahalanobis")  # the others read logits
 
 
 def default_for(method: str) -> str:
@@ -38,8 +42,22 @@ def scorer_options(name: str) -> dict[str, Any]:
 def judge_of(name: str, train: Outputs, **options: Any) -> Judge:
     """The judge of a scorer by name. Raises ValueError with the right names where one is wrong.
 
-    So do logits or features that are not finite, of the training images here, of others when they are judged.
+    So do logits or features that are not finite, of the training images here, of others when they are judged. An image
+    that is of a fold is judged by what the network without that fold put out for the other training images.
     """
     options = checked_options(name, scorer_options(name), options)
-    judge = SCORERS[name](finite(train), **options)
-    return lambda out: judge(finite(out))
+    judges: dict[int, Judge] = {-1: SCORERS[name](finite(train), **options)}
+
+    def judge(out: Outputs) -> Verdict:
+        if finite(out).fold is None or train.fold is None:
+            return judges[-1](out)
+        score, label = np.empty(len(out)), np.empty(len(out), int)
+        for fold in np.unique(out.fold).tolist():
+            if fold not in judges:
+                judges[fold] = SCORERS[name](without_fold(train, fold), **options)
+            mine = out.fold == fold
+            verdict = judges[fold](only(out, mine))
+            score[mine], label[mine] = verdict.score, verdict.label
+        return Verdict(score, label)
+
+    return judge

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cac_core.data.datasets import Dataset, Part
-from cac_core.networks.inputs import Stats, normalised, on_device, scale_of
+from cac_core.networks.inputs import Stats, normalised, on_device, random_affine, scale_of, warped
+from cac_core.results.frozen import Kept
 from cac_core.sentences import say
 
 
@@ -36,26 +36,20 @@ class Batches:
         device: torch.device,
         rank: int = 0,
         processes: int = 1,
+        least: int = 0,
     ):
         self.images, self.labels = on_device(part.pixels, device), torch.as_tensor(part.labels).to(device)
         self.row, self.scale, self.seed = row, scale_of(stats, device), seed
-        self.batch = min(batch, len(part))
-        self.steps = len(part) // self.batch
-        if self.batch < processes:
-            raise ValueError(say(
-                "A batch of {batch} cannot be shared by {processes} processes: each needs an image. Give --batch at "
-                "least {processes} (there are {count} training images), or torchrun a smaller --nproc-per-node.",
-                batch=self.batch, processes=processes, count=len(part),
-            ))  # fmt: skip
-        self.mine = slice(self.batch * rank // processes, self.batch * (rank + 1) // processes)
+        self.batch, self.steps, self.mine = _sizes(len(part), batch, least, rank, processes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:
         """The batches of an epoch, from the one numbered start."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        count = len(self.images)
-        order = torch.randperm(count, generator=generator)
-        places = random_affine(count, self.row, generator)
-        order, places = order.to(self.images.device), places.to(self.images.device)
+        generator, count = _generator(self.seed, epoch), len(self.images)
+        drawn = [
+            (torch.randperm(count, generator=generator), random_affine(count, self.row, generator))
+            for _ in range(_rounds(self, count))
+        ]
+        order, places = (torch.cat(parts).to(self.images.device) for parts in zip(*drawn, strict=True))
         for step in range(start, self.steps):
             at = slice(step * self.batch + self.mine.start, step * self.batch + self.mine.stop)
             chosen = order[at]
@@ -63,33 +57,62 @@ class Batches:
             yield normalised(x, self.scale), self.labels[chosen]
 
 
-def warped(x: Float[Tensor, "N C H W"], affine: Float[Tensor, "N 2 3"]) -> Float[Tensor, "N C H W"]:
-    """Each image seen through its own affine map, bilinear; outside the image is black."""
-    return F.grid_sample(x, F.affine_grid(affine, list(x.shape), align_corners=False), align_corners=False)
+class MapBatches:
+    """Batches of maps that were computed before, each image in one of its views, with the label and the fold of each.
 
-
-def random_affine(count: int, row: Dataset, generator: torch.Generator) -> Float[Tensor, "N 2 3"]:
-    """For each image a random crop, mirror and rotation as one map from output to input, coordinates -1 to 1.
-
-    The draws are those of torchvision's RandomResizedCrop (scale row.crop to 1, ratio 3/4 to 4/3, ten tries),
-    RandomHorizontalFlip(0.5) and RandomRotation(row.turn), in that order. One bilinear sampling instead of three
-    deviates in two ways: sides are not rounded to pixels, and a rotation shows what lies beside the crop, not black.
+    Otherwise as Batches. kept holds the maps of the training images in all views.
     """
 
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=generator)
+    def __init__(
+        self,
+        kept: Kept,
+        labels: np.ndarray,
+        folds: np.ndarray,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
+        least: int = 0,
+    ):
+        self.kept, self.seed, self.device = kept, seed, device
+        self.labels = torch.as_tensor(np.stack([labels, folds], 1).astype(np.int64)).to(device)
+        self.batch, self.steps, self.mine = _sizes(len(labels), batch, least, rank, processes)
 
-    area = uniform(row.crop, 1.0, count, 10)
-    ratio = torch.exp(uniform(float(np.log(3 / 4)), float(np.log(4 / 3)), count, 10))
-    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
-    fits = (width <= 1) & (height <= 1)
-    first = fits.int().argmax(1, keepdim=True)
-    none = ~fits.any(1)
-    width = width.gather(1, first)[:, 0].masked_fill(none, 1)
-    height = height.gather(1, first)[:, 0].masked_fill(none, 1)
-    x, y = (1 - width) * uniform(-1.0, 1.0, count), (1 - height) * uniform(-1.0, 1.0, count)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0) if row.flip else torch.ones(count)
-    angle = torch.deg2rad(uniform(-row.turn, row.turn, count))
-    cos, sin = angle.cos(), angle.sin()
-    rows = [width * mirror * cos, -width * mirror * sin, x, height * sin, height * cos, y]
-    return torch.stack(rows, 1).view(count, 2, 3)
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N ..."], Int[Tensor, "N 2"]]]:
+        """The batches of an epoch, from the one numbered start."""
+        generator, count = _generator(self.seed, epoch), len(self.labels)
+        drawn = [
+            (torch.randperm(count, generator=generator), torch.randint(self.kept.views, (count,), generator=generator))
+            for _ in range(_rounds(self, count))
+        ]
+        order, views = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        for step in range(start, self.steps):
+            at = slice(step * self.batch + self.mine.start, step * self.batch + self.mine.stop)
+            x = self.kept.rows(views[at].numpy(), order[at].numpy())
+            yield x.to(self.device), self.labels[order[at].to(self.device)]
+
+
+def _sizes(count: int, batch: int, least: int, rank: int, processes: int) -> tuple[int, int, slice]:
+    """The images of a batch, the steps of an epoch, and which images of each batch are this process's.
+
+    least: of so many steps at least an epoch is, and a batch then has a quarter of the images at most.
+    """
+    batch = min(batch, max(2, count // 4) if least else count, count)
+    if batch < processes:
+        raise ValueError(say(
+            "A batch of {batch} cannot be shared by {processes} processes: each needs an image. Give --batch at "
+            "least {processes} (there are {count} training images), or torchrun a smaller --nproc-per-node.",
+            batch=batch, processes=processes, count=count,
+        ))  # fmt: skip
+    return batch, max(count // batch, least), slice(batch * rank // processes, batch * (rank + 1) // processes)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def _rounds(batches: Batches | MapBatches, count: int) -> int:
+    """How often the images are gone through in an epoch."""
+    return -(-batches.steps * batches.batch // count)

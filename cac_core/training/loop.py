@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save
 
 from cac_core import runs
 from cac_core.data import datasets
-from cac_core.networks.inputs import Stats, device_of, half_of
+from cac_core.networks.inputs import Stats, device_of, half_of, normalised, on_device, scale_of
+from cac_core.networks.methods import SIDES
 from cac_core.recipe import Recipe
-from cac_core.results import evaluate
+from cac_core.results import evaluate, frozen
 from cac_core.runs import Run
 from cac_core.sentences import say
 from cac_core.training import distributed
-from cac_core.training.batches import Batches
+from cac_core.training.batches import Batches, MapBatches
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:
 SNAPSHOT_IMAGES = 400
@@ -136,23 +137,71 @@ class Steps:
         images: dict[str, datasets.Images],
         device: torch.device,
     ):
-        self.recipe, self.trial, self.device = recipe, trial, device
-        parts = datasets.parts_of(images, trial, recipe.seed, row, share=recipe.held_out)
-        self.validation, self.images = parts["validation"], {name: len(part) for name, part in parts.items()}
-        self.stats = datasets.statistics(parts["train"].pixels)
-        self.batches = Batches(
-            parts["train"], row, self.stats, batch=recipe.batch, seed=recipe.seed, device=device,
-            rank=distributed.rank(), processes=distributed.processes(),
+        self.recipe, self.trial, self.row, self.device = recipe, trial, row, device
+        self.validated_on = datasets.FOLDS if recipe.folds else datasets.HELD_OUT
+        parts = datasets.parts_of(
+            images, trial, recipe.seed, row, share=recipe.held_out, validated_on=self.validated_on
         )  # fmt: skip
+        self.train, self.validation = parts["train"], parts["validation"]
+        self.images = {name: len(part) for name, part in parts.items()}
+        if recipe.folds and distributed.processes() > 1:
+            raise ValueError(
+                say("A cross-validated run is trained by one process: it takes seconds. Leave out torchrun.")
+            )
 
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
-        self.method.half = half_of(device, recipe.precision, recipe.backbone)
+        self.fixed = bool(self.method.backbone.fixed_by)  # then its maps are computed once, in float32
+        precision = "float32" if self.fixed and recipe.precision == "auto" else recipe.precision
+        self.method.half = half_of(device, precision, recipe.backbone)
         self.method.to(device, memory_format=torch.channels_last)
-        distributed.share(self.method, self.batches.batch, self.batches.mine)
+        self.stats = self.method.backbone.scale or datasets.statistics(parts["train"].pixels)
+        self.scale = scale_of(self.stats, device)
         self.sums: dict[str, torch.Tensor] = {}
         self._new_optimizers()
+
+    def begin(
+        self, root: Path, tell: Callable[[int, int, float], None] = lambda done, of, rate: None, few: int = 0
+    ) -> None:
+        """Make the batches; of a network with a fixed part the maps first, which go below the data root.
+
+        few: the maps of so many images stand in for those of all, for a rehearsal.
+        """
+        r, labels, least = self.recipe, self.train.labels, 0
+        if r.steps:
+            least = math.ceil(r.steps / (r.epochs + r.fine_epochs))
+        sizes = {"batch": r.batch, "seed": r.seed, "device": self.device, "rank": distributed.rank(),
+                 "processes": distributed.processes(), "least": least}  # fmt: skip
+        if not self.fixed:
+            self.batches = Batches(self.train, self.row, self.stats, **sizes)
+        else:
+            trunk = self.method.backbone
+            views = frozen.views_of(trunk, self.row)
+            how = {"root": root, "dataset": r.dataset, "row": self.row, "scale": self.scale, "tell": tell}
+            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
+            shown = frozen.kept(trunk, self.train.pixels[: few or None], views, **how)
+            if few:
+                self.held, shown = self.held.tiled(len(self.validation)), shown.tiled(len(self.train))
+            self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.seed)
+            folds = self.fold if r.folds else np.full(len(labels), -2)
+            self.batches = MapBatches(shown, labels, folds, **sizes)
+            trunk.given_maps = True
+        distributed.share(self.method, self.batches.batch, self.batches.mine)
+
+    def judged(self, start: int, stop: int) -> torch.Tensor:
+        """The logits of some validation images; of a cross-validated run by heads that have not learnt from them."""
+        if not self.fixed:
+            x = on_device(self.validation.pixels[start:stop], self.device).float() / 255
+            return self.method(normalised(x, self.scale))[0]
+        places = np.arange(start, min(stop, len(self.validation)))
+        logits, features = self.method(self.held.rows(np.zeros(len(places), int), places).to(self.device))
+        if not self.recipe.folds:
+            return logits
+        fold = torch.as_tensor(self.fold[places], device=self.device)
+        for n in fold.unique().tolist():
+            logits[fold == n] = self.method.sides[n](features[fold == n])
+        return logits
 
     def _new_optimizers(self) -> None:
         r = self.recipe
@@ -178,7 +227,7 @@ class Steps:
             optimizer.zero_grad(set_to_none=True)
             terms = {name: value * share for name, value in terms.items()}
             terms["total"].backward()
-            terms = {name: value.detach() for name, value in terms.items()}
+            terms = {name: value.detach() for name, value in terms.items() if part != SIDES}
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             distributed.add_up([*terms.values(), *gradients])
             optimizer.step()
@@ -199,8 +248,9 @@ class _Training(Steps):
             ))  # fmt: skip
         super().__init__(recipe, trial, row, images, device)
         self.run, self.root, self.told = run, root, tell
-        self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch)
-        _check_or_write_record(run, recipe, trial, row, self.stats, self.digest, counts)
+        fixed_by = self.method.backbone.fixed_by
+        self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch, fixed_by)
+        _check_or_write_record(run, recipe, trial, row, self.stats, self.digest, counts, self.validated_on)
         if compiled:
             self.method.backbone.compile()
         self.total = recipe.epochs + recipe.fine_epochs
@@ -216,7 +266,16 @@ class _Training(Steps):
 
     def work(self) -> None:
         run, stop = self.run, threading.Event()
+
+        def asked() -> bool:
+            return distributed.any_of(stop.is_set() or (run.path / "stop").exists())
+
         with _signals(stop):
+            try:
+                self.begin(self.root, lambda *told: self._features(*told, stop))
+            except _Stop:
+                self._stopped()
+                return
             self._load()
             if len(set(distributed.gathered((self.epoch, self.step)))) > 1:
                 raise ValueError(
@@ -229,12 +288,19 @@ class _Training(Steps):
             self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
             try:
                 while self.epoch < self.total:
-                    self._one_epoch(lambda: distributed.any_of(stop.is_set() or (run.path / "stop").exists()))
+                    self._one_epoch(asked)
             except _Stop:
                 self._save()
                 self._stopped()
                 return
         self._finish()
+
+    def _features(self, done: int, of: int, rate: float, stop: threading.Event) -> None:
+        """A sign of life while maps are computed; here, too, one may stop."""
+        self._event(kind="features", done=done, of=of, images_per_second=round(rate, 1),
+                    seconds_left=round((of - done) / rate, 1))  # fmt: skip
+        if stop.is_set() or (self.run.path / "stop").exists():
+            raise _Stop
 
     @distributed.only_first
     def _stopped(self) -> None:
@@ -283,22 +349,18 @@ class _Training(Steps):
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
         if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch
             distributed.gathered(number)  # none reads it before it is written
-            self.method.load_state_dict(load_file(self.run.path / "best.safetensors", device=str(self.device)))
+            best = load_file(self.run.path / "best.safetensors", device=str(self.device))
+            evaluate.load_learnt(self.method, best)
             self._new_optimizers()
         self._save()
 
     def _validate(self) -> tuple[dict[str, float], np.ndarray]:
         """The loss terms and the accuracy on the validation images, and their logits [N, C]."""
         self.method.eval()
-        scale = self.batches.scale
         logits = torch.zeros(len(self.validation), len(self.trial.known), device=self.device)
         with torch.no_grad():
             for start in range(0, len(logits), evaluate.BATCH)[distributed.rank() :: distributed.processes()]:
-                x = (
-                    evaluate.on_device(self.validation.pixels[start : start + evaluate.BATCH], self.device).float()
-                    / 255
-                )
-                logits[start : start + evaluate.BATCH] = self.method(evaluate.normalised(x, scale))[0]
+                logits[start : start + evaluate.BATCH] = self.judged(start, start + evaluate.BATCH)
             distributed.add_up([logits])
             y = torch.as_tensor(self.validation.labels, device=self.device)
             terms = {name: float(value) for name, value in self.method.terms(logits, y).items()}
@@ -348,7 +410,7 @@ class _Training(Steps):
 
     @distributed.only_first
     def _write_best(self) -> None:
-        weights = {name: value.detach().contiguous().cpu() for name, value in self.method.state_dict().items()}
+        weights = {name: value.detach().contiguous().cpu() for name, value in evaluate.learnt(self.method).items()}
         content = save(weights, self.metadata(self.best_epoch))
         runs.in_one_step(_there(self.run) / "best.safetensors", lambda file: file.write(content))
 
@@ -364,7 +426,7 @@ class _Training(Steps):
             "sums": {name: torch.as_tensor(value) for name, value in self.sums.items()},
             "best": self.best,
             "best_epoch": self.best_epoch,
-            "method": self.method.state_dict(),
+            "method": evaluate.learnt(self.method),
             "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
             "generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -381,7 +443,7 @@ class _Training(Steps):
                 raise ValueError(say("it belongs to {other}", other=state["recipe"]))
             if not datasets.fits(state.get("images"), self.digest):
                 raise ValueError(say("it was trained on other images"))
-            self.method.load_state_dict(state["method"])
+            evaluate.load_learnt(self.method, state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
             self.epoch, self.step, self.counted = state["epoch"], state["step"], state["counted"]
@@ -415,7 +477,7 @@ def rate_at(recipe: Recipe, epoch: float) -> float:
     return recipe.lr * (0.001 + 0.999 * (1 + math.cos(math.pi * (way - rise) / (1 - rise))) / 2)
 
 
-def _check_or_write_record(run, recipe, trial, row, stats, digest, counts) -> None:
+def _check_or_write_record(run, recipe, trial, row, stats, digest, counts, validated_on) -> None:
     """recipe.json is written once; a run whose images or recipe have changed since does not go on."""
     if (run.path / "recipe.json").exists():
         if run.recipe != recipe or run.trial != trial:
@@ -432,7 +494,7 @@ def _check_or_write_record(run, recipe, trial, row, stats, digest, counts) -> No
             ))  # fmt: skip
         return
     if distributed.rank() == 0:
-        record = record_of(recipe, trial, row, stats, digest, counts) | {"validated_on": datasets.HELD_OUT}
+        record = record_of(recipe, trial, row, stats, digest, counts) | {"validated_on": validated_on}
         runs.write_json(run.path / "recipe.json", record)
 
 

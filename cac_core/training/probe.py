@@ -38,6 +38,7 @@ from cac_core.sentences import say
 SPAN = 2.5  # seconds of training steps,
 FEWEST = 3  # at least so many, unless one alone takes
 SLOW = 10.0  # seconds
+FEW = 32  # images whose maps stand in for those of all, where a part of the network is fixed
 PACKED = 0.9  # what is left of outputs and snapshots when they are compressed: float noise hardly gets smaller
 RECORDS = 20_000  # of recipe, status and report,
 EPOCH_RECORD = 500  # and of the events and the log of an epoch
@@ -188,7 +189,9 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     steps = loop.Steps(recipe, trial, row, datasets.load(recipe.dataset, root, recipe.size), device)
-    took = {"start": time.perf_counter() - began, "room": 0, "step": _step(steps)}
+    steps.begin(root, few=FEW)
+    maps = _maps(steps) if steps.fixed else {}
+    took = {"start": time.perf_counter() - began + maps.get("start", 0), "room": 0, "step": _step(steps)}
     if device.type == "cuda":
         took["memory"] = torch.cuda.max_memory_allocated(device)
         took["room"] = torch.cuda.get_device_properties(device).total_memory
@@ -196,9 +199,12 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     method, images, classes = steps.method, steps.images, len(trial.known)
     sizes = [t.numel() * t.element_size() for t in method.state_dict().values()]
     trained = sum(p.numel() * p.element_size() for part in method.parts().values() for p in part)
+    method.backbone.given_maps = False
     network = evaluate.Network(method, steps.stats, device)
     took["validation"], width = _forward(network, steps.validation.pixels)
-    if method.half is not None:  # the evaluation at the end is in single precision
+    if steps.fixed:
+        took |= {name: maps[name] for name in ("validation", "evaluation")}
+    elif method.half is not None:  # the evaluation at the end is in single precision
         method.half = None
         took["evaluation"], width = _forward(network, steps.validation.pixels)
     judged = images["train"] * (1 + row.flip) + images["validation"] + images["test"]
@@ -211,6 +217,29 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
         "outputs": judged * one,
         "snapshots": (loop.SNAPSHOTS, min(loop.SNAPSHOT_IMAGES, images["validation"]) * 2 * classes),
     }
+
+
+def _maps(steps) -> dict[str, float]:
+    """Seconds that the fixed part of a network takes for all training and validation images, before the first step; of
+    a validation image from its map on; and of an image in the evaluation, where only those of test are new."""
+    from cac_core.results import frozen
+
+    pixels, trunk, count = steps.train.pixels[: frozen.BATCH], steps.method.backbone, steps.images
+    views = len(frozen.views_of(trunk, steps.row))
+    one = min(_timed(lambda: frozen.computed(trunk, pixels, steps.scale)) for _ in range(2)) / len(pixels)
+    learnt = count["train"] * views + (0 if steps.recipe.folds else count["validation"])
+    judged = count["train"] * (1 + steps.row.flip) + count["validation"] + count["test"]
+    place = min(_timed(lambda: steps.judged(0, len(pixels))) for _ in range(2)) / len(pixels)
+    return {"start": one * learnt, "validation": place, "evaluation": one * count["test"] / judged + place}
+
+
+def _timed(work) -> float:
+    import torch
+
+    began = time.perf_counter()
+    with torch.no_grad():
+        work()
+    return time.perf_counter() - began
 
 
 def _step(steps) -> float:

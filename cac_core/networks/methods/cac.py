@@ -20,7 +20,7 @@ class CAC(Method):
         self.register_buffer("anchors", losses.anchors(classes, checked("alpha", alpha)))
 
     def terms(self, logits, y):
-        return losses.cac(logits, y, self.anchors, lam=self.lam)
+        return losses.cac(logits, y, self.anchors[: logits.shape[1], : logits.shape[1]], lam=self.lam)
 
     def affinity(self, logits):
         return -losses.distances(logits, self.anchors)
