@@ -179,7 +179,8 @@ def many(store):
                 np.where(labels < 0, classes, labels), np.arange(n), np.zeros(n, bool), anchors,
             )  # fmt: skip
             narrow = {name: getattr(out, name).astype(np.int16) for name in ("labels", "classes")}
-            runs.write_npz(run.path / "outputs" / f"{split}.npz", **vars(out) | narrow)
+            held = {name: value for name, value in vars(out).items() if value is not None}
+            runs.write_npz(run.path / "outputs" / f"{split}.npz", **held | narrow)
         return run
 
     return make

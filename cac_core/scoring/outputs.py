@@ -86,7 +86,9 @@ def without_fold(train: Outputs, fold: int) -> Outputs:
 
 
 def joined(one: Outputs, other: Outputs) -> Outputs:
-    """The images of both, which the same network put out."""
+    """The images of both, which the same network put out; without features where one has none, as in a small copy."""
+    if not (one.features.shape[1] and other.features.shape[1]):
+        one, other = (replace(out, features=out.features[:, :0]) for out in (one, other))
     both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE}
     if one.fold is not None or other.fold is not None:
         both["fold"] = np.concatenate([np.full(len(o), -1) if o.fold is None else o.fold for o in (one, other)])
