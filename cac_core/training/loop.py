@@ -180,8 +180,8 @@ class Steps:
             trunk = self.method.backbone
             views = frozen.views_of(trunk, self.row)
             how = {"root": root, "dataset": r.dataset, "row": self.row, "scale": self.scale, "tell": tell}
-            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
             shown = frozen.kept(trunk, self.train.pixels[: few or None], views, **how)
+            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
             if few:
                 self.held, shown = self.held.tiled(len(self.validation)), shown.tiled(len(self.train))
             self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.seed)

@@ -199,7 +199,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
         took["room"] = torch.cuda.get_device_properties(device).total_memory
 
     method, images, classes = steps.method, steps.images, len(trial.known)
-    sizes = [t.numel() * t.element_size() for t in method.state_dict().values()]
+    sizes = [t.numel() * t.element_size() for t in evaluate.learnt(method).values()]
     trained = sum(p.numel() * p.element_size() for part in method.parts().values() for p in part)
     method.backbone.given_maps = False
     network = evaluate.Network(method, steps.stats, device)
