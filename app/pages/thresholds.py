@@ -207,7 +207,7 @@ def all_numbers(now: Setting):
         )
     with st.popover(t("What the numbers mean"), icon=":material/help:"):
         st.markdown("\n".join(f"- **{t(title)}**: {t(meaning)}" for title, meaning in MEANING.values()))
-        if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED):
+        if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED, datasets.FOLDS):
             st.markdown(
                 t(
                     "The validation images that set θ have also chosen the best epoch, so they look a little better "

@@ -84,6 +84,12 @@ def sweep(
     if not temperatures or not magnitudes:
         raise ValueError(say("A sweep needs at least one temperature and one magnitude."))
     at_least(most, 2, "most")
+    if run.validated_on == datasets.FOLDS:
+        raise ValueError(say(
+            "{run} has learnt from all its training images, and a sweep is chosen by images that its network has not "
+            "seen. Train a run that holds some out: --folds 0.",
+            run=run.id,
+        ))  # fmt: skip
     if as_published and run.outputs("train").anchors is None:
         raise ValueError(say("{run} has no anchors; as published, the sweep is of CAC alone.", run=run.id))
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""

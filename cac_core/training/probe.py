@@ -99,6 +99,8 @@ def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int
         "trunk": recipe.trunk, "batch": recipe.batch, "precision": recipe.precision, "device": _slot(device),
         "host": socket.gethostname(), "torch": _version(), "threads": os.environ.get("OMP_NUM_THREADS"),
     }  # fmt: skip
+    if recipe.steps or recipe.folds:  # which the steps of an epoch and the heads hang on
+        what |= {"steps": [recipe.steps, recipe.epochs + recipe.fine_epochs], "folds": recipe.folds}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     return store.absolute() / FILES / f"{slug(recipe.dataset)[:20]}-{slug(recipe.backbone)}-{digest}.json"
 
@@ -197,7 +199,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
         took["room"] = torch.cuda.get_device_properties(device).total_memory
 
     method, images, classes = steps.method, steps.images, len(trial.known)
-    sizes = [t.numel() * t.element_size() for t in method.state_dict().values()]
+    sizes = [t.numel() * t.element_size() for t in evaluate.learnt(method).values()]
     trained = sum(p.numel() * p.element_size() for part in method.parts().values() for p in part)
     method.backbone.given_maps = False
     network = evaluate.Network(method, steps.stats, device)
