@@ -11,6 +11,7 @@ from app import address, controls, wording
 from app.words import t
 from cac_core import runs
 from cac_core.exchange import shelf
+from cac_core.files import is_folder
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
@@ -21,6 +22,8 @@ def pick_run() -> Run | None:
     """The run picker, with the state of the chosen run; None where the store is empty."""
     every = {run.id: run for run in runs.every(runs.store_of())}
     if not every:
+        if why := runs.passed_over(runs.store_of()):
+            st.caption(f":material/lock: {wording.told(why)}")
         return None
     begun = {name for name, run in every.items() if run.beginning}
     broken = [name for name, run in every.items() if name not in begun and problem_of(run)]
@@ -78,7 +81,7 @@ def asked_for(name: str | None) -> bool:
 
 def missing(name: str | None) -> bool:
     """Whether a run of this name is asked for and not here."""
-    return name is not None and not (runs.ID.fullmatch(name) and (runs.store_of() / name).is_dir())
+    return name is not None and not (runs.ID.fullmatch(name) and is_folder(runs.store_of() / name))
 
 
 def _another_run() -> None:

@@ -119,6 +119,14 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)
 
 
+def changed(path: Path) -> int:
+    """When a file was changed, in nanoseconds; 0 where there is none, or where nobody lets one look."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _is_text(name: str) -> bool:
     try:
         name.encode()

@@ -32,11 +32,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from cac_core import files
 from cac_core.data import datasets
 from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, HELD_OUT, SEEN, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.scoring.outputs import Outputs
-from cac_core.sentences import say
+from cac_core.sentences import Sentence, say
 
 SPLITS = ("train", "validation", "test")
 ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -177,13 +178,13 @@ class Run:
     @property
     def beginning(self) -> bool:
         """Whether a process is at work on it that has not come to write the recipe yet: it reads the images first."""
-        return not (self.path / "recipe.json").exists() and self.state in ALIVE
+        return not files.is_file(self.path / "recipe.json") and self.state in ALIVE
 
     def events(self) -> list[dict[str, Any]]:
         """Signs of life, then the epochs. Where a run went on from an older epoch, what it did again counts, once."""
         try:
             lines = (self.path / "events.jsonl").read_text("utf-8", "replace").splitlines()
-        except FileNotFoundError:
+        except OSError:
             return []
         events, epochs = [], {}
         for line in lines:
@@ -214,13 +215,13 @@ class Run:
     def outputs(self, split: str) -> Outputs:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
         file = self.path / "outputs" / f"{split}.npz"
-        if not self.path.is_dir():
+        if not files.is_folder(self.path):
             raise FileNotFoundError(say(
                 "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
                 "the trash on the page Runs.",
                 run=self.id,
             ))  # fmt: skip
-        if not file.exists():
+        if not files.is_file(file):
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"
                 "    python -m cac_core eval {path}",
@@ -334,7 +335,7 @@ def find(name: str | Path, store: Path) -> Run:
     with contextlib.suppress(OSError, ValueError):  # a name no file system takes
         if (path / "recipe.json").is_file():
             return Run(path)
-    if ID.fullmatch(str(name)) and (store / name).is_dir():
+    if ID.fullmatch(str(name)) and files.is_folder(store / name):
         return Run(store / name)
     ids = [run.id for run in every(store)] or say("none yet")
     raise FileNotFoundError(
@@ -343,10 +344,21 @@ def find(name: str | Path, store: Path) -> Run:
 
 
 def every(store: Path) -> list[Run]:
-    """All runs of a store, broken ones too, by id."""
-    if not store.is_dir():
+    """All runs of a store, broken ones and those of somebody else too, by id; none of one that cannot be read."""
+    try:
+        there = files.listed(store)
+    except ValueError:
         return []
-    return [Run(p) for p in sorted(store.iterdir()) if p.is_dir() and ID.fullmatch(p.name)]
+    return [Run(store / name) for name in sorted((*there.folders, *there.closed)) if ID.fullmatch(name)]
+
+
+def passed_over(store: Path) -> Sentence | None:
+    """Why a store shows no runs where it cannot be read."""
+    try:
+        files.listed(store)
+    except ValueError as error:
+        return error.args[0]
+    return None
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -47,7 +47,7 @@ from pathlib import Path
 import filelock
 import psutil
 
-from cac_core import runs
+from cac_core import files, runs
 from cac_core.recipe import Recipe, known_name, slug
 from cac_core.sentences import say
 
@@ -570,7 +570,10 @@ def _queue(store: Path) -> Path:
 
 
 def _files(queue: Path) -> list[Path]:
-    return sorted(path for path in queue.glob("[!.]*.json") if path.is_file())
+    try:
+        return [queue / name for name in files.listed(queue).files if name.endswith(".json")]
+    except ValueError:  # a queue that somebody else closed
+        return []
 
 
 def _stamp(path: Path) -> int:
