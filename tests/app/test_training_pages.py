@@ -351,6 +351,36 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "9 in all, a fifth of them for testing" in text(at)
 
 
+def test_how_the_names_in_a_zip_are_written_is_guessed_shown_and_changed(opened, root):
+    wanted = ["椅子", "ソファ"]
+    plain = zip_of({"AAAA": 3, "BBBBBB": 3}).replace(b"cat/broken", b"AAAA/broke")
+    written = plain.replace(b"AAAA", wanted[0].encode("cp932")).replace(b"BBBBBB", wanted[1].encode("cp932"))
+    at = opened("data")
+    at = fine(at.segmented_control(key="data_view").set_value("own").run())
+    at = fine(at.file_uploader(key="own_zip").upload("x.zip", written, "application/zip").run())
+    (how,) = [box for box in at.selectbox if box.label == "How its names are written"]
+    assert how.value == "cp932" and all(f"**{cls}**" in text(at) for cls in wanted)
+    at = fine(how.set_value("cp437").run())
+    assert "椅子" not in text(at) and datasets.folders(root) == []  # nothing is written
+    (how,) = [box for box in at.selectbox if box.label == "How its names are written"]
+    at = fine(how.set_value("cp932").run())
+    at.text_input(key="own_name").set_value("seats")
+    at = fine(button(at, "Make it a data set").click().run())
+    assert datasets.row_of("seats", root).classes == tuple(sorted(wanted))
+
+
+def test_what_is_passed_over_is_said(opened, root):
+    for cls in ("cat", "dog"):
+        (root / "pets" / cls).mkdir(parents=True)
+        Image.new("RGB", (12, 12)).save(root / "pets" / cls / "1.png")
+        (root / "pets" / cls / "._1.png").write_bytes(b"")
+    (root / "pets/cat/2.tiff").write_bytes(b"")
+    holdings.look_again()
+    seen = text(opened("data"))
+    assert "1 images are passed over (cat/2.tiff): TIFF images are not read" in seen
+    assert "2 files or folders are such as systems leave behind: cat/._1.png, dog/._1.png." in seen
+
+
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
