@@ -137,7 +137,8 @@ def magnitudes(run: Run) -> list[float]:
 
 
 def _sweep_stamp(run: Run) -> str:
-    return f"{changed(run.path / 'sweep.npz')} {run.written}"
+    stamp = changed(run.path / "sweep.npz")
+    return f"{stamp} {run.written}" if stamp else ""
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
