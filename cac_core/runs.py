@@ -88,6 +88,16 @@ class Process(TypedDict, total=False):
     host: str
 
 
+class Progress(Process, total=False):
+    """How far a sweep or a map is."""
+
+    stage: Required[str]
+    done: Required[Count]
+    of: Required[Count]
+    seconds_left: Seconds | None
+    parameters: dict[str, object]
+
+
 class Status(Process, total=False):
     """status.json."""
 
@@ -337,7 +347,7 @@ class Run:
             arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
             arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
-            return Outputs(**arrays)
+            return Outputs(**{name: values for name, values in arrays.items() if name != "weights"})
         except (OSError, Unfit) as error:
             raise Broken(say(
                 "{file} is damaged ({error}). Write it again with:\n"
@@ -475,7 +485,16 @@ def process_now() -> dict[str, Any]:
     return {"pid": os.getpid(), "process_started": round(began, 2), "host": socket.gethostname()}
 
 
-def alive(status: dict[str, Any]) -> bool:
+def under_way(file: Path) -> Progress | None:
+    """What is told in a file by a process that is at work right now; None without one."""
+    try:
+        said = records.read(file, Progress)
+    except (OSError, Unfit):
+        return None
+    return said if alive(said) else None
+
+
+def alive(status: Process) -> bool:
     """Whether the process that `process_now` described is at work still, on this machine."""
     import psutil
 

@@ -25,10 +25,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets, images
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.recipe import slug
+from cac_core.records import Unfit
 from cac_core.sentences import say, together
 
 FILES = 20_000
@@ -411,13 +412,14 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
         if _dataset_of(file) == dataset and file.stem == slug(file.stem):
             try:
                 found[file.stem] = datasets.trial_from_file(file, dataset, row)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 found[file.stem] = str(error)
     return found
 
 
 def _dataset_of(file: Path) -> str | None:
     try:
-        return json.loads(file.read_text("utf-8"))["Dataset"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        said = records.read(file, dict[str, object]).get("Dataset")
+    except (OSError, Unfit):
         return None
+    return said if isinstance(said, str) else None

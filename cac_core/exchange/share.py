@@ -6,15 +6,15 @@ report stays whole, and the logits at the temperatures that its choices name for
 precision on the same condition.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.results import judge, sweep
 from cac_core.runs import Run
+from cac_core.scoring.outputs import ARRAYS
 from cac_core.scoring.scorers import default_for
 from cac_core.sentences import say
 
@@ -41,7 +41,7 @@ def share(run: Run, into: Path) -> Run:
     copy.path.mkdir(parents=True)
     for name in COPIED:
         if (run.path / name).exists():
-            shutil.copyfile(run.path / name, copy.path / name)
+            records.copied(run.path / name, copy.path / name)
     for kind in (np.float16, np.float32):
         for file in sorted((run.path / "outputs").glob("*.npz")):
             _write_slim(file, copy.path / "outputs" / file.name, kind)
@@ -58,8 +58,7 @@ def share(run: Run, into: Path) -> Run:
 
 
 def _write_slim(file: Path, to: Path, kind: type) -> None:
-    with np.load(file) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = records.arrays(file, ARRAYS)
     arrays["logits"] = arrays["logits"].astype(kind)
     arrays["features"] = np.zeros((len(arrays["logits"]), 0), np.float16)
     runs.write_npz(to, **arrays)
@@ -80,8 +79,7 @@ def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
 def _write_slim_sweep(run: Run, copy: Run) -> None:
     report, own = sweep.report(run), default_for(run.recipe.method)
     named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
-    with np.load(run.path / "sweep.npz") as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = records.arrays(run.path / "sweep.npz", sweep.ARRAYS)
     kept = np.isin(arrays["temperatures"], sorted(named))
     arrays["held"] = arrays["temperatures"][kept]
     at = [cell["scores"] for cell in report["cells"] if cell["temperature"] in named]

@@ -13,12 +13,13 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
 from cac_core.recipe import BACKBONES, METHODS, Recipe, find
+from cac_core.records import Array, Unfit
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring.arrays import positive
@@ -165,6 +166,7 @@ def load(run: Run, device: str = "auto") -> Network:
             say("{run} has no weights yet. Train it with:\n    {command}", run=run.id, command=train_command(run))
         )
     try:
+        records.opened(file).close()
         with safe_open(file, framework="pt") as stored:
             said = stored.metadata() or {}
             weights = {key: stored.get_tensor(key) for key in list(stored.keys())}
@@ -220,7 +222,7 @@ def evaluate(
         for split in stale:
             outputs = _outputs(network, parts[split], split == "train" and run.row.flip, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights)
-    if stale or run.report().get("numbers") != judge.NUMBERS:
+    if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
 
 
@@ -269,6 +271,14 @@ def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
         file.unlink(missing_ok=True)
     shutil.rmtree(run.path / "sweep", ignore_errors=True)
     runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
+
+
+def _reported(run: Run) -> int | None:
+    """By which definition the numbers of the run's report were made; None where it cannot be read."""
+    try:
+        return run.report().get("numbers")
+    except Broken:
+        return None
 
 
 def evaluate_unknown(run: Run, name: str, root: Path, *, device: str = "auto", progress=None) -> str:
@@ -335,7 +345,6 @@ def _digest(file: Path) -> str:
 
 def _written_by(file: Path) -> str:
     try:
-        with np.load(file) as stored:
-            return str(stored["weights"])
-    except (OSError, ValueError, KeyError, EOFError):
+        return str(records.arrays(file, {"weights": Array("U")})["weights"])
+    except (OSError, Unfit):
         return ""

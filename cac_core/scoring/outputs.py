@@ -14,7 +14,7 @@ from cac_core.sentences import say
 ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits and features of what diverged may be NaN
     "logits": Array("f", "N C"), "features": Array("f", "N d"), "labels": Array("iu", "N", -1, "C"),
     "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
-    "anchors": Array("f", "C C", -FINITE, needed=False),
+    "anchors": Array("f", "C C", -FINITE, needed=False), "weights": Array("U", needed=False),
 }  # fmt: skip
 
 
