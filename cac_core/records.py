@@ -414,6 +414,8 @@ def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> tuple[t
     """Sides and dtype of an array, where it is as long as these say."""
     with packed.open(entry) as content:
         sides, _, dtype = _HEADERS[np.lib.format.read_magic(content)](content)
+        if dtype.hasobject:
+            raise Unfit(say("{name} holds more than numbers, which is not run", name=name))
         if min(sides, default=0) < 0 or entry.file_size != content.tell() + math.prod(sides) * dtype.itemsize:
             raise Unfit(say("{name} is not as large as it says", name=name))
         return sides, dtype

@@ -308,9 +308,7 @@ class Run:
         except FileNotFoundError:
             return []
         except (OSError, Unfit) as error:
-            raise Broken(
-                say("{file} cannot be read ({error}). Remove it; the run stays.", file=file, error=error)
-            ) from error
+            raise Broken(self.unreadable(file, error)) from error
         return events + [epochs[e] for e in sorted(epochs)]
 
     def _first_event(self) -> Event | None:
@@ -349,11 +347,7 @@ class Run:
             arrays["features"] = arrays["features"].astype(np.float32, copy=False)
             return Outputs(**{name: values for name, values in arrays.items() if name != "weights"})
         except (OSError, Unfit) as error:
-            raise Broken(say(
-                "{file} is damaged ({error}). Write it again with:\n"
-                "    python -m cac_core eval {path} --again",
-                file=file, error=error, path=self.path,
-            )) from error  # fmt: skip
+            raise self.damaged(file, error) from error
 
     @property
     def written(self) -> str:
@@ -376,11 +370,20 @@ class Run:
         except FileNotFoundError:
             return {}
         except (OSError, Unfit) as error:
-            raise Broken(say(
-                "{file} is damaged ({error}). Write it again with:\n"
-                "    python -m cac_core eval {path} --again",
-                file=file, error=error, path=self.path,
-            )) from error  # fmt: skip
+            raise self.damaged(file, error) from error
+
+    def damaged(self, file: Path, error: Exception) -> Broken:
+        """What to raise where a file that evaluation writes is not what it should be."""
+        return Broken(say(
+            "{file} is damaged ({error}). Write it again with:\n"
+            "    python -m cac_core eval {path} --again",
+            file=file, error=error, path=self.path,
+        ))  # fmt: skip
+
+    @staticmethod
+    def unreadable(file: Path, error: Exception) -> str:
+        """What to say where a file that is nobody's loss is not what it should be."""
+        return say("{file} cannot be read ({error}). Remove it; the run stays.", file=file, error=error)
 
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
@@ -395,9 +398,7 @@ class Run:
             except FileNotFoundError:
                 continue
             except (OSError, Unfit) as error:
-                return say(
-                    "{file} cannot be read ({error}). Remove it; the run stays.", file=self.path / name, error=error
-                )
+                return self.unreadable(self.path / name, error)
         return ""
 
 

@@ -350,7 +350,7 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
         ))  # fmt: skip
     with contextlib.suppress(OSError, Unfit):
         kept = records.read(_file(run, as_published, "json"), Report)
-        if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS) and _whole(kept, as_published):
+        if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS) and _complete(kept, as_published):
             return kept
     result = _report(run, as_published) | {"stamp": stamp, "numbers": NUMBERS}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
@@ -362,7 +362,7 @@ def _command(run: Run, as_published: bool) -> str:
     return f"python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
 
 
-def _whole(kept: Report, as_published: bool) -> bool:
+def _complete(kept: Report, as_published: bool) -> bool:
     """Whether a kept report has every cell, every score in each, and its choices among them."""
     names, choices = set(SCORES), [kept["oracle"], kept.get("chosen", {})]
     if as_published:
@@ -378,7 +378,8 @@ def _whole(kept: Report, as_published: bool) -> bool:
     )
 
 
-def _report(run: Run, as_published: bool) -> dict[str, Any]:
+def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
+    """All arrays of a run's sweep. Raises Broken where they are damaged, or do not go with the run's outputs."""
     sizes = {letter: len(run.outputs(split)) for letter, split in (("V", "validation"), ("N", "test"))}
     try:
         arrays = _arrays(run, as_published, **sizes)
@@ -390,6 +391,11 @@ def _report(run: Run, as_published: bool) -> dict[str, Any]:
             "    {command}",
             file=_file(run, as_published, "npz"), error=error, command=_command(run, as_published),
         )) from error  # fmt: skip
+    return arrays
+
+
+def _report(run: Run, as_published: bool) -> dict[str, Any]:
+    arrays = whole(run, as_published)
     rows = np.flatnonzero(np.isin(arrays["temperatures"], _held(arrays)))
     temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
