@@ -113,16 +113,22 @@ def _title_of(path: str, stamp: int) -> str:
 
 
 def problem_of(run: Run) -> str:
-    """What keeps a run from being shown, read again only where its recipe has changed."""
+    """What keeps a run from being shown, read again only where what that rests on has changed."""
+    return _problem_at(str(run.path), tuple(_stamp(run.path / name) for name in RESTS_ON))
+
+
+RESTS_ON = ("", "outputs", "maps", "recipe.json", "status.json", "report.json")  # a folder's time tells of a link in it
+
+
+def _stamp(file: Path) -> int:
     try:
-        stamp = (run.path / "recipe.json").stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except OSError:
-        stamp = 0
-    return _problem_at(str(run.path), stamp)
+        return 0
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _problem_at(path: str, stamp: int) -> str:
+def _problem_at(path: str, stamps: tuple[int, ...]) -> str:
     return Run(Path(path)).problem()
 
 

@@ -161,7 +161,7 @@ def row_of(run: Run) -> Row:
             raise Broken(problem)
         recipe, report, epochs = run.recipe, run.report(), run.epochs()
     except Broken as error:
-        return Row(run, str(error), "broken", on_it)
+        return Row(run, error.args[0], "broken", on_it)
     numbers = _numbers(report, recipe.method)
     accuracies = [x for epoch in epochs if (x := validated(epoch, "accuracy")) is not None]
     differs = compare.differing(recipe)

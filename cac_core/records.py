@@ -191,9 +191,8 @@ def _fit(shape: Any, given: frozenset[str] = frozenset()) -> Callable[..., Any]:
         return _table(_fit(inner[1]))
     if origin is list or (origin is tuple and inner[1:] == (...,)):
         return _row(_fit(inner[0]), origin)
-    if origin is tuple:
-        return _fixed([_fit(one) for one in inner])
-    raise TypeError(f"{shape} is no shape of a record")
+    assert origin is tuple, shape
+    return _fixed([_fit(one) for one in inner])
 
 
 def _text(value: Any) -> str:

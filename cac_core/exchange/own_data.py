@@ -374,8 +374,6 @@ def trial_from_bytes(content: bytes, name: str, dataset: str, row: Dataset) -> T
         except ValueError as error:
             said = error.args[0]
             raise ValueError(say(said.phrase, **said.values | {"file": name})) from error
-        except RecursionError as error:
-            raise ValueError(say("{file} is not a trial: it is nested too deeply.", file=name)) from error
 
 
 def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
