@@ -156,10 +156,11 @@ def row_of(run: Run) -> Row:
     on_it = shelf.read(run)
     if run.beginning:
         return Row(run, "", run.state, on_it)
+    once = runs.Once(run.path)
     try:
-        if problem := run.problem():
+        if problem := once.problem():
             raise Broken(problem)
-        recipe, report, epochs = run.recipe, run.report(), run.epochs()
+        recipe, report, epochs = once.recipe, once.report(), once.epochs()
     except Broken as error:
         return Row(run, error.args[0], "broken", on_it)
     numbers = _numbers(report, recipe.method)

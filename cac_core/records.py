@@ -50,21 +50,23 @@ def opened(file: Path, *, links: bool = False) -> BinaryIO:
 
     links: whether the file, or its folder, may be a link, as one that a user named may.
     """
-    if not links and file.is_symlink():
+    if not links and os.path.islink(file):
         raise Unfit(say("it is a link, and links are not followed"))
-    if not links and file.parent.is_symlink():
+    if not links and os.path.islink(os.path.dirname(file)):
         raise Unfit(say("its folder is a link, and links are not followed"))
-    how = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        number = os.open(file, how | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
+        number = os.open(file, _HOW if links else _HOW | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
-        if file.is_dir():  # which Windows does not open
+        if os.path.isdir(file):  # which Windows does not open
             raise Unfit(say("it is no plain file")) from error
         raise
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise Unfit(say("it is no plain file"))
     return os.fdopen(number, "rb")
+
+
+_HOW = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def copied(file: Path, to: Path) -> None:
@@ -225,7 +227,7 @@ def _number(value: Any) -> float:
 
 
 def _finite(value: Any) -> float:
-    if math.isfinite(_number(value)):
+    if (type(value) is float and value - value == 0) or (type(value) is int and -MOST_WHOLE <= value <= MOST_WHOLE):
         return value
     raise _Misfit(say("a number"), value)
 
@@ -235,20 +237,27 @@ def _none(value: Any) -> None:
         raise _Misfit(say("nothing"), value)
 
 
-def _anything(value: Any, depth: int = MOST_DEPTH) -> Any:
+_HARMLESS = {float, bool, types.NoneType}
+
+
+def _anything(value: Any, depth: int = MOST_DEPTH, name: str = "") -> Any:
+    _text(name)
     kind = type(value)
     if kind is str:
         return _text(value)
     if kind is int:
         return _whole(value)
-    if kind in (dict, list) and not depth:
+    if kind is not list and kind is not dict:
+        return value
+    if not depth:
         raise _Misfit(say("nested less deeply"), value)
-    if kind is list:
-        for one in value:
-            _anything(one, depth - 1)
-    elif kind is dict:
-        for name, one in value.items():
+    if kind is dict:
+        for name in value:
             _text(name)
+    elif (kinds := set(map(type, value))) <= _HARMLESS or (kinds == {int} and max(map(abs, value)) <= MOST_WHOLE):
+        return value
+    for one in value.values() if kind is dict else value:
+        if type(one) not in _HARMLESS:
             _anything(one, depth - 1)
     return value
 
@@ -325,7 +334,14 @@ def _table(fit: Callable) -> Callable[[Any], dict]:
     def table(value: Any) -> dict:
         if type(value) is not dict:
             raise _Misfit(say("an object"), value)
-        return {_text(name): _at(name, fit, one) for name, one in value.items()}
+        fitting, name = {}, ""
+        try:
+            for name, one in value.items():
+                fitting[_text(name)] = fit(one)
+        except _Misfit as error:
+            error.where.append(name)
+            raise
+        return fitting
 
     return table
 
@@ -340,17 +356,16 @@ def _by_name(hints: dict[str, Any], needed: set[str], make: Callable, more: bool
             raise _Misfit(say("an object with {names}", names=sorted(lacking)), value)
         if not more and value.keys() - fits.keys():
             raise _Misfit(say("an object of {names} alone", names=list(fits)), value)
-        return make(**given, **{_text(name): _at(name, fits.get(name, _anything), one) for name, one in value.items()})
+        fitting, name = {}, ""
+        try:
+            for name, one in value.items():
+                fitting[name] = fits[name](one) if name in fits else _anything(one, name=name)
+        except _Misfit as error:
+            error.where.append(name)
+            raise
+        return fitting if make is dict else make(**given, **fitting)
 
     return by_name
-
-
-def _at(name: str, fit: Callable, value: Any) -> Any:
-    try:
-        return fit(value)
-    except _Misfit as error:
-        error.where.append(name)
-        raise
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

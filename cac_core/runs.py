@@ -387,11 +387,11 @@ class Run:
 
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
-        once = _Once(self.path)
+        once = self if isinstance(self, Once) else Once(self.path)
         try:
             _ = once.trial, once.row, once.stats, once.report()
         except Broken as error:
-            return str(error)
+            return error.args[0]
         for name, look in (("status.json", once._status), ("events.jsonl", once._first_event)):
             try:
                 look()
@@ -402,10 +402,14 @@ class Run:
         return ""
 
 
-class _Once(Run):
-    """A run whose record is read once, for several questions in a row."""
+class Once(Run):
+    """A run of which each record is read once, for several questions in a row."""
 
     record, recipe = cached_property(Run.record.fget), cached_property(Run.recipe.fget)
+    _report = cached_property(Run.report)
+
+    def report(self) -> Report:
+        return self._report
 
 
 def unknown_split(name: str) -> str:

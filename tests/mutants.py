@@ -284,18 +284,19 @@ def judged(run: Run, into: Path | None, seconds: int = 20) -> tuple[str, str]:
     verdict = "held", ""
     signal.signal(signal.SIGALRM, _stuck)
     for name, ask in questions(run, into).items():
-        signal.alarm(seconds)
         try:
-            ask()
+            signal.alarm(seconds)
+            try:
+                ask()
+            finally:
+                signal.alarm(0)
         except (ValueError, FileNotFoundError, FileExistsError) as error:
-            if type(error) in (ValueError, runs.Broken, FileNotFoundError, FileExistsError) and str(error):
-                verdict = ("said", f"{name}: {error}") if verdict[0] == "held" else verdict
-            else:
+            if type(error) not in (ValueError, runs.Broken, FileNotFoundError, FileExistsError) or not str(error):
                 return "wrong", f"{name}: {type(error).__name__}: {error}"
+            verdict = ("said", f"{name}: {error}") if verdict[0] == "held" else verdict
         except (Exception, Stuck) as error:
             return "wrong", f"{name}: {type(error).__name__}: {error}"
         finally:
-            signal.alarm(0)
             if into:
                 shutil.rmtree(into, ignore_errors=True)
     if verdict[0] == "held" and run.problem():

@@ -296,9 +296,11 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(tmp_path, data, damag
 @pytest.mark.parametrize(
     "change",
     [
-        {"epoch": -3}, {"epoch": 10**12}, {"epoch": True}, {"epoch": 1.0}, {"step": -1}, {"step": 10**9, "counted": 10**9},
+        {"epoch": -3}, {"epoch": 10**12}, {"epoch": True}, {"epoch": 1.0}, {"step": -1},
+        {"step": 10**9, "counted": 10**9},
         {"counted": -5}, {"counted": 7}, {"best": "low"}, {"best_epoch": -9}, {"best_epoch": None}, {"sums": [1.0]},
-        {"sums": {3: torch.zeros(1)}}, {"sums": {"total": torch.zeros(5)}}, {"generator": torch.zeros(3)}, {"method": 7},
+        {"sums": {3: torch.zeros(1)}}, {"sums": {"total": torch.zeros(5)}}, {"generator": torch.zeros(3)},
+        {"method": 7},
     ],
 )  # fmt: skip
 def test_a_checkpoint_whose_counters_are_none_is_named(tmp_path, data, change):
