@@ -114,7 +114,17 @@ def _title_of(path: str, stamp: int) -> str:
 
 def problem_of(run: Run) -> str:
     """What keeps a run from being shown, read again only where what that rests on has changed."""
-    return _problem_at(str(run.path), tuple(_stamp(run.path / name) for name in RESTS_ON))
+    stamps, kept = tuple(_stamp(run.path / name) for name in RESTS_ON), _problems()
+    before = kept.get(str(run.path))
+    if before is None or before[0] != stamps:
+        before = kept[str(run.path)] = stamps, run.problem()
+    return before[1]
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _problems() -> dict[str, tuple[tuple[int, ...], str]]:
+    """By path what is wrong with a run, beside the stamps that this was read under."""
+    return {}
 
 
 RESTS_ON = ("", "outputs", "maps", "recipe.json", "status.json", "report.json")  # a folder's time tells of a link in it
@@ -125,11 +135,6 @@ def _stamp(file: Path) -> int:
         return file.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _problem_at(path: str, stamps: tuple[int, ...]) -> str:
-    return Run(Path(path)).problem()
 
 
 def chosen_run() -> Run:

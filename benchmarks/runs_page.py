@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
         def forget() -> None:
             results._kept.clear()
-            picker._problem_at.clear()
+            picker._problems.clear()
 
         new = timed(lambda: results.rows(store))
         colds = [(forget(), timed(lambda: results.rows(store)))[1] for _ in range(9)]
