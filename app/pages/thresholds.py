@@ -194,7 +194,7 @@ def all_numbers(now: Setting):
         if name in others and "error" not in others[name]:
             numbers = others[name]
             columns[t(wording.SHORT[name])] = [
-                charts.percent(float("nan") if numbers[key] is None else numbers[key]) for key in MEANING
+                charts.percent(float("nan") if numbers.get(key) is None else numbers[key]) for key in MEANING
             ]
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))

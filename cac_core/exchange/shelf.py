@@ -8,7 +8,6 @@ Nothing here is done where ANCHORSCOPE_READONLY is set; reading is.
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -22,9 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cac_core import files, runs
+from cac_core import files, records, runs
 from cac_core.exchange import share
 from cac_core.jobs import launch
+from cac_core.records import Unfit
 from cac_core.runs import ALIVE, ID, Run
 from cac_core.sentences import say
 
@@ -45,10 +45,8 @@ class Shelf:
 def read(run: Run) -> Shelf:
     """What is on a run; what cannot be read, or is not of this kind, counts as nothing."""
     try:
-        said = json.loads((run.path / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return Shelf()
-    if not isinstance(said, dict):
+        said = records.read(run.path / FILE, dict[str, object])
+    except (OSError, Unfit):
         return Shelf()
     tags = said.get("tags") if isinstance(said.get("tags"), list) else []
     words = [_clean(tag)[:TAG] for tag in tags if isinstance(tag, str)]
@@ -198,7 +196,7 @@ def pack(chosen: list[Run], into: BinaryIO) -> None:
         for run in chosen:
             copy = share.share(run, Path(place))
             if (run.path / FILE).is_file():
-                shutil.copyfile(run.path / FILE, copy.path / FILE)
+                records.copied(run.path / FILE, copy.path / FILE)
             for file in sorted(copy.path.rglob("*")):
                 if file.is_file():
                     packed.write(file, file.relative_to(place))

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cac_core.records import FINITE, Array
 from cac_core.sentences import say
+
+ABOUT = ("weights", "images", "dataset")  # what outputs say of themselves: digests, and which data set they are on
+ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits and features of what diverged may be NaN
+    "logits": Array("f", "N C"), "features": Array("f", "N d"), "labels": Array("iu", "N", -1, "C"),
+    "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
+    "anchors": Array("f", "C C", -FINITE, needed=False), "fold": Array("iu", "N", -1, needed=False),
+    "out_of_fold": Array("f", "K N C", needed=False), **{name: Array("U", needed=False) for name in ABOUT},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
