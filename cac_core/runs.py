@@ -205,7 +205,7 @@ class Run:
 
     def _check_links(self) -> None:
         """Whoever gave us this folder must not have us read, write or pack what lies outside of it."""
-        if self.path.is_symlink():
+        if os.path.islink(self.path):
             raise Broken(say(
                 "{path} is a link, and links are not followed. Put the folder itself there, or name the store that it "
                 "lies in.",

@@ -89,7 +89,7 @@ def offer(published: bool):
             ),
             icon=":material/history:",
         )
-    elif (run.path / f"sweep{'-as-published' if published else ''}.npz").exists() and not sweep.of_outputs(
+    elif is_file(run.path / f"sweep{'-as-published' if published else ''}.npz") and not sweep.of_outputs(
         run, published
     ):
         st.warning(

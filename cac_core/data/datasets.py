@@ -275,7 +275,7 @@ def as_made(name: str, root: Path) -> Images:
 
 def gone(name: str, root: Path) -> bool:
     """Whether a data set is not here at all; one that is here and cannot be read is another matter."""
-    return bool(here(name, root)[1]) if name in DATASETS else not (root / name).is_dir()
+    return bool(here(name, root)[1]) if name in DATASETS else not files.is_folder(root / name)
 
 
 def called(short: str, root: Path) -> list[str]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from cac_core.data import datasets
 from tests.waiting import at_rest
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +29,17 @@ def test_a_class_is_named_in_the_table_before_it_is_written(page, server, traine
     table = page.get_by_test_id("stDataFrame")
     table.wait_for()
     at_rest(page)
-    box = table.bounding_box()
-    page.mouse.dblclick(box["x"] + 40, box["y"] + 52)  # the first cell, below the names of the columns
-    page.keyboard.press("Control+A")
-    page.keyboard.type("cat")
-    page.keyboard.press("Enter")
+    cell = page.locator("textarea.gdg-input")
+
+    def opened() -> bool:
+        box = table.bounding_box()
+        page.mouse.dblclick(box["x"] + 40, box["y"] + 52)  # the first cell, below the names of the columns
+        page.wait_for_timeout(500)
+        return cell.count() == 1
+
+    until(page, opened)
+    cell.fill("cat")
+    cell.press("Enter")
     page.get_by_alt_text("Images of cat").wait_for()
     name = page.get_by_role("textbox", name="Name of the data set")
     name.fill("named")
