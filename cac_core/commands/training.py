@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core import records
 from cac_core.commands import terminal
 from cac_core.sentences import say
 
@@ -155,6 +154,8 @@ def _probe(a: argparse.Namespace, options: dict[str, str]):
 
 def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
     if a.recipe:
+        from cac_core import records
+
         try:
             return recipes.Recipe.from_json(records.read(Path(a.recipe), object, links=True))
         except (OSError, ValueError) as error:
