@@ -1,7 +1,7 @@
 """The launcher, with real processes: what starts, once and in turn; what a crash anywhere leaves; how jobs are stopped.
 
-The jobs are real commands. `runs` on a gated store waits until the test opens the gate: the record of that store's only
-run is a pipe, and whoever reads a pipe waits for a writer.
+The jobs are real commands. One that works on a gated store waits, before it begins, until the test opens the gate: a
+pipe, and whoever reads a pipe waits for a writer.
 """
 
 import contextlib
@@ -35,15 +35,20 @@ WORK = f"import sys, json; from pathlib import Path; from cac_core.jobs import l
 WORKER = WORK + "launch.work(Path(sys.argv[1]), **json.loads(sys.argv[2]))"
 IMPATIENT = (0.3, 0.3)
 
-# Each process that goes to work says when it begins and ends, and which GPUs it sees.
+# Each process that goes to work waits at its gate, and, where one listens, says when it begins and ends, and which GPUs
+# it sees.
 SPY = """
 import os, runpy, sys
 run_module = runpy.run_module
 def say(what):
-    with open(os.environ["SPY"], "a") as file:
-        print(what, os.environ.get("CUDA_VISIBLE_DEVICES"), *sys.argv[1:], file=file)
+    if "SPY" in os.environ:
+        with open(os.environ["SPY"], "a") as file:
+            print(what, os.environ.get("CUDA_VISIBLE_DEVICES"), *sys.argv[1:], file=file)
 def told(name, **more):
     say("begin")
+    for word in sys.argv[1:]:
+        if os.path.exists(os.path.join(word, "gate")):
+            open(os.path.join(word, "gate")).read()
     try:
         return run_module(name, **more)
     finally:
@@ -75,12 +80,16 @@ def patient(monkeypatch):
     monkeypatch.setattr(launch, "WAIT", LONG)
 
 
-@pytest.fixture
-def began(tmp_path, monkeypatch):
-    """began(): the arguments of every job that has gone to work, in turn; began("end"): that has come to its end."""
+@pytest.fixture(autouse=True)
+def gates_hold(tmp_path, monkeypatch):
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy" / "sitecustomize.py").write_text(SPY)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "spy"))
+
+
+@pytest.fixture
+def began(tmp_path, monkeypatch):
+    """began(): the arguments of every job that has gone to work, in turn; began("end"): that has come to its end."""
     monkeypatch.setenv("SPY", str(tmp_path / "spy" / "said"))
 
     def said(what="begin", with_gpus=False):
@@ -118,11 +127,11 @@ def worker(store):
 
 
 class Gate:
-    """A store that cannot be listed before open()."""
+    """A store on which no job begins before open()."""
 
     def __init__(self, folder):
-        self.pipe = folder / "run" / "recipe.json"
-        self.pipe.parent.mkdir(parents=True)
+        self.pipe = folder / "gate"
+        folder.mkdir(parents=True)
         os.mkfifo(self.pipe)
         self.arguments = ["runs", "--runs", str(folder)]
 
@@ -243,8 +252,7 @@ def test_a_process_that_cannot_even_begin_is_failed_not_started_for_ever(store, 
     assert (now(job).state, now(job).exit_code, now(job).attempt) == ("failed", 7, 1)
 
 
-def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, worker, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, worker):
     job, gate, _ = running(store, tmp_path, worker)
     assert os.getsid(job.pid) == os.getpgid(job.pid) == job.pid
     assert os.readlink(f"/proc/{job.pid}/fd/0") == os.devnull
@@ -255,7 +263,10 @@ def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, wo
     )
     surroundings = psutil.Process(job.pid).environ()
     assert surroundings["ANCHORSCOPE_RUNS"] == str(store)
-    assert surroundings["PYTHONPATH"].split(os.pathsep) == [str(Path(launch.__file__).parents[2]), str(tmp_path)]
+    assert surroundings["PYTHONPATH"].split(os.pathsep) == [
+        str(Path(launch.__file__).parents[2]),
+        str(tmp_path / "spy"),
+    ]
     command = psutil.Process(job.pid).cmdline()
     assert command[:3] == [sys.executable, "-m", "cac_core.jobs.launch"] and tuple(command[-3:]) == job.arguments
     gate.open()
@@ -421,7 +432,7 @@ def test_only_what_is_queued_has_a_place_in_the_queue(store):
     launch.stop(job)
     with pytest.raises(ValueError, match="is stopped; only what is queued has a place"):
         launch.reorder(job, 3)
-    with pytest.raises(ValueError, match="priority cannot be 'high'"):
+    with pytest.raises(ValueError, match="priority must be a whole number, not 'high'"):
         launch.reorder(small(store), "high")
 
 
@@ -937,7 +948,7 @@ def test_what_goes_on_changes_the_pulse(store):
         ({"kind": "../train"}, "There is no kind of job '../train'; there are: train, eval"),
         ({"kind": "🚀"}, "There is no kind of job"),
         ({"arguments": []}, "arguments are words, at least one"),
-        ({"arguments": ["train", 3]}, "arguments are words"),
+        ({"arguments": ["train", 3]}, "arguments.1 must be a text, not 3"),
         ({"arguments": ["a\0b"]}, "arguments are words"),
         ({"run": "../../etc"}, "'../../etc' is no run id"),
         ({"run": "a/b"}, "is no run id"),
@@ -946,7 +957,7 @@ def test_what_goes_on_changes_the_pulse(store):
         ({"run": "x" * 65}, "is no run id"),
         ({"device": "cuda"}, "'cuda' is no device of a queue"),
         ({"device": "cuda:0/../x"}, "is no device"),
-        ({"priority": "9"}, "priority cannot be '9'"),
+        ({"priority": "9"}, "priority must be a whole number, not '9'"),
     ],
 )
 def test_what_is_no_job_is_refused_and_leaves_nothing(store, wrong, says):
