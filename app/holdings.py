@@ -178,6 +178,14 @@ def trial_name(key: tuple[str, str]) -> str:
     return t("yours: {name}", name=index) if family == "custom" else t("{family}, trial {n}", family=family, n=index)
 
 
+def fewest(name: str, trial: Trial) -> int:
+    """The number of training images in the smallest known class of an image folder; 0 where nobody has counted."""
+    if name in datasets.DATASETS:
+        return 0
+    counts = datasets.counts(name, root())
+    return min(counts.get(c, 0) for c in trial.known)
+
+
 def openness(trial: Trial) -> str:
     return t(
         "{known} known, {unknown} unknown classes · openness {share}",

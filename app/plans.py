@@ -86,13 +86,16 @@ def flags(preset: str, one: Recipe) -> list[str]:
         line += ["--family", one.family, "--trial", one.trial]
     line += ["--method", one.method, "--backbone", one.backbone, "--preset", preset, "--seed", str(one.seed)]
     said = {"dataset", "family", "trial", "method", "backbone", "seed", "hyper", "trunk", "known", "unknown"}
+    counted = recipe.COUNTED.get(preset, ())  # said whatever they are: the command would count the images
     for field in dataclasses.fields(one):
-        if field.name not in said and (value := getattr(one, field.name)) != getattr(base, field.name):
+        if field.name not in said and (
+            (value := getattr(one, field.name)) != getattr(base, field.name) or field.name in counted
+        ):
             line += [f"--{field.name.replace('_', '-')}", f"{value}"]
     defaults = recipe.method_options(one.method) | recipe.backbone_options(one.backbone)
     here, there = (defaults | r.hyper | r.trunk for r in (one, base))
     for name, value in here.items():
-        if value != there[name]:
+        if value != there[name] or name in counted:
             line += [f"--{name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
     return line
 

@@ -240,15 +240,56 @@ def report(dataset: str, backbone: str) -> dict[str, Any]:
     return paper(dataset) | {"dataset": dataset, "backbone": backbone, "trunk": {}}
 
 
-# each takes the data set that was asked for
+MANY = 93  # images of each known class: a fifth of them is 19, and theta can keep 95 % of new ones
+
+
+def photos(dataset: str, images: int = 0) -> dict[str, Any]:
+    """A network that knows ImageNet, for photos: only the head learns where a known class has few of these images.
+
+    images is the number in the smallest known class, 0 where nobody has counted. Of few, validation is by folds; of
+    MANY, a share is held out, and the last stage learns as well, at a tenth of the rate. Data sets of small images are
+    enlarged to 128 pixels, others are seen at the 224 that the network was trained at.
+    """
+    side = 128 if dataset in (*PAPER, "digits") else 224
+    few = images < MANY
+    return {
+        "backbone": "efficientnet-lite0",
+        "epochs": 30,
+        "steps": 600,
+        "size": side,
+        "folds": 5 if few else 0,
+        "trunk_rate": 0.1,
+        "trunk": {"input_size": side, "thaw": 0 if few else 1},
+    }
+
+
+def by_count(recipe: Recipe, images: int) -> str:
+    """What `photos` chose by the number of images in the smallest known class, in a sentence."""
+    said = {"count": images, "many": MANY, "folds": recipe.folds, "thaw": recipe.trunk.get("thaw", 0)}
+    if recipe.folds:
+        return say(
+            "{count} images in the smallest known class, fewer than {many}: the network stays as ImageNet left it, the "
+            "head on it learns, and every image is validated by one of {folds} heads that has not learnt from it.",
+            **said,
+        )  # fmt: skip
+    return say(
+        "{count} images in the smallest known class: a share of them is held out, and the last stages of the network "
+        "learn as well ({thaw}).",
+        **said,
+    )  # fmt: skip
+
+
+# each takes the data set that was asked for, and those in COUNTED the number of images in its smallest known class, too
 PRESETS = {
     "quick": quick,
     "standard": standard,
     "paper": paper,
+    "photos": photos,
     "report-mnist": lambda _: report("MNIST", "efficientnet-b2"),
     "report-cifar10": lambda _: report("CIFAR10", "efficientnet-b5"),
     "report-tinyimagenet": lambda _: report("TinyImageNet", "efficientnet-b5"),
 }
+COUNTED = {"photos": ("folds", "thaw")}  # presets that go by how many images there are, and what they choose by it
 
 # Where each method and backbone is: named here, so that nobody imports torch to know what there is.
 METHODS = {"cac": "networks.methods.cac.CAC", "cross_entropy": "networks.methods.cross_entropy.CrossEntropy"}
@@ -279,15 +320,22 @@ def find(table: dict[str, str], name: str):
     return getattr(importlib.import_module(f"cac_core.{module}"), attribute)
 
 
-def compose(preset: str = "quick", options: dict[str, Any] | None = None, **given: Any) -> Recipe:
+def compose(
+    preset: str = "quick", options: dict[str, Any] | None = None, *, images: int = 0, **given: Any
+) -> Recipe:  # fmt: skip
     """A recipe from a preset and what the user said; None means not said.
 
-    options are those of the method and the backbone together, by name. Values at their defaults are left out, so
-    that saying a default makes no other run. Raises ValueError with the right names where one is wrong.
+    options are those of the method and the backbone together, by name. images is the number of images in the smallest
+    known class, for presets in COUNTED. Values at their defaults are left out, so that saying a default makes no other
+    run. Raises ValueError with the right names where one is wrong.
     """
     given = {k: v for k, v in given.items() if v is not None}
     dataset = given.get("dataset", DEFAULT.dataset)
-    chosen = {**PRESETS[known_name(preset, PRESETS, say("preset"))](dataset), **given}
+    base = PRESETS[known_name(preset, PRESETS, say("preset"))]
+    base = base(dataset, images) if preset in COUNTED else base(dataset)
+    if preset in COUNTED and "thaw" not in backbone_options(given.get("backbone", base["backbone"])):
+        base = {k: v for k, v in base.items() if k not in ("folds", "size", "trunk_rate")}  # another network was said
+    chosen = {**base, **given}
     method, backbone = chosen.get("method", DEFAULT.method), chosen.get("backbone", DEFAULT.backbone)
     for_method, for_backbone = method_options(method), backbone_options(backbone)
     values = {k: v for k, v in chosen.pop("trunk", {}).items() if k in for_backbone} | (options or {})

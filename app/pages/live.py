@@ -257,6 +257,8 @@ def head(run: Run, job: Job | None, state: str):
     words = t("Epoch {done} of {total}", done=done, total=total)
     if going and done == total:
         words += " · " + t("being evaluated")
+    if going and said.last["kind"] == "features":
+        words = t("Features of images, computed once: {done} of {of}", done=said.last["done"], of=said.last["of"])
     st.progress(part, words)
     with st.container(horizontal=True):
         accuracy = said.terms.get(("validation", "accuracy"), ())

@@ -19,7 +19,13 @@ from cac_core.runs import Run
 from cac_core.training import probe
 
 PRESETS = phrases(
-    {"quick": "Quick look", "standard": "Standard", "paper": "Paper", "report": "The report's EfficientNets"}
+    {
+        "quick": "Quick look",
+        "standard": "Standard",
+        "paper": "Paper",
+        "photos": "Photos",
+        "report": "The report's EfficientNets",
+    }
 )
 ABOUT = phrases(
     {
@@ -27,6 +33,8 @@ ABOUT = phrases(
         "standard": "The paper's network and one cycle of the learning rate, over half of the paper's epochs: meant "
         "to come near the published results in half the time.",
         "paper": "The network and schedule published with Class Anchor Clustering (Miller et al., WACV 2021).",
+        "photos": "A network that has seen ImageNet, and a head that learns your classes: for photos, also where there "
+        "are few of them.",
         "report": "The EfficientNet that a report on ODIN with class anchors took for this data set, on CAC's "
         "schedule.",
     }
@@ -51,6 +59,15 @@ FIELDS = phrases(
         "held_out": (
             "Held out",
             "The share of the known training images that is validation: it chooses the best epoch, and θ.",
+        ),
+        "steps": (
+            "Steps, at least",
+            "However few the images: they are gone through more often, in batches of a quarter of them at most.",
+        ),
+        "folds": (
+            "Folds",
+            "In place of held-out images: every image is validated by a head that has not learnt from its fold. For "
+            "efficientnet-lite with thaw 0.",
         ),
         "size": ("Image side, pixels", "0 is the data set's own."),
         "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
@@ -129,15 +146,17 @@ def page():
     name = dataset_box.selectbox(
         t("Data set"), every, persist_state="session",
         key=field("new_dataset", "new_dataset", every[0], links.one_of(*every), always=True),
-        format_func=lambda n: n if here[n] else t("{name} (not here yet)", name=n),
+        on_change=other_data_set, format_func=lambda n: n if here[n] else t("{name} (not here yet)", name=n),
     )  # fmt: skip
     presets = [p for p in PRESETS if p != "report" or f"report-{name.lower()}" in recipe.PRESETS]
-    field("new_preset", "new_preset", "quick", links.one_of(*presets))
+    usual = usual_preset(name)
+    field("new_preset", "new_preset", usual, links.one_of(*presets))
+    st.session_state.new_dataset_was = name
     if st.session_state.get("new_preset") not in presets:
         st.session_state.pop("new_preset", None)
     with preset_box:
         preset = st.segmented_control(
-            t("Preset"), presets, default="quick", required=True, format_func=lambda p: t(PRESETS[p]), key="new_preset",
+            t("Preset"), presets, default=usual, required=True, format_func=lambda p: t(PRESETS[p]), key="new_preset",
             persist_state="session",
         )  # fmt: skip
         st.caption(about(preset, name))
@@ -147,12 +166,25 @@ def page():
         missing(name)
         return
     trials = choose_trials(name)
-    chosen = choose_networks(preset, name)
-    plan = choose_plan(preset, name, trials, *chosen) if trials and chosen else None
+    images = holdings.fewest(name, trials[0]) if trials and preset in recipe.COUNTED else 0
+    chosen = choose_networks(preset, name, images)
+    plan = choose_plan(preset, name, trials, images, *chosen) if trials and chosen else None
     if plan:
         summary(preset, *plan)
     else:
         keep_probe(None)
+
+
+def usual_preset(name: str) -> str:
+    """An image folder is of photos, as a rule."""
+    return "quick" if name in datasets.DATASETS else "photos"
+
+
+def other_data_set():
+    """A preset that nobody has chosen goes with the data set."""
+    state = st.session_state
+    if state.get("new_preset") == usual_preset(state.get("new_dataset_was", state.new_dataset)):
+        state.new_preset = usual_preset(state.new_dataset)
 
 
 def about(preset: str, name: str) -> str:
@@ -197,8 +229,8 @@ def choose_trials(name: str) -> list[datasets.Trial]:
     return [trials[key] for key in keys]
 
 
-def choose_networks(preset: str, name: str) -> tuple[list[str], str] | None:
-    base = recipe.compose(preset, dataset=name)
+def choose_networks(preset: str, name: str, images: int) -> tuple[list[str], str] | None:
+    base = recipe.compose(preset, dataset=name, images=images)
     left, right = st.columns(2)
     methods = left.multiselect(
         t("Methods, one or several"), list(recipe.METHODS), default=[base.method], persist_state="session",
@@ -216,10 +248,16 @@ def choose_networks(preset: str, name: str) -> tuple[list[str], str] | None:
     return methods, backbone
 
 
-def choose_plan(preset: str, name: str, trials: list[datasets.Trial], methods: list[str], backbone: str):
+def choose_plan(
+    preset: str, name: str, trials: list[datasets.Trial], images: int, methods: list[str], backbone: str
+):  # fmt: skip
     """Everything that is folded, and what comes of it: the recipes, the trial of each, and the device."""
-    base = recipe.compose(preset, dataset=name, backbone=backbone)
+    base = recipe.compose(preset, dataset=name, backbone=backbone, images=images)
     mark = f"{preset}_{name}_{backbone}"  # other defaults are other widgets
+    if preset in recipe.COUNTED:
+        mark += "_few" if images < recipe.MANY else "_many"
+        if backbone.startswith("efficientnet-lite") and images:
+            st.caption(wording.told(recipe.by_count(base, images)))
     axes: dict[str, dict] = {}
     wrong = False
     with st.expander(

@@ -17,7 +17,7 @@ def add(command) -> None:
     options = "\n".join(f"  {m:16} {terminal.listed(recipes.method_options(m))}" for m in recipes.METHODS)
     trunks = "\n".join(
         f"  {b:16} {terminal.listed(recipes.backbone_options(b))}"
-        for b in ("small", "plain", "efficientnet-b0", "wide_resnet-40-2", "resnet18")
+        for b in ("small", "plain", "efficientnet-b0", "efficientnet-lite0", "wide_resnet-40-2", "resnet18")
     )
     named = f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}"
     flags = _recipe_flags()
@@ -54,7 +54,9 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--method", help=", ".join(recipes.METHODS))
     flags.add_argument("--backbone", help=", ".join(recipes.BACKBONES))
     flags.add_argument(
-        "--preset", default="quick", help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published"
+        "--preset",
+        default="quick",
+        help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published, photos for your own",
     )
     flags.add_argument("--epochs", type=int)
     flags.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
@@ -66,6 +68,8 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
     flags.add_argument("--held-out", type=float, help="the share of the known training images that is validation")
     flags.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
+    flags.add_argument("--steps", type=int, help="the least number of steps, whatever the count of images")
+    flags.add_argument("--folds", type=int, help="cross-validate a head on fixed features, instead of holding out")
     flags.add_argument("--seed", type=int)
     flags.add_argument("--precision", help="auto, float32 or bfloat16")
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -76,7 +80,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import to_mlflow
-    from cac_core.results import quality
+    from cac_core.results import judge, quality
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
@@ -100,12 +104,18 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     status, report = run.status, run.report()
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
+    if a.preset in recipes.COUNTED and not (a.resume or a.recipe):
+        result["chosen"] = recipes.by_count(recipe, _fewest(recipe, root))
+        lines.append(result["chosen"])
     if status["state"] == "finished" and a.mlflow:
         result["mlflow"] = to_mlflow.export(run)
     if status["state"] == "finished":
         numbers = report["scorers"][report["default"]]
         result["report"] = numbers = numbers | {"quality": quality.of_report(numbers, run).record()}
         lines += terminal.report_lines(numbers)
+        if report.get("choice"):
+            result["scorer_chosen"] = judge.why(report["choice"], recipe.method)
+            lines.append(result["scorer_chosen"])
     return result, lines
 
 
@@ -152,7 +162,7 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
                 say("{file} holds no recipe that can be read ({error}).", file=a.recipe, error=error)
             ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
-              "momentum", "decay", "held_out", "size", "trunk_rate", "seed", "precision")  # fmt: skip
+              "momentum", "decay", "held_out", "steps", "folds", "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets
@@ -160,7 +170,21 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
         dataset = a.dataset or recipes.DEFAULT.dataset
         trial = datasets.trial_from_file(Path(a.trial), dataset, datasets.row_of(dataset, root, a.size or 0))
         given |= {"family": "custom", "trial": trial.index, "known": trial.known, "unknown": trial.unknown}
-    return recipes.compose(a.preset, options, **given)
+    recipe = recipes.compose(a.preset, options, **given)
+    if a.preset not in recipes.COUNTED:
+        return recipe
+    return recipes.compose(a.preset, options, images=_fewest(recipe, root), **given)
+
+
+def _fewest(recipe: recipes.Recipe, root: Path) -> int:
+    """The number of training images in the smallest known class."""
+    from cac_core.data import datasets
+
+    trial, counts = (
+        datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root)),
+        datasets.counts(recipe.dataset, root),
+    )
+    return min(counts.get(c, 0) for c in trial.known)
 
 
 class _Progress:
@@ -180,13 +204,18 @@ class _Progress:
         elif event["kind"] == "progress":
             part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
             line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+        elif event["kind"] == "features":
+            line = (
+                f"features {event['done']}/{event['of']}  {event['images_per_second']:.0f} images/s  "
+                f"{terminal.span(event['seconds_left'])} left"
+            )
         else:
             return
         with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8") as file:
             file.write(line + "\n")
         if self.quiet:
             return
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or event["kind"] == "features":
             print(line, file=sys.stderr, flush=True)
             return
         if self.bar is None:

@@ -239,6 +239,17 @@ def load(name: str, root: Path, size: int = 0) -> dict[str, Images]:
     return _divided(_cached(name, root, row_of(name, root, size)))
 
 
+def counts(name: str, root: Path) -> dict[int, int]:
+    """How many training images there are of each class; of an image folder without reading any."""
+    if name in DATASETS:
+        return dict(enumerate(np.bincount(load(name, root)["train"].classes).tolist()))
+    files = sources.folder_files(root, name)
+    classes = np.array([cls for _, cls in files.get("train", files.get("all", []))], int)
+    if "train" not in files:
+        classes = classes[~_drawn(classes, 0.2, seed=0)]
+    return dict(enumerate(np.bincount(classes).tolist()))
+
+
 def strangers(name: str, root: Path, row: Format) -> Images:
     """The test images of another data set as a network of this row sees them: by the way that a file of each takes.
 

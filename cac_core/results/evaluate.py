@@ -131,7 +131,7 @@ class Network:
     def side(self, head: int, features: np.ndarray) -> np.ndarray:
         """The logits that a side head gives for features [N, D]."""
         with torch.no_grad():
-            return self.method.sides[head](torch.from_numpy(features).to(self.device)).cpu().numpy()
+            return self.method.side(head, torch.from_numpy(features).to(self.device)).cpu().numpy()
 
 
 def perturbed(

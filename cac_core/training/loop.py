@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,7 @@ class Steps:
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
         self.fixed = bool(self.method.backbone.fixed_by)  # then its maps are computed once, in float32
+        self.head_only = self.fixed and not any(p.requires_grad for p in self.method.backbone.parameters())
         precision = "float32" if self.fixed and recipe.precision == "auto" else recipe.precision
         self.method.half = half_of(device, precision, recipe.backbone)
         self.method.to(device, memory_format=torch.channels_last)
@@ -200,7 +201,7 @@ class Steps:
             return logits
         fold = torch.as_tensor(self.fold[places], device=self.device)
         for n in fold.unique().tolist():
-            logits[fold == n] = self.method.sides[n](features[fold == n])
+            logits[fold == n] = self.method.side(n, features[fold == n])
         return logits
 
     def _new_optimizers(self) -> None:
@@ -287,8 +288,9 @@ class _Training(Steps):
             _set_status(run, "running", device=str(self.device))
             self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
             try:
-                while self.epoch < self.total:
-                    self._one_epoch(asked)
+                with _threads(1 if self.head_only else torch.get_num_threads()):
+                    while self.epoch < self.total:
+                        self._one_epoch(asked)
             except _Stop:
                 self._save()
                 self._stopped()
@@ -589,6 +591,17 @@ def _tensorboard(path: Path):
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(path / "tensorboard"))
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """While open, torch computes with so many: steps of a head alone are too small to be shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _signals:

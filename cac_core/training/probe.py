@@ -99,6 +99,8 @@ def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int
         "trunk": recipe.trunk, "batch": recipe.batch, "precision": recipe.precision, "device": _slot(device),
         "host": socket.gethostname(), "torch": _version(), "threads": os.environ.get("OMP_NUM_THREADS"),
     }  # fmt: skip
+    if recipe.steps or recipe.folds:  # which the steps of an epoch and the heads hang on
+        what |= {"steps": [recipe.steps, recipe.epochs + recipe.fine_epochs], "folds": recipe.folds}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     return store.absolute() / FILES / f"{slug(recipe.dataset)[:20]}-{slug(recipe.backbone)}-{digest}.json"
 

@@ -85,7 +85,7 @@ def feed_of(
 
 
 def without(out: Outputs, which: np.ndarray) -> Outputs:
-    parts = {name: value[~which] for name, value in vars(out).items() if name != "anchors"}
+    parts = {name: value[~which] for name, value in vars(out).items() if value is not None and name != "anchors"}
     return Outputs(**parts, anchors=out.anchors)
 
 

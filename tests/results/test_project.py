@@ -178,7 +178,8 @@ def made(tmp_path_factory):
     """A copy of the bundled run, evaluated on another data set too; its map; and what was told meanwhile."""
     run = Run(tmp_path_factory.mktemp("store") / BUNDLED.name)
     shutil.copytree(BUNDLED, run.path, ignore=shutil.ignore_patterns("maps"))
-    strangers = {name: value[-60:] for name, value in vars(run.outputs("test")).items() if name != "anchors"}
+    per_image = ("logits", "features", "labels", "classes", "index", "mirrored")
+    strangers = {name: getattr(run.outputs("test"), name)[-60:] for name in per_image}
     strangers |= {"labels": np.full(60, -1), "logits": strangers["logits"][:, ::-1] / 2, "anchors": 10 * np.eye(6)}
     runs.write_npz(run.path / "outputs" / "unknown-others.npz", **strangers)
     told = []

@@ -32,7 +32,7 @@ class Method(nn.Module):
         self.classify = nn.Linear(backbone.width, classes)
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)
-        self.sides, self.left_out = nn.ModuleList(), []
+        self.sides, self.left_out = nn.ModuleDict(), []
 
     def add_sides(self, left_out: list[tuple[int, int]]) -> None:
         """Further heads on the same features, each without the images of a fold and those of a class; -1 is none.
@@ -41,11 +41,26 @@ class Method(nn.Module):
         leaves out a class tells what a network makes of a class that it does not know. They move nothing below them.
         """
         self.left_out = left_out
-        for _, cls in left_out:
-            head = nn.Linear(self.classify.in_features, self.classify.out_features - (cls >= 0))
-            nn.init.normal_(head.weight, std=0.01)
-            nn.init.zeros_(head.bias)
-            self.sides.append(head)
+        for name, some in (
+            ("folds", [s for s in left_out if s[1] < 0]),
+            ("classes", [s for s in left_out if s[1] >= 0]),
+        ):
+            if some:
+                head = nn.Linear(self.classify.in_features, len(some) * self._width(name))
+                nn.init.normal_(head.weight, std=0.01)
+                nn.init.zeros_(head.bias)
+                self.sides[name] = head
+                self.register_buffer(f"without_{name}", torch.tensor(some), persistent=False)
+
+    def _width(self, name: str) -> int:
+        return self.classify.out_features - (name == "classes")
+
+    def side(self, number: int, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
+        """The logits of the side head that is this one of left_out."""
+        name = "classes" if self.left_out[number][1] >= 0 else "folds"
+        place = [s for s in self.left_out if (s[1] >= 0) == (name == "classes")].index(self.left_out[number])
+        rows = slice(place * self._width(name), (place + 1) * self._width(name))
+        return nn.functional.linear(features, self.sides[name].weight[rows], self.sides[name].bias[rows])
 
     def forward(self, x: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
         with torch.autocast(x.device.type, self.half, enabled=self.half is not None):
@@ -66,12 +81,14 @@ class Method(nn.Module):
     def _of_sides(
         self, features: Float[Tensor, "N D"], y: Int[Tensor, " N"], fold: Int[Tensor, " N"]
     ) -> Iterator[Float[Tensor, ""]]:
-        for head, (left, cls) in zip(self.sides, self.left_out, strict=True):
-            mine = ((fold != left) | (left < 0)) & (y != cls)
+        for name, head in self.sides.items():
+            folds, classes = getattr(self, f"without_{name}").unbind(1)
+            mine = ((fold[:, None] != folds) | (folds < 0)) & (y[:, None] != classes)  # of each image, by heads
             if mine.any():
-                labels = y[mine]
-                labels = labels - (labels > cls).long() if cls >= 0 else labels
-                yield self.terms(head(features[mine]), labels)["total"]
+                labels = y[:, None] - ((y[:, None] > classes) & (classes >= 0)).long()
+                logits = head(features).unflatten(1, (len(folds), -1))
+                # the mean over all, as often as there are heads, is for each the mean over its own images
+                yield self.terms(logits[mine], labels[mine])["total"] * len(folds)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each part, each with an optimizer of its own."""
