@@ -1,22 +1,24 @@
 """Data and trials: what is here, what can be downloaded, which classes are known, and images of one's own."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
-from app import address, holdings, jobs, links, thumbnails, wording
+from app import address, album, holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
 from cac_core.exchange.names import ENCODINGS
 from cac_core.jobs import launch
+from cac_core.recipe import slug
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
 NOTHING = ("", "")  # where a trial is started from none
-VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"})
+VIEWS = phrases({"sets": "Data sets", "own": "Images of your own", "album": "Look through", "trial": "Trial editor"})
 
 
 def classes(text: str) -> list[int]:
@@ -30,8 +32,11 @@ LINKS: links.Links = {
     "trial_start": (lambda text: tuple(text.split("/", 1)), None),
     "trial_known": (classes, None),
     "trial_unknown": (classes, None),
+    **album.LINKS,
 }
 brought = links.read_link(LINKS)
+if made_now := st.session_state.pop("album_next", None):
+    album.open_at(*made_now)
 
 st.markdown(
     t(
@@ -345,29 +350,8 @@ def own():
     if upload is None:
         return
     key, pictures = upload
-    if st.session_state.get("own_made", ("",))[0] == key:
-        made()
-        return
     if found := overview(check(key, pictures), key):
         write(found, pictures)
-
-
-def made():
-    """What became of the upload, and the next step."""
-    _, name, folder = st.session_state.own_made
-    words = t(
-        "Written to {folder}. Choose known and unknown classes in the trial editor.", folder=wording.plain(folder)
-    )
-    st.success(words, icon=":material/check:")
-    st.button(t("Choose its known and unknown classes"), type="primary", icon=":material/arrow_forward:",
-              key="own_trial", on_click=edit, args=(name,))  # fmt: skip
-
-
-def edit(name: str):
-    """To the trial editor, with this data set in it."""
-    st.session_state.data_view, st.session_state.trial_dataset = "trial", name
-    st.session_state.trial_name = name
-    another_set()
 
 
 def from_zip():
@@ -421,7 +405,15 @@ def check(key: str, upload: own_data.Upload) -> own_data.Checked:
         found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))
         bar.empty()
         st.session_state.own_key, st.session_state.own_found = key, found
+        if not st.session_state.get("own_name"):
+            st.session_state.own_name = offered(st.session_state.get("own_zip"))
     return st.session_state.own_found
+
+
+def offered(file) -> str:
+    """The name of a zip as one for the data set, where there is none of this name yet."""
+    name = slug(Path(file.name).stem)[:40].strip("-") if file else ""
+    return "" if name in own_data.TAKEN or (holdings.root() / name).exists() else name
 
 
 def overview(found: own_data.Checked, key: str) -> own_data.Checked | None:
@@ -486,13 +478,16 @@ def write(found: own_data.Checked, upload: own_data.Upload):
     if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
         folder = own_data.write(found, upload, holdings.root(), name.strip(), settings)
         holdings.look_again()
-        st.session_state.own_made = (st.session_state.pop("own_key"), folder.name, str(folder))
+        st.session_state.pop("own_key")
+        st.session_state.album_next = folder.name, str(folder)
         st.rerun()
 
 
 def in_link() -> dict:
     """What the address says of this view: of a trial as it was published or kept its name, else its classes."""
     state = st.session_state
+    if view == "album":
+        return {"data_view": view, **album.in_link()}
     if view != "trial" or "trial_known" not in state:
         return {"data_view": view, "data_look": state.get("data_look") if view == "sets" else None}
     name, key = state.trial_dataset, state.get("trial_start")
@@ -505,5 +500,5 @@ def in_link() -> dict:
 
 
 with wording.explained():
-    {"sets": sets, "trial": editor, "own": own}[view]()
+    {"sets": sets, "own": own, "album": lambda: album.view(brought), "trial": editor}[view]()
     links.put_in_link(LINKS, dict.fromkeys(LINKS) | in_link())

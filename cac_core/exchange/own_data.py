@@ -464,6 +464,15 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
     return found
 
 
+def trial_name(root: Path, dataset: str) -> str:
+    """The name of the trial that goes with a data set of one's own: the data set's, as far as that is free."""
+    stem = slug(dataset)[:36].strip("-")
+    for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
+        if not os.path.lexists(file := root / TRIALS / f"{name}.json") or _dataset_of(file) == dataset:
+            return name
+    return stem
+
+
 def _dataset_of(file: Path) -> str | None:
     try:
         return files.record(file)["Dataset"]

@@ -332,23 +332,32 @@ def zip_of(counts: dict[str, int]) -> bytes:
 def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     at = opened("data")
     at = fine(at.segmented_control(key="data_view").set_value("own").run())
-    at = fine(at.file_uploader(key="own_zip").upload("pets.zip", zip_of({"cat": 4, "dog": 5}), "application/zip").run())
+    at = fine(
+        at.file_uploader(key="own_zip")
+        .upload("pets.zip", zip_of({"ant": 3, "cat": 4, "dog": 5}), "application/zip")
+        .run()
+    )
     assert any("1 files cannot be taken" in e.label for e in at.expander)
+    assert at.text_input(key="own_name").value == "pets"
     at.text_input(key="own_name").set_value("Pets!")
     at = fine(button(at, "Make it a data set").click().run())
     assert any("small letters" in e.value for e in at.error) and not (root / "Pets!").exists()
     at.text_input(key="own_name").set_value("pets")
     at = fine(button(at, "Make it a data set").click().run())
     assert "Written to" in text(at) and datasets.folders(root) == ["pets"]
-    assert "own_write" not in [b.key for b in at.button]  # it is made once
-    at = fine(at.button(key="own_trial").click().run())
-    assert at.selectbox(key="trial_dataset").value == "pets" and at.multiselect(key="trial_out").value == [0, 1]
-    at = fine(at.multiselect(key="trial_known").set_value([0, 1]).run())
-    assert at.text_input(key="trial_name").value == "pets"
+    assert at.segmented_control(key="data_view").value == "album" and at.selectbox(key="album").value == "pets"
+    assert at.get_by_key("album_known").value == ["ant", "cat", "dog"]
+    at = fine(at.get_by_key("album_known").set_value(["cat", "dog"]).run())
+    assert "knows cat and dog; never sees ant" in text(at)
+    at = fine(at.button(key="album_train").click().run())
+    kept = own_data.trials(root, "pets", datasets.row_of("pets", root))["pets"]
+    assert (kept.known, kept.unknown) == ((1, 2), (0,))
+    at = fine(opened("data").segmented_control(key="data_view").set_value("album").run())
+    assert at.get_by_key("album_known").value == ["cat", "dog"]  # as it was kept
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
-    assert "9 in all, a fifth of them for testing" in text(at)
+    assert "12 in all, a fifth of them for testing" in text(at)
 
 
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
