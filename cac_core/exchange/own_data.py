@@ -464,6 +464,16 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
     return found
 
 
+def rename_in_trials(root: Path, dataset: str, old: str, new: str) -> None:
+    """A class of a data set has another name, in the trials that are kept for it, too."""
+    for file in sorted((root / TRIALS).glob("*.json")):
+        if _dataset_of(file) == dataset:
+            said = files.record(file)
+            for part in ("Known", "Unknown"):
+                said[part] = [new if cls == old else cls for cls in said.get(part, [])]
+            runs.write_json(file, said)
+
+
 def trial_name(root: Path, dataset: str) -> str:
     """The name of the trial that goes with a data set of one's own: the data set's, as far as that is free."""
     stem = slug(dataset)[:36].strip("-")

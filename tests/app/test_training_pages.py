@@ -27,9 +27,10 @@ from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets
-from cac_core.exchange import own_data, shelf
+from cac_core.exchange import changes, own_data, shelf
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
+from cac_core.results import look
 from cac_core.runs import Run
 from cac_core.training import loop, probe
 from tests.waiting import LONG
@@ -194,9 +195,13 @@ def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "-1", "trial", "1,1", '"', "a/b/c"])
-@pytest.mark.parametrize("view", ["sets", "trial"])
-def test_nonsense_in_a_link_is_passed_over(opened, value, view):
-    names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown")
+@pytest.mark.parametrize("view", ["sets", "trial", "album"])
+def test_nonsense_in_a_link_is_passed_over(opened, root, value, view):
+    for cls in ("ant", "bee") if view == "album" else ():
+        (root / "pets" / cls).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(root / "pets" / cls / "0.png")
+    names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown", "album", "album_known",
+             "album_class", "album_order", "album_page")  # fmt: skip
     at = opened("data", **dict.fromkeys(names, value), data_view=view)
     assert not at.error and at.segmented_control(key="data_view").value == view
 
@@ -358,6 +363,43 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
     assert "12 in all, a fifth of them for testing" in text(at)
+
+
+def test_images_are_looked_through_moved_renamed_and_brought_back(opened, root, monkeypatch):
+    upload = own_data.zipped(io.BytesIO(zip_of({"cat": 4, "dog": 5})))
+    own_data.write(own_data.check(upload), upload, root, "pets", {"size": 16})
+    photos = changes.photos(root, "pets")
+    side = np.array([[1.0, 0.0], [0.0, 1.0]])[[int(photo.cls == "dog") for photo in photos]]
+    side[0] = [0.1, 1.0]  # a cat among the dogs
+    look.file_of(root, "pets").parent.mkdir(parents=True)
+    np.savez(
+        look.file_of(root, "pets"),
+        marks=np.array([photo.mark for photo in photos]),
+        features=side / np.linalg.norm(side, axis=1, keepdims=True),
+    )
+    at = opened("data", data_view="album", album="pets")
+    assert "1 lie among the images of another class" in text(at) and "more like dog" in text(at)
+    boxes = [box for box in at.checkbox if (box.key or "").startswith("album_pick")]
+    assert len(boxes) == 9 and boxes[0].key == f"album_pick_{photos[0].mark}"
+    at = fine(boxes[0].check().run())
+    at = fine(at.selectbox(key="album_goal").set_value("dog").run())
+    at = fine(at.button(key="album_move").click().run())
+    assert [photo.cls for photo in changes.photos(root, "pets")].count("dog") == 6
+    assert "0 lie among the images of another class" in text(at)  # told again without a network
+    at = fine(at.selectbox(key="album_class").set_value("dog").run())
+    at = fine(at.text_input(key="album_new").set_value("hound").run())
+    at = fine(at.button(key="album_rename").click().run())
+    assert (
+        datasets.row_of("pets", root).classes == ("cat", "hound") and at.selectbox(key="album_class").value == "hound"
+    )
+    assert at.get_by_key("album_known").value == ["cat", "hound"]
+    for left in ("Undo: 1 images moved to dog", None):
+        at = fine(at.button(key="album_undo").click().run())
+        assert [button.label for button in at.button if button.key == "album_undo"] == ([left] if left else [])
+    assert [photo.path for photo in changes.photos(root, "pets")] == [photo.path for photo in photos]
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    at = opened("data", data_view="album", album="pets")
+    assert not {"album_move", "album_out", "album_train", "album_look"} & {button.key for button in at.button}
 
 
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
