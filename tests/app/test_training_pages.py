@@ -402,6 +402,40 @@ def test_images_are_looked_through_moved_renamed_and_brought_back(opened, root, 
     assert not {"album_move", "album_out", "album_train", "album_look"} & {button.key for button in at.button}
 
 
+def test_a_folder_on_the_server_is_a_second_door(opened, root, tmp_path, monkeypatch):
+    for cls in ("ant", "bee"):
+        (tmp_path / "My Pets" / cls).mkdir(parents=True)
+        for n in range(3):
+            Image.new("RGB", (8, 8), (40 * n, ord(cls[0]), 0)).save(tmp_path / "My Pets" / cls / f"{n}.png")
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(tmp_path / "My Pets")).run())
+    assert at.text_input(key="own_name").value == "my-pets"
+    at = fine(at.button(key="own_write").click().run())
+    assert at.selectbox(key="album").value == "my-pets" and (tmp_path / "My Pets" / "ant" / "0.png").exists()
+    monkeypatch.setenv("ANCHORSCOPE_FOLDERS", str(root))
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(tmp_path / "My Pets")).run())
+    assert "only from" in at.error[0].value
+    monkeypatch.setattr(holdings, "folders_allowed", list)
+    at = opened("data", data_view="own", own_way="folder")
+    assert "own_folder" not in [box.key for box in at.text_input] and "ANCHORSCOPE_FOLDERS" in text(at)
+
+
+def test_pictures_are_taken_class_by_class(opened, root):
+    at = opened("data", data_view="own", own_way="camera")
+    for n in range(6):
+        at = fine(at.text_input(key="own_camera_class").set_value(("ant", "bee")[n // 3]).run())
+        file = io.BytesIO()
+        Image.new("RGB", (20, 12), (40 * n, 0, 0)).save(file, "JPEG")
+        at = fine(at.camera_input(key=f"own_camera_{n}").set_value(("shot.jpg", file.getvalue(), "image/jpeg")).run())
+    assert "ant: 3 pictures" in text(at).replace("*", "") and at.text_input(key="own_name").value == "my-photos"
+    at = fine(at.button(key="own_less_bee").click().run())
+    assert "too few have" in text(at)
+    at = fine(at.camera_input(key="own_camera_6").set_value(("shot.jpg", file.getvalue(), "image/jpeg")).run())
+    at = fine(at.button(key="own_write").click().run())
+    assert datasets.counts("my-photos", root) == {0: 2, 1: 2} and at.selectbox(key="album").value == "my-photos"
+
+
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
