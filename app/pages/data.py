@@ -10,7 +10,7 @@ from app import address, album, holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
-from cac_core.exchange import own_data
+from cac_core.exchange import own_data, sample
 from cac_core.exchange.names import ENCODINGS
 from cac_core.jobs import launch
 from cac_core.recipe import slug
@@ -346,6 +346,13 @@ def own():
     if jobs.read_only():
         st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
         return
+    if st.button(t("No pictures at hand? Make a sample: 300 digits in ink"), type="tertiary", icon=":material/draw:",
+                 key="own_sample", help=t("Handwritten digits of scikit-learn, drawn as ink on paper; no photographs. "
+                                          "0 to 5 are known, the others unknown.")):  # fmt: skip
+        name = sample.make(holdings.root())
+        holdings.look_again()
+        st.session_state.album_next = name, str(holdings.root() / name)
+        st.rerun()
     way = st.segmented_control(
         t("How"), list(WAYS), default="zip", required=True, format_func=lambda way: t(WAYS[way]), key="own_way",
         persist_state="session",
@@ -452,7 +459,6 @@ def from_folder():
         )  # fmt: skip
         return None
     path = st.text_input(t("Folder of class folders"), key="own_folder", persist_state="session",
-                         placeholder="/home/me/photos",
                          help=t("Its images are copied into the data folder; nothing in it is changed."))  # fmt: skip
     if not path.strip():
         return None

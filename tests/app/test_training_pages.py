@@ -27,7 +27,7 @@ from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets
-from cac_core.exchange import changes, own_data, shelf
+from cac_core.exchange import changes, own_data, sample, shelf
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.results import look
@@ -434,6 +434,13 @@ def test_pictures_are_taken_class_by_class(opened, root):
     at = fine(at.camera_input(key="own_camera_6").set_value(("shot.jpg", file.getvalue(), "image/jpeg")).run())
     at = fine(at.button(key="own_write").click().run())
     assert datasets.counts("my-photos", root) == {0: 2, 1: 2} and at.selectbox(key="album").value == "my-photos"
+
+
+def test_a_sample_is_there_at_a_click(opened, root):
+    at = opened("data", data_view="own")
+    at = fine(at.button(key="own_sample").click().run())
+    assert at.selectbox(key="album").value == sample.NAME and at.get_by_key("album_known").value == list("012345")
+    assert "6 known, 4 unknown classes" in text(at)
 
 
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
