@@ -16,6 +16,7 @@ import streamlit as st
 from app import charts
 from app.words import ENGLISH, language, phrases, t
 from cac_core import runs
+from cac_core.files import is_file
 from cac_core.results import judge, project, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
@@ -221,7 +222,7 @@ def marked(text: str) -> str:
 def address(card: Card) -> str:
     """Where to try it, from any page of the app: the bundled run where the store has it, and the reader's language."""
     state = dict(card.state)
-    if card.page != "anchors" and (runs.store_of() / DIGITS.name / "recipe.json").is_file():
+    if card.page != "anchors" and is_file(runs.store_of() / DIGITS.name / "recipe.json"):
         state["run"] = DIGITS.name
     if language() != ENGLISH:
         state["lang"] = language()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import charts
+from app import charts, picker
 from app.words import t
 from cac_core import recipe, runs
 from cac_core.runs import Run
@@ -111,15 +111,7 @@ def _status(path: str, stamp: int) -> dict[str, Any]:
 
 def sound(run: Run) -> bool:
     """Whether the run can be shown."""
-    try:
-        return _sound(str(run.path), (run.path / "recipe.json").stat().st_mtime_ns)
-    except OSError:
-        return False
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _sound(path: str, stamp: int) -> bool:
-    return not Run(Path(path)).problem()
+    return not picker.problem_of(run)
 
 
 def curves(

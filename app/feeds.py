@@ -21,6 +21,7 @@ from app.setting import Setting
 from app.words import t
 from cac_core import runs
 from cac_core.data import datasets, images
+from cac_core.files import changed
 from cac_core.results import judge, project, sweep
 from cac_core.runs import Run
 from cac_core.scoring.distances import class_means
@@ -73,8 +74,8 @@ def further(run: Run) -> dict[str, str]:
 
 
 def _written(run: Run, sets: tuple[str, ...]) -> str:
-    files = [run.path / "outputs" / f"{split}.npz" for split in sets]
-    return "/".join([run.written, *(str(f.stat().st_mtime_ns) for f in files if f.exists())])
+    stamps = [changed(run.path / "outputs" / f"{split}.npz") for split in sets]
+    return "/".join([run.written, *(str(stamp) for stamp in stamps if stamp)])
 
 
 def rows(run: Run, sets: tuple[str, ...] = ()) -> Rows:
@@ -129,7 +130,7 @@ def run_feed(
 ) -> bytes:
     """The feed of a run: with the perturbed logits at one temperature `odin` of the sweep, with a UMAP."""
     stamp = run.path / "sweep.npz"
-    swept = stamp.stat().st_mtime_ns if odin and stamp.exists() else 0
+    swept = changed(stamp) if odin else 0
     root = str(datasets.root_of().absolute())
     with st.spinner(t("Reading the run…")):
         return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,

@@ -34,7 +34,10 @@ def yes(text: str) -> bool:
 
 
 def several(text: str) -> list[str]:
-    return next(csv.reader([text]), [])
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:  # a line break, or more than a list is ever long
+        raise ValueError from error
 
 
 def numbers(text: str) -> list[int]:

@@ -11,6 +11,7 @@ from app import address, controls, wording
 from app.words import t
 from cac_core import runs
 from cac_core.exchange import shelf
+from cac_core.files import is_folder
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
@@ -21,6 +22,8 @@ def pick_run() -> Run | None:
     """The run picker, with the state of the chosen run; None where the store is empty."""
     every = {run.id: run for run in runs.every(runs.store_of())}
     if not every:
+        if why := runs.passed_over(runs.store_of()):
+            st.caption(f":material/lock: {wording.told(why)}")
         return None
     begun = {name for name, run in every.items() if run.beginning}
     broken = [name for name, run in every.items() if name not in begun and problem_of(run)]
@@ -78,7 +81,7 @@ def asked_for(name: str | None) -> bool:
 
 def missing(name: str | None) -> bool:
     """Whether a run of this name is asked for and not here."""
-    return name is not None and not (runs.ID.fullmatch(name) and (runs.store_of() / name).is_dir())
+    return name is not None and not (runs.ID.fullmatch(name) and is_folder(runs.store_of() / name))
 
 
 def _another_run() -> None:
@@ -113,17 +116,28 @@ def _title_of(path: str, stamp: int) -> str:
 
 
 def problem_of(run: Run) -> str:
-    """What keeps a run from being shown, read again only where its recipe has changed."""
+    """What keeps a run from being shown, read again only where what that rests on has changed."""
+    stamps, kept = tuple(_stamp(run.path / name) for name in RESTS_ON), _problems()
+    before = kept.get(str(run.path))
+    if before is None or before[0] != stamps:
+        before = kept[str(run.path)] = stamps, run.problem()
+    return before[1]
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _problems() -> dict[str, tuple[tuple[int, ...], str]]:
+    """By path what is wrong with a run, beside the stamps that this was read under."""
+    return {}
+
+
+RESTS_ON = ("", "outputs", "maps", "recipe.json", "status.json", "report.json")  # a folder's time tells of a link in it
+
+
+def _stamp(file: Path) -> int:
     try:
-        stamp = (run.path / "recipe.json").stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except OSError:
-        stamp = 0
-    return _problem_at(str(run.path), stamp)
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _problem_at(path: str, stamp: int) -> str:
-    return Run(Path(path)).problem()
+        return 0
 
 
 def chosen_run() -> Run:

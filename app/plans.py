@@ -17,6 +17,7 @@ from app.words import t
 from cac_core import recipe, runs
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
+from cac_core.files import is_file
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
@@ -136,7 +137,7 @@ def measures() -> dict[tuple, Measured]:
     found: dict[tuple, Measured] = {}
     for run in runs.every(jobs.store()):
         file = run.path / "events.jsonl"
-        if not file.exists() or not (run.path / "report.json").exists():
+        if not is_file(file) or not is_file(run.path / "report.json"):
             continue
         stat = file.stat()
         measured = _measured(str(run.path), stat.st_mtime_ns, stat.st_size)

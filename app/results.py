@@ -17,19 +17,20 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import streamlit as st
 
 from app import charts, jobs, wording
 from app.words import phrases, t
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
+from cac_core.records import Unfit
 from cac_core.results import compare, judge
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
-from cac_core.runs import Run
+from cac_core.runs import Broken, Run
 from cac_core.scoring.scorers import default_for
 
 MEASURES = phrases(
@@ -97,7 +98,7 @@ def rows(store: Path) -> list[Row]:
     kept.update(found)
     if fresh >= WORTH and not jobs.read_only():
         with contextlib.suppress(OSError):  # a store that cannot be written: read again next time
-            content = {name: [stamps, asdict(row) | {"run": name}] for name, (stamps, row) in found.items()}
+            content = {name: [stamps, _fields(row)] for name, (stamps, row) in found.items()}
             runs.write(_file(store), json.dumps({"code": _code(), "rows": content}))
     return [_as_of_now(row) for _, row in found.values()]
 
@@ -106,23 +107,29 @@ def _file(store: Path) -> Path:
     return store / ".cache" / "rows.json"
 
 
+class _Kept(TypedDict):
+    """rows.json: by id the stamps of the files that a row rests on, and the row."""
+
+    code: int
+    rows: dict[str, tuple[tuple[tuple[int, int] | None, ...], dict[str, object]]]
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if name != "run"}
+
+
 def _stored(store: Path) -> dict[str, tuple[tuple, Row]]:
     """The rows that a server before this one has kept, where it was of the same code; what is torn is none."""
     try:
-        said = json.loads(_file(store).read_text("utf-8"))
+        said = records.read(_file(store), _Kept)
         if said["code"] != _code():
             return {}
         return {
-            name: (tuple(stamp and tuple(stamp) for stamp in stamps), _row(store / name, **fields))
-            for name, (stamps, fields) in said["rows"].items()
+            name: (stamps, records.fitted(row, Row, run=Run(store / name)))
+            for name, (stamps, row) in said["rows"].items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, Unfit):
         return {}
-
-
-def _row(path: Path, **fields: Any) -> Row:
-    said = fields["shelf"]
-    return Row(**fields | {"run": Run(path), "shelf": Shelf(**said | {"tags": tuple(said["tags"])})})
 
 
 def _code() -> int:
@@ -149,9 +156,13 @@ def row_of(run: Run) -> Row:
     on_it = shelf.read(run)
     if run.beginning:
         return Row(run, "", run.state, on_it)
-    if problem := run.problem():
-        return Row(run, problem, "broken", on_it)
-    recipe, report, epochs = run.recipe, run.report(), run.epochs()
+    once = runs.Once(run.path)
+    try:
+        if problem := once.problem():
+            raise Broken(problem)
+        recipe, report, epochs = once.recipe, once.report(), once.epochs()
+    except Broken as error:
+        return Row(run, error.args[0], "broken", on_it)
     numbers = _numbers(report, recipe.method)
     accuracies = [x for epoch in epochs if (x := validated(epoch, "accuracy")) is not None]
     differs = compare.differing(recipe)
@@ -160,37 +171,28 @@ def row_of(run: Run) -> Row:
         recipe.method, recipe.backbone,
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in differs.items()),
         max(accuracies, default=None), accuracies[-1] if accuracies else None,
-        *(numbers.get(name) if _is_number(numbers.get(name)) else None for name in ("auroc", "accuracy", "oscr")),
+        *(numbers.get(name) for name in ("auroc", "accuracy", "oscr")),
         seconds_trained(epochs),
     )  # fmt: skip
 
 
-def _numbers(report: Any, method: str) -> dict[str, Any]:
-    """Of the score that the method rejects by; nothing where the report is not of our making."""
-    try:
-        found = report["scorers"][report.get("default") or default_for(method)]
-    except (KeyError, TypeError, AttributeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _numbers(report: runs.Report, method: str) -> runs.Scored:
+    """Of the score that the method rejects by."""
+    return report.get("scorers", {}).get(report.get("default") or default_for(method), {})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def validated(epoch: runs.Event, measure: str) -> float | None:
+    """A measure of the validation images in the event of an epoch, where it is there and finite."""
+    value = epoch.get("validation", {}).get(measure)
+    return value if value is not None and math.isfinite(value) else None
 
 
-def validated(epoch: dict[str, Any], measure: str) -> float | None:
-    """A measure of the validation images in the event of an epoch, where it is there and a number."""
-    there = epoch.get("validation")
-    value = there.get(measure) if isinstance(there, dict) else None
-    return value if _is_number(value) else None
-
-
-def seconds_trained(epochs: list[dict[str, Any]]) -> float | None:
+def seconds_trained(epochs: list[runs.Event]) -> float | None:
     """From the times at which epochs ended; a pause, in which nothing was trained, counts as an epoch of usual length.
 
     The first epoch has no beginning among the events: it, too, counts as one of usual length.
     """
-    times = [e["time"] for e in epochs if _is_number(e.get("time"))]
+    times = [e["time"] for e in epochs if "time" in e]
     gaps = [b - a for a, b in itertools.pairwise(times)]
     if not gaps:
         return None

@@ -35,7 +35,8 @@ def _pixels(dataset: str, root: str, size: int | None, digest: str | None) -> di
 
 def pixels(run: Run, part: str = "test") -> np.ndarray | str:
     """The data set's own test or training images [N, H, W, C], or why they cannot be shown."""
-    return _part_of(part, run.recipe.dataset, run.recipe.size, run.made_of("test") or run.record.get("data"))
+    said = {run.made_of("test"), run.record.get("data") or ""} - {""}  # where these are two, no images fit both
+    return _part_of(part, run.recipe.dataset, run.recipe.size, "/".join(sorted(said)))
 
 
 def pixels_of(dataset: str, digest: str) -> np.ndarray | str:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import charts
 from app.words import t
+from cac_core.files import changed
 from cac_core.results import judge, quality, sweep
 from cac_core.runs import Run
 from cac_core.scoring import metrics
@@ -136,8 +137,8 @@ def magnitudes(run: Run) -> list[float]:
 
 
 def _sweep_stamp(run: Run) -> str:
-    file = run.path / "sweep.npz"
-    return f"{file.stat().st_mtime_ns} {run.written}" if file.exists() else ""
+    stamp = changed(run.path / "sweep.npz")
+    return f"{stamp} {run.written}" if stamp else ""
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

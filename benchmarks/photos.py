@@ -39,7 +39,9 @@ def files_of(part: str, images: datasets.Images, places: np.ndarray, pool: Path)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             large = Image.fromarray(images.pixels[place]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-            large.save(file, compress_level=1)
+            fresh = file.with_name(f".{file.name}")
+            large.save(fresh, "PNG", compress_level=1)
+            fresh.rename(file)
         files.append(file)
     return files
 
@@ -79,7 +81,7 @@ if __name__ == "__main__":
     a = parser.parse_args()
     work = (a.work or Path(tempfile.mkdtemp())).absolute()
     cifar = datasets.load("CIFAR10", datasets.root_of(a.data))
-    print(machine.described())
+    print(machine.described(), flush=True)
     print(f"{a.backbone} at {a.side} pixels; trials {a.trials} x {a.draws} draws; accuracy / AUROC by each score, %\n")
     print(f"| images a class | method | learns | {' | '.join(SHOWN)} | chosen blind | seconds a run |")
     print("|-|-|-|" + "-|" * len(SHOWN) + "-|-|")

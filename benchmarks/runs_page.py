@@ -30,7 +30,7 @@ def make(store: Path, count: int, epochs: int) -> None:
     events = [json.dumps(lines[e % len(lines)] | {"epoch": e + 1, "time": 1.7e9 + e}) for e in range(epochs)]
     for seed in range(count):
         path = store / f"digits-osrci-0-cac-small-s{seed:04}"
-        shutil.copytree(BUNDLED / "outputs", path / "outputs", copy_function=os.symlink)
+        shutil.copytree(BUNDLED / "outputs", path / "outputs", copy_function=os.link)
         for name in ("status.json", "report.json", "snapshots.npz"):
             shutil.copyfile(BUNDLED / name, path / name)
         recipe = record["recipe"] | {"seed": seed, "method": ("cac", "cross_entropy")[seed % 2]}
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
         def forget() -> None:
             results._kept.clear()
-            picker._problem_of.clear()
+            picker._problems.clear()
 
         new = timed(lambda: results.rows(store))
         colds = [(forget(), timed(lambda: results.rows(store)))[1] for _ in range(9)]

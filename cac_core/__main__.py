@@ -14,6 +14,7 @@ python -m cac_core share RUN DIR
 python -m cac_core data
 python -m cac_core fetch MNIST
 python -m cac_core look NAME
+python -m cac_core import-images ZIP NAME [--write] [--names gb18030]
 python -m cac_core import-weights FILE... [--dataset CIFAR10 --trial 0]
 
 Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported before it is needed.

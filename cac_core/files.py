@@ -5,16 +5,13 @@ that are no text. A file may be any of these, or endless.
 """
 
 import contextlib
-import json
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cac_core.sentences import say
 
-RECORD = 20_000_000  # bytes of a JSON file
 # what archivers, disks and file servers leave in a folder, beside names that begin with a full stop
 LEFT_BEHIND = (
     "__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information", "@eadir"
@@ -42,14 +39,6 @@ def content(file: Path, most: int) -> bytes:
     except OSError as error:
         raise ValueError(say("the file cannot be read ({error})", error=error.strerror or error)) from error
     raise ValueError(say("the file is larger than {most} MB", most=most // 1_000_000))
-
-
-def record(file: Path) -> Any:
-    """What a JSON file holds, in UTF-8 or UTF-16, with a byte order mark or without; errors as `content`."""
-    try:
-        return json.loads(content(file, RECORD))
-    except RecursionError as error:
-        raise ValueError(say("it is nested too deeply")) from error
 
 
 def hidden(name: str) -> bool:
@@ -117,6 +106,14 @@ def is_folder(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Path.is_file, and False where nobody lets one look."""
     return os.path.isfile(path)
+
+
+def changed(path: Path) -> int:
+    """When a file was changed, in nanoseconds; 0 where there is none, or where nobody lets one look."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _is_text(name: str) -> bool:

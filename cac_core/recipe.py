@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ SCHEDULES = ("onecycle", "constant")  # training.loop.rate_at gives the learning
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "stem": ("auto", "small", "original")}
 WHOLE = {"epochs": 1, "fine_epochs": 0, "batch": 2, "size": 0, "seed": 0, "steps": 0, "folds": 0}  # the least of each
+MOST = 10**15  # that any of these may be
+LONGEST = 1000  # characters of a name
 RATES = ("lr", "decay", "momentum", "trunk_rate")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
     "held_out": (lambda value: 0 < value < 1, say("a share above 0 and less than 1")),
@@ -44,7 +47,11 @@ def checked(name: str, value: Any) -> Any:
     """
     if name in CHOICES:
         return known_name(value, CHOICES[name], name)
-    if name in WHOLE and (not isinstance(value, int) or value < WHOLE[name]):
+    if name in WHOLE and type(value) is int and value > MOST:
+        raise ValueError(
+            say("{name} must be at most {most}, not {value}.", name=name, most=MOST, value=reprlib.repr(value))
+        )
+    if name in WHOLE and (type(value) is not int or value < WHOLE[name]):
         raise ValueError(say(
             "{name} must be a whole number of at least {least}, not {value!r}.",
             name=name, least=WHOLE[name], value=value,
@@ -52,7 +59,7 @@ def checked(name: str, value: Any) -> Any:
     if name in RATES:
         try:
             number = float(value) + 0.0  # no negative zero
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or number < 0 or (name == "lr" and number == 0):
             what = say("a positive number") if name == "lr" else say("a non-negative number")
@@ -63,9 +70,14 @@ def checked(name: str, value: Any) -> Any:
     return value
 
 
+def _counts(value: str | int | float) -> bool:
+    """Whether a value can be worked with: no number without end, and none of hundreds of digits."""
+    return isinstance(value, str) or abs(value) <= MOST
+
+
 def known_name(name: str, names, kind: str, hint: str = "") -> str:
     """The name itself, if it is one of names; otherwise an error that lists them. kind and hint are sentences."""
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         said = {"kind": kind, "name": name, "names": list(names), "hint": hint}
         if hint:
             raise ValueError(say("There is no {kind} {name!r}; there are: {names}. {hint}", **said))
@@ -116,10 +128,12 @@ class Recipe:
         def settle(name, value):
             object.__setattr__(self, name, value)
 
-        settle("trial", str(self.trial))
-        for name in ("dataset", "family", "method", "backbone"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(say("{name} must be a name, not {value!r}.", name=name, value=getattr(self, name)))
+        if type(self.trial) is int:
+            settle("trial", str(self.trial))
+        for name in ("dataset", "family", "trial", "method", "backbone"):
+            if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > LONGEST:
+                value = reprlib.repr(getattr(self, name))
+                raise ValueError(say("{name} must be a name, not {value}.", name=name, value=value))
         for name in ("known", "unknown"):
             settle(name, tuple(getattr(self, name)))
             if not all(isinstance(c, int) and not isinstance(c, bool) for c in getattr(self, name)):
@@ -131,6 +145,10 @@ class Recipe:
                 raise ValueError(
                     say("{name} holds options by name, not {value!r}.", name=name, value=getattr(self, name))
                 )
+            for option, value in getattr(self, name).items():
+                if not isinstance(value, str | int | float) or not _counts(value):
+                    value = reprlib.repr(value)
+                    raise ValueError(say("{name} must be a number or a word, not {value}.", name=option, value=value))
         for name in ("schedule", "precision", "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
 

@@ -28,20 +28,149 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal, Required, TypedDict
 
 import numpy as np
 
+from cac_core import files, records
 from cac_core.data import datasets
-from cac_core.data.datasets import DAMAGED, DATASETS, FOLDER, HELD_OUT, SEEN, Dataset, Trial
+from cac_core.data.datasets import DATASETS, FOLDER, FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE, Dataset, Trial
 from cac_core.recipe import Recipe, slug
-from cac_core.scoring.outputs import Outputs
-from cac_core.sentences import say
+from cac_core.records import Array, Count, Curve, Seconds, Unfit, Within
+from cac_core.scoring.outputs import ABOUT, ARRAYS, Outputs
+from cac_core.sentences import Sentence, say
 
 SPLITS = ("train", "validation", "test")
 ID = re.compile(r"[a-z0-9-]{1,64}")
 ALIVE = ("starting", "running")
-ABOUT = ("weights", "images", "dataset")  # what outputs say of themselves: digests, and which data set they are on
+FOLDERS = ("outputs", "maps", "sweep")  # below a run
+
+
+# --- what its records hold; all else that stands in them is kept as it is --------------------------------------------
+
+
+class Classes(TypedDict):
+    """Class numbers, and the names of all classes by number."""
+
+    known: list[Count]
+    unknown: list[Count]
+    names: list[str]
+
+
+Side = Annotated[int, Within(1, 4096)]
+
+
+class Prepare(TypedDict, total=False):
+    """How images are prepared: of `data.datasets.Dataset` what a record may say."""
+
+    size: Side
+    grain: Side
+    channels: Literal[1, 3]
+    flip: bool
+    ink: bool
+
+
+class Record(TypedDict, total=False):
+    """recipe.json."""
+
+    recipe: Required[dict[str, object]]
+    classes: Required[Classes]
+    prepare: Required[Prepare]
+    mean: list[Annotated[float, Within(-1e3, 1e3)]]
+    std: list[Annotated[float, Within(1e-9, 1e3)]]
+    data: str
+    images: dict[str, Count]
+    versions: dict[str, str]
+    commit: str | None
+    imported_from: str
+    trains_on: str
+    validated_on: Literal[HELD_OUT, PUBLISHED, SET_ASIDE, SEEN, FOLDS]
+
+
+class Process(TypedDict, total=False):
+    """Who is at work, see `process_now`."""
+
+    pid: Annotated[int, Within(0, 2**31 - 1)]
+    process_started: Seconds
+    host: str
+
+
+class Progress(Process, total=False):
+    """How far a sweep or a map is."""
+
+    stage: Required[str]
+    done: Required[Count]
+    of: Required[Count]
+    seconds_left: Seconds | None
+    parameters: dict[str, object]
+
+
+class Status(Process, total=False):
+    """status.json."""
+
+    state: Required[Literal["starting", "running", "finished", "stopped", "failed", "lost"]]
+    reason: str
+    device: str
+    started: Seconds
+    changed: Seconds
+
+
+class Event(TypedDict, total=False):
+    """A line of events.jsonl."""
+
+    kind: Required[str]
+    time: Seconds
+    epoch: Count
+    epochs: Count
+    step: Count
+    steps: Count
+    train: dict[str, Curve]
+    validation: dict[str, Curve]
+    lr: Curve
+    best_epoch: Annotated[int, Within(-1, 10**12)]
+    images_per_second: float
+    seconds_left: float
+    memory: Count
+
+
+class Scored(TypedDict, total=False):
+    """The numbers of one scorer, or why there are none."""
+
+    error: str
+    accuracy: float | None
+    auroc: float | None
+    aupr_known: float | None
+    aupr_unknown: float | None
+    fpr_at_95_knowns_kept: float | None
+    fpr_at_95_unknowns_caught: float | None
+    oscr: float | None
+    theta: float | None
+    at_theta: dict[str, float | None]
+    intervals: dict[str, tuple[float | None, float | None]]
+    confusion: list[list[Count]]
+
+
+class Choice(TypedDict):
+    """The score that a run is judged by, see `judge.choice_of`."""
+
+    scorer: str
+    classes: Count
+    aurocs: dict[str, float]
+
+
+class Report(TypedDict, total=False):
+    """report.json."""
+
+    numbers: Count
+    default: str
+    scorers: dict[str, Scored]
+    choice: Choice
+
+
+SNAPSHOTS = {
+    "epochs": Array("iu", "E", 0), "logits": Array("f", "E N C"), "labels": Array("iu", "N", 0, "C"),
+    "index": Array("iu", "N", 0),
+}  # fmt: skip
 
 
 class Broken(ValueError):
@@ -59,24 +188,36 @@ class Run:
         return self.path.name
 
     @property
-    def record(self) -> dict[str, Any]:
-        """recipe.json, whole. Raises Broken where it is missing, torn or not ours."""
+    def record(self) -> Record:
+        """recipe.json, whole. Raises Broken where it is missing, torn or not ours, and where the run holds a link."""
+        file = self.path / "recipe.json"
+        self._check_links()
         try:
-            record = json.loads((self.path / "recipe.json").read_text("utf-8"))
-            if not isinstance(record, dict) or not {"recipe", "classes", "prepare"} <= set(record):
-                raise ValueError(say("it is not the record of a run"))
-            if not all(isinstance(record[part], dict) for part in ("recipe", "classes", "prepare")):
-                raise ValueError(say("its recipe, classes and prepare must be objects"))
-            return record
+            return records.read(file, Record)
         except FileNotFoundError as error:
             raise Broken(
                 say("{path} holds no recipe.json: it is no run, or was never finished writing.", path=self.path)
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, Unfit) as error:
+            raise Broken(
+                say("{file} cannot be read ({error}). Delete the run or train it again.", file=file, error=error)
+            ) from error
+
+    def _check_links(self) -> None:
+        """Whoever gave us this folder must not have us read, write or pack what lies outside of it."""
+        if self.path.is_symlink():
             raise Broken(say(
-                "{file} cannot be read ({error}). Delete the run or train it again.",
-                file=self.path / "recipe.json", error=error,
-            )) from error  # fmt: skip
+                "{path} is a link, and links are not followed. Put the folder itself there, or name the store that it "
+                "lies in.",
+                path=self.path,
+            ))  # fmt: skip
+        for folder in (self.path, *(self.path / name for name in FOLDERS)):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                if found := next((entry.path for entry in entries if entry.is_symlink()), None):
+                    raise Broken(say(
+                        "{path} is a link, and links are not followed. Put the file itself there, or remove it.",
+                        path=found,
+                    ))  # fmt: skip
 
     @property
     def recipe(self) -> Recipe:
@@ -91,29 +232,19 @@ class Run:
     def trial(self) -> Trial:
         """The classes that this run was trained on, as written when it began."""
         recipe, classes = self.recipe, self.record["classes"]
-        known, unknown = (self._numbers(classes.get(part)) for part in ("known", "unknown"))
-        if len(known) < 2 or max(known + unknown) >= len(self.class_names):
+        known, unknown = classes["known"], classes["unknown"]
+        both = [*known, *unknown]
+        if len(known) < 2 or max(both) >= len(classes["names"]) or len(set(both)) < len(both):
             raise Broken(say(
                 "{file}: its known and unknown classes are not among those it names.",
                 file=self.path / "recipe.json",
             ))  # fmt: skip
-        return Trial(recipe.dataset, recipe.family, recipe.trial, known, unknown)
-
-    def _numbers(self, said: Any) -> tuple[int, ...]:
-        if not isinstance(said, list) or not all(isinstance(c, int) and c >= 0 for c in said):
-            raise Broken(say(
-                "{file}: its known and unknown classes are not lists of class numbers.",
-                file=self.path / "recipe.json",
-            ))  # fmt: skip
-        return tuple(said)
+        return Trial(recipe.dataset, recipe.family, recipe.trial, tuple(known), tuple(unknown))
 
     @property
     def class_names(self) -> list[str]:
         """Of all classes of the data set, by class number."""
-        names = self.record["classes"].get("names")
-        if not isinstance(names, list):
-            raise Broken(say("{file} does not name its classes.", file=self.path / "recipe.json"))
-        return [str(name) for name in names]
+        return self.record["classes"]["names"]
 
     @property
     def known_names(self) -> list[str]:
@@ -124,10 +255,10 @@ class Run:
     def stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the channels, on the scale 0 to 1, that the network's images are scaled by."""
         record = self.record
-        try:
-            return tuple(record["mean"]), tuple(record["std"])
-        except (KeyError, TypeError) as error:
-            raise Broken(say("{file} gives no mean and std of the images.", file=self.path / "recipe.json")) from error
+        mean, std = (tuple(record.get(name, ())) for name in ("mean", "std"))
+        if not len(mean) == len(std) == self.row.channels:
+            raise Broken(say("{file} gives no mean and std of the images.", file=self.path / "recipe.json"))
+        return mean, std
 
     @property
     def validated_on(self) -> str:
@@ -142,33 +273,34 @@ class Run:
     def row(self) -> Dataset:
         """How images are prepared for this run's network, from the record alone: the data set need not be here."""
         row, how = DATASETS.get(self.recipe.dataset, FOLDER), self.record["prepare"]
-        try:
-            return replace(row, classes=tuple(self.class_names), **how)
-        except TypeError as error:
+        if wrong := sorted(how.keys() - Prepare.__annotations__.keys()):
             raise Broken(say(
                 "{file} does not say how images are prepared ({error}).",
-                file=self.path / "recipe.json", error=error,
-            )) from error  # fmt: skip
+                file=self.path / "recipe.json", error=say("it has no {names}; it takes {fields}", names=wrong,
+                                                          fields=list(Prepare.__annotations__)),
+            ))  # fmt: skip
+        return replace(row, classes=tuple(self.class_names), **how)
 
     @property
-    def status(self) -> dict[str, Any]:
-        """status.json, with the state "lost" where the process that should be at work is gone."""
+    def status(self) -> Status:
+        """status.json, with the state "lost" where it cannot be read, or the process is gone that should be at work."""
         try:
-            status = json.loads((self.path / "status.json").read_text("utf-8"))
-            if not isinstance(status, dict) or not isinstance(status.get("state"), str):
-                raise ValueError(say("it names no state"))
+            status = self._status()
         except FileNotFoundError:
             return {
                 "state": "lost",
                 "reason": say("It was never started, or its status is gone. Train it again to go on."),
             }
-        except (OSError, ValueError) as error:
+        except (OSError, Unfit) as error:
             reason = say("status.json cannot be read ({error}). Train it again to go on.", error=error)
             return {"state": "lost", "reason": reason}
         if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not alive(status):
             why = say("Its process ended without a word: killed, or the machine went down. Train it again to go on.")
             return {**status, "state": "lost", "reason": why}
         return status
+
+    def _status(self) -> Status:
+        return records.read(self.path / "status.json", Status)
 
     @property
     def state(self) -> str:
@@ -177,71 +309,65 @@ class Run:
     @property
     def beginning(self) -> bool:
         """Whether a process is at work on it that has not come to write the recipe yet: it reads the images first."""
-        return not (self.path / "recipe.json").exists() and self.state in ALIVE
+        return not files.is_file(self.path / "recipe.json") and self.state in ALIVE
 
-    def events(self) -> list[dict[str, Any]]:
-        """Signs of life, then the epochs. Where a run went on from an older epoch, what it did again counts, once."""
+    def events(self) -> list[Event]:
+        """Signs of life, then the epochs. Where a run went on from an older epoch, what it did again counts, once.
+
+        A line that is torn or not of our making is passed over. Raises Broken where the file cannot be read.
+        """
+        file, events, epochs = self.path / "events.jsonl", [], {}
         try:
-            lines = (self.path / "events.jsonl").read_text("utf-8", "replace").splitlines()
+            for event in records.lines(file, Event):
+                if event["kind"] != "epoch":
+                    events.append(event)
+                elif "epoch" in event:
+                    epochs[event["epoch"]] = event
         except FileNotFoundError:
             return []
-        events, epochs = [], {}
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # torn by a kill
-            if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
-                continue  # not of our making
-            if event["kind"] != "epoch":
-                events.append(event)
-            elif isinstance(event.get("epoch"), int):
-                epochs[event["epoch"]] = event
+        except (OSError, Unfit) as error:
+            raise Broken(self.unreadable(file, error)) from error
         return events + [epochs[e] for e in sorted(epochs)]
 
-    def epochs(self) -> list[dict[str, Any]]:
+    def _first_event(self) -> Event | None:
+        """Which tells whether the file can be read, without reading it."""
+        return next(records.lines(self.path / "events.jsonl", Event), None)
+
+    def epochs(self) -> list[Event]:
         """The events of the epochs, by epoch."""
         return [event for event in self.events() if event["kind"] == "epoch"]
 
     def snapshots(self) -> dict[str, np.ndarray] | None:
-        """epochs [E], logits [E, N, C], labels [N], index [N]; None where there are none."""
+        """epochs [E], logits [E, N, C], labels [N], index [N]; None where there are none, or damaged ones."""
         try:
-            with np.load(self.path / "snapshots.npz") as stored:
-                return {name: stored[name] for name in stored.files}
-        except DAMAGED:
+            return records.arrays(self.path / "snapshots.npz", SNAPSHOTS, C=len(self.trial.known))
+        except (OSError, Unfit):
             return None
 
     def outputs(self, split: str) -> Outputs:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
         file = self.path / "outputs" / f"{split}.npz"
-        if not self.path.is_dir():
+        if not files.is_folder(self.path):
             raise FileNotFoundError(say(
                 "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
                 "the trash on the page Runs.",
                 run=self.id,
             ))  # fmt: skip
-        if not file.exists():
+        if not files.is_file(file):
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"
                 "    python -m cac_core eval {path}",
                 run=self.id, split=split, path=self.path,
             ))  # fmt: skip
         try:
-            with np.load(file) as stored:
-                arrays = {name: stored[name] for name in stored.files if name not in ABOUT}
-            arrays["logits"] = arrays["logits"].astype(np.float32, copy=False)
-            arrays["features"] = arrays["features"].astype(np.float32, copy=False)
+            arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
+            for name in {"logits", "features", "out_of_fold"} & arrays.keys():
+                arrays[name] = arrays[name].astype(np.float32, copy=False)
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
                 arrays[name] = arrays[name].astype(np.int64, copy=False)
-            if "out_of_fold" in arrays:
-                arrays["out_of_fold"] = arrays["out_of_fold"].astype(np.float32, copy=False)
-            return Outputs(**arrays)
-        except DAMAGED as error:
-            raise Broken(say(
-                "{file} is damaged ({error}). Write it again with:\n"
-                "    python -m cac_core eval {path} --again",
-                file=file, error=error, path=self.path,
-            )) from error  # fmt: skip
+            return Outputs(**{name: values for name, values in arrays.items() if name not in ABOUT})
+        except (OSError, Unfit) as error:
+            raise self.damaged(file, error) from error
 
     def made_of(self, split: str) -> str:
         """The digest of the images that the outputs on a split are of; empty where they do not say."""
@@ -279,27 +405,57 @@ class Run:
                 stamps.append(f"{stat.st_mtime_ns}-{stat.st_size}")
         return "/".join(stamps) if len(stamps) == len(SPLITS) else ""
 
-    def report(self) -> dict[str, Any]:
-        """report.json: the numbers of each scorer, as evaluation left them; empty where there are none."""
+    def report(self) -> Report:
+        """report.json: the numbers of each scorer, as evaluation left them; empty where there are none.
+
+        Raises Broken where it cannot be read.
+        """
+        file = self.path / "report.json"
         try:
-            return json.loads((self.path / "report.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            return records.read(file, Report, most=4 * records.MOST)
+        except FileNotFoundError:
             return {}
+        except (OSError, Unfit) as error:
+            raise self.damaged(file, error) from error
+
+    def damaged(self, file: Path, error: Exception) -> Broken:
+        """What to raise where a file that evaluation writes is not what it should be."""
+        return Broken(say(
+            "{file} is damaged ({error}). Write it again with:\n"
+            "    python -m cac_core eval {path} --again",
+            file=file, error=error, path=self.path,
+        ))  # fmt: skip
+
+    @staticmethod
+    def unreadable(file: Path, error: Exception) -> str:
+        """What to say where a file that is nobody's loss is not what it should be."""
+        return say("{file} cannot be read ({error}). Remove it; the run stays.", file=file, error=error)
 
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
-        once = _Once(self.path)
+        once = self if isinstance(self, Once) else Once(self.path)
         try:
-            _ = once.trial, once.row, once.stats
-            return ""
+            _ = once.trial, once.row, once.stats, once.report()
         except Broken as error:
-            return str(error)
+            return error.args[0]
+        for name, look in (("status.json", once._status), ("events.jsonl", once._first_event)):
+            try:
+                look()
+            except FileNotFoundError:
+                continue
+            except (OSError, Unfit) as error:
+                return self.unreadable(self.path / name, error)
+        return ""
 
 
-class _Once(Run):
-    """A run whose record is read once, for several questions in a row."""
+class Once(Run):
+    """A run of which each record is read once, for several questions in a row."""
 
     record, recipe = cached_property(Run.record.fget), cached_property(Run.recipe.fget)
+    _report = cached_property(Run.report)
+
+    def report(self) -> Report:
+        return self._report
 
 
 def unknown_split(name: str) -> str:
@@ -318,9 +474,8 @@ def unknown_split(name: str) -> str:
 def said_in(file: Path, name: str) -> str:
     """A word that an .npz says of itself, such as which weights or images it is of; empty where it does not."""
     try:
-        with np.load(file) as stored:
-            return str(stored[name]) if name in stored.files else ""
-    except DAMAGED:
+        return str(records.arrays(file, {name: Array("U", needed=False)}).get(name, ""))
+    except (OSError, Unfit):
         return ""
 
 
@@ -334,7 +489,7 @@ def find(name: str | Path, store: Path) -> Run:
     with contextlib.suppress(OSError, ValueError):  # a name no file system takes
         if (path / "recipe.json").is_file():
             return Run(path)
-    if ID.fullmatch(str(name)) and (store / name).is_dir():
+    if ID.fullmatch(str(name)) and files.is_folder(store / name):
         return Run(store / name)
     ids = [run.id for run in every(store)] or say("none yet")
     raise FileNotFoundError(
@@ -343,10 +498,21 @@ def find(name: str | Path, store: Path) -> Run:
 
 
 def every(store: Path) -> list[Run]:
-    """All runs of a store, broken ones too, by id."""
-    if not store.is_dir():
+    """All runs of a store, broken ones and those of somebody else too, by id; none of one that cannot be read."""
+    try:
+        there = files.listed(store)
+    except ValueError:
         return []
-    return [Run(p) for p in sorted(store.iterdir()) if p.is_dir() and ID.fullmatch(p.name)]
+    return [Run(store / name) for name in sorted((*there.folders, *there.closed)) if ID.fullmatch(name)]
+
+
+def passed_over(store: Path) -> Sentence | None:
+    """Why a store shows no runs where it cannot be read."""
+    try:
+        files.listed(store)
+    except ValueError as error:
+        return error.args[0]
+    return None
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -397,7 +563,16 @@ def process_now() -> dict[str, Any]:
     return {"pid": os.getpid(), "process_started": round(began, 2), "host": socket.gethostname()}
 
 
-def alive(status: dict[str, Any]) -> bool:
+def under_way(file: Path) -> Progress | None:
+    """What is told in a file by a process that is at work right now; None without one."""
+    try:
+        said = records.read(file, Progress)
+    except (OSError, Unfit):
+        return None
+    return said if alive(said) else None
+
+
+def alive(status: Process) -> bool:
     """Whether the process that `process_now` described is at work still, on this machine."""
     import psutil
 

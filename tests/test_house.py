@@ -15,6 +15,7 @@ FLOORS = {
     "cac_core.sentences": 0,
     "cac_core.files": 1,
     "cac_core.recipe": 1,
+    "cac_core.records": 1,
     "cac_core.data": 2,
     "cac_core.networks": 2,
     "cac_core.scoring": 2,

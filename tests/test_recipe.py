@@ -168,6 +168,18 @@ def test_a_bad_field_is_named_with_its_value(fields, says):
         ({"known": ["a", "b"]}, "known"),
         ({"hyper": [1]}, "hyper"),
         ({"dataset": 5}, "dataset"),
+        ({"dataset": "d" * 1001}, "dataset must be a name"),
+        ({"trial": None}, "trial must be a name, not None"),
+        ({"trial": [1]}, "trial must be a name"),
+        ({"schedule": []}, "There is no schedule"),
+        ({"epochs": True}, "epochs must be a whole number of at least 1, not True"),
+        ({"epochs": 10**400}, "epochs must be at most"),
+        ({"seed": 1e30}, "seed must be a whole number"),
+        ({"lr": 10**400}, "lr must be a positive number"),
+        ({"hyper": {"alpha": 10**400}}, "alpha must be a number or a word"),
+        ({"hyper": {"alpha": math.nan}}, "alpha must be a number or a word, not nan"),
+        ({"trunk": {"dropout": []}}, "dropout must be a number or a word"),
+        ({"known": [True, 2]}, "known holds class numbers"),
     ],
 )
 def test_a_record_that_is_no_recipe_says_so(record, says):

@@ -37,9 +37,9 @@ def test_a_whole_run_reads_as_it_was_written(make_run):
         (None, "holds no recipe.json"),
         (b"", "recipe.json cannot be read"),
         (b'{"recipe": {"dataset": "dig', "recipe.json cannot be read .*Delete the run or train it again"),
-        (b"[1, 2]", "not the record of a run"),
-        (b"null", "not the record of a run"),
-        (b'{"name": "someone else\'s"}', "not the record of a run"),
+        (b"[1, 2]", "it must be an object, not"),
+        (b"null", "it must be an object, not None"),
+        (b'{"name": "someone else\'s"}', "it must be an object with classes, prepare, recipe"),
         (b"\xff\xfe\x00", "recipe.json cannot be read"),
     ],
 )
@@ -302,7 +302,6 @@ def test_damaged_outputs_name_the_command(make_run, damage):
         {"labels": np.full(110, 9)},
         {"anchors": np.eye(3)},
         {"anchors": np.array({"a": 1}, dtype=object)},
-        {"something": np.zeros(3)},
     ],
 )
 def test_outputs_of_wrong_shapes_are_broken(make_run, change):
@@ -323,16 +322,22 @@ def test_snapshots_that_cannot_be_read_are_none(make_run, content):
 
 def test_snapshots_come_back(make_run):
     run = make_run()
-    runs.write_npz(run.path / "snapshots.npz", epochs=np.arange(2), logits=np.ones((2, 3, 4)))
+    sample = {"labels": np.arange(3), "index": np.arange(3)}
+    runs.write_npz(run.path / "snapshots.npz", epochs=np.arange(2), logits=np.ones((2, 3, 4)), **sample)
     assert run.snapshots()["logits"].shape == (2, 3, 4)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{"])
-def test_a_report_that_cannot_be_read_is_empty(make_run, content):
+def test_no_report_is_an_empty_one(make_run):
+    assert make_run().report() == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{"])
+def test_a_report_that_cannot_be_read_names_the_command(make_run, content):
     run = make_run()
-    if content is not None:
-        (run.path / "report.json").write_bytes(content)
-    assert run.report() == {}
+    (run.path / "report.json").write_bytes(content)
+    with pytest.raises(Broken, match=r"report\.json is damaged(?s:.*)eval .* --again"):
+        run.report()
+    assert "report.json is damaged" in run.problem()
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

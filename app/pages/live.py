@@ -5,6 +5,7 @@ import streamlit as st
 from app import address, charts, controls, courses, jobs, links, picker, verdicts, wording
 from app.words import t
 from cac_core import runs
+from cac_core.files import is_file
 from cac_core.jobs import launch
 from cac_core.jobs.launch import Job
 from cac_core.recipe import Recipe
@@ -306,7 +307,7 @@ def trouble(job: Job | None, run: Run | None, reason: str):
         if not jobs.read_only():
             st.button(t("Train again with batch {n}", n=smaller.batch), icon=":material/replay:", type="primary",
                       key="run_smaller", on_click=act, args=(train_again, smaller, run))  # fmt: skip
-    saved = run is not None and (run.path / "last.pt").exists()
+    saved = run is not None and is_file(run.path / "last.pt")
     what = t("“Go on” starts again from what was saved last.") if saved else t("Nothing was saved: it starts anew.")
     st.markdown(what + " " + t("To change a setting, start another run:"))
     address.link("new", t("New run"), "add")

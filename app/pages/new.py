@@ -13,6 +13,7 @@ from app import address, holdings, jobs, links, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
+from cac_core.files import is_folder
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
@@ -366,7 +367,7 @@ def choose_device() -> str:
 
 
 def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str):
-    states = {one.id: Run(jobs.store() / one.id).state if (jobs.store() / one.id).exists() else "" for one in every}
+    states = {one.id: Run(jobs.store() / one.id).state if is_folder(jobs.store() / one.id) else "" for one in every}
     queued = {job.run for job in launch.jobs(jobs.store()) if job.kind == "train" and jobs.going(job)}
     fresh = [one for one in every if states[one.id] != "finished" and one.id not in queued]
     ended = [Run(jobs.store() / one.id) for one in every if states[one.id] in ("finished", *launch.AGAIN)]
@@ -452,7 +453,7 @@ def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
 
 def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], device: str):
     """What is left to train takes, by what was measured here; until it is, as far as a finished run tells."""
-    free = shutil.disk_usage(next(p for p in (jobs.store(), *jobs.store().parents) if p.exists())).free
+    free = shutil.disk_usage(next(p for p in (jobs.store(), *jobs.store().parents) if is_folder(p))).free
     memory = psutil.virtual_memory().available
     going = st.session_state.get("new_probe")
     ended = going is not None and not going.going  # asked before its file is: it writes, then ends

@@ -10,6 +10,7 @@ from app.results import Row
 from app.words import phrases, t
 from cac_core import runs
 from cac_core.exchange import shelf
+from cac_core.files import is_folder
 
 UPLOAD = 500  # megabytes
 ORDERS = phrases({
@@ -64,7 +65,7 @@ def told():
     """What the last action did, and the way back."""
     for kind, words in st.session_state.pop("runs_told", []):
         (st.success if kind == "done" else st.error)(wording.plain(words))
-    deleted = [one for one in st.session_state.get("runs_deleted", []) if one.path.is_dir()]
+    deleted = [one for one in st.session_state.get("runs_deleted", []) if is_folder(one.path)]
     if deleted:
         names = wording.listed([one.id for one in deleted], 3)
         line = st.container(horizontal=True, vertical_alignment="center")

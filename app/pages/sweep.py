@@ -6,6 +6,7 @@ import streamlit as st
 from app import address, charts, controls, jobs, links, picker, setting, thumbnails, uploads, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
+from cac_core.files import is_file
 from cac_core.results import sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
@@ -115,7 +116,7 @@ def offer(published: bool):
     st.markdown(words)
     if isinstance(problem := thumbnails.pixels(run), str):
         st.warning(t("Its images are needed for that: {why}", why=wording.told(problem)), icon=":material/hide_image:")
-    elif not (run.path / "best.safetensors").exists():
+    elif not is_file(run.path / "best.safetensors"):
         st.warning(t("Its weights are needed for that, and they are not here."), icon=":material/warning:")
     elif not jobs.jobs_of(run, "sweep") and not jobs.read_only():
         st.button(t("Start the sweep"), type="primary", icon=":material/play_arrow:", key="start_sweep",
@@ -341,7 +342,7 @@ def what_it_did(report: dict, picked: tuple[int, int], now: Setting):
                    number=said.outputs.index[i])
         ),
     )  # fmt: skip
-    if not (run.path / "best.safetensors").exists():
+    if not is_file(run.path / "best.safetensors"):
         st.caption(t("The network's weights are not here."))
         return
     pixels = pictures[said.outputs.index[i]]

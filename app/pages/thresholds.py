@@ -195,7 +195,7 @@ def all_numbers(now: Setting):
         if name in others and "error" not in others[name]:
             numbers = others[name]
             columns[t(wording.SHORT[name])] = [
-                charts.percent(float("nan") if numbers[key] is None else numbers[key]) for key in MEANING
+                charts.percent(float("nan") if numbers.get(key) is None else numbers[key]) for key in MEANING
             ]
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))
@@ -208,7 +208,7 @@ def all_numbers(now: Setting):
         )
     with st.popover(t("What the numbers mean"), icon=":material/help:"):
         st.markdown("\n".join(f"- **{t(title)}**: {t(meaning)}" for title, meaning in MEANING.values()))
-        if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED):
+        if run.validated_on in (datasets.HELD_OUT, datasets.PUBLISHED, datasets.FOLDS):
             st.markdown(
                 t(
                     "The validation images that set θ have also chosen the best epoch, so they look a little better "

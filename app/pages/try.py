@@ -14,6 +14,7 @@ from app.setting import Setting
 from app.words import t
 from cac_core.data import images
 from cac_core.data.images import Note
+from cac_core.files import is_file
 from cac_core.results import judge, project
 
 MOST = 64  # images at a time
@@ -340,7 +341,7 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setti
             st.caption(t("The picture is not here."))
         elif jobs.read_only():
             only_shown()
-        elif (run.path / "best.safetensors").exists():
+        elif is_file(run.path / "best.safetensors"):
             gradient = uploads.pushing(run, pixels)
             st.image(
                 thumbnails.inline(tinted(pixels, gradient)),

@@ -1,4 +1,4 @@
-"""import-weights and share: what comes from outside and what goes out."""
+"""import-weights, import-images and share: what comes from outside and what goes out."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,20 @@ def add(command) -> None:
     weights.add_argument("--dataset", help="if the file's name does not say it")
     weights.add_argument("--trial", help="if the file's name does not say it")
     weights.add_argument("--family", default="cac-2020", help="the class lists that they were trained on: cac-2020")
+    pictures = command(
+        "import-images", "make a data set of a zip of class folders; without --write, show what it would be",
+        _import_images,
+    )  # fmt: skip
+    pictures.add_argument("zip", metavar="ZIP")
+    pictures.add_argument("name", metavar="NAME", help="of the data set: small letters, digits and dashes")
+    pictures.add_argument("--write", action="store_true", help="write it into the data root")
+    pictures.add_argument(
+        "--names", metavar="ENCODING", default="", help="how the names in the zip are written, where it does not say "
+        "so: utf-8, gb18030, cp932, cp949, big5, cp437, cp866 or cp1252; the likeliest, if not said"
+    )  # fmt: skip
+    pictures.add_argument("--size", type=int, default=32, metavar="PIXELS", help="the side that a network sees: 32")
+    pictures.add_argument("--grey", action="store_true", help="without colours")
+    pictures.add_argument("--no-flip", action="store_true", help="the images are not to be mirrored")
     share = command("share", "a small copy of a run, to give away: no features, no images", _share)
     share.add_argument("run", metavar="RUN", help="a path or an id")
     share.add_argument("into", metavar="DIR", help="the store to put the copy into")
@@ -36,6 +50,30 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     made = [{"run": one.run.id, "path": str(one.run.path), "file": str(one.file), "state": one.state}
             for one in done if one.run]  # fmt: skip
     return {"runs": made, "failed": [{"file": str(one.file), "why": one.why} for one in failed]}, lines, bool(failed)
+
+
+def _import_images(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core.data import datasets
+    from cac_core.exchange import own_data
+
+    own_data.data_set_name(a.name)
+    with open(a.zip, "rb") as file:
+        upload = own_data.zipped(file, a.names)
+        found = own_data.check(upload)
+        copies = sum(len(group) - 1 for group in own_data.copies(found))
+        found = own_data.without_copies(found)
+        settings = {"size": a.size, "channels": 1 if a.grey else 3, "flip": not a.no_flip}
+        folder = own_data.write(found, upload, datasets.root_of(a.data), a.name, settings) if a.write else None
+    counts, wrong = found.counts(), own_data.problems(found)
+    lines = [f"names read as {upload.encoding}, of {', '.join(upload.encodings)}"] if upload.encoding else []
+    lines += [f"{cls}: " + ", ".join(f"{some[cls]} {part or 'images'}" for part, some in counts.items())
+              for cls in found.classes]  # fmt: skip
+    lines += [f"{copies} copies left out"] if copies else []
+    lines += [f"left out: {name}: {why}" for name, why in found.refused] + wrong
+    lines.append(f"written to {folder}" if folder else "nothing is written without --write")
+    said = {"folder": folder and str(folder), "classes": counts, "names": upload.encoding,
+            "encodings": list(upload.encodings), "refused": dict(found.refused), "problems": wrong}  # fmt: skip
+    return said, lines, bool(wrong)
 
 
 def _share(a: argparse.Namespace, options: dict[str, str]):

@@ -251,7 +251,7 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
             epochs = f"{r['epochs']}/{r['of']}"
             lines.append(f"{r['run']:44} {r['state']:9} {epochs:>8} {share[0]:>9} {share[1]:>7}")
     none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    python -m cac_core train --dataset digits"
-    return {"runs": rows}, lines or [none]
+    return {"runs": rows}, lines or [runs.passed_over(runs.store_of(a.runs)) or none]
 
 
 def _table(a: argparse.Namespace, options: dict[str, str]):

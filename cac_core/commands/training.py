@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
+from cac_core import records
 from cac_core.commands import terminal
 from cac_core.sentences import say
 
@@ -156,7 +156,7 @@ def _probe(a: argparse.Namespace, options: dict[str, str]):
 def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recipes.Recipe:
     if a.recipe:
         try:
-            return recipes.Recipe.from_json(json.loads(Path(a.recipe).read_text("utf-8")))
+            return recipes.Recipe.from_json(records.read(Path(a.recipe), object, links=True))
         except (OSError, ValueError) as error:
             raise ValueError(
                 say("{file} holds no recipe that can be read ({error}).", file=a.recipe, error=error)

@@ -19,13 +19,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Required, TypedDict
 
 import numpy as np
 
-from cac_core import files
+from cac_core import files, records
 from cac_core.data import sources
 from cac_core.data.images import Format, converted
 from cac_core.recipe import Recipe, known_name, slug
+from cac_core.records import Count, Unfit
 from cac_core.sentences import Sentence, say
 
 HERE = Path(__file__).parent
@@ -143,7 +145,7 @@ def folder_row(root: Path, name: str) -> Dataset:
     row = dataclasses.replace(FOLDER, classes=sources.folder_classes(folder))
     if files.is_file(folder / sources.SETTINGS):
         try:
-            said = files.record(folder / sources.SETTINGS)
+            said = records.read(folder / sources.SETTINGS, object, links=True)
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
             if not isinstance(said, dict):
                 raise ValueError(say("it must hold {example}", example='{"size": 32, ...}'))
@@ -405,19 +407,24 @@ def trial_of(recipe: Recipe, row: Dataset) -> Trial:
     return Trial(recipe.dataset, recipe.family, recipe.trial, tuple(sorted(known)), tuple(sorted(unknown)))
 
 
+class _Said(TypedDict, total=False):
+    """A trial in a file: class numbers or names."""
+
+    Known: Required[list[object]]
+    Unknown: list[object]
+
+
 def trial_from_file(file: Path, dataset: str, row: Dataset) -> Trial:
     """A user's own trial: {"Known": [...], "Unknown": [...]} with class numbers or names, as cac-openset writes it."""
     try:
-        said = files.record(Path(file))
+        said = records.read(Path(file), _Said, links=True)
         known, unknown = said["Known"], said.get("Unknown", [])
-        if not isinstance(known, list) or not isinstance(unknown, list):
-            raise TypeError("Known and Unknown are lists")
     except FileNotFoundError as error:
         raise FileNotFoundError(say("There is no trial file {file}.", file=file)) from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, Unfit) as error:
         raise ValueError(say(
-            "{file} is not a trial: it must hold {example}, with class numbers or names.",
-            file=file, example=EXAMPLE,
+            "{file} is not a trial ({error}): it must hold {example}, with class numbers or names.",
+            file=file, error=error, example=EXAMPLE,
         )) from error  # fmt: skip
     numbers = [tuple(sorted(_class_number(c, row, file) for c in part)) for part in (known, unknown)]
     return checked_trial(Trial(dataset, "custom", Path(file).stem, *numbers), row)
@@ -488,11 +495,11 @@ def published_hold_out(name: str, root: Path, classes: np.ndarray) -> np.ndarray
     if not files.is_file(file):
         return None
     try:
-        listed = files.record(file)
+        listed = records.read(file, dict[str, dict[str, list[Count]]], links=True)
         said = [(part == "Val", int(c), np.array(places, int)) for part in ("Train", "Val")
                 for c, places in listed[part].items()]  # fmt: skip
         places = np.concatenate([places for *_, places in said])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise ValueError(say(
             "{file} is no list of training and validation images ({error}): it must hold {example}. Put the published "
             "one there, or remove it.",

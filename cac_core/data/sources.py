@@ -65,7 +65,7 @@ def read_mnist(root: Path, name: str, row: Format) -> Parts:
 
 def read_folder(root: Path, name: str, row: Format) -> Parts:
     if said := passed_over(root / name):
-        warnings.warn(say("{folder}: {said}", folder=root / name, said=together(said)), stacklevel=2)
+        warnings.warn(f"{root / name}: {together(said)}", stacklevel=2)
     return {part: _decoded(found, root / name, row) for part, found in folder_files(root, name).items()}
 
 

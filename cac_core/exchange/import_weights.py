@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
 from cac_core.results import evaluate
@@ -186,6 +186,7 @@ def _holds(run: Run, weights: dict[str, torch.Tensor]) -> bool:
 def _read(file: Path) -> dict[str, torch.Tensor]:
     """The state of the network in a weight file; anchors under one name. Nothing in the file is run."""
     try:
+        records.opened(file, links=True).close()
         stored = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
@@ -195,7 +196,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             file=file, error=error,
         )) from error  # fmt: skip
     state = stored.get("net") if isinstance(stored, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and _plain(v) for k, v in state.items()):
         raise ValueError(say(
             "{file} is no weight file of cac-openset: it must hold {example}.",
             file=file, example='{"net": weights by name, ...}',
@@ -204,6 +205,13 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
     if "means" in state:
         state["anchors"] = state.pop("means")
     return state
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a tensor that holds as many numbers as it says: one that repeats a few would fill the memory."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _renamed(state: dict[str, Any], file: Path) -> dict[str, torch.Tensor]:

@@ -25,11 +25,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from cac_core import files, runs
+from cac_core import files, records, runs
 from cac_core.data import datasets, images, sources
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.exchange import names
 from cac_core.recipe import slug
+from cac_core.records import Unfit
 from cac_core.sentences import say, together
 
 FILES = 20_000
@@ -508,6 +509,7 @@ def trial_name(root: Path, dataset: str) -> str:
 
 def _dataset_of(file: Path) -> str | None:
     try:
-        return files.record(file)["Dataset"]
-    except (OSError, ValueError, KeyError, TypeError):
+        said = records.read(file, dict[str, object]).get("Dataset")
+    except (OSError, Unfit):
         return None
+    return said if isinstance(said, str) else None

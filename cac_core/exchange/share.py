@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import runs
+from cac_core import records, runs
+from cac_core.records import Unfit
 from cac_core.results import judge, sweep
-from cac_core.runs import Run
+from cac_core.runs import Broken, Run
+from cac_core.scoring.outputs import ARRAYS
 from cac_core.scoring.scorers import BY_FEATURES, default_for
 from cac_core.sentences import say
 
@@ -39,15 +41,30 @@ def share(run: Run, into: Path) -> Run:
     if copy.path.exists():
         raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=copy.path))
     copy.path.mkdir(parents=True)
+    try:
+        _write(run, full, copy)
+    except BaseException:
+        shutil.rmtree(copy.path)
+        raise
+    return copy
+
+
+def _write(run: Run, full: runs.Report, copy: Run) -> None:
     for name in COPIED:
         if (run.path / name).exists():
-            shutil.copyfile(run.path / name, copy.path / name)
+            try:
+                records.copied(run.path / name, copy.path / name)
+            except Unfit as error:
+                raise Broken(run.unreadable(run.path / name, error)) from error
     features = judge.default_of(run) in BY_FEATURES
     for kind in (np.float16, np.float32):
         for file in sorted((run.path / "outputs").glob("*.npz")):
-            _write_slim(file, copy.path / "outputs" / file.name, kind, features)
+            try:
+                _write_slim(file, copy.path / "outputs" / file.name, kind, features)
+            except Unfit as error:
+                raise run.damaged(file, error) from error
         slim = judge.plain(judge.report_all(copy, full.get("choice")))
-        if kind == np.float32 or _same(full["scorers"], slim["scorers"]):
+        if kind == np.float32 or _same(full.get("scorers", {}), slim["scorers"]):
             break
     for name, numbers in slim["scorers"].items():
         if "error" in numbers and name in full.get("scorers", {}):
@@ -55,12 +72,10 @@ def share(run: Run, into: Path) -> Run:
     runs.write_json(copy.path / "report.json", slim)
     if (run.path / "sweep.npz").exists() and not sweep.outdated(run) and sweep.of_outputs(run):
         _write_slim_sweep(run, copy)
-    return copy
 
 
 def _write_slim(file: Path, to: Path, kind: type, features: bool) -> None:
-    with np.load(file) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = records.arrays(file, ARRAYS)
     for name in {"logits", "out_of_fold"} & set(arrays):
         arrays[name] = arrays[name].astype(kind)
     if not features:
@@ -73,7 +88,7 @@ def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
     pairs = [
         (numbers[key], slim[name][key])
         for name, numbers in full.items()
-        if "error" not in numbers and "error" not in slim[name]
+        if name in slim and "error" not in numbers and "error" not in slim[name]
         for key in NUMBERS
         if key in numbers
     ]
@@ -83,8 +98,7 @@ def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
 def _write_slim_sweep(run: Run, copy: Run) -> None:
     report, own = sweep.report(run), default_for(run.recipe.method)
     named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
-    with np.load(run.path / "sweep.npz") as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = sweep.whole(run)
     kept = np.isin(arrays["temperatures"], sorted(named))
     arrays["held"] = arrays["temperatures"][kept]
     at = [cell["scores"] for cell in report["cells"] if cell["temperature"] in named]

@@ -8,7 +8,6 @@ Nothing here is done where ANCHORSCOPE_READONLY is set; reading is.
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -22,9 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cac_core import runs
+from cac_core import files, records, runs
 from cac_core.exchange import share
 from cac_core.jobs import launch
+from cac_core.records import Unfit
 from cac_core.runs import ALIVE, ID, Run
 from cac_core.sentences import say
 
@@ -45,10 +45,8 @@ class Shelf:
 def read(run: Run) -> Shelf:
     """What is on a run; what cannot be read, or is not of this kind, counts as nothing."""
     try:
-        said = json.loads((run.path / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return Shelf()
-    if not isinstance(said, dict):
+        said = records.read(run.path / FILE, dict[str, object])
+    except (OSError, Unfit):
         return Shelf()
     tags = said.get("tags") if isinstance(said.get("tags"), list) else []
     words = [_clean(tag)[:TAG] for tag in tags if isinstance(tag, str)]
@@ -78,7 +76,7 @@ def write(run: Run, shelf: Shelf) -> Shelf:
         raise ValueError(
             say("A run has at most {most} tags of at most {length} characters each.", most=TAGS, length=TAG)
         )
-    if not run.path.is_dir():
+    if not files.is_folder(run.path):
         raise ValueError(say("The run {run} is not there any more.", run=run.id))
     with _said(say("{file} cannot be written", file=run.path / FILE)):
         runs.write_json(run.path / FILE, asdict(shelf))
@@ -127,7 +125,7 @@ class Trashed:
 def delete(run: Run) -> Trashed:
     """Move a run to the trash. Raises ValueError where another process works on it, or where nothing may be written."""
     check_writable()
-    if not run.path.is_dir() or not ID.fullmatch(run.id):
+    if not files.is_folder(run.path) or not ID.fullmatch(run.id):
         raise ValueError(say("There is no run {run!r} to delete.", run=run.id))
     busy = [
         job for job in launch.jobs(run.path.parent)
@@ -146,12 +144,13 @@ def delete(run: Run) -> Trashed:
 def trashed(store: Path) -> list[Trashed]:
     """The runs in the trash of a store, the newest first."""
     found = []
-    for path in (store / TRASH).iterdir() if (store / TRASH).is_dir() else ():
-        with contextlib.suppress(ValueError):  # no run that was deleted here
-            name, _, time = path.name.rpartition("-")
-            when = datetime.strptime(time, "%Y%m%dT%H%M%S%f")
-            if ID.fullmatch(name) and path.is_dir() and not path.is_symlink():
-                found.append(Trashed(path, name, when))
+    with contextlib.suppress(ValueError):  # a trash that somebody else closed
+        for folder in files.listed(store / TRASH).folders:
+            with contextlib.suppress(ValueError):  # no run that was deleted here
+                name, _, time = folder.rpartition("-")
+                when = datetime.strptime(time, "%Y%m%dT%H%M%S%f")
+                if ID.fullmatch(name) and not (store / TRASH / folder).is_symlink():
+                    found.append(Trashed(store / TRASH / folder, name, when))
     return sorted(found, key=lambda one: one.when, reverse=True)
 
 
@@ -159,7 +158,7 @@ def restore(one: Trashed) -> Run:
     """Bring a run back from the trash. Raises ValueError where another has taken its place, or it is gone."""
     check_writable()
     store = one.path.parents[1]
-    if not one.path.is_dir():
+    if not files.is_folder(one.path):
         raise ValueError(say("{run} is not in the trash any more.", run=one.id))
     if (store / one.id).exists():
         raise ValueError(
@@ -197,7 +196,7 @@ def pack(chosen: list[Run], into: BinaryIO) -> None:
         for run in chosen:
             copy = share.share(run, Path(place))
             if (run.path / FILE).is_file():
-                shutil.copyfile(run.path / FILE, copy.path / FILE)
+                records.copied(run.path / FILE, copy.path / FILE)
             for file in sorted(copy.path.rglob("*")):
                 if file.is_file():
                     packed.write(file, file.relative_to(place))

@@ -35,9 +35,12 @@ def export(run: Run) -> str:
         mlflow.log_params({name: value for name, value in flat.items() if name not in ("hyper", "trunk")})
         for event in run.epochs():
             curves = {
-                f"{name}/{split}": value for split in ("train", "validation") for name, value in event[split].items()
+                f"{name}/{split}": value
+                for split in ("train", "validation")
+                for name, value in event.get(split, {}).items()
             }
-            mlflow.log_metrics({**curves, "lr": event["lr"]}, step=event["epoch"])
+            rate = {"lr": event["lr"]} if "lr" in event else {}
+            mlflow.log_metrics(curves | rate, step=event["epoch"])
         for scorer, numbers in report.get("scorers", {}).items():
             values = {f"test/{scorer}/{name}": v for name, v in numbers.items() if isinstance(v, float)}
             mlflow.log_metrics(values)

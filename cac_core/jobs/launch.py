@@ -27,7 +27,6 @@ Standard library, psutil and filelock.
 """
 
 import contextlib
-import json
 import math
 import os
 import re
@@ -41,14 +40,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import filelock
 import psutil
 
-from cac_core import runs
+from cac_core import files, records, runs
 from cac_core.recipe import Recipe, known_name, slug
+from cac_core.records import Unfit, Within
 from cac_core.sentences import say
 
 KINDS = ("train", "eval", "sweep", "map", "fetch", "look")
@@ -73,14 +74,14 @@ class Job:
 
     path: Path
     kind: str
-    arguments: tuple  # of strings: what comes after python -m cac_core. Paths among them are absolute
+    arguments: tuple[str, ...]  # what comes after python -m cac_core. Paths among them are absolute
     run: str = ""  # the id of the run it works on; two jobs on one run are never under way together
     device: str = "cpu"
     priority: int = 0  # higher first
     submitted: float = 0.0  # time of day
     state: str = "queued"
     attempt: int = 0  # how often it was claimed
-    pid: int = 0
+    pid: Annotated[int, Within(0, 2**31 - 1)] = 0
     process_started: float = 0.0  # seconds after the machine's start
     host: str = ""
     asked: float = 0.0  # when it was asked to stop, by time.monotonic()
@@ -193,10 +194,10 @@ def state(job: Job, *, patience: tuple[float, float] = PATIENCE) -> str:
 def log(job: Job, *, last: int = 100) -> str:
     """The last lines of what the job's process said; empty where it has not begun."""
     try:
-        with open(job.beside(".log"), "rb") as file:
+        with records.opened(job.beside(".log")) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 400 * last, 0))
             return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-last:])
-    except OSError:
+    except (OSError, Unfit):
         return ""
 
 
@@ -570,7 +571,10 @@ def _queue(store: Path) -> Path:
 
 
 def _files(queue: Path) -> list[Path]:
-    return sorted(path for path in queue.glob("[!.]*.json") if path.is_file())
+    try:
+        return [queue / name for name in files.listed(queue).files if name.endswith(".json")]
+    except ValueError:  # a queue that somebody else closed
+        return []
 
 
 def _stamp(path: Path) -> int:
@@ -604,25 +608,21 @@ def _held(lock: Path, *, seconds: float = 0) -> bool:
 def _read(path: Path) -> Job:
     """The job in a file; one in state "broken" where it is none. Raises FileNotFoundError where there is no file."""
     try:
-        record = json.loads(path.read_text("utf-8"))
-        if not ID.fullmatch(path.stem) or not isinstance(record, dict) or not isinstance(record.get("arguments"), list):
-            raise ValueError(say("it is not the record of a job"))
-        job = Job(path, **{**record, "arguments": tuple(record["arguments"])})
+        if not ID.fullmatch(path.stem):
+            raise Unfit(say("it is not the record of a job"))
+        job = records.read(path, Job, path=path)
         _check(job)
         return job
     except FileNotFoundError as error:
         raise FileNotFoundError(say("There is no job {job!r} any more.", job=path.stem)) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = say("{file} cannot be read ({error}). Remove it.", file=path, error=error)
         return Job(path, "", (), state="broken", reason=reason)
 
 
 def _check(job: Job) -> None:
     """Raises ValueError where a job, ours or from a file, is none, or would become a path that leads elsewhere."""
-    for field in fields(job):
-        value = getattr(job, field.name)
-        if not isinstance(value, field.type | int if field.type is float else field.type):
-            raise ValueError(say("{name} cannot be {value!r}", name=field.name, value=value))
+    records.fitted(_record(job), Job, path=job.path)
     known_name(job.kind, KINDS, say("kind of job"))
     known_name(job.state, STATES, say("state"))
     if job.run and not runs.ID.fullmatch(job.run):
@@ -631,13 +631,16 @@ def _check(job: Job) -> None:
         raise ValueError(
             say("{device!r} is no device of a queue; those are cpu, cuda:0, cuda:1 and so on.", device=job.device)
         )
-    if not job.arguments or not all(isinstance(word, str) and "\0" not in word for word in job.arguments):
+    if not job.arguments or any("\0" in word for word in job.arguments):
         raise ValueError(say("A job's arguments are words, at least one, not {arguments!r}.", arguments=job.arguments))
-    "".join([*job.arguments, job.host, job.reason]).encode()  # what is no text is a ValueError
+
+
+def _record(job: Job) -> dict[str, Any]:
+    return {name: value for name, value in vars(job).items() if name != "path"} | {"arguments": list(job.arguments)}
 
 
 def _write(job: Job) -> Job:
-    runs.write_json(job.path, {name: value for name, value in vars(job).items() if name != "path"})
+    runs.write_json(job.path, _record(job))
     return job
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.networks import losses
 from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
@@ -223,6 +223,7 @@ def load(run: Run, device: str = "auto") -> Network:
             say("{run} has no weights yet. Train it with:\n    {command}", run=run.id, command=train_command(run))
         )
     try:
+        records.opened(file).close()
         with safe_open(file, framework="pt") as stored:
             said = stored.metadata() or {}
             weights = {key: stored.get_tensor(key) for key in list(stored.keys())}
@@ -291,7 +292,7 @@ def evaluate(
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
         choice = choose(run, network)
-    if stale or run.report().get("numbers") != judge.NUMBERS:
+    if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, choice)))
 
 
@@ -373,6 +374,14 @@ def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
         file.unlink(missing_ok=True)
     shutil.rmtree(run.path / "sweep", ignore_errors=True)
     runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
+
+
+def _reported(run: Run) -> int | None:
+    """By which definition the numbers of the run's report were made; None where it cannot be read."""
+    try:
+        return run.report().get("numbers")
+    except Broken:
+        return None
 
 
 def evaluate_unknown(

@@ -1,18 +1,19 @@
 """From a run's outputs to verdicts, a threshold and a report. Numpy only: nothing here imports torch."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict
 
 import numpy as np
 
+from cac_core import records
 from cac_core.data.datasets import FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
+from cac_core.records import Unfit, Within
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
@@ -22,7 +23,7 @@ from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_opti
 from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
-NUMBERS = 2  # of what report.json holds: one whose numbers are defined otherwise is made again by `eval`
+NUMBERS = 3  # of what report.json holds: one whose numbers are defined otherwise is made again by `eval`
 KEPT = 0.95  # the share of new knowns that the default theta keeps
 COUNTED = 100  # known classes up to which report.json keeps each confusion: 56 MB of it for 1000, and mostly zeros
 
@@ -285,34 +286,89 @@ class Threshold:
         return said_of(run, logits, features, self.scorer, self.theta, thetas, **self.options)
 
 
+class _Prepare(TypedDict, total=False):
+    """How the images are prepared that a threshold is for; `as` is one of images.WAYS."""
+
+    size: Required[int]
+    grain: Required[int]
+    channels: Required[int]
+    ink: Required[bool]
+    made: int
+
+
+class _File(TypedDict, total=False):
+    """A threshold file: the fields of Threshold but for its way, and what `Threshold.record` puts beside them."""
+
+    format: Required[str]
+    run: Required[str]
+    scorer: Required[str]
+    options: Required[dict[str, object]]
+    theta: Required[float]
+    rule: Required[str]
+    thetas: Required[list[float] | None]
+    magnitude: Required[Annotated[float, Within(0, 1)]]
+    temperature: Required[Annotated[float, Within(1e-6, 1e6)]]
+    oracle: bool
+    classes: Required[list[str]]
+    centres: Required[list[list[float]] | None]
+    prepare: Required[_Prepare]
+    mean: Required[list[float]]
+    std: Required[list[float]]
+
+
 def threshold_from(file: Path, run: Run) -> Threshold:
     """Read a threshold file. Raises ValueError where it is none, or another run's."""
     try:
-        said = json.loads(Path(file).read_text("utf-8"))
+        said = records.read(Path(file), _File, links=True)
         if said["format"] != FORMAT:
-            raise ValueError(say("its format is {said!r}, not {wanted!r}", said=said["format"], wanted=FORMAT))
-        said.setdefault("oracle", False)  # files of before do not say
-        fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold) if field.name != "way"}
+            raise Unfit(say("its format is {said!r}, not {wanted!r}", said=said["format"][:80], wanted=FORMAT))
+        options = checked_options(said["scorer"], scorer_options(said["scorer"]), said["options"])
+        fields = {field.name: said[field.name] for field in dataclasses.fields(Threshold) if field.name in said}
         fields["way"] = way_of(run.row, said["prepare"].get("as", "picture"))  # as all were taken when none said it
-        fields["theta"], fields["thetas"] = float(said["theta"]), said["thetas"] and tuple(map(float, said["thetas"]))
-        fields["magnitude"], fields["temperature"] = float(said["magnitude"]), float(said["temperature"])
-        checked_options(said["scorer"], scorer_options(said["scorer"]), said["options"])
-        numbers = [fields["theta"], fields["magnitude"], fields["temperature"], *(fields["thetas"] or ())]
-        if not all(map(math.isfinite, numbers)) or len(fields["thetas"] or run.known_names) != len(run.known_names):
-            raise ValueError(say("its numbers are not finite, or not one for each class"))
     except FileNotFoundError as error:
         raise FileNotFoundError(say("There is no threshold file {file}.", file=file)) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(say(
             "{file} is no threshold of Anchorscope ({error}). Export one from the page Thresholds.",
             file=file, error=error,
         )) from error  # fmt: skip
-    if fields["run"] != run.id:
+    if said["run"] != run.id:
         raise ValueError(say(
             "{file} belongs to the run {other}, not to {run}: a theta means nothing elsewhere.",
-            file=file, other=fields["run"], run=run.id,
+            file=file, other=said["run"][:80], run=run.id,
         ))  # fmt: skip
-    return Threshold(**fields)
+    thetas = None if said["thetas"] is None else tuple(said["thetas"])
+    threshold = Threshold(**fields | {"options": options, "thetas": thetas})
+    if wrong := _differing(said, threshold, run):
+        raise ValueError(say(
+            "{file} is not for {run} as it is now: its {names} are others. A theta means nothing elsewhere; export one "
+            "from the page Thresholds.",
+            file=file, run=run.id, names=wrong,
+        ))  # fmt: skip
+    return threshold
+
+
+CLOSE = 0.01  # of the largest coordinate: so far centres may lie apart, as in a copy whose logits were rounded
+
+
+def _differing(said: _File, threshold: Threshold, run: Run) -> list[str]:
+    """What a threshold was made for and this run does not have."""
+    own = threshold.record(run)
+    same = {
+        say("class names, or their order,"): said["classes"] == own["classes"],
+        say("thetas by class"): threshold.thetas is None or len(threshold.thetas) == len(own["classes"]),
+        say("centres"): _near(said["centres"], own["centres"], CLOSE),
+        say("preparation of images"): all(own["prepare"].get(name) == value for name, value in said["prepare"].items()),
+        say("mean and std"): all(_near(said[name], own[name], 1e-6) for name in ("mean", "std")),
+    }
+    return [name for name, right in same.items() if not right]
+
+
+def _near(one: list | None, other: list | None, share: float) -> bool:
+    if one is None or other is None:
+        return one is other
+    one, other = (np.array(some, dtype=object) for some in (one, other))  # of lists that are not of one length, too
+    return one.shape == other.shape and bool((abs(one - other) <= share * np.abs(other).max()).all())
 
 
 def check_split(run: Run, family: str | None = None, trial: str | None = None, dataset: str | None = None) -> None:

@@ -27,13 +27,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import filelock
 import numpy as np
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data.datasets import DAMAGED
+from cac_core.records import FINITE, Array, Count, Curve, Unfit
 from cac_core.runs import Run
 from cac_core.scoring.arrays import at_least, blocks
 from cac_core.scoring.distances import class_means, distances
@@ -205,36 +206,59 @@ class Map:
     stale: bool
 
 
+ARRAYS = {
+    "xy": Array("f", "M 2", -FINITE), "split": Array("iu", "M", 0), "row": Array("iu", "M", 0),
+    "means": Array("f", "C 2", -FINITE), "anchors": Array("f", "C 2", -FINITE, needed=False), "about": Array("U"),
+}  # fmt: skip
+
+
+class _Parameters(TypedDict):
+    neighbours: int
+    min_dist: float
+    seed: int
+    dense: bool
+    most: int
+
+
+class _About(TypedDict):
+    """What a map's file says in words."""
+
+    parameters: _Parameters
+    splits: list[str]
+    images: Count
+    trustworthiness: Curve
+    same_class: dict[str, Curve]
+    versions: dict[str, str]
+    made_from: dict[str, list[int]]
+
+
 def maps(run: Run) -> list[Map]:
     """The maps there are, the stale ones last; a damaged file is passed over."""
     stamps, found = _stamps(run), []
     for file in (run.path / "maps").glob("umap-*.npz"):
-        with contextlib.suppress(*DAMAGED):
-            found.append(_read(file, stamps))
+        with contextlib.suppress(OSError, Unfit):
+            found.append(_read(run, file, stamps))
     return sorted(found, key=lambda one: (one.stale, *one.parameters.values(), one.path))
 
 
-def _read(file: Path, stamps: dict[str, list[int]]) -> Map:
-    with np.load(file) as stored:
-        about = json.loads(str(stored["about"]))
-        made_from = about.pop("made_from")
-        return Map(
-            path=file,
-            **{name: stored[name] for name in ("xy", "split", "row", "means")},
-            anchors=stored.get("anchors"),
-            splits=tuple(about.pop("splits")),
-            stale=any(stamps.get(split) != stamp for split, stamp in made_from.items()),
-            **about,
-        )
+def _read(run: Run, file: Path, stamps: dict[str, list[int]]) -> Map:
+    arrays = records.arrays(file, ARRAYS, C=len(run.trial.known))
+    about = records.parsed(str(arrays.pop("about")), _About)
+    made_from, splits = about.pop("made_from"), tuple(about.pop("splits"))
+    stale = any(stamps.get(split) != stamp for split, stamp in made_from.items())
+    if (arrays["split"] >= len(splits)).any() or not set(splits) <= made_from.keys():
+        raise Unfit(say("it has no {names}", names=["splits"]))
+    for number, split in enumerate(() if stale else splits):
+        there = records.arrays(run.path / "outputs" / f"{split}.npz", {"labels": Array("iu", "N")})["labels"]
+        if (arrays["row"][arrays["split"] == number] >= len(there)).any():
+            raise Unfit(say("it has no {names}", names=["rows"]))
+    kept = {name: about[name] for name in _About.__annotations__ if name in about}
+    return Map(path=file, **arrays | {"anchors": arrays.get("anchors")}, splits=splits, stale=stale, **kept)
 
 
-def under_way(run: Run) -> dict[str, Any] | None:
+def under_way(run: Run) -> runs.Progress | None:
     """The map being made right now: stage, done, of, seconds_left (None: not known), parameters. None without one."""
-    try:
-        record = json.loads((run.path / "maps" / ".progress.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if runs.alive(record) else None
+    return runs.under_way(run.path / "maps" / ".progress.json")
 
 
 def umap_map(
@@ -264,8 +288,8 @@ def umap_map(
     stamps = _stamps(run)
     digest = hashlib.sha256(json.dumps([parameters, stamps], sort_keys=True).encode()).hexdigest()[:12]
     file = run.path / "maps" / f"umap-{digest}.npz"
-    with contextlib.suppress(*DAMAGED):
-        _read(file, stamps)
+    with contextlib.suppress(OSError, Unfit):
+        _read(run, file, stamps)
         return file
     train = run.outputs("train")
     splits = ["validation", "test", *(split for split in stamps if split.startswith("unknown-"))]
@@ -309,7 +333,7 @@ def _stamps(run: Run) -> dict[str, list[int]]:
     stamps = {}
     for file in sorted((run.path / "outputs").glob("*.npz")):
         stamps[file.stem] = []
-        with contextlib.suppress(*DAMAGED), zipfile.ZipFile(file) as stored:
+        with contextlib.suppress(*DAMAGED), records.opened(file) as raw, zipfile.ZipFile(raw) as stored:
             stamps[file.stem] = [stored.getinfo(name).CRC for name in MADE_FROM if name in stored.namelist()]
     return stamps
 

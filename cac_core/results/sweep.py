@@ -21,19 +21,19 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import numpy as np
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
+from cac_core.records import Array, Count, Unfit
 from cac_core.results import judge
 from cac_core.runs import Run
-from cac_core.scoring import metrics
+from cac_core.scoring import metrics, outputs
 from cac_core.scoring.arrays import at_least, positive, softmax
 from cac_core.scoring.distances import class_means, distances, moved_by, rejection
 from cac_core.scoring.outputs import Verdict
@@ -51,7 +51,61 @@ MOST = 2000  # validation images that the choice looks at, as many of each class
 FORMAT = 2  # in 1 a class that played the unknown was still in the gradient, and no score had T in it
 NUMBERS = 2  # of what a report holds: a kept one whose numbers are defined otherwise is made again
 SPLITS = ("validation", "test")
+OF = ("images", "weights")  # digests of what it is of
+ARRAYS = {  # H of the T temperatures are held, all of them but in a copy to give away; V and N images, E magnitudes
+    "temperatures": Array("f", "T", 1e-9), "magnitudes": Array("f", "E", 0, 1), "stamp": Array("U"),
+    **{name: Array("U", needed=False) for name in OF},
+    "held": Array("f", "H", 1e-9, needed=False), "format": Array("iu", needed=False),
+    "blind": Array("f", "C S T E", needed=False), "sample": Array("iu", "M", 0, "V", needed=False),
+    "validation_logits": Array("f", "H E V C"), "validation_labels": Array("iu", "V", 0, "C"),
+    "test_logits": Array("f", "H E N C"), "test_labels": Array("iu", "N", -1, "C"),
+}  # fmt: skip
+BATCHED = {"logits": Array("f", "T E N C")}  # of a file in sweep/<digest>/
 PROGRESS = ".progress.json"  # in sweep/, how far the sweep is that is being computed
+
+
+class Numbers(TypedDict, total=False):
+    """What a report says of one score in one cell."""
+
+    accuracy: Required[float | None]
+    auroc: Required[float | None]
+    fpr_at_95_knowns_kept: Required[float | None]
+    oscr: Required[float | None]
+    gain: Required[float | None]
+    gain_interval: Required[list[float | None]]
+    pseudo_auroc: float | None
+
+
+class Cell(TypedDict):
+    temperature: float
+    magnitude: float
+    scores: dict[str, Numbers]
+
+
+class Best(Numbers):
+    temperature: float
+    magnitude: float
+
+
+class Choice(TypedDict):
+    images: Count
+    of: Count
+
+
+class Report(TypedDict, total=False):
+    """sweep.json."""
+
+    stamp: Required[str]
+    numbers: Required[Count]
+    temperatures: Required[list[float]]
+    magnitudes: Required[list[float]]
+    cells: Required[list[Cell]]
+    oracle: Required[dict[str, Best | None]]
+    chosen: dict[str, Best | None]
+    choice: Choice
+    leak: str
+
+
 LEAK = (
     "As published, and a LEAK: every image is moved towards its true class, which nobody knows of a new image, and the "
     "unknowns towards a class they are not of. Do not take these numbers for what the method can do."
@@ -84,6 +138,12 @@ def sweep(
     if not temperatures or not magnitudes:
         raise ValueError(say("A sweep needs at least one temperature and one magnitude."))
     at_least(most, 2, "most")
+    if run.validated_on == datasets.FOLDS:
+        raise ValueError(say(
+            "{run} has learnt from all its training images, and a sweep is chosen by images that its network has not "
+            "seen. Train a run that holds some out: --folds 0.",
+            run=run.id,
+        ))  # fmt: skip
     if as_published and run.outputs("train").anchors is None:
         raise ValueError(say("{run} has no anchors; as published, the sweep is of CAC alone.", run=run.id))
     weights = (run.path / "best.safetensors").read_bytes() if (run.path / "best.safetensors").is_file() else b""
@@ -98,31 +158,43 @@ def _file(run: Run, as_published: bool, ending: str) -> Path:
     return run.path / f"sweep{'-as-published' if as_published else ''}.{ending}"
 
 
+def _arrays(run: Run, as_published: bool, *only: str, **sizes: int) -> dict[str, np.ndarray]:
+    """The arrays of a sweep, or only some of them. Raises OSError where there is none, Unfit where it is damaged."""
+    sizes |= {"C": len(run.trial.known), "S": len(SCORES)}
+    arrays = records.arrays(_file(run, as_published, "npz"), ARRAYS, only, **sizes)
+    if any(len(arrays[name]) != len(_held(arrays)) for name in arrays if name.endswith("_logits")):
+        raise Unfit(say("it has no {names}", names=[say("logits at each temperature")]))
+    return arrays
+
+
+def _held(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The temperatures whose logits are there: of a shared run, some."""
+    return arrays.get("held", arrays["temperatures"])
+
+
 def _stamp(run: Run, as_published: bool) -> str:
     try:
-        with np.load(_file(run, as_published, "npz")) as stored:
-            return str(stored["stamp"])
-    except datasets.DAMAGED:
+        return str(_arrays(run, as_published, "stamp")["stamp"])
+    except (OSError, Unfit):
         return ""
 
 
 def of_outputs(run: Run, as_published: bool = False) -> bool:
     """Whether the run's sweep and its outputs can be of the same images and weights, by what both say of themselves."""
-    with contextlib.suppress(*datasets.DAMAGED):
-        file, outputs = _file(run, as_published, "npz"), run.path / "outputs" / "test.npz"
-        both = [[runs.said_in(one, name) for one in (file, outputs)] for name in ("images", "weights")]
-        with np.load(file) as stored, np.load(outputs) as kept:
-            same = np.array_equal(stored["test_labels"], kept["labels"])
-        return same and all(datasets.fits(*pair) for pair in both)
-    return False
+    try:
+        swept = _arrays(run, as_published, "test_labels", *OF)
+        kept = records.arrays(run.path / "outputs" / "test.npz", outputs.ARRAYS, ("labels", *OF))
+    except (OSError, Unfit):
+        return False
+    both = [[str(one.get(name, "")) for one in (swept, kept)] for name in OF]
+    return np.array_equal(swept["test_labels"], kept["labels"]) and all(datasets.fits(*pair) for pair in both)
 
 
 def outdated(run: Run) -> bool:
     """Whether the run's sweep was made by an older definition, whose choice was not blind. Its logits hold."""
     try:
-        with np.load(_file(run, False, "npz")) as stored:
-            return "format" not in stored.files or int(stored["format"]) != FORMAT
-    except datasets.DAMAGED:
+        return _arrays(run, False, "format").get("format") != FORMAT
+    except (OSError, Unfit):
         return False
 
 
@@ -158,12 +230,12 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
         chunks = []
         for start in range(0, len(part), batch):
             file, at = folder / f"{name}-{start:06}.npz", slice(start, start + batch)
+            sizes = {"T": len(temperatures), "E": len(magnitudes), "N": len(part.pixels[at])}
             try:
-                with np.load(file) as stored:
-                    chunks.append(stored["logits"])
+                chunks.append(records.arrays(file, BATCHED, **sizes)["logits"])
                 done += len(part.pixels[at])
                 continue
-            except datasets.DAMAGED:
+            except (OSError, Unfit):
                 if as_published:
                     towards = np.where(part.labels[at] >= 0, part.labels[at], part.classes[at] % len(run.trial.known))
                     logits = cells_as_published(network, part.pixels[at], towards, temperatures, magnitudes)
@@ -208,13 +280,9 @@ def even_sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
 
 
-def under_way(run: Run) -> dict[str, Any] | None:
+def under_way(run: Run) -> runs.Progress | None:
     """The sweep being computed right now: stage, done and of images, seconds_left. None without one."""
-    try:
-        said = json.loads((run.path / "sweep" / PROGRESS).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return said if runs.alive(said) else None
+    return runs.under_way(run.path / "sweep" / PROGRESS)
 
 
 def cells(network, pixels: np.ndarray, centres, temperatures, magnitudes, without: int | None = None) -> np.ndarray:
@@ -299,7 +367,7 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     or one of an older definition.
     """
     stamp = _stamp(run, as_published)
-    command = f"python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
+    command = _command(run, as_published)
     if not stamp:
         what = say("sweep as published") if as_published else say("sweep")
         raise FileNotFoundError(
@@ -318,9 +386,9 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
             "    {command}",
             run=run.id, command=command,
         ))  # fmt: skip
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        kept = json.loads(_file(run, as_published, "json").read_text("utf-8"))
-        if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS):
+    with contextlib.suppress(OSError, Unfit):
+        kept = records.read(_file(run, as_published, "json"), Report)
+        if (kept["stamp"], kept["numbers"]) == (stamp, NUMBERS) and _complete(kept, as_published):
             return kept
     result = _report(run, as_published) | {"stamp": stamp, "numbers": NUMBERS}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
@@ -328,10 +396,45 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     return judge.plain(result)
 
 
+def _command(run: Run, as_published: bool) -> str:
+    return f"python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
+
+
+def _complete(kept: Report, as_published: bool) -> bool:
+    """Whether a kept report has every cell, every score in each, and its choices among them."""
+    names, choices = set(SCORES), [kept["oracle"], kept.get("chosen", {})]
+    if as_published:
+        names, choices = {"distance"}, choices[:1]
+    axes = list(itertools.product(kept["temperatures"], kept["magnitudes"]))
+    there = [(cell["temperature"], cell["magnitude"]) for cell in kept["cells"]]
+    chosen = [best for choice in choices for best in choice.values() if best is not None]
+    return (
+        there == axes != []
+        and all(some.keys() == names for some in (*choices, *(cell["scores"] for cell in kept["cells"])))
+        and all((best["temperature"], best["magnitude"]) in axes for best in chosen)
+        and ("leak" if as_published else "choice") in kept
+    )
+
+
+def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
+    """All arrays of a run's sweep. Raises Broken where they are damaged, or do not go with the run's outputs."""
+    sizes = {letter: len(run.outputs(split)) for letter, split in (("V", "validation"), ("N", "test"))}
+    try:
+        arrays = _arrays(run, as_published, **sizes)
+        if not as_published and (lacking := {"blind", "sample"} - arrays.keys()):
+            raise Unfit(say("it has no {names}", names=sorted(lacking)))
+    except (OSError, Unfit) as error:
+        raise runs.Broken(say(
+            "{file} is damaged ({error}). Remove it, and compute the sweep again with:\n"
+            "    {command}",
+            file=_file(run, as_published, "npz"), error=error, command=_command(run, as_published),
+        )) from error  # fmt: skip
+    return arrays
+
+
 def _report(run: Run, as_published: bool) -> dict[str, Any]:
-    with np.load(_file(run, as_published, "npz")) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    rows = np.flatnonzero(np.isin(arrays["temperatures"], arrays.get("held", arrays["temperatures"])))
+    arrays = whole(run, as_published)
+    rows = np.flatnonzero(np.isin(arrays["temperatures"], _held(arrays)))
     temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
     train = run.outputs("train")
@@ -366,12 +469,10 @@ def held(run: Run) -> tuple[list[float], list[float]]:
     if not of_outputs(run):
         return [], []
     try:
-        with np.load(_file(run, False, "npz")) as stored:
-            return (stored["held"] if "held" in stored.files else stored["temperatures"]).tolist(), stored[
-                "magnitudes"
-            ].tolist()
-    except datasets.DAMAGED:
+        found = _arrays(run, False, "held", "temperatures", "magnitudes")
+    except (OSError, Unfit):
         return [], []
+    return _held(found).tolist(), found["magnitudes"].tolist()
 
 
 def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
@@ -379,12 +480,11 @@ def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray
     if not of_outputs(run):
         return None
     try:
-        with np.load(_file(run, False, "npz")) as stored:
-            temperatures = stored["held"] if "held" in stored.files else stored["temperatures"]
-            (place,) = np.flatnonzero(temperatures == temperature)
-            return stored["magnitudes"], {split: stored[f"{split}_logits"][place] for split in SPLITS}
-    except datasets.DAMAGED:
+        arrays = _arrays(run, False, "held", "temperatures", "magnitudes", *(f"{split}_logits" for split in SPLITS))
+        place = _held(arrays).tolist().index(temperature)
+    except (OSError, ValueError):
         return None
+    return arrays["magnitudes"], {split: arrays[f"{split}_logits"][place] for split in SPLITS}
 
 
 def without_one(

@@ -34,7 +34,7 @@ def rows(store: Path) -> list[dict[str, Any]]:
         if run.problem() or not (report := run.report()):
             continue
         for scorer, numbers in report.get("scorers", {}).items():
-            if numbers.get("auroc") is not None:
+            if None not in (numbers.get("auroc"), numbers.get("accuracy")):
                 groups.setdefault((*_recipe(run), scorer), []).append((run, numbers))
     said, matched, table = published(), set(), []
     for (dataset, family, method, recipe, scorer), measured in groups.items():

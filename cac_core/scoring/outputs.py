@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cac_core.records import FINITE, Array
 from cac_core.sentences import say
+
+ABOUT = ("weights", "images", "dataset")  # what outputs say of themselves: digests, and which data set they are on
+ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits and features of what diverged may be NaN
+    "logits": Array("f", "N C"), "features": Array("f", "N d"), "labels": Array("iu", "N", -1, "C"),
+    "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
+    "anchors": Array("f", "C C", -FINITE, needed=False), "fold": Array("iu", "N", -1, needed=False),
+    "out_of_fold": Array("f", "K N C", needed=False), **{name: Array("U", needed=False) for name in ABOUT},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,9 @@ def without_fold(train: Outputs, fold: int) -> Outputs:
 
 
 def joined(one: Outputs, other: Outputs) -> Outputs:
-    """The images of both, which the same network put out."""
+    """The images of both, which the same network put out; without features where one has none, as in a small copy."""
+    if not (one.features.shape[1] and other.features.shape[1]):
+        one, other = (replace(out, features=out.features[:, :0]) for out in (one, other))
     both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE}
     if one.fold is not None or other.fold is not None:
         both["fold"] = np.concatenate([np.full(len(o), -1) if o.fold is None else o.fold for o in (one, other)])

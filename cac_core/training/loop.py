@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import filelock
 import numpy as np
@@ -18,11 +18,12 @@ import psutil
 import torch
 from safetensors.torch import load_file, save
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.networks.inputs import Stats, device_of, half_of, normalised, on_device, scale_of
 from cac_core.networks.methods import SIDES
 from cac_core.recipe import Recipe
+from cac_core.records import Count, Curve, Within
 from cac_core.results import evaluate, frozen
 from cac_core.runs import Run
 from cac_core.sentences import say
@@ -180,8 +181,8 @@ class Steps:
             trunk = self.method.backbone
             views = frozen.views_of(trunk, self.row)
             how = {"root": root, "dataset": r.dataset, "row": self.row, "scale": self.scale, "tell": tell}
-            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
             shown = frozen.kept(trunk, self.train.pixels[: few or None], views, **how)
+            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
             if few:
                 self.held, shown = self.held.tiled(len(self.validation)), shown.tiled(len(self.train))
             self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.seed)
@@ -440,6 +441,7 @@ class _Training(Steps):
         if not file.exists():
             return
         try:
+            records.opened(file).close()
             state = torch.load(file, map_location=self.device, weights_only=True)
             if state["recipe"] != self.recipe.id:
                 raise ValueError(say("it belongs to {other}", other=state["recipe"]))
@@ -448,8 +450,13 @@ class _Training(Steps):
             evaluate.load_learnt(self.method, state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
-            self.epoch, self.step, self.counted = state["epoch"], state["step"], state["counted"]
-            self.sums, self.best, self.best_epoch = state["sums"], state["best"], state["best_epoch"]
+            far = records.fitted({name: state[name] for name in _Far.__annotations__}, _Far)
+            if not all(isinstance(name, str) and value.numel() == 1 for name, value in state["sums"].items()):
+                raise ValueError(say("its sums are no numbers by name"))
+            if far["epoch"] > self.total or far["step"] > self.batches.steps or far["counted"] != far["step"]:
+                raise ValueError(say("its counters are not those of a run of {epochs} epochs", epochs=self.total))
+            self.epoch, self.step, self.counted = far["epoch"], far["step"], far["counted"]
+            self.sums, self.best, self.best_epoch = state["sums"], far["best"], far["best_epoch"]
             torch.set_rng_state(state["generator"].cpu())
             if state["cuda_generator"] is not None and self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["cuda_generator"].cpu(), self.device)
@@ -461,6 +468,16 @@ class _Training(Steps):
         if stored := self.run.snapshots():
             pairs = zip(stored["epochs"].tolist(), stored["logits"], strict=True)
             self.snapshots = {epoch: logits for epoch, logits in pairs if epoch <= self.epoch}
+
+
+class _Far(TypedDict):
+    """How far a training is, in last.pt. best is infinite before the first epoch, best_epoch -1."""
+
+    epoch: Count
+    step: Count
+    counted: Count
+    best: Curve
+    best_epoch: Annotated[int, Within(-1, 10**12)]
 
 
 def rate_at(recipe: Recipe, epoch: float) -> float:

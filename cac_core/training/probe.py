@@ -28,11 +28,12 @@ from typing import IO, Any
 import filelock
 import psutil
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe, slug
+from cac_core.records import Unfit
 from cac_core.sentences import say
 
 SPAN = 2.5  # seconds of training steps,
@@ -108,9 +109,8 @@ def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int
 def kept(file: Path) -> Measured | None:
     """What was measured before; None where nothing was, or where it cannot be read."""
     try:
-        record = json.loads(file.read_text("utf-8"))
-        return Measured(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
-    except (OSError, ValueError, TypeError, AttributeError):
+        return records.read(file, Measured)
+    except (OSError, Unfit):
         return None
 
 
@@ -199,7 +199,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
         took["room"] = torch.cuda.get_device_properties(device).total_memory
 
     method, images, classes = steps.method, steps.images, len(trial.known)
-    sizes = [t.numel() * t.element_size() for t in method.state_dict().values()]
+    sizes = [t.numel() * t.element_size() for t in evaluate.learnt(method).values()]
     trained = sum(p.numel() * p.element_size() for part in method.parts().values() for p in part)
     method.backbone.given_maps = False
     network = evaluate.Network(method, steps.stats, device)

@@ -26,8 +26,8 @@ def put(run, toy_outputs):
 
     def write(split: str, **about: str):
         out = toy_outputs(seed=7, known=0, unknown=4)
-        said = {name: np.array(value) for name, value in about.items()}
-        runs.write_npz(run.path / "outputs" / f"{split}.npz", **vars(out), **said)
+        held = {name: np.array(value) for name, value in (vars(out) | about).items() if value is not None}
+        runs.write_npz(run.path / "outputs" / f"{split}.npz", **held)
 
     return write
 

@@ -252,15 +252,17 @@ def test_the_scripts_count_many_classes_as_python_does(classes, in_node):
     """Every count, the theta by rule and the shares at it, by the score that costs least to compute."""
     situation = train, validation, test = crowded(classes)
     blob = base64.b64encode(feed_of(*situation)).decode()
-    theta, share = float(np.quantile(judge_of("max_logit", train)(test).score, 0.6)), 0.2
-    case = {"scorer": "max_logit", "centres": "means", "temperature": 1.0, "thetas": [theta], "share": share}
-    (got,) = in_node({"blob": blob, "cases": [case]})["results"]
-    said = judge_of("max_logit", train)(test)
+    said, share = judge_of("max_logit", train)(test), 0.2
+    theta, scores = float(np.quantile(said.score, 0.6)), np.sort(said.score)[:: len(said.score) // 3].tolist()
+    case = {"scorer": "max_logit", "centres": "means", "temperature": 1.0, "thetas": [theta], "scores": scores}
+    (got,) = in_node({"blob": blob, "cases": [case | {"share": share}]})["results"]
     rule = metrics.theta_at(0.95, judge_of("max_logit", train)(validation).score)
     assert got["rule"] == pytest.approx(rule, rel=1e-6)
     for at, table, among in zip((rule, theta), got["tables"], got["among"], strict=True):
         assert table == metrics.confusion(at, said, test.labels, classes).ravel().tolist()
         assert among == pytest.approx(among_accepted(at, said, test.labels, classes, share))
+    for at, table in zip(scores, got["on"], strict=True):
+        assert table == metrics.confusion(at, said, test.labels, classes).ravel().tolist()
 
 
 def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):

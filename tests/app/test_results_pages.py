@@ -148,12 +148,21 @@ def test_a_run_that_begins_is_listed_as_starting(app, full, store):
 @pytest.mark.parametrize("report", ["", "{", "[]", '{"scorers": []}', '{"scorers": {"gamma": 3}}',
                                     '{"default": ["x"], "scorers": {}}',
                                     '{"default": "gamma", "scorers": {"gamma": {"auroc": "high"}}}'])  # fmt: skip
-def test_a_damaged_report_or_log_leaves_the_rest_of_the_row(app, full, report):
+def test_a_damaged_report_makes_that_run_broken_and_no_other(app, full, report):
+    full("two")
+    (full("one").path / "report.json").write_text(report)
+    at = app(RUNS)
+    assert {row["Id"]: row["State"] for row in at.dataframe[0].value.to_dict("records")} == {
+        "one": "broken", "two": "finished",
+    }  # fmt: skip
+    assert "report.json is damaged" in text(at)
+
+
+def test_a_damaged_log_leaves_the_rest_of_the_row(app, full):
     run = full("one")
-    (run.path / "report.json").write_text(report)
     (run.path / "events.jsonl").write_text('{"kind": "epoch", "epoch": 1, "validation": 3}\n{"kind": "ep')
     (row,) = app(RUNS).dataframe[0].value.to_dict("records")
-    assert np.isnan(row["AUROC"] if row["AUROC"] is not None else np.nan) and row["Method"] == "cac"
+    assert row["Method"] == "cac" and row["State"] == "finished"
 
 
 def test_what_is_said_of_seconds_leaves_pauses_out():
@@ -162,7 +171,7 @@ def test_what_is_said_of_seconds_leaves_pauses_out():
 
     assert results.seconds_trained(epochs(10, 12, 14, 16)) == 8
     assert results.seconds_trained(epochs(10, 12, 14, 5014, 5016)) == 10  # went on after a night
-    assert results.seconds_trained(epochs(10)) is None and results.seconds_trained([{}, {"time": "x"}]) is None
+    assert results.seconds_trained(epochs(10)) is None and results.seconds_trained([{}, {"time": 3}]) is None
 
 
 def test_rows_are_read_again_only_where_a_file_changed(full, store, monkeypatch):

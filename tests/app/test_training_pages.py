@@ -443,6 +443,36 @@ def test_a_sample_is_there_at_a_click(opened, root):
     assert "6 known, 4 unknown classes" in text(at)
 
 
+def test_how_the_names_in_a_zip_are_written_is_guessed_shown_and_changed(opened, root):
+    wanted = ["椅子", "ソファ"]
+    plain = zip_of({"AAAA": 3, "BBBBBB": 3}).replace(b"cat/broken", b"AAAA/broke")
+    written = plain.replace(b"AAAA", wanted[0].encode("cp932")).replace(b"BBBBBB", wanted[1].encode("cp932"))
+    at = opened("data")
+    at = fine(at.segmented_control(key="data_view").set_value("own").run())
+    at = fine(at.file_uploader(key="own_zip").upload("x.zip", written, "application/zip").run())
+    (how,) = [box for box in at.selectbox if box.label == "How its names are written"]
+    assert how.value == "cp932" and all(f"**{cls}**" in text(at) for cls in wanted)
+    at = fine(how.set_value("cp437").run())
+    assert "椅子" not in text(at) and datasets.folders(root) == []  # nothing is written
+    (how,) = [box for box in at.selectbox if box.label == "How its names are written"]
+    at = fine(how.set_value("cp932").run())
+    at.text_input(key="own_name").set_value("seats")
+    at = fine(button(at, "Make it a data set").click().run())
+    assert datasets.row_of("seats", root).classes == tuple(sorted(wanted))
+
+
+def test_what_is_passed_over_is_said(opened, root):
+    for cls in ("cat", "dog"):
+        (root / "pets" / cls).mkdir(parents=True)
+        Image.new("RGB", (12, 12)).save(root / "pets" / cls / "1.png")
+        (root / "pets" / cls / "._1.png").write_bytes(b"")
+    (root / "pets/cat/2.tiff").write_bytes(b"")
+    holdings.look_again()
+    seen = text(opened("data"))
+    assert "1 images are passed over (cat/2.tiff): TIFF images are not read" in seen
+    assert "2 files or folders are such as systems leave behind: cat/._1.png, dog/._1.png." in seen
+
+
 def test_an_evil_zip_is_told_and_changes_nothing(opened, root):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -728,11 +758,43 @@ def test_a_choice_offers_only_what_there_is(opened):
     assert at.selectbox(key="new_trunk_stem_quick_digits_resnet18").options == ["auto", "small", "original"]
 
 
-@pytest.mark.parametrize("preset", ["quick", "standard", "paper"])
+@pytest.mark.parametrize("preset", ["quick", "standard", "paper", "photos"])
 def test_every_preset_can_be_started(opened, preset):
     at = opened("new")
     at = fine(at.segmented_control(key="new_preset").set_value(preset).run())
     assert at.button(key="new_start") and not at.error
+
+
+def test_an_image_folder_takes_the_preset_for_photos_unless_another_was_chosen(opened, root, image_folder):
+    image_folder("pets", {"ant": 4, "bee": 4, "cat": 4})
+    trial = datasets.Trial("pets", "custom", "mine", (0, 1), (2,))
+    own_data.save_trial(trial, datasets.row_of("pets", root), root)
+    at = opened("new")
+    assert at.segmented_control(key="new_preset").value == "quick"
+    at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
+    assert at.segmented_control(key="new_preset").value == "photos"
+    assert "3 images in the smallest known class, fewer than 93" in text(at)
+    assert at.number_input(key="new_folds_photos_pets_efficientnet-lite0_few").value == 5
+    at = fine(at.selectbox(key="new_dataset").set_value("digits").run())
+    assert at.segmented_control(key="new_preset").value == "quick"
+    at = fine(at.segmented_control(key="new_preset").set_value("paper").run())
+    at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
+    assert at.segmented_control(key="new_preset").value == "paper"
+    assert opened("new", new_dataset="pets").segmented_control(key="new_preset").value == "photos"
+
+
+@pytest.mark.parametrize("images", [3, 200])
+def test_the_command_line_of_photos_makes_the_same_recipe_however_many_there_are(root, image_folder, images):
+    image_folder("pets", {"ant": 4, "bee": 4, "cat": 4})
+    trial = datasets.Trial("pets", "custom", "mine", (0, 1), (2,))
+    own_data.save_trial(trial, datasets.row_of("pets", root), root)
+    base = recipe.compose("photos", dataset="pets", images=images)
+    given = {"folds": base.folds, "size": base.size, "steps": base.steps, "trunk_rate": base.trunk_rate}
+    trunk = recipe.backbone_options(base.backbone) | base.trunk
+    (one,) = plans.product("photos", given, [trial], ["cac"], [0], {}, trunk)
+    arguments, rest = command_line._parser().parse_known_args(plans.command("photos", one).split()[3:])
+    assert training_command._recipe(arguments, command_line._options(rest), root) == one
+    assert bool(one.folds) is (images == 3) and one.trunk.get("thaw", 0) == (images == 200)
 
 
 def test_a_preset_is_said_to_be_the_papers_only_where_it_is(opened, image_folder):

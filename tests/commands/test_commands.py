@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,28 @@ def test_predict_refuses_what_is_no_file_and_judges_the_rest(trained, where, pla
     assert done.returncode == 1 and said[-1]["decision"] == "0"
     assert ["folder" in one["error"] for one in said[:-1]] == [False, False, False, True]
     assert ["pipe or a device" in one["error"] for one in said[:-1]] == [True, True, True, False]
+
+
+def test_a_zip_is_shown_first_and_written_when_it_is_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            for n in range(4):
+                Image.new("RGB", (12, 12), (40 * n, 90, ord(name[0]))).save(tmp_path / "x.png")
+                archive.write(tmp_path / "x.png", f"{name}/{name}{n}.png")
+        archive.write(tmp_path / "x.png", "dog/again.png")
+        archive.writestr("cat/x.tif", b"")
+    line = ("import-images", tmp_path / "pets.zip", "pets", "--data", tmp_path / "data")
+    said = cac(*line).stdout
+    assert "nothing is written without --write" in said and not (tmp_path / "data").exists()
+    assert "cat/x.tif: TIFF images are not read" in said and "1 copies left out" in said
+    made = json.loads(cac(*line, "--write", "--size", "16", "--grey", "--json").stdout)
+    assert made["classes"] == {"": {"cat": 4, "dog": 4}} and Path(made["folder"]).is_dir()
+    row = datasets.row_of("pets", tmp_path / "data")
+    assert (row.size, row.channels, row.classes) == (16, 1, ("cat", "dog"))
+    done = cac(*line, "--write", check=False)
+    assert done.returncode == 1 and "there already" in done.stderr
+    done = cac("import-images", tmp_path / "none.zip", "pets", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
 def test_data_says_what_it_passes_over(tmp_path, image_folder):

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -75,6 +76,114 @@ def test_train_and_test_stay_apart(tmp_path, other):
 
 def test_train_alone_is_no_part(tmp_path):
     assert checked(pets("train/"))[0].counts() == {"": {"cat": 5, "dog": 5}}
+
+
+@pytest.mark.parametrize("train, test", [("Train", "Validation"), ("training", "testing"), ("TRAIN", "valid")])
+def test_parts_go_by_many_names(train, test):
+    found, _ = checked(pets(f"set/{train}/") | pets(f"set/{test}/", count=2))
+    assert found.counts() == {"train": {"cat": 5, "dog": 5}, "test": {"cat": 2, "dog": 2}}
+
+
+def test_of_three_parts_validation_is_left_out(tmp_path):
+    found, upload = checked(pets("x/train/") | pets("x/val/", count=3) | pets("x/test/", count=2))
+    assert found.counts() == {"train": {"cat": 5, "dog": 5}, "test": {"cat": 2, "dog": 2}}
+    assert len(found.refused) == 6 and all("validation images are taken from" in why for _, why in found.refused)
+    own_data.write(found, upload, tmp_path, "pets", {})
+    assert {part: len(some) for part, some in datasets.load("pets", tmp_path).items()} == {"train": 10, "test": 4}
+
+
+def test_tiff_and_heic_are_told_the_way_out():
+    found, _ = checked(pets() | {"cat/a.tif": b"II*\0", "dog/b.HEIC": b"x", "cat/c.png": b"\0\0\0\x18ftypheic"})
+    why = dict(found.refused)
+    assert why["cat/a.tif"] == "TIFF images are not read; save it as PNG or JPEG"
+    assert "save it as JPEG (an iPhone" in why["dog/b.HEIC"] and "save it as JPEG (an iPhone" in why["cat/c.png"]
+
+
+def test_a_class_whose_name_no_folder_bears_is_left_out_and_not_the_rest():
+    found, _ = checked(pets(classes=("cat", "dog", "a?b")))
+    assert found.classes == ["cat", "dog"] and len(found.refused) == 5
+    assert all('none of < > : " / \\ | ? *' in why for _, why in found.refused)
+
+
+def test_classes_are_named_anew_and_put_together(tmp_path):
+    found, upload = checked(pets(classes=("cat", "dog", "kitten")))
+    new = own_data.renamed(found, {"cat": " Katze ", "kitten": "Katze", "dog": "dog"})
+    assert new.counts() == {"": {"Katze": 10, "dog": 5}} and set(new.shown) == {"Katze", "dog"}
+    own_data.write(new, upload, tmp_path, "pets", {})
+    assert datasets.row_of("pets", tmp_path).classes == ("Katze", "dog")
+    with pytest.raises(ValueError, match="A class"):
+        own_data.renamed(found, {"cat": "a/b"})
+
+
+# --- names that do not say how they are written ----------------------------------------------------------------------
+
+
+def zip_in(encoding, classes, *, around="", flag=0, extra=None, count=3):
+    """A zip as an archiver writes it that takes names as bytes in its system's encoding."""
+    entries, listed = b"", b""
+    for c, cls in enumerate(classes):
+        for n in range(count):
+            content, name = picture(seed=10 * c + n), f"{around}{cls}/{n}.png".encode(encoding)
+            more = extra(name, f"{around}{cls}/{n}.png") if extra else b""
+            head = struct.pack("<HHHHLLL", flag, 0, 0, 0, zlib.crc32(content), len(content), len(content))
+            sizes = struct.pack("<HH", len(name), len(more))
+            listed += (
+                b"PK\1\2" + struct.pack("<HH", 20, 20) + head + sizes + struct.pack("<HHHLL", 0, 0, 0, 0, len(entries))
+            )
+            listed += name + more
+            entries += b"PK\3\4" + struct.pack("<H", 20) + head + sizes + name + more + content
+    end = struct.pack(
+        "<4s4H2LH", b"PK\5\6", 0, 0, len(classes) * count, len(classes) * count, len(listed), len(entries), 0
+    )
+    return io.BytesIO(entries + listed + end)
+
+
+WRITTEN = [
+    (encoding, classes.split(", "))
+    for encoding, every in {
+        "utf-8": "猫, 犬; Käse, Brot",
+        "gb18030": "猫, 狗; 鸟类, 飞机; 正常, 缺陷; 人, 车",
+        "cp932": "ソファ, 椅子; 犬, 猫; 表, 予定; 良品, 不良品",
+        "cp949": "고양이, 개; 정상, 불량; 꽃, 나무",
+        "big5": "貓, 狗; 正常, 異常",
+        "cp437": "Käse, Äpfel; crème brûlée, thé",
+        "cp866": "кошка, собака",
+        "cp1252": "Größe, Äpfel",
+    }.items()
+    for classes in every.split("; ")
+]
+
+
+@pytest.mark.parametrize("encoding, classes", WRITTEN)
+def test_names_are_read_by_the_likeliest_encoding(tmp_path, encoding, classes):
+    upload = own_data.zipped(zip_in(encoding, classes, around="set/"))
+    assert upload.encoding == upload.encodings[0] == encoding
+    found = own_data.check(upload)
+    assert found.classes == sorted(classes) and not found.refused
+    own_data.write(found, upload, tmp_path, "set", {})
+    assert datasets.row_of("set", tmp_path).classes == tuple(sorted(classes))
+
+
+def test_another_encoding_is_taken_where_it_is_said():
+    file = zip_in("cp932", ["ソファ", "椅子"])
+    wrong = own_data.zipped(file, "cp437")
+    assert wrong.encoding == "cp437" and wrong.names[-1] != "椅子/2.png"
+    assert own_data.zipped(file, "cp932").names[-1] == "椅子/2.png"
+    with pytest.raises(ValueError, match=r"cannot be read as utf-8; they may be cp932, "):
+        own_data.zipped(file, "utf-8")
+
+
+def test_what_the_zip_says_of_its_names_is_believed():
+    assert own_data.zipped(zip_in("utf-8", ["猫", "犬"], flag=0x800), "cp932").names[0] == "猫/0.png"
+    for upload in (own_data.zipped(zip_in("ascii", ["cat", "dog"])), own_data.zipped(zip_of(pets()))):
+        assert (upload.encoding, upload.encodings) == ("", ())
+
+    def beside(raw, name):
+        said = b"\1" + struct.pack("<L", zlib.crc32(raw)) + name.encode()
+        return struct.pack("<HH", 0x7075, len(said)) + said
+
+    upload = own_data.zipped(zip_in("cp949", ["고양이", "개"], extra=beside))
+    assert (upload.names[0], upload.encoding) == ("고양이/0.png", "")
 
 
 def test_images_picked_class_by_class_become_a_data_set(tmp_path):

@@ -228,6 +228,16 @@ def test_old_outputs_of_nobody_knows_which_set_are_left_alone(run, root):
     assert judge.report(run, unknown="tex_a")["unknowns"] == 2
 
 
+def test_a_small_copy_without_features_takes_further_unknowns(run, root):
+    filled(root, "trees", {"oak": 10})
+    for split in runs.SPLITS:
+        file = run.path / "outputs" / f"{split}.npz"
+        with np.load(file) as stored:
+            arrays = dict(stored)
+        runs.write_npz(file, **arrays | {"features": arrays["features"][:, :0]})
+    assert unknown(run, "trees", root) == 2
+
+
 @pytest.mark.parametrize("cls", ["cat", "Cat", "cat ", " CAT", "ｃａｔ"])
 def test_a_known_class_in_other_letters_is_known(run, root, cls):
     filled(root, "others", {cls: 5, "oak": 5})

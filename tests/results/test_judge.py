@@ -106,7 +106,7 @@ def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path)
         record["prepare"] |= {"as": said} if said else {}
         file.write_text(json.dumps(record))
         assert judge.threshold_from(file, run).way == way
-    file.write_text(json.dumps(record | {"prepare": {"as": "scan"}}))
+    file.write_text(json.dumps(record | {"prepare": record["prepare"] | {"as": "scan"}}))
     with pytest.raises(ValueError, match="not as 'scan'"):
         judge.threshold_from(file, run)
 
@@ -118,10 +118,35 @@ def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path)
         ({"run": "other"}, "belongs to the run other"),
         ({"scorer": "magic"}, "no scorer 'magic'"),
         ({"options": {"k": 3}}, "no option k"),
-        ({"theta": "high"}, "could not convert"),
-        ({"theta": None}, "is no threshold"),
-        ({"theta": float("nan")}, "not finite"),
-        ({"thetas": [1.0]}, "not one for each class"),
+        ({"options": {"temperature": 10**400}}, "options.temperature must be a whole number"),
+        ({"options": {"temperature": []}}, "temperature must be a number"),
+        ({"options": {"centres": "edges"}}, "no kind of centres"),
+        ({"theta": "high"}, "theta must be a number, not 'high'"),
+        ({"theta": "1.5"}, "theta must be a number, not '1.5'"),
+        ({"theta": True}, "theta must be a number, not True"),
+        ({"theta": None}, "theta must be a number, not None"),
+        ({"theta": float("nan")}, "theta must be a number, not nan"),
+        ({"theta": float("inf")}, "theta must be a number, not inf"),
+        ({"theta": 10**400}, "theta must be a number, not 1000"),
+        ({"thetas": [1.0]}, "its thetas by class are others"),
+        ({"thetas": [1.0, "2", 3.0, 4.0]}, "thetas.1 must be a number"),
+        ({"magnitude": -0.5}, "magnitude must be a number from 0 to 1"),
+        ({"temperature": 0}, "temperature must be a number from"),
+        ({"oracle": "no"}, "oracle must be true or false"),
+        ({"classes": ["0", "1", "2", "7"]}, "class names, or their order, are others"),
+        ({"classes": ["1", "0", "2", "3"]}, "class names, or their order, are others"),
+        ({"classes": ["0", "1", "2"]}, "class names, or their order, are others"),
+        ({"centres": None}, "its centres are others"),
+        ({"centres": [[0, 0, 0, 0]] * 4}, "its centres are others"),
+        ({"centres": [[1e300] * 4] * 4}, "its centres are others"),
+        ({"centres": [[1], [2, 3], [], [4]]}, "its centres are others"),
+        ({"mean": [0.4]}, "its mean and std are others"),
+        ({"std": [0.4, 0.4, 0.4]}, "its mean and std are others"),
+        ({"prepare": {"size": 32, "grain": 8, "channels": 1, "ink": True}}, "preparation of images are others"),
+        ({"prepare": {"size": 16, "grain": 8, "channels": 1, "ink": False}}, "preparation of images are others"),
+        ({"prepare": {"size": 16, "grain": 8, "channels": 1, "ink": True, "blur": 3}}, "of images are others"),
+        ({"prepare": {}}, "prepare must be an object with channels, grain, ink, size"),
+        ({"mean": None}, "mean must be a list"),
     ],
 )
 def test_a_wrong_threshold_file_is_refused(make_run, tmp_path, change, said):

@@ -293,6 +293,30 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(tmp_path, data, damag
     assert run_of(tmp_path, data).state == "finished"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": -3}, {"epoch": 10**12}, {"epoch": True}, {"epoch": 1.0}, {"step": -1},
+        {"step": 10**9, "counted": 10**9},
+        {"counted": -5}, {"counted": 7}, {"best": "low"}, {"best_epoch": -9}, {"best_epoch": None}, {"sums": [1.0]},
+        {"sums": {3: torch.zeros(1)}}, {"sums": {"total": torch.zeros(5)}}, {"generator": torch.zeros(3)},
+        {"method": 7},
+    ],
+)  # fmt: skip
+def test_a_checkpoint_whose_counters_are_none_is_named(tmp_path, data, change):
+    def tell(event):
+        if event["kind"] == "epoch":
+            (tmp_path / compose(**RECIPE).id / "stop").touch()
+
+    run = run_of(tmp_path, data, tell)
+    state = torch.load(run.path / "last.pt", weights_only=True)
+    torch.save(state | change, run.path / "last.pt")
+    with pytest.raises(ValueError, match="cannot be gone on from"):
+        run_of(tmp_path, data)
+    torch.save(state, run.path / "last.pt")
+    assert run_of(tmp_path, data).state == "finished"
+
+
 def test_a_checkpoint_that_would_run_code_is_refused_not_run(tmp_path, data):
     class Trap:
         def __reduce__(self):
