@@ -12,15 +12,16 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import filelock
 import numpy as np
 
-from cac_core import files, runs
+from cac_core import records, runs
 from cac_core.data import datasets, sources
 from cac_core.exchange import own_data
 from cac_core.jobs import launch
+from cac_core.records import Unfit
 from cac_core.sentences import Sentence, say
 
 FOLDER = ".changes"  # below the data root; what begins with a full stop is no data set
@@ -35,6 +36,17 @@ class Photo:
     path: str
     cls: str
     mark: str
+
+
+class Change(TypedDict):
+    """What the journal says of a change: in words, which files it moves, the old and new name of a class in trials,
+    and whether it has begun and not ended."""
+
+    phrase: str
+    values: dict[str, object]
+    moves: list[tuple[str, str]]
+    trials: list[str]
+    begun: bool
 
 
 def photos(root: Path, name: str) -> list[Photo]:
@@ -132,7 +144,7 @@ def last(root: Path, name: str) -> Sentence | str:
     return own_words(journal[-1]) if journal else ""
 
 
-def own_words(change: dict[str, Any]) -> Sentence:
+def own_words(change: Change) -> Sentence:
     return say(change["phrase"], **change["values"])
 
 
@@ -182,11 +194,19 @@ def _journal(root: Path, name: str) -> Path:
     return root / FOLDER / name / "changes.json"
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read(file: Path) -> list[Change]:
     try:
-        return files.record(file)
+        journal = records.read(file, list[Change])
     except FileNotFoundError:
         return []
+    except Unfit as error:
+        raise ValueError(say("{file} is no record of changes: {error}.", file=file, error=error)) from error
+    for path in (path for change in journal for pair in change["moves"] for path in pair):
+        parts = path.split("/")
+        name = parts[1] if parts[0] == FOLDER and len(parts) > 1 else parts[0]
+        if ".." in parts or "\\" in path or name != file.parent.name:
+            raise ValueError(say("{file} names {path}, which is not of this data set.", file=file, path=path))
+    return journal
 
 
 def _apply(root: Path, name: str, journal: list, words: Sentence, moves: list, trials: Sequence[str] = ()) -> None:

@@ -492,9 +492,10 @@ def rename_in_trials(root: Path, dataset: str, old: str, new: str) -> None:
     """A class of a data set has another name, in the trials that are kept for it, too."""
     for file in sorted((root / TRIALS).glob("*.json")):
         if _dataset_of(file) == dataset:
-            said = files.record(file)
+            said = records.read(file, dict[str, object])
             for part in ("Known", "Unknown"):
-                said[part] = [new if cls == old else cls for cls in said.get(part, [])]
+                if isinstance(classes := said.get(part), list):
+                    said[part] = [new if cls == old else cls for cls in classes]
             runs.write_json(file, said)
 
 

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from cac_core import files, runs
+from cac_core import records, runs
 from cac_core.data import datasets
+from cac_core.records import Array
 from cac_core.sentences import say
 
 NEIGHBOURS = 5
 TWIN = 0.1  # 1 - cosine: as near are copies, mirror images, brighter and slightly cropped ones
 SIDE = 224  # pixels, as preset photos has it for image folders
+ARRAYS = {"marks": Array("U", "N"), "features": Array("f", "N D")}
 BLOCK = 512  # images compared with all others at a time
 
 
@@ -82,11 +84,11 @@ def doubts(features: np.ndarray, classes: np.ndarray) -> Doubts:
 def kept(root: Path, name: str, marks: Sequence[str]) -> np.ndarray | None:
     """The features [N, D] of the images with these marks; None where some have not been seen yet."""
     try:
-        with np.load(file_of(root, name)) as stored:
-            places = {mark: n for n, mark in enumerate(stored["marks"].tolist())}
-            if all(mark in places for mark in marks):
-                return stored["features"][[places[mark] for mark in marks]]
-    except datasets.DAMAGED:  # not there yet, or torn
+        stored = records.arrays(file_of(root, name), ARRAYS)
+        places = {mark: n for n, mark in enumerate(stored["marks"].tolist())}
+        if all(mark in places for mark in marks):
+            return stored["features"][[places[mark] for mark in marks]]
+    except (OSError, records.Unfit):  # not there yet, or torn
         pass
     return None
 
@@ -125,7 +127,7 @@ def compute(
 def under_way(root: Path, name: str) -> dict[str, Any]:
     """How far the work is that somebody does: done, of, rate; empty where nothing is said."""
     with contextlib.suppress(OSError, ValueError):
-        return files.record(_progress(root, name))
+        return records.read(_progress(root, name), dict[str, float])
     return {}
 
 

@@ -1,6 +1,7 @@
 """Changes to an image folder: each can be taken back to the last byte, whatever interrupts it."""
 
 import io
+import json
 import os
 
 import numpy as np
@@ -157,5 +158,17 @@ def test_what_cannot_be_is_refused_and_changes_nothing(root, monkeypatch):
         lambda: changes.undo(root, "pets"),
     ):
         with pytest.raises(ValueError, match="change nothing"):
+            work()
+    assert content(root) == before
+
+
+@pytest.mark.parametrize("moves", [[["pets/ant/0.png", "../x"]], [["etc", "pets/a"]], [["/etc", "pets/a"]], [["a"]], 5])
+def test_a_journal_of_somebody_else_moves_nothing_elsewhere(root, moves):
+    before, file = content(root), root / changes.FOLDER / "pets" / "changes.json"
+    file.parent.mkdir(parents=True)
+    change = {"phrase": "x", "values": {}, "moves": moves, "trials": [], "begun": True}
+    file.write_text(json.dumps([change]), "utf-8")
+    for work in (lambda: changes.undo(root, "pets"), lambda: changes.mend(root), lambda: changes.last(root, "pets")):
+        with pytest.raises(ValueError, match=r"changes\.json"):
             work()
     assert content(root) == before
