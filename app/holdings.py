@@ -1,6 +1,7 @@
 """What data there is: data sets here and missing, some of their images, published and own trials."""
 
 import contextlib
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ OWN = phrases(("an image folder of your own", "yours"))  # about a data set, and
 
 def root() -> Path:
     return datasets.root_of().absolute()
+
+
+def folders_allowed() -> list[Path] | None:
+    """The folders of this machine that a user of the app may name, and all below; None: any, where only people at this
+    machine reach the app. ANCHORSCOPE_FOLDERS lists them."""
+    said = os.environ.get("ANCHORSCOPE_FOLDERS", "")
+    if said:
+        return [Path(one) for one in said.split(os.pathsep) if one]
+    return None if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1") else []
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,18 @@ def fetching(name: str) -> launch.Job | None:
     return mine[-1] if mine and mine[-1].state != "finished" else None
 
 
+def look(name: str) -> None:
+    """Put a look through a data set of one's own into the queue."""
+    launch.submit(store(), "look", ["look", name, "--data", str(holdings.root())])
+    launch.ensure_worker(store())
+
+
+def looking(name: str) -> launch.Job | None:
+    """The last look through a data set that waits, runs or went wrong."""
+    mine = [j for j in launch.jobs(store()) if j.kind == "look" and j.arguments[1:2] == (name,)]
+    return mine[-1] if mine and mine[-1].state != "finished" else None
+
+
 def going(job: launch.Job | None) -> bool:
     return job is not None and (job.state == "queued" or job.state in launch.UNDER_WAY)
 

@@ -13,6 +13,7 @@ python -m cac_core table
 python -m cac_core share RUN DIR
 python -m cac_core data
 python -m cac_core fetch MNIST
+python -m cac_core look NAME
 python -m cac_core import-images ZIP NAME [--write] [--names gb18030]
 python -m cac_core import-weights FILE... [--dataset CIFAR10 --trial 0]
 

@@ -479,3 +479,22 @@ def nearest(rows, n, middle=True):
     side = len(rows)
     under = [math.floor((i + (Fraction(1, 2) if middle else 0)) * side / Fraction(n)) for i in range(n)]
     return [[rows[y][x] for x in under] for y in under]
+
+
+def doubts(features, classes, neighbours):
+    """Of each image: the place of its nearest other one, 1 - cosine to it, and s / (s + o) with the class of o: s the
+    mean of 1 - cosine to its nearest others in its own class, o the least of those to another; 0 where it is alone."""
+    found = []
+    for i, x in enumerate(features):
+        far = [1 - sum(a * b for a, b in zip(x, y, strict=True)) for y in features]
+        nearest = min((j for j in range(len(far)) if j != i), key=lambda j: far[j])
+        mean = {}
+        for c in sorted(set(classes)):
+            some = sorted(far[j] for j in range(len(far)) if j != i and classes[j] == c)[:neighbours]
+            if some:
+                mean[c] = sum(some) / len(some)
+        others = {c: m for c, m in mean.items() if c != classes[i]}
+        other = min(others, key=others.get)
+        own = mean.get(classes[i])
+        found.append((nearest, far[nearest], other, own / (own + others[other]) if own is not None else 0.0))
+    return found

@@ -1,22 +1,25 @@
 """Data and trials: what is here, what can be downloaded, which classes are known, and images of one's own."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
-from app import address, holdings, jobs, links, thumbnails, wording
+from app import address, album, holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
-from cac_core.exchange import own_data
+from cac_core.exchange import own_data, sample
 from cac_core.exchange.names import ENCODINGS
 from cac_core.jobs import launch
+from cac_core.recipe import slug
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
 NOTHING = ("", "")  # where a trial is started from none
-VIEWS = phrases({"sets": "Data sets", "trial": "Trial editor", "own": "Images of your own"})
+VIEWS = phrases({"sets": "Data sets", "own": "Images of your own", "album": "Look through", "trial": "Trial editor"})
+WAYS = phrases({"zip": "A zip", "files": "Class by class", "camera": "By camera", "folder": "A folder on the server"})
 
 
 def classes(text: str) -> list[int]:
@@ -26,12 +29,16 @@ def classes(text: str) -> list[int]:
 LINKS: links.Links = {
     "data_view": (links.one_of(*VIEWS), "sets"),
     "data_look": (str, None),
+    "own_way": (links.one_of(*WAYS), "zip"),
     "trial_dataset": (str, None),
     "trial_start": (lambda text: tuple(text.split("/", 1)), None),
     "trial_known": (classes, None),
     "trial_unknown": (classes, None),
+    **album.LINKS,
 }
 brought = links.read_link(LINKS)
+if made_now := st.session_state.pop("album_next", None):
+    album.open_at(*made_now)
 
 st.markdown(
     t(
@@ -339,35 +346,23 @@ def own():
     if jobs.read_only():
         st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
         return
-    way = st.segmented_control(t("How"), ["zip", "files"], default="zip", required=True, key="own_way",
-                               format_func={"zip": t("A zip"), "files": t("Class by class")}.get)  # fmt: skip
-    upload = from_zip() if way == "zip" else from_files()
+    if st.button(t("No pictures at hand? Make a sample: 300 digits in ink"), type="tertiary", icon=":material/draw:",
+                 key="own_sample", help=t("Handwritten digits of scikit-learn, drawn as ink on paper; no photographs. "
+                                          "0 to 5 are known, the others unknown.")):  # fmt: skip
+        name = sample.make(holdings.root())
+        holdings.look_again()
+        st.session_state.album_next = name, str(holdings.root() / name)
+        st.rerun()
+    way = st.segmented_control(
+        t("How"), list(WAYS), default="zip", required=True, format_func=lambda way: t(WAYS[way]), key="own_way",
+        persist_state="session",
+    )  # fmt: skip
+    upload = {"zip": from_zip, "files": from_files, "camera": from_camera, "folder": from_folder}[way]()
     if upload is None:
         return
     key, pictures = upload
-    if st.session_state.get("own_made", ("",))[0] == key:
-        made()
-        return
     if found := overview(check(key, pictures), key):
         write(found, pictures)
-
-
-def made():
-    """What became of the upload, and the next step."""
-    _, name, folder = st.session_state.own_made
-    words = t(
-        "Written to {folder}. Choose known and unknown classes in the trial editor.", folder=wording.plain(folder)
-    )
-    st.success(words, icon=":material/check:")
-    st.button(t("Choose its known and unknown classes"), type="primary", icon=":material/arrow_forward:",
-              key="own_trial", on_click=edit, args=(name,))  # fmt: skip
-
-
-def edit(name: str):
-    """To the trial editor, with this data set in it."""
-    st.session_state.data_view, st.session_state.trial_dataset = "trial", name
-    st.session_state.trial_name = name
-    another_set()
 
 
 def from_zip():
@@ -414,6 +409,62 @@ def from_files():
     return ("|".join(key), own_data.picked(classes)) if classes else None
 
 
+def from_camera():
+    """Pictures of a class after the other, as many as one likes; each is there at once."""
+    state = st.session_state
+    shots: dict[str, list[bytes]] = state.setdefault("own_shots", {})
+    left, right = st.columns([1, 2])
+    with left:
+        said = st.text_input(t("Name of the class"), key="own_camera_class", placeholder=t("cat"))
+        st.caption(t("Name a class, and take ten pictures or more of it: from all sides, near and far. Then name the "
+                     "next one."))  # fmt: skip
+        for cls, some in list(shots.items()):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(t("**{name}**: {n} pictures", name=wording.plain(cls), n=len(some)), width="stretch")
+                st.button(t("Remove the last"), key=f"own_less_{cls}", icon=":material/undo:", on_click=less,
+                          args=(cls,))  # fmt: skip
+    with right:
+        try:
+            name = own_data.class_name(said) if said.strip() else ""
+        except ValueError as error:
+            name = wording.explain(error)
+        if name:  # another widget for each picture: the camera is ready for the next one
+            photo = st.camera_input(
+                t("A picture of {name}", name=name), key=f"own_camera_{state.setdefault('own_taken', 0)}"
+            )
+            if photo is not None:
+                state.own_taken += 1
+                shots.setdefault(name, []).append(photo.getvalue())
+                st.rerun()
+    if not shots:
+        return None
+    upload = own_data.picked({cls: [(f"{n}.jpg", shot) for n, shot in enumerate(some)] for cls, some in shots.items()})
+    return f"{state.own_taken} {[(cls, len(some)) for cls, some in shots.items()]}", upload
+
+
+def less(cls: str):
+    shots = st.session_state.own_shots
+    shots[cls].pop()
+    if not shots[cls]:
+        del shots[cls]
+
+
+def from_folder():
+    """Class folders that lie on the server already."""
+    below = holdings.folders_allowed()
+    if below == []:
+        st.info(
+            t("This app is shared. Whoever runs it names the folders that may be read in ANCHORSCOPE_FOLDERS."),
+            icon=":material/lock:",
+        )  # fmt: skip
+        return None
+    path = st.text_input(t("Folder of class folders"), key="own_folder", persist_state="session",
+                         help=t("Its images are copied into the data folder; nothing in it is changed."))  # fmt: skip
+    if not path.strip():
+        return None
+    return path, own_data.lying(Path(path.strip()), below)
+
+
 def check(key: str, upload: own_data.Upload) -> own_data.Checked:
     """The upload looked through, once."""
     if st.session_state.get("own_key") != key:
@@ -421,7 +472,18 @@ def check(key: str, upload: own_data.Upload) -> own_data.Checked:
         found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))
         bar.empty()
         st.session_state.own_key, st.session_state.own_found = key, found
+        if not st.session_state.get("own_name"):
+            st.session_state.own_name = offered()
     return st.session_state.own_found
+
+
+def offered() -> str:
+    """What was brought gives the data set its name, where there is none of this name yet."""
+    state = st.session_state
+    said = {"zip": lambda: Path(state.own_zip.name).stem, "folder": lambda: Path(state.own_folder.strip()).name,
+            "camera": lambda: "my-photos", "files": lambda: ""}[state.own_way]()  # fmt: skip
+    name = slug(said)[:40].strip("-") if said else ""
+    return "" if name in own_data.TAKEN or (holdings.root() / name).exists() else name
 
 
 def overview(found: own_data.Checked, key: str) -> own_data.Checked | None:
@@ -470,7 +532,10 @@ def write(found: own_data.Checked, upload: own_data.Upload):
             found = own_data.without_copies(found)
     if problems := own_data.problems(found):
         for words in problems:
-            st.error(wording.told(words), icon=":material/error:")
+            if st.session_state.own_way == "camera":  # it is not done yet
+                st.info(wording.told(words), icon=":material/photo_camera:")
+            else:
+                st.error(wording.told(words), icon=":material/error:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name of the data set"), key="own_name", placeholder=t("my-pets"), width=260,
@@ -486,15 +551,20 @@ def write(found: own_data.Checked, upload: own_data.Upload):
     if st.button(t("Make it a data set"), type="primary", icon=":material/check:", key="own_write"):
         folder = own_data.write(found, upload, holdings.root(), name.strip(), settings)
         holdings.look_again()
-        st.session_state.own_made = (st.session_state.pop("own_key"), folder.name, str(folder))
+        st.session_state.pop("own_key")
+        st.session_state.pop("own_shots", None)
+        st.session_state.album_next = folder.name, str(folder)
         st.rerun()
 
 
 def in_link() -> dict:
     """What the address says of this view: of a trial as it was published or kept its name, else its classes."""
     state = st.session_state
+    if view == "album":
+        return {"data_view": view, **album.in_link()}
     if view != "trial" or "trial_known" not in state:
-        return {"data_view": view, "data_look": state.get("data_look") if view == "sets" else None}
+        mine = {"sets": "data_look", "own": "own_way"}.get(view)
+        return {"data_view": view} | ({mine: state.get(mine)} if mine else {})
     name, key = state.trial_dataset, state.get("trial_start")
     start = (holdings.published(name) | holdings.kept(name)).get(key)
     known, unknown = sorted(state.trial_known), sorted(state.trial_unknown)
@@ -505,5 +575,5 @@ def in_link() -> dict:
 
 
 with wording.explained():
-    {"sets": sets, "trial": editor, "own": own}[view]()
+    {"sets": sets, "own": own, "album": lambda: album.view(brought), "trial": editor}[view]()
     links.put_in_link(LINKS, dict.fromkeys(LINKS) | in_link())

@@ -245,6 +245,8 @@ def head(run: Run, job: Job | None, state: str):
               device=wording.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
         )  # fmt: skip
         actions(run, job, state)
+    if state == "finished" and (found := verdicts.worth(run)):
+        wording.worth(found)
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
     elif job is not None and job.state == "failed" and jobs.of_other_images(job.reason):
@@ -278,8 +280,6 @@ def tile(title: str, value: str):
 
 def actions(run: Run, job: Job | None, state: str):
     if state == "finished":
-        if found := verdicts.worth(run):
-            wording.worth(found)
         address.link("home", t("See what it can do"), "arrow_forward", {"run": run.id})
     if jobs.read_only() or jobs.going(job):
         return  # the buttons of what is going on are above

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, links, live, picker, setting, verdicts, wording
+from app import address, charts, controls, feeds, links, live, picker, setting, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.data import datasets
@@ -93,6 +93,7 @@ def theta_row(now: Setting):
     controls.about_theta(now)
     controls.beside(now)
     controls.worth(now)
+    address.link("try", t("**Try an image of your own**"), "image_search")
 
 
 def tables(now: Setting):

@@ -252,6 +252,11 @@ def counts(name: str, root: Path) -> dict[int, int]:
     return dict(enumerate(np.bincount(classes).tolist()))
 
 
+def as_listed(name: str, root: Path, size: int = 0) -> sources.Parts:
+    """The images of an image folder in the order of its files, none of them lent as test images yet."""
+    return _cached(name, root, row_of(name, root, size))
+
+
 def strangers(name: str, root: Path, row: Format) -> Images:
     """The test images of another data set as a network of this row sees them: by the way that a file of each takes.
 

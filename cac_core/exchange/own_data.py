@@ -155,6 +155,29 @@ def picked(classes: dict[str, list[tuple[str, bytes]]]) -> Upload:
     return Upload(tuple(flat), lambda place: every[place][2])
 
 
+def lying(folder: Path, below: Iterable[Path] | None = None) -> Upload:
+    """Class folders on this machine; below: the folders that it must lie in, None for anywhere. Links are passed over.
+
+    Raises ValueError where there is no such folder, or it may not be read.
+    """
+    place = Path(os.path.realpath(folder.expanduser()))
+    if below is not None and not any(place.is_relative_to(os.path.realpath(one)) for one in below):
+        where = [str(one) for one in below] or say("none")
+        raise ValueError(say("Here folders are taken only from: {folders}.", folders=where))
+    if not place.is_dir():
+        raise ValueError(say("There is no folder {folder}.", folder=folder))
+    found: list[str] = []
+    for base, folders, here in os.walk(place):
+        folders[:] = sorted(name for name in folders if not os.path.islink(os.path.join(base, name)))
+        inside = Path(base).relative_to(place).as_posix()
+        paths = (os.path.join(base, name) for name in sorted(here))
+        said = [f"{inside}/{os.path.basename(path)}" for path in paths if not os.path.islink(path)]
+        found += [name.removeprefix("./") for name in said] or ([f"{inside}/"] if inside != "." else [])
+        if len(found) > FILES:
+            raise ValueError(say("{folder} holds more than {most} files.", folder=folder, most=FILES))
+    return Upload(tuple(found), lambda n: files.content(place / found[n], images.MAX_BYTES))
+
+
 def _check_directory(file: BinaryIO) -> None:
     """Before zipfile makes an object of every entry: the list of files must be short, by the record that it reads."""
     size = file.seek(0, os.SEEK_END)
@@ -463,6 +486,26 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
             except ValueError as error:
                 found[file.stem] = str(error)
     return found
+
+
+def rename_in_trials(root: Path, dataset: str, old: str, new: str) -> None:
+    """A class of a data set has another name, in the trials that are kept for it, too."""
+    for file in sorted((root / TRIALS).glob("*.json")):
+        if _dataset_of(file) == dataset:
+            said = records.read(file, dict[str, object])
+            for part in ("Known", "Unknown"):
+                if isinstance(classes := said.get(part), list):
+                    said[part] = [new if cls == old else cls for cls in classes]
+            runs.write_json(file, said)
+
+
+def trial_name(root: Path, dataset: str) -> str:
+    """The name of the trial that goes with a data set of one's own: the data set's, as far as that is free."""
+    stem = slug(dataset)[:36].strip("-")
+    for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
+        if not os.path.lexists(file := root / TRIALS / f"{name}.json") or _dataset_of(file) == dataset:
+            return name
+    return stem
 
 
 def _dataset_of(file: Path) -> str | None:

@@ -52,7 +52,7 @@ from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Unfit, Within
 from cac_core.sentences import say
 
-KINDS = ("train", "eval", "sweep", "map", "fetch")
+KINDS = ("train", "eval", "sweep", "map", "fetch", "look")
 UNDER_WAY = ("starting", "running", "stopping")
 AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
 STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")
@@ -262,7 +262,7 @@ def has_worker(store: Path) -> bool:
 
 def ensure_worker(store: Path) -> bool:
     """Start a worker that outlives this process, unless one is there; whether it had to be started."""
-    _check_writable()
+    check_writable()
     queue = _queue(store)
     if _held(queue / "worker.lock", seconds=0.1):  # so long that somebody else who only looks is not taken for one
         return False
@@ -311,7 +311,7 @@ def work(
     to them. pause in seconds; idle: end after so many in which nothing was queued or under way. Returns at once where
     another worker is at work on the store.
     """
-    _check_writable()
+    check_writable()
     queue, end, children = _queue(store), threading.Event(), {}
     slots = {**(devices() if slots is None else slots), NET: ""}
     queue.mkdir(parents=True, exist_ok=True)
@@ -587,7 +587,7 @@ def _stamp(path: Path) -> int:
 @contextlib.contextmanager
 def _deciding(store: Path) -> Iterator[Path]:
     """The queue's folder, while nobody else decides or writes there. Raises ReadOnly where this may not either."""
-    _check_writable()
+    check_writable()
     queue = _queue(store)
     queue.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(queue / "decisions.lock", timeout=WAIT):
@@ -672,7 +672,8 @@ def _read_only() -> bool:
     return os.environ.get("ANCHORSCOPE_READONLY", "") not in ("", "0")
 
 
-def _check_writable() -> None:
+def check_writable() -> None:
+    """Raises ReadOnly in a show."""
     if _read_only():
         raise ReadOnly(say(
             "Here one can look at everything and change nothing: this Anchorscope was started with "

@@ -27,9 +27,10 @@ from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets
-from cac_core.exchange import own_data, shelf
+from cac_core.exchange import changes, own_data, sample, shelf
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
+from cac_core.results import look
 from cac_core.runs import Run
 from cac_core.training import loop, probe
 from tests.waiting import LONG
@@ -194,9 +195,13 @@ def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "-1", "trial", "1,1", '"', "a/b/c"])
-@pytest.mark.parametrize("view", ["sets", "trial"])
-def test_nonsense_in_a_link_is_passed_over(opened, value, view):
-    names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown")
+@pytest.mark.parametrize("view", ["sets", "trial", "album"])
+def test_nonsense_in_a_link_is_passed_over(opened, root, value, view):
+    for cls in ("ant", "bee") if view == "album" else ():
+        (root / "pets" / cls).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(root / "pets" / cls / "0.png")
+    names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown", "album", "album_known",
+             "album_class", "album_order", "album_page")  # fmt: skip
     at = opened("data", **dict.fromkeys(names, value), data_view=view)
     assert not at.error and at.segmented_control(key="data_view").value == view
 
@@ -332,23 +337,110 @@ def zip_of(counts: dict[str, int]) -> bytes:
 def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     at = opened("data")
     at = fine(at.segmented_control(key="data_view").set_value("own").run())
-    at = fine(at.file_uploader(key="own_zip").upload("pets.zip", zip_of({"cat": 4, "dog": 5}), "application/zip").run())
+    at = fine(
+        at.file_uploader(key="own_zip")
+        .upload("pets.zip", zip_of({"ant": 3, "cat": 4, "dog": 5}), "application/zip")
+        .run()
+    )
     assert any("1 files cannot be taken" in e.label for e in at.expander)
+    assert at.text_input(key="own_name").value == "pets"
     at.text_input(key="own_name").set_value("Pets!")
     at = fine(button(at, "Make it a data set").click().run())
     assert any("small letters" in e.value for e in at.error) and not (root / "Pets!").exists()
     at.text_input(key="own_name").set_value("pets")
     at = fine(button(at, "Make it a data set").click().run())
     assert "Written to" in text(at) and datasets.folders(root) == ["pets"]
-    assert "own_write" not in [b.key for b in at.button]  # it is made once
-    at = fine(at.button(key="own_trial").click().run())
-    assert at.selectbox(key="trial_dataset").value == "pets" and at.multiselect(key="trial_out").value == [0, 1]
-    at = fine(at.multiselect(key="trial_known").set_value([0, 1]).run())
-    assert at.text_input(key="trial_name").value == "pets"
+    assert at.segmented_control(key="data_view").value == "album" and at.selectbox(key="album").value == "pets"
+    assert at.get_by_key("album_known").value == ["ant", "cat", "dog"]
+    at = fine(at.get_by_key("album_known").set_value(["cat", "dog"]).run())
+    assert "knows cat and dog; never sees ant" in text(at)
+    at = fine(at.button(key="album_train").click().run())
+    kept = own_data.trials(root, "pets", datasets.row_of("pets", root))["pets"]
+    assert (kept.known, kept.unknown) == ((1, 2), (0,))
+    at = fine(opened("data").segmented_control(key="data_view").set_value("album").run())
+    assert at.get_by_key("album_known").value == ["cat", "dog"]  # as it was kept
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
-    assert "9 in all, a fifth of them for testing" in text(at)
+    assert "12 in all, a fifth of them for testing" in text(at)
+
+
+def test_images_are_looked_through_moved_renamed_and_brought_back(opened, root, monkeypatch):
+    upload = own_data.zipped(io.BytesIO(zip_of({"cat": 4, "dog": 5})))
+    own_data.write(own_data.check(upload), upload, root, "pets", {"size": 16})
+    photos = changes.photos(root, "pets")
+    side = np.array([[1.0, 0.0], [0.0, 1.0]])[[int(photo.cls == "dog") for photo in photos]]
+    side[0] = [0.1, 1.0]  # a cat among the dogs
+    look.file_of(root, "pets").parent.mkdir(parents=True)
+    np.savez(
+        look.file_of(root, "pets"),
+        marks=np.array([photo.mark for photo in photos]),
+        features=side / np.linalg.norm(side, axis=1, keepdims=True),
+    )
+    at = opened("data", data_view="album", album="pets")
+    assert "1 lie among the images of another class" in text(at) and "more like dog" in text(at)
+    boxes = [box for box in at.checkbox if (box.key or "").startswith("album_pick")]
+    assert len(boxes) == 9 and boxes[0].key == f"album_pick_{photos[0].mark}"
+    at = fine(boxes[0].check().run())
+    at = fine(at.selectbox(key="album_goal").set_value("dog").run())
+    at = fine(at.button(key="album_move").click().run())
+    assert [photo.cls for photo in changes.photos(root, "pets")].count("dog") == 6
+    assert "0 lie among the images of another class" in text(at)  # told again without a network
+    at = fine(at.selectbox(key="album_class").set_value("dog").run())
+    at = fine(at.text_input(key="album_new").set_value("hound").run())
+    at = fine(at.button(key="album_rename").click().run())
+    assert (
+        datasets.row_of("pets", root).classes == ("cat", "hound") and at.selectbox(key="album_class").value == "hound"
+    )
+    assert at.get_by_key("album_known").value == ["cat", "hound"]
+    for left in ("Undo: 1 images moved to dog", None):
+        at = fine(at.button(key="album_undo").click().run())
+        assert [button.label for button in at.button if button.key == "album_undo"] == ([left] if left else [])
+    assert [photo.path for photo in changes.photos(root, "pets")] == [photo.path for photo in photos]
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    at = opened("data", data_view="album", album="pets")
+    assert not {"album_move", "album_out", "album_train", "album_look"} & {button.key for button in at.button}
+
+
+def test_a_folder_on_the_server_is_a_second_door(opened, root, tmp_path, monkeypatch):
+    for cls in ("ant", "bee"):
+        (tmp_path / "My Pets" / cls).mkdir(parents=True)
+        for n in range(3):
+            Image.new("RGB", (8, 8), (40 * n, ord(cls[0]), 0)).save(tmp_path / "My Pets" / cls / f"{n}.png")
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(tmp_path / "My Pets")).run())
+    assert at.text_input(key="own_name").value == "my-pets"
+    at = fine(at.button(key="own_write").click().run())
+    assert at.selectbox(key="album").value == "my-pets" and (tmp_path / "My Pets" / "ant" / "0.png").exists()
+    monkeypatch.setenv("ANCHORSCOPE_FOLDERS", str(root))
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(tmp_path / "My Pets")).run())
+    assert "only from" in at.error[0].value
+    monkeypatch.setattr(holdings, "folders_allowed", list)
+    at = opened("data", data_view="own", own_way="folder")
+    assert "own_folder" not in [box.key for box in at.text_input] and "ANCHORSCOPE_FOLDERS" in text(at)
+
+
+def test_pictures_are_taken_class_by_class(opened, root):
+    at = opened("data", data_view="own", own_way="camera")
+    for n in range(6):
+        at = fine(at.text_input(key="own_camera_class").set_value(("ant", "bee")[n // 3]).run())
+        file = io.BytesIO()
+        Image.new("RGB", (20, 12), (40 * n, 0, 0)).save(file, "JPEG")
+        at = fine(at.camera_input(key=f"own_camera_{n}").set_value(("shot.jpg", file.getvalue(), "image/jpeg")).run())
+    assert "ant: 3 pictures" in text(at).replace("*", "") and at.text_input(key="own_name").value == "my-photos"
+    at = fine(at.button(key="own_less_bee").click().run())
+    assert "too few have" in text(at)
+    at = fine(at.camera_input(key="own_camera_6").set_value(("shot.jpg", file.getvalue(), "image/jpeg")).run())
+    at = fine(at.button(key="own_write").click().run())
+    assert datasets.counts("my-photos", root) == {0: 2, 1: 2} and at.selectbox(key="album").value == "my-photos"
+
+
+def test_a_sample_is_there_at_a_click(opened, root):
+    at = opened("data", data_view="own")
+    at = fine(at.button(key="own_sample").click().run())
+    assert at.selectbox(key="album").value == sample.NAME and at.get_by_key("album_known").value == list("012345")
+    assert "6 known, 4 unknown classes" in text(at)
 
 
 def test_how_the_names_in_a_zip_are_written_is_guessed_shown_and_changed(opened, root):

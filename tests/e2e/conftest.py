@@ -18,7 +18,8 @@ from tests.waiting import LONG, Gates, wait_until
 
 ROOT = Path(__file__).parents[2]
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " \
-        "--disable-component-update --disable-sync"  # fmt: skip
+        "--disable-component-update --disable-sync " \
+        "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -107,28 +107,28 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
     page.get_by_text("Images of your own").click()
     at_rest(page)
     page.set_input_files("input[type=file]", tmp_path / "colours.zip")
-    name = page.get_by_role("textbox", name="Name of the data set")
-    name.fill("colours")
-    name.press("Enter")
-    at_rest(page)
-    side = page.get_by_role("spinbutton", name=re.compile("Side that the network sees"))
-    side.fill("16")
-    side.press("Enter")
-    at_rest(page)
+    until(page, lambda: page.get_by_role("textbox", name="Name of the data set").input_value() == "colours")
     page.get_by_role("button", name="Make it a data set").click()
-    page.get_by_role("button", name="Choose its known and unknown classes").click()
-    page.get_by_text("A trial needs at least two known classes").wait_for()
-    added(page, "^Known", *COLOURS)
-    added(page, "^Unknown", *STRANGERS)
+    page.get_by_text("Which classes shall the network know?").wait_for()
+    for cls in STRANGERS:
+        at_rest(page)
+        page.get_by_role("button", name=cls, exact=True).click()
+    page.get_by_text("3 known, 2 unknown classes").wait_for()
+    until(page, lambda: "album=colours" in page.url and "album_known=amber%2Cblue%2Cfern" in page.url)
+    page.reload()
     page.get_by_text("3 known, 2 unknown classes").wait_for()
     at_rest(page)
-    page.get_by_role("button", name="Save").click()
-    page.get_by_text("Saved as").wait_for()
+    page.get_by_role("button", name="On to training").click()
+    page.get_by_role("heading", name="New run", exact=True).wait_for()
+    page.get_by_text("learns 3 classes of colours").wait_for()
     row = datasets.row_of("colours", root)
     saved = datasets.trial_from_file(root / "trials" / "colours.json", "colours", row)
     assert [row.classes[c] for c in saved.known] == list(COLOURS)
-
-    opened(page, "^Train on this trial .yours: colours", "New run")
+    at_rest(page)
+    page.go_back()
+    page.get_by_text("3 known, 2 unknown classes").wait_for()
+    at_rest(page)
+    page.get_by_role("button", name="On to training").click()
     page.get_by_text("learns 3 classes of colours").wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_text("In the queue already: 1.").wait_for()
@@ -165,6 +165,38 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
     for one in judged:
         assert one["theta"] == pytest.approx(threshold["theta"])
         assert (one["decision"] == "unknown") == (one["score"] > threshold["theta"])
+
+
+def test_from_the_camera_to_a_verdict(page, server, folders):
+    store, _ = folders
+    page.goto(f"{server}/data?data_view=own&own_way=camera")
+    name = page.get_by_role("textbox", name="Name of the class")
+    for cls in ("mug", "pen"):
+        name.fill(cls)
+        name.press("Enter")
+        for n in range(4):
+            at_rest(page)
+            page.get_by_role("button", name="Take Photo").click()
+            page.get_by_text(f"{cls}: {n + 1} pictures").wait_for()
+    at_rest(page)
+    copies = page.get_by_text("Leave the copies out")  # of a device that shows the same twice
+    if copies.count():
+        copies.click()
+        at_rest(page)
+    page.get_by_role("button", name="Make it a data set").click()
+    page.get_by_text("2 known, 0 unknown classes").wait_for()
+    at_rest(page)
+    page.get_by_role("button", name="On to training").click()
+    page.get_by_text("learns 2 classes of my-photos").wait_for()
+    at_rest(page)
+    before = {job.id for job in launch.jobs(store)}
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("In the queue already: 1.").wait_for()
+    (job,) = [job for job in launch.jobs(store) if job.id not in before]
+    opened(page, "^Watch them under Live", "Live")
+    page.get_by_role("link", name="See what it can do").wait_for()
+    page.get_by_text("cannot be told: too few images").first.wait_for()
+    assert runs.Run(store / job.run).state == "finished"
 
 
 def test_a_data_set_without_a_trial_keeps_what_is_chosen(page, server, folders):

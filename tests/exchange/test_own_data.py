@@ -480,3 +480,27 @@ def test_trials_come_and_go_as_cac_openset_writes_them(tmp_path):
         with pytest.raises(ValueError) as told:
             own_data.trial_from_bytes(wrong, "mine.json", "digits", row)
         assert str(tmp_path.parent) not in str(told.value) and "/trial.json" not in str(told.value)
+
+
+def test_class_folders_on_this_machine_are_taken_where_they_may_be(tmp_path):
+    folder = tmp_path / "mine" / "pets"
+    for cls in ("ant", "bee"):
+        (folder / cls).mkdir(parents=True)
+        for n in range(3):
+            Image.new("RGB", (8, 8), (40 * n, 0, 0)).save(folder / cls / f"{n}.png")
+    (tmp_path / "secret.png").write_bytes((folder / "ant" / "0.png").read_bytes())
+    (folder / "ant" / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "empty").mkdir()
+    upload = own_data.lying(folder)
+    assert not [name for name in upload.names if "link" in name or "secret" in name]
+    found = own_data.check(upload)
+    assert found.counts() == {"": {"ant": 3, "bee": 3}} and found.empty == ("empty",)
+    assert own_data.lying(folder, [tmp_path / "mine"]).names == upload.names
+    for below in ([], [tmp_path / "min"], [folder / "ant"]):
+        with pytest.raises(ValueError, match="only from"):
+            own_data.lying(folder, below)
+    with pytest.raises(ValueError, match="only from"):
+        own_data.lying(folder / ".." / ".." / "other", [tmp_path / "mine"])
+    with pytest.raises(ValueError, match="no folder"):
+        own_data.lying(folder / "ant" / "0.png")
