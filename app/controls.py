@@ -209,9 +209,13 @@ def beside(now: Setting) -> None:
 
 def worth(now: Setting) -> None:
     """What the run is worth by this score and theta."""
+    wording.worth(quality_of(now))
+
+
+def quality_of(now: Setting) -> quality.Quality:
     said = now.said
     table = metrics.confusion(now.theta, said.test, said.labels, len(said.means))
-    wording.worth(quality.of_counts(table.tolist(), metrics.intervals(said.test, said.labels, now.theta), now.run))
+    return quality.of_counts(table.tolist(), metrics.intervals(said.test, said.labels, now.theta), now.run)
 
 
 def choose_theta(now: Setting) -> None:

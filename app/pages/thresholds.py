@@ -239,7 +239,7 @@ def take_along(now: Setting):
     thetas = None if now.thetas is None else tuple(now.thetas.tolist())
     threshold = judge.Threshold(
         run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
-        now.moved.temperature, now.oracle, setting.way(run),
+        now.moved.temperature, now.oracle, setting.way(run), controls.quality_of(now).record(),
     )  # fmt: skip
     left, right = st.columns([2, 3], gap="large")
     with left:

@@ -96,7 +96,7 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 def _predict(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets, images
-    from cac_core.results import judge
+    from cac_core.results import judge, quality
     from cac_core.scoring.distances import moved_by
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
@@ -150,6 +150,10 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         for r in results
     ]  # fmt: skip
     said = {"run": run.id, "scorer": scorer, "classes": names, "as": way, "images": judge.plain(results)}
+    if a.threshold and threshold.quality:
+        said["quality"] = threshold.quality
+        if (word := threshold.quality.get("word")) != quality.USABLE:
+            lines.insert(0, f"this threshold's run, in a word: {word}; {threshold.quality.get('why')}")
     return said, lines, bool(broken)
 
 

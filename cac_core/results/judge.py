@@ -244,7 +244,7 @@ class Threshold:
 
     magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
     theta comes from, oracle whether it has looked at test unknowns, way what pictures are taken for, see
-    `images.way_of`.
+    `images.way_of`; quality what the run is worth by it, as `quality.Quality.record` says it.
     """
 
     run: str
@@ -257,6 +257,7 @@ class Threshold:
     temperature: float = 1.0
     oracle: bool = False
     way: str | None = None
+    quality: dict[str, str] | None = None
 
     def record(self, run: Run) -> dict[str, Any]:
         """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
@@ -309,6 +310,7 @@ class _File(TypedDict, total=False):
     magnitude: Required[Annotated[float, Within(0, 1)]]
     temperature: Required[Annotated[float, Within(1e-6, 1e6)]]
     oracle: bool
+    quality: dict[str, str] | None
     classes: Required[list[str]]
     centres: Required[list[list[float]] | None]
     prepare: Required[_Prepare]

@@ -277,6 +277,18 @@ def test_predict_takes_theta_scorer_and_perturbation(trained, where, place):
     assert done.returncode == 1 and "magnitude of a perturbation" in done.stderr
 
 
+def test_predict_says_that_a_threshold_is_of_a_run_that_is_no_good(trained, where, place, tmp_path):
+    said = {"word": "weak", "why": "it catches 1 of 9"}
+    file = tmp_path / "threshold.json"
+    for given, words in ((said, "in a word: weak; it catches 1 of 9"), (said | {"word": "usable"}, ""), (None, "")):
+        threshold = judge.Threshold(trained.id, "distance", {"centres": "anchors"}, -1.0, "by hand", quality=given)
+        file.write_text(json.dumps(threshold.record(trained)))
+        line = ("predict", trained.id, image_of(trained, place, True), *where, "--threshold", file)
+        done = cac(*line)
+        assert (words in done.stdout) if words else ("in a word" not in done.stdout)
+        assert json.loads(cac(*line, "--json").stdout).get("quality") == given
+
+
 def test_predict_goes_by_an_exported_threshold(trained, where, place, tmp_path):
     threshold = judge.Threshold(trained.id, "distance", {"centres": "anchors"}, -1.0, "rejects everything")
     (tmp_path / "threshold.json").write_text(json.dumps(threshold.record(trained)))
