@@ -6,6 +6,7 @@ interrupted is taken back by whoever comes next. Numpy and filelock.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -258,7 +259,7 @@ def _take_back(root: Path, name: str, journal: list) -> None:
 
 def _rename(source: Path, goal: Path) -> None:
     if os.path.lexists(goal):  # on some systems a rename would take its place
-        raise FileExistsError(17, os.strerror(17), str(goal))
+        raise FileExistsError(errno.EEXIST, say("something is there already"), str(goal))
     os.rename(source, goal)
 
 

@@ -316,6 +316,7 @@ def choose(run: Run, network: Network) -> dict[str, Any] | None:
                 one = judge_of(name, parts[0])
                 aurocs[name].append(metrics.Curve(*(one(part).score for part in parts[1:])).auroc())
     means = {name: float(np.mean(found)) for name, found in aurocs.items() if found and len(found) == len(sides)}
+    means = {name: mean for name, mean in means.items() if np.isfinite(mean)}  # nan where a side had no image at all
     return judge.choice_of(run.recipe.method, means, len(sides)) if means else None
 
 

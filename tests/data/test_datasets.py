@@ -524,7 +524,7 @@ def test_dataset_json_sets_how_images_are_prepared(image_folder):
         ("{", ""),
         ('{"size": 1e999}', "size 8 to 1024"),
         ('{"size": NaN}', "size 8 to 1024"),
-        ('{"crop": 1' + "0" * 400 + "}", "crop above 0"),
+        ('{"crop": 1' + "0" * 400 + "}", "it must be a whole number"),
         ('{"size": "32"}', "size is a number, not '32'"),
         ('{"size": true}', "size is a number"),
         ("[" * 100_000, "nested too deeply"),
