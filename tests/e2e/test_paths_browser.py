@@ -167,38 +167,6 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
         assert (one["decision"] == "unknown") == (one["score"] > threshold["theta"])
 
 
-def test_from_the_camera_to_a_verdict(page, server, folders):
-    store, _ = folders
-    page.goto(f"{server}/data?data_view=own&own_way=camera")
-    name = page.get_by_role("textbox", name="Name of the class")
-    for cls in ("mug", "pen"):
-        name.fill(cls)
-        name.press("Enter")
-        for n in range(4):
-            at_rest(page)
-            page.get_by_role("button", name="Take Photo").click()
-            page.get_by_text(f"{cls}: {n + 1} pictures").wait_for()
-    at_rest(page)
-    copies = page.get_by_text("Leave the copies out")  # of a device that shows the same twice
-    if copies.count():
-        copies.click()
-        at_rest(page)
-    page.get_by_role("button", name="Make it a data set").click()
-    page.get_by_text("2 known, 0 unknown classes").wait_for()
-    at_rest(page)
-    page.get_by_role("button", name="On to training").click()
-    page.get_by_text("learns 2 classes of my-photos").wait_for()
-    at_rest(page)
-    before = {job.id for job in launch.jobs(store)}
-    page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_text("In the queue already: 1.").wait_for()
-    (job,) = [job for job in launch.jobs(store) if job.id not in before]
-    opened(page, "^Watch them under Live", "Live")
-    page.get_by_role("link", name="See what it can do").wait_for()
-    page.get_by_text("cannot be told: too few images").first.wait_for()
-    assert runs.Run(store / job.run).state == "finished"
-
-
 def test_a_data_set_without_a_trial_keeps_what_is_chosen(page, server, folders):
     for n, (cls, colour) in enumerate(COLOURS.items()):
         (folders[1] / "bare" / cls).mkdir(parents=True)
