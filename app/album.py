@@ -156,7 +156,7 @@ def _doubts(root: str, name: str, marks: tuple, classes: tuple, stamp: int) -> l
 
 def looking(name: str, found: look.Doubts | None) -> None:
     """How far the look through the images is, or the button that starts it."""
-    job = jobs.looking(name)
+    job = jobs.last("look", name)
     if jobs.going(job):
         st.fragment(under_way, run_every="2s", key="album_looking")(name)
         return
@@ -174,11 +174,11 @@ def looking(name: str, found: look.Doubts | None) -> None:
 
 def begin(name: str) -> None:
     if not jobs.read_only():
-        jobs.look(name)
+        jobs.begin("look", name)
 
 
 def under_way(name: str) -> None:
-    if not jobs.going(jobs.looking(name)):
+    if not jobs.going(jobs.last("look", name)):
         st.rerun()
     said = look.under_way(holdings.root(), name)
     if said:

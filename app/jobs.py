@@ -86,27 +86,18 @@ def progress_of(run: Run, kind: str) -> tuple[float, str] | None:
     )
 
 
-def fetch(name: str) -> None:
-    """Put a download into the queue; it goes on beside what is trained, and trainings of its images wait for it."""
-    launch.submit(store(), "fetch", ["fetch", name, "--data", str(holdings.root())])
+def begin(kind: str, name: str) -> None:
+    """Put a download of a data set, "fetch", or a look through one of one's own, "look", into the queue.
+
+    A download goes on beside what is trained, and trainings of its images wait for it.
+    """
+    launch.submit(store(), kind, [kind, name, "--data", str(holdings.root())])
     launch.ensure_worker(store())
 
 
-def fetching(name: str) -> launch.Job | None:
-    """The last download of a data set that waits, runs or went wrong."""
-    mine = [j for j in launch.jobs(store()) if j.kind == "fetch" and j.arguments[1:2] == (name,)]
-    return mine[-1] if mine and mine[-1].state != "finished" else None
-
-
-def look(name: str) -> None:
-    """Put a look through a data set of one's own into the queue."""
-    launch.submit(store(), "look", ["look", name, "--data", str(holdings.root())])
-    launch.ensure_worker(store())
-
-
-def looking(name: str) -> launch.Job | None:
-    """The last look through a data set that waits, runs or went wrong."""
-    mine = [j for j in launch.jobs(store()) if j.kind == "look" and j.arguments[1:2] == (name,)]
+def last(kind: str, name: str) -> launch.Job | None:
+    """The last such job for a data set that waits, runs or went wrong."""
+    mine = [j for j in launch.jobs(store()) if j.kind == kind and j.arguments[1:2] == (name,)]
     return mine[-1] if mine and mine[-1].state != "finished" else None
 
 

@@ -170,7 +170,9 @@ def ready(run: Run) -> bool:
         st.fragment(_progress, run_every="2s")(run)
         return False
     if problem := problem_of(run):
-        raise Broken(problem)
+        wording.explain(Broken(problem))
+        address.link("runs", t("To the runs"), "table_rows")
+        return False
     if run.written:
         return True
     status = run.status

@@ -75,6 +75,19 @@ def downloaded(page, button, **options) -> Path:
     return Path(came[0].path())
 
 
+def picked(page, label: str, option: str) -> None:
+    """Takes an option of a picker, which a rerun of the page may close again while it opens."""
+
+    def opened() -> bool:
+        page.get_by_role("combobox", name=label).press("ArrowDown")  # it opens the list, and never closes it
+        page.wait_for_timeout(500)
+        return page.get_by_role("option", name=option).is_visible()
+
+    at_rest(page)
+    browser_until(page, opened, "the list does not open")
+    page.get_by_role("option", name=option).click()
+
+
 # In each Python process that has it in its path: after the event of an epoch a training waits at that epoch's gate.
 # SIGTERM opens it too, once it has been heard.
 AT_GATES = """

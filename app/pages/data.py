@@ -60,7 +60,7 @@ def sets():
     st.caption(t("Looked for under {root}", root=wording.plain(str(holdings.root()))))
     for words in holdings.closed():
         st.caption(f":material/lock: {wording.told(words)}")
-    busy = {shelf.name: job for shelf in every if (job := jobs.fetching(shelf.name))}
+    busy = {shelf.name: job for shelf in every if (job := jobs.last("fetch", shelf.name))}
     if busy:
         active = any(jobs.going(job) for job in busy.values())
         st.fragment(downloads, run_every="2s" if active else None, key="downloads")(list(busy))
@@ -116,12 +116,12 @@ def card(shelf: holdings.Shelf, busy: dict):
 
 def fetch(name: str):
     if not jobs.read_only():
-        jobs.fetch(name)
+        jobs.begin("fetch", name)
 
 
 def downloads(names: list[str]):
     """The downloads that wait, run or went wrong; looks again while one is under way."""
-    found = {name: jobs.fetching(name) for name in names}
+    found = {name: jobs.last("fetch", name) for name in names}
     if not any(jobs.going(job) for job in found.values()) and st.session_state.get("downloading"):
         st.session_state.downloading = False
         holdings.look_again()

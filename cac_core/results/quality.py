@@ -114,14 +114,15 @@ def of(seen: Evidence) -> Quality:
     )  # fmt: skip
     if right[1] < KEEPS or caught[1] < CATCHES:
         return Quality(WEAK, together([shares, limits], "; "))
-    lacking = [_lacking(seen.right, seen.knowns), _lacking(seen.caught, seen.unknowns)]
-    if not any(lacking):
+    lacking = {}
+    if more := _lacking(seen.right, seen.knowns):
+        lacking["knowns"] = say("{count} more known test images", count=more)
+    if more := _lacking(seen.caught, seen.unknowns):
+        lacking["unknowns"] = say("{count} more unknown test images", count=more)
+    if not lacking:
         return Quality(WEAK, together([shares, limits], "; "))
-    why = say(
-        "{shares}; for intervals of ± 10 points {knowns} more known and {unknowns} more unknown test images are needed",
-        shares=shares, knowns=lacking[0], unknowns=lacking[1],
-    )  # fmt: skip
-    return Quality(FEW, why)
+    needed = say("intervals of ± 10 points take {images}", images=together(lacking.values(), say(" and ")))
+    return Quality(FEW, together([shares, needed], "; "))
 
 
 def _lacking(hits: int, of: int) -> int:

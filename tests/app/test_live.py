@@ -247,7 +247,7 @@ def crowded(classes: int) -> tuple[Outputs, Outputs, Outputs]:
     return drawn(2, 0), drawn(1, 0), drawn(1, 100)
 
 
-@pytest.mark.parametrize("classes", [200, 1000])
+@pytest.mark.parametrize("classes", [200, pytest.param(1000, marks=pytest.mark.long)])
 def test_the_scripts_count_many_classes_as_python_does(classes, in_node):
     """Every count, the theta by rule and the shares at it, by the score that costs least to compute."""
     situation = train, validation, test = crowded(classes)

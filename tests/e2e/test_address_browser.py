@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app import words
-from tests.waiting import at_rest
+from tests.waiting import at_rest, picked
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -48,25 +48,12 @@ def test_the_live_pictures_count_as_the_other_pages_do(page, server, address):
     assert (f"{accepted} of {knowns}", f"{unknowns - missed} of {unknowns}") == (kept, caught)
 
 
-def pick_language(page, label: str, option: str):
-    """Takes a language of the picker, which a rerun of the page may close again while it opens."""
-
-    def opened() -> bool:
-        page.get_by_role("combobox", name=label).click()
-        page.wait_for_timeout(500)
-        return page.get_by_role("option", name=option).is_visible()
-
-    at_rest(page)
-    until(page, opened, "the list does not open")
-    page.get_by_role("option", name=option).click()
-
-
 def test_what_is_set_outlives_every_change_of_language(page, server):
     page.goto(f"{server}/thresholds?theta=0.25")
     page.wait_for_selector(".handle[aria-valuenow='0.25']")
     label = "Language"
     for short, name in (("zh", "中文"), ("ja", "日本語"), ("ko", "한국어")):
-        pick_language(page, label, name)
+        picked(page, label, name)
         label = words.catalogue(short)["Language"]
         page.get_by_role("combobox", name=label).wait_for()
         page.wait_for_url(re.compile(f"lang={short}"))
@@ -76,7 +63,7 @@ def test_what_is_set_outlives_every_change_of_language(page, server):
     page.goto(f"{server}/runs?runs_order=accuracy")
     label = "Language"
     for short, name in (("zh", "中文"), ("ja", "日本語")):
-        pick_language(page, label, name)
+        picked(page, label, name)
         label = words.catalogue(short)["Language"]
         page.wait_for_url(re.compile(f"lang={short}"))
         at_rest(page)

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from app import words
-from tests.waiting import at_rest, downloaded
+from tests.waiting import at_rest, downloaded, picked
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -162,19 +162,6 @@ def test_the_handout_comes_whole(page, server):
     assert all(a.get("href").startswith(server) for a in root.iter("a"))
 
 
-def pick(page, label: str, option: str):
-    """Takes an option of a picker, which a rerun of the page may close again while it opens."""
-
-    def opened() -> bool:
-        page.get_by_role("combobox", name=label).press("ArrowDown")  # it opens the list, and never closes it
-        page.wait_for_timeout(500)
-        return page.get_by_role("option", name=option).is_visible()
-
-    at_rest(page)
-    until(page, opened, "the list does not open")
-    page.get_by_role("option", name=option).click()
-
-
 def test_the_language_stays_in_the_address_and_on_every_page(page, server):
     page.goto(f"{server}/?lang=ko")
     page.get_by_role("heading", name=words.catalogue("ko")["Does it know what it does not know?"]).wait_for()
@@ -183,9 +170,9 @@ def test_the_language_stays_in_the_address_and_on_every_page(page, server):
     page.wait_for_url(re.compile(r"/lessons.*lang=ko"))
     page.reload()
     page.get_by_role("heading", name=words.catalogue("ko")["Lessons"], exact=True).wait_for()
-    pick(page, words.catalogue("ko")["Language"], "中文")
+    picked(page, words.catalogue("ko")["Language"], "中文")
     page.get_by_role("heading", name=words.catalogue("zh")["Lessons"], exact=True).wait_for()
     page.wait_for_url(re.compile("lang=zh"))
-    pick(page, words.catalogue("zh")["Language"], "English")
+    picked(page, words.catalogue("zh")["Language"], "English")
     page.get_by_role("heading", name="Lessons", exact=True).wait_for()
     until(page, lambda: "lang=" not in page.url)  # it is the browser's own

@@ -167,6 +167,51 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
         assert (one["decision"] == "unknown") == (one["score"] > threshold["theta"])
 
 
+def taken(page, cls: str) -> int:
+    said = page.get_by_text(re.compile(rf"^{cls}: \d+ pictures$"))
+    return int(re.search(r"\d+", said.inner_text())[0]) if said.count() else 0
+
+
+def shoot(page, cls: str) -> None:
+    """Takes a picture, and waits a while for it: a camera that is just being put up again lets a click pass."""
+    at_rest(page)
+    before = taken(page, cls)
+    page.get_by_role("button", name="Take Photo").click()
+    for _ in range(100):
+        if taken(page, cls) > before:
+            return
+        page.wait_for_timeout(100)
+
+
+def test_from_the_camera_to_a_verdict(page, server, folders):
+    store, _ = folders
+    page.goto(f"{server}/data?data_view=own&own_way=camera")
+    name = page.get_by_role("textbox", name="Name of the class")
+    for cls in ("mug", "pen"):
+        name.fill(cls)
+        name.press("Enter")
+        until(page, lambda cls=cls: taken(page, cls) >= 4 or shoot(page, cls))
+    at_rest(page)
+    copies = page.get_by_text("Leave the copies out")  # of a device that shows the same twice
+    if copies.count():
+        copies.click()
+        at_rest(page)
+    page.get_by_role("button", name="Make it a data set").click()
+    page.get_by_text("2 known, 0 unknown classes").wait_for()
+    at_rest(page)
+    page.get_by_role("button", name="On to training").click()
+    page.get_by_text("learns 2 classes of my-photos").wait_for()
+    at_rest(page)
+    before = {job.id for job in launch.jobs(store)}
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("In the queue already: 1.").wait_for()
+    (job,) = [job for job in launch.jobs(store) if job.id not in before]
+    opened(page, "^Watch them under Live", "Live")
+    page.get_by_role("link", name="See what it can do").wait_for()
+    page.get_by_text("cannot be told: too few images").first.wait_for()
+    assert runs.Run(store / job.run).state == "finished"
+
+
 def test_a_data_set_without_a_trial_keeps_what_is_chosen(page, server, folders):
     for n, (cls, colour) in enumerate(COLOURS.items()):
         (folders[1] / "bare" / cls).mkdir(parents=True)

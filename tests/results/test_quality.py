@@ -1,5 +1,7 @@
 """What a run is worth, in a word: its limits, and how often the word is wrong."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -43,12 +45,19 @@ def test_chance_is_said_where_it_may_be_and_more_cannot():
 
 def test_how_many_images_are_missing_is_enough():
     found = quality.of(quality.Evidence(14, 18, 3, 7, **SURE))
-    more = found.why.values["knowns"], found.why.values["unknowns"]
+    said = re.search(r"take (\d+) more known test images and (\d+) more unknown test images$", found.why)
+    more = int(said[1]), int(said[2])
     assert found.word == quality.FEW and all(more)
     for hits, of, lacking in ((14, 18, more[0]), (3, 7, more[1])):
         for n, close in ((of + lacking, True), (of + lacking - 1, False)):
             low, high = metrics.wilson(round(hits * n / of), n)
             assert (high - low <= 0.2) is close
+
+
+def test_only_the_images_that_are_missing_are_asked_for():
+    """23 of 24 knowns are enough for an interval of ± 10 points, 5 of 16 unknowns are not."""
+    why = quality.of(quality.Evidence(23, 24, 5, 16, **SURE)).why
+    assert why.endswith("; intervals of ± 10 points take 64 more unknown test images")
 
 
 @pytest.mark.parametrize("known, caught, good", [(0.62, 0.6, False), (0.9, 0.25, False), (0.5, 0.1, False)])
