@@ -55,15 +55,21 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--preset",
         default="quick",
-        help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, paper as published, photos for your own",
+        help=f"{', '.join(recipes.PRESETS)}; quick (default) is short, fast strong in little time, paper as "
+        "published, photos for your own",
     )
     flags.add_argument("--epochs", type=int)
     flags.add_argument("--fine-epochs", type=int, help="more epochs at a tenth of the rate, from the best checkpoint")
-    flags.add_argument("--schedule", help="onecycle or constant")
+    flags.add_argument("--schedule", help=", ".join(recipes.CHOICES["schedule"]))
     flags.add_argument("--batch", type=int)
     flags.add_argument("--lr", type=float, help="learning rate: the peak of a cycle, or the constant")
     flags.add_argument("--momentum", type=float)
     flags.add_argument("--decay", type=float, help="weight decay")
+    flags.add_argument("--optimizer", help="sgd, or nesterov: with its momentum")
+    flags.add_argument("--decays", help="what decays: all, or weights alone")
+    flags.add_argument("--augment", help="affine: crops, mirrors, rotations; shift: by pixels, mirrored in turns")
+    flags.add_argument("--cutout", type=int, help="side in pixels of a square that an image loses, with shift")
+    flags.add_argument("--tta", help="none, or mirror: judged by the mean with the mirror image")
     flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
     flags.add_argument("--held-out", type=float, help="the share of the known training images that is validation")
     flags.add_argument("--size", type=int, help="image side in pixels, if not the data set's own")
@@ -163,7 +169,8 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
                 say("{file} holds no recipe that can be read ({error}).", file=a.recipe, error=error)
             ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
-              "momentum", "decay", "held_out", "steps", "folds", "size", "trunk_rate", "seed", "precision")  # fmt: skip
+              "momentum", "decay", "optimizer", "decays", "augment", "cutout", "tta", "held_out", "steps", "folds", "size",
+              "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets

@@ -34,6 +34,9 @@ class Backbone(nn.Module):
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         raise NotImplementedError
 
+    def prepare(self, x: Float[Tensor, "N C H W"]) -> None:
+        """Before the first step of a training: some of its images, normalised, for weights that are made by them."""
+
     def pooled(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N P"]:
         """The features without their places in the image, where they have any; otherwise the same."""
         return features

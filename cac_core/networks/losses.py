@@ -33,6 +33,11 @@ def cac(
     return {"total": tuplet + lam * anchor, "tuplet": tuplet, "anchor": anchor}
 
 
-def cross_entropy(logits: Float[Tensor, "N C"], target: Int[Tensor, " N"]) -> dict[str, Float[Tensor, ""]]:
-    """Softmax cross-entropy on the logits, the closed-set baseline."""
-    return {"total": F.cross_entropy(logits, target)}
+def cross_entropy(
+    logits: Float[Tensor, "N C"], target: Int[Tensor, " N"], *, smoothing: float = 0.0
+) -> dict[str, Float[Tensor, ""]]:
+    """Softmax cross-entropy on the logits, the closed-set baseline.
+
+    With smoothing s the label is 1 - s + s / C, every other class s / C (Szegedy et al., CVPR 2016).
+    """
+    return {"total": F.cross_entropy(logits, target, label_smoothing=smoothing)}

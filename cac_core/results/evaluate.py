@@ -43,6 +43,12 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
             "Cross-validation takes a network of which the head alone learns: efficientnet-lite0 to 2 with thaw 0. "
             "Give folds 0, and a share is held out instead."
         ))  # fmt: skip
+    if backbone.fixed_by and (recipe.tta, recipe.augment) != ("none", "affine"):
+        raise ValueError(say(
+            "What {backbone} makes of an image is computed once, so it takes tta none and augment affine, not {tta} and "
+            "{augment}.",
+            backbone=recipe.backbone, tta=recipe.tta, augment=recipe.augment,
+        ))  # fmt: skip
     method = find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)
     if backbone.fixed_by:
         method.add_sides(sides_of(recipe, classes))
@@ -74,17 +80,30 @@ def load_learnt(method: Method, weights: dict[str, Tensor]) -> None:
     method.load_state_dict(fixed | weights)
 
 
-class Network:
-    """A trained network with what it needs to judge images: its scale of pixel values and its device."""
+def both_ways(recipe: Recipe, row: datasets.Dataset) -> bool:
+    """Whether an image is judged together with its mirror image: as the recipe says, where that is such an image."""
+    return recipe.tta == "mirror" and row.flip
 
-    def __init__(self, method: Method, stats: tuple, device: torch.device):
+
+class Network:
+    """A trained network with what it needs to judge images: its scale of pixel values and its device.
+
+    With mirror it judges an image by the mean of what it gives for it and for its mirror image.
+    """
+
+    def __init__(self, method: Method, stats: tuple, device: torch.device, *, mirror: bool = False):
+        self.mirror = mirror
         self.method, self.device = method.to(device, memory_format=torch.channels_last).eval(), device
         self.method.requires_grad_(False)
         self.scale = scale_of(stats, device)
 
     def __call__(self, x: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
         """Logits and features of images on the scale 0 to 1."""
-        return self.method(normalised(x, self.scale))
+        x = normalised(x, self.scale)
+        if not self.mirror:
+            return self.method(x)
+        (logits, features), (mirrored, others) = self.method(x), self.method(x.flip(3))
+        return (logits + mirrored) / 2, (features + others) / 2
 
     def outputs(
         self,
@@ -253,7 +272,7 @@ def load(run: Run, device: str = "auto") -> Network:
         load_learnt(method, weights)
     except RuntimeError as error:
         raise Broken(say("The weights of {run} do not fit its recipe: {error}", run=run.id, error=error)) from error
-    return Network(method, run.stats, device_of(device))
+    return Network(method, run.stats, device_of(device), mirror=both_ways(recipe, row))
 
 
 def train_command(run: Run) -> str:
@@ -270,7 +289,8 @@ def evaluate(
 ) -> None:
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
 
-    Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others.
+    Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others,
+    unless each image is judged together with its mirror image.
     Outputs of other weights than the newest, or of other images, are written again. What the validation images of an
     imported run are is decided where all its outputs are written, see `_divide`.
     """
@@ -288,7 +308,7 @@ def evaluate(
             _divide(run, root, images)
         parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
-            mirror = split == "train" and run.row.flip
+            mirror = split == "train" and run.row.flip and not network.mirror
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
         choice = choose(run, network)

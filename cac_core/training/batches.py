@@ -1,4 +1,4 @@
-"""Batches: images that stay on the device, augmented as whole batches by one affine sampling each.
+"""Batches: images that stay on the device, augmented as whole batches.
 
 Everything random of an epoch is drawn from (seed, epoch) at its start, on the processor, so any batch of any epoch
 can be made again: a run that went on from a checkpoint sees what it would have seen.
@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cac_core.data.datasets import Dataset, Part
-from cac_core.networks.inputs import Stats, normalised, on_device, random_affine, scale_of, warped
+from cac_core.networks.inputs import Stats, normalised, on_device, scale_of
 from cac_core.results.frozen import Kept
 from cac_core.sentences import say
+from cac_core.training.augment import AUGMENTATIONS
 
 
 class Batches:
@@ -37,24 +38,26 @@ class Batches:
         rank: int = 0,
         processes: int = 1,
         least: int = 0,
+        augment: str = "affine",
+        cutout: int = 0,
     ):
         self.images, self.labels = on_device(part.pixels, device), torch.as_tensor(part.labels).to(device)
-        self.row, self.scale, self.seed = row, scale_of(stats, device), seed
+        self.scale, self.seed = scale_of(stats, device), seed
+        self.augment = AUGMENTATIONS[augment](row, part.pixels.shape[1], seed, cutout, self.scale[0])
         self.batch, self.steps, self.mine = _sizes(len(part), batch, least, rank, processes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:
         """The batches of an epoch, from the one numbered start."""
         generator, count = _generator(self.seed, epoch), len(self.images)
-        drawn = [
-            (torch.randperm(count, generator=generator), random_affine(count, self.row, generator))
+        rounds = [
+            (torch.randperm(count, generator=generator), self.augment.draw(count, epoch, generator))
             for _ in range(_rounds(self, count))
         ]
-        order, places = (torch.cat(parts).to(self.images.device) for parts in zip(*drawn, strict=True))
+        order, drawn = (torch.cat(parts).to(self.images.device) for parts in zip(*rounds, strict=True))
         for step in range(start, self.steps):
             at = slice(step * self.batch + self.mine.start, step * self.batch + self.mine.stop)
             chosen = order[at]
-            x = warped(self.images[chosen].float() / 255, places[at])
-            yield normalised(x, self.scale), self.labels[chosen]
+            yield normalised(self.augment(self.images[chosen], drawn[at]), self.scale), self.labels[chosen]
 
 
 class MapBatches:

@@ -32,6 +32,7 @@ from cac_core.training.batches import Batches, MapBatches
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:
 SNAPSHOT_IMAGES = 400
+PREPARED_BY = 5000  # training images that a backbone may look at before the first step
 BEAT = 5.0  # seconds between two signs of life within an epoch
 
 
@@ -176,7 +177,12 @@ class Steps:
         sizes = {"batch": r.batch, "seed": r.seed, "device": self.device, "rank": distributed.rank(),
                  "processes": distributed.processes(), "least": least}  # fmt: skip
         if not self.fixed:
-            self.batches = Batches(self.train, self.row, self.stats, **sizes)
+            self.batches = Batches(
+                self.train, self.row, self.stats, augment=r.augment, cutout=r.cutout, **sizes
+            )  # fmt: skip
+            some = np.random.default_rng(r.seed).permutation(len(self.train))[:PREPARED_BY]
+            x = on_device(self.train.pixels[some], self.device).float() / 255
+            self.method.backbone.prepare(normalised(x, self.scale))
         else:
             trunk = self.method.backbone
             views = frozen.views_of(trunk, self.row)
@@ -208,16 +214,22 @@ class Steps:
     def _new_optimizers(self) -> None:
         r = self.recipe
         self.optimizers = {
-            part: torch.optim.SGD(self._groups(parameters), lr=r.lr, momentum=r.momentum, weight_decay=r.decay)
+            part: torch.optim.SGD(
+                self._groups(parameters), lr=r.lr, momentum=r.momentum, nesterov=r.optimizer == "nesterov"
+            )
             for part, parameters in self.method.parts().items()
         }
 
     def _groups(self, parameters: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
-        """The backbone's parameters at their own rate, and the others."""
-        trunk = {id(p) for p in self.method.backbone.parameters()}
-        sides = {self.recipe.trunk_rate: [p for p in parameters if id(p) in trunk]}
-        sides.setdefault(1.0, []).extend(p for p in parameters if id(p) not in trunk)
-        return [{"params": side, "times": times} for times, side in sides.items() if side]
+        """The backbone's parameters at their own rate, and the others; those that decay, and those that do not."""
+        trunk, r = {id(p) for p in self.method.backbone.parameters()}, self.recipe
+        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+        for within in (True, False):
+            for p in parameters:
+                if (id(p) in trunk) == within:
+                    decay = r.decay if r.decays == "all" or p.ndim > 1 else 0.0
+                    groups.setdefault((r.trunk_rate if within else 1.0, decay), []).append(p)
+        return [{"params": some, "times": times, "weight_decay": decay} for (times, decay), some in groups.items()]
 
     def learn(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> None:
         """One batch, images [N, C, H, W] and labels [N], at this learning rate; its loss terms are added to sums."""
@@ -484,13 +496,16 @@ def rate_at(recipe: Recipe, epoch: float) -> float:
     """The learning rate after so many epochs, fractions included.
 
     "onecycle": up from a tenth over the first fifth of the epochs, then down to a thousandth along a cosine (Smith and
-    Topin, 2019). "constant": lr. Either way the second stage, fine_epochs, is at lr / 10.
+    Topin, 2019). "triangle": straight up from 0 over the first fifth, straight down to 0. "constant": lr. Whichever it
+    is, the second stage, fine_epochs, is at lr / 10.
     """
     if epoch >= recipe.epochs:
         return recipe.lr / 10
     if recipe.schedule == "constant":
         return recipe.lr
     way, rise = epoch / recipe.epochs, 0.2
+    if recipe.schedule == "triangle":
+        return recipe.lr * min(way / rise, (1 - way) / (1 - rise))
     if way < rise:
         return recipe.lr * (0.1 + 0.9 * way / rise)
     return recipe.lr * (0.001 + 0.999 * (1 + math.cos(math.pi * (way - rise) / (1 - rise))) / 2)

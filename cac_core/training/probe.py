@@ -100,6 +100,8 @@ def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int
         "trunk": recipe.trunk, "batch": recipe.batch, "precision": recipe.precision, "device": _slot(device),
         "host": socket.gethostname(), "torch": _version(), "threads": os.environ.get("OMP_NUM_THREADS"),
     }  # fmt: skip
+    if recipe.tta != "none":
+        what["tta"] = recipe.tta
     if recipe.steps or recipe.folds:  # which the steps of an epoch and the heads hang on
         what |= {"steps": [recipe.steps, recipe.epochs + recipe.fine_epochs], "folds": recipe.folds}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
@@ -202,14 +204,15 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     sizes = [t.numel() * t.element_size() for t in evaluate.learnt(method).values()]
     trained = sum(p.numel() * p.element_size() for part in method.parts().values() for p in part)
     method.backbone.given_maps = False
+    mirror = evaluate.both_ways(recipe, row)
     network = evaluate.Network(method, steps.stats, device)
     took["validation"], width = _forward(network, steps.validation.pixels)
     if steps.fixed:
         took |= {name: maps[name] for name in ("validation", "evaluation")}
-    elif method.half is not None:  # the evaluation at the end is in single precision
-        method.half = None
+    elif method.half is not None or mirror:  # the evaluation at the end is in single precision
+        method.half, network.mirror = None, mirror
         took["evaluation"], width = _forward(network, steps.validation.pixels)
-    judged = images["train"] * (1 + row.flip) + images["validation"] + images["test"]
+    judged = images["train"] * (1 + (row.flip and not mirror)) + images["validation"] + images["test"]
     one = 4 * classes + 2 * width + 9  # logits, features in half precision, label, class, place, mirrored or not
     return {"evaluation": took["validation"], **took} | {
         "steps": steps.batches.steps,

@@ -1,0 +1,75 @@
+"""Augmentations: how training changes images, whole batches at once. Each is a row of AUGMENTATIONS.
+
+What is random is drawn for all images of an epoch before its first batch, as numbers [N, K], a row an image; applying
+them is a function of the images and their rows. N images, C channels, H x W pixels, on the scale 0 to 1.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from cac_core.data.datasets import Dataset
+from cac_core.networks.inputs import random_affine, warped
+
+MIRRORS = 7  # set apart from the numbers of epochs, see `_mirrored`
+
+
+class Affine:
+    """A random crop, mirror image and rotation as the data set's row has them, in one bilinear sampling."""
+
+    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
+        self.row = row
+
+    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+        return random_affine(count, self.row, generator).flatten(1)
+
+    def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
+        return warped(x.float() / 255, drawn.view(-1, 2, 3))
+
+
+class Shift:
+    """A shift by whole pixels, of a sixteenth of the side at most, and the mirror image in every other epoch.
+
+    What the shift brings in from beyond the edge is the image mirrored there. Whether an image is mirrored first in
+    even or in odd epochs is drawn once, so that in two epochs each is seen once either way (Jordan, 2024). With
+    cutout, a square of so many pixels, somewhere within the image, is the mean colour, fill (DeVries and Taylor, 2017,
+    whose squares may reach beyond the edge).
+    """
+
+    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
+        self.row, self.side, self.seed, self.fill = row, side, seed, fill
+        self.most, self.cutout = max(1, side // 16), min(cutout, side)
+
+    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+        shifts = torch.randint(-self.most, self.most + 1, (count, 2), generator=generator)
+        corners = torch.randint(0, self.side - self.cutout + 1, (count, 2), generator=generator)
+        return torch.cat([shifts, corners, self._mirrored(count, epoch)[:, None]], 1).float()
+
+    def _mirrored(self, count: int, epoch: int) -> Tensor:
+        if not self.row.flip:
+            return torch.zeros(count)
+        first = torch.rand(count, generator=torch.Generator().manual_seed(self.seed * 1_000_003 - MIRRORS)) < 0.5
+        return first ^ (epoch % 2 == 1)
+
+    def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
+        down, right, top, left, mirror = drawn.long().T[:, :, None]  # [N, 1] each
+        along = torch.arange(self.side, device=x.device)[None]
+        rows, columns = (_reflected(along + by, self.side) for by in (down, right))
+        columns = torch.where(mirror > 0, self.side - 1 - columns, columns)
+        every = torch.arange(len(x), device=x.device)[:, None, None]
+        seen = x[every, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float() / 255
+        if self.cutout:
+            high, wide = ((along >= corner) & (along < corner + self.cutout) for corner in (top, left))
+            seen = torch.where((high[:, :, None] & wide[:, None, :])[:, None], self.fill, seen)
+        return seen
+
+
+def _reflected(places: Tensor, side: int) -> Tensor:
+    """Places from -side + 1 to 2 side - 2 brought into the image, mirrored at the middle of its outermost pixels."""
+    places = places.abs()
+    return torch.where(places >= side, 2 * (side - 1) - places, places)
+
+
+AUGMENTATIONS: dict[str, Callable] = {"affine": Affine, "shift": Shift}
