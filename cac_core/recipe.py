@@ -99,19 +99,19 @@ def known_name(name: str, names, kind: str, hint: str = "") -> str:
 class Recipe:
     """What to train, on what, and how.
 
-    lr is the peak rate of "onecycle" and "triangle" and the rate of "constant"; fine_epochs more epochs at lr / 10 start again from
-    the best checkpoint (the paper's second stage). decay is SGD's weight decay. trunk_rate times the learning rate is
-    the backbone's, for fine-tuning one that was trained before. held_out is the share of the known training images that
-    is validation; with folds, cross-validation stands in its place: the network learns from all known training images,
-    and each of them is validated by a head that has learnt from the other folds alone, which takes a backbone that does
-    not learn. steps is the least number of steps in all, whatever the count of images, and with it a batch has a
-    quarter of them at most; 0 leaves both to epochs and batch. decays says what decay pulls at: all parameters, or
-    weights alone, without biases and batch norm. augment is how training changes an image, and cutout the side in
-    pixels of a square that it loses besides. tta is how an image is judged afterwards: by itself, or by the mean of
-    its logits and features and those of its mirror image, where the data set's images may be mirrored. hyper holds the
-    options of the method, trunk those of the backbone. known and unknown are class numbers, given only where the trial
-    is a user's own (family "custom"): a published trial is named, not copied. size is the image side in pixels, 0 for
-    the data set's.
+    lr is the peak rate of "onecycle" and "triangle" and the rate of "constant"; fine_epochs more epochs at lr / 10
+    start again from the best checkpoint (the paper's second stage). decay is SGD's weight decay; decays says what it
+    pulls at: all parameters, or weights alone, without biases and batch norm. augment is how training changes an image,
+    and cutout the side in pixels of a square that it loses besides. tta is how an image is judged afterwards: by
+    itself, or by the mean of its logits and features and those of its mirror image, where the data set's images may be
+    mirrored. trunk_rate times the learning rate is the backbone's, for fine-tuning one that was trained before.
+    held_out is the share of the known training images that is validation; with folds, cross-validation stands in its
+    place: the network learns from all known training images, and each of them is validated by a head that has learnt
+    from the other folds alone, which takes a backbone that does not learn. steps is the least number of steps in all,
+    whatever the count of images, and with it a batch has a quarter of them at most; 0 leaves both to epochs and batch.
+    hyper holds the options of the method, trunk those of the backbone. known and unknown are class numbers, given only
+    where the trial is a user's own (family "custom"): a published trial is named, not copied. size is the image side in
+    pixels, 0 for the data set's.
     """
 
     dataset: str = "digits"
@@ -168,8 +168,7 @@ class Recipe:
                 if not isinstance(value, str | int | float) or not _counts(value):
                     value = reprlib.repr(value)
                     raise ValueError(say("{name} must be a number or a word, not {value}.", name=option, value=value))
-        for name in (*(field.name for field in dataclasses.fields(self) if field.name in CHOICES),
-                     "held_out", *WHOLE, *RATES):  # fmt: skip
+        for name in (*(name for name in CHOICES if name != "stem"), "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
         if self.optimizer == "nesterov" and not self.momentum:
             raise ValueError(say("Nesterov's steps need a momentum above 0. Give one, or the optimizer sgd."))

@@ -498,3 +498,38 @@ def doubts(features, classes, neighbours):
         own = mean.get(classes[i])
         found.append((nearest, far[nearest], other, own / (own + others[other]) if own is not None else 0.0))
     return found
+
+
+def shifted(rows, down, right, mirrored):
+    """An image of rows of values: mirrored left to right where asked, then the pixel down and right of each place; what
+    lies beyond the edge is the image mirrored at its outermost pixels."""
+    side = len(rows)
+    if mirrored:
+        rows = [row[::-1] for row in rows]
+
+    def inside(place):
+        return -place if place < 0 else 2 * (side - 1) - place if place >= side else place
+
+    return [[rows[inside(y + down)][inside(x + right)] for x in range(side)] for y in range(side)]
+
+
+def patch_covariance(images):
+    """Mean of p_i p_j over all 2 x 2 patches p of images [C][H][W], each patch a list by channel, row and column."""
+    patches = [
+        [image[c][y + j][x + i] for c in range(len(image)) for j in (0, 1) for i in (0, 1)]
+        for image in images
+        for y in range(len(image[0]) - 1)
+        for x in range(len(image[0][0]) - 1)
+    ]
+    size = range(len(patches[0]))
+    return [[sum(p[i] * p[j] for p in patches) / len(patches) for j in size] for i in size]
+
+
+def smoothed_cross_entropy(logits, target, smoothing):
+    """Cross-entropy with a distribution of labels: 1 - s + s / C for the target, s / C for the others."""
+    total = 0.0
+    for z, y in zip(logits, target, strict=True):
+        p = _softmax(z)
+        share = [smoothing / len(z) + (1 - smoothing) * (c == y) for c in range(len(z))]
+        total -= sum(q * math.log(value) for q, value in zip(share, p, strict=True))
+    return total / len(target)

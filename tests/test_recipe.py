@@ -130,7 +130,7 @@ def test_an_older_record_without_a_newer_field_is_the_default():
 
 
 BAD = [
-    ({"schedule": "cosine"}, "no schedule 'cosine'; there are: onecycle, constant"),
+    ({"schedule": "cosine"}, "no schedule 'cosine'; there are: onecycle, triangle, constant"),
     ({"precision": "float16"}, "no precision 'float16'; there are: auto, float32, bfloat16"),
     ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
     ({"epochs": 1.5}, "epochs must be a whole number of at least 1, not 1.5"),
@@ -251,11 +251,11 @@ def test_options_go_to_the_method_or_the_backbone_that_has_them():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: compose("slow"), "no preset 'slow'; there are: quick, standard, paper"),
+        (lambda: compose("slow"), "no preset 'slow'; there are: quick, standard, fast, paper"),
         (lambda: compose(method="cacc"), "no method 'cacc'; there are: cac, cross_entropy"),
-        (lambda: compose(backbone="resnet"), "no backbone 'resnet'; there are: small, plain, efficientnet-b0"),
+        (lambda: compose(backbone="resnet"), "no backbone 'resnet'; there are: small, plain, fast, efficientnet-b0"),
         (lambda: compose(options={"lamda": 1}), "cac on small has no option lamda; it takes alpha, lam, dropout"),
-        (lambda: compose(method="cross_entropy", options={"lam": 1}), "has no option lam; it takes dropout"),
+        (lambda: compose(method="cross_entropy", options={"lam": 1}), "has no option lam; it takes smoothing, dropout"),
         (lambda: compose(options={"lam": "much"}), "lam must be a number, not 'much'"),
         (lambda: compose(options={"lam": None}), "lam must be a number, not None"),
     ],

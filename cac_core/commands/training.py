@@ -169,8 +169,8 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
                 say("{file} holds no recipe that can be read ({error}).", file=a.recipe, error=error)
             ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
-              "momentum", "decay", "optimizer", "decays", "augment", "cutout", "tta", "held_out", "steps", "folds", "size",
-              "trunk_rate", "seed", "precision")  # fmt: skip
+              "momentum", "decay", "optimizer", "decays", "augment", "cutout", "tta", "held_out", "steps", "folds",
+              "size", "trunk_rate", "seed", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets

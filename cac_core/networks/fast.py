@@ -55,10 +55,10 @@ class _Group(nn.Module):
         return F.gelu(self.bn2(self.conv2(x)))
 
 
-def whitening(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "2P C 2 2"]:
+def whitening(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "K C 2 2"]:
     """The eigenvectors of the covariance of all 2 x 2 patches, each over its standard deviation, and their negatives.
 
-    P = 4 C, largest variance first; the largest entry of each is positive, so that every machine has the same. A
+    K = 8 C; largest variance first; the largest entry of each is positive, so that every machine has the same. A
     convolution with them gives uncorrelated channels of variance 1 (5e-4 is added to each variance, as in airbench).
     """
     patches = F.unfold(x.float(), SIDE).transpose(1, 2).flatten(0, 1).double()  # [patches, P]

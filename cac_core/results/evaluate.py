@@ -45,8 +45,8 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
         ))  # fmt: skip
     if backbone.fixed_by and (recipe.tta, recipe.augment) != ("none", "affine"):
         raise ValueError(say(
-            "What {backbone} makes of an image is computed once, so it takes tta none and augment affine, not {tta} and "
-            "{augment}.",
+            "What {backbone} makes of an image is computed once, so it takes tta none and augment affine, not {tta} "
+            "and {augment}.",
             backbone=recipe.backbone, tta=recipe.tta, augment=recipe.augment,
         ))  # fmt: skip
     method = find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)

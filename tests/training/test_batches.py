@@ -49,32 +49,32 @@ def test_crop_is_torchvisions(image):
     top, left, height, width = 3, 5, 24, 26
     want = v2.functional.resized_crop(image, top, left, height, width, [32, 32], antialias=False)
     x, y = (2 * left + width) / 32 - 1, (2 * top + height) / 32 - 1
-    got = batches.warped(image, affine(width / 32, height / 32, x, y))
+    got = inputs.warped(image, affine(width / 32, height / 32, x, y))
     assert torch.allclose(inner(got), inner(want), atol=1e-5)
 
 
 def test_mirror_is_torchvisions(image):
-    assert torch.allclose(batches.warped(image, affine(mirror=-1.0)), v2.functional.hflip(image), atol=1e-5)
+    assert torch.allclose(inputs.warped(image, affine(mirror=-1.0)), v2.functional.hflip(image), atol=1e-5)
 
 
 def test_rotation_is_torchvisions(image):
     want = v2.functional.rotate(image, 10.0, interpolation=v2.InterpolationMode.BILINEAR)
-    got = {sign: batches.warped(image, affine(degrees=sign * 10.0)) for sign in (-1, 1)}
+    got = {sign: inputs.warped(image, affine(degrees=sign * 10.0)) for sign in (-1, 1)}
     assert any(torch.allclose(inner(g), inner(want), atol=1e-4) for g in got.values())
 
 
 def test_crop_then_mirror_then_rotation_is_that_order(image):
     top, left, height, width = 2, 4, 26, 25
     x, y = (2 * left + width) / 32 - 1, (2 * top + height) / 32 - 1
-    cropped = batches.warped(image, affine(width / 32, height / 32, x, y))
-    in_turn = batches.warped(batches.warped(cropped, affine(mirror=-1.0)), affine(degrees=8.0))
-    at_once = batches.warped(image, affine(width / 32, height / 32, x, y, -1.0, 8.0))
+    cropped = inputs.warped(image, affine(width / 32, height / 32, x, y))
+    in_turn = inputs.warped(inputs.warped(cropped, affine(mirror=-1.0)), affine(degrees=8.0))
+    at_once = inputs.warped(image, affine(width / 32, height / 32, x, y, -1.0, 8.0))
     assert (inner(in_turn, 8) - inner(at_once, 8)).abs().mean() < 0.02  # two samplings more blur a little
 
 
 def test_draws_are_distributed_as_torchvisions():
     row, n = dataclasses.replace(ROW, turn=20.0), 20_000
-    a = batches.random_affine(n, row, torch.Generator().manual_seed(0))
+    a = inputs.random_affine(n, row, torch.Generator().manual_seed(0))
     linear = a[:, :, :2]
     area = torch.linalg.det(linear).abs()
     assert row.crop - 1e-4 <= area.min() and area.max() <= 1 + 1e-4
@@ -86,13 +86,13 @@ def test_draws_are_distributed_as_torchvisions():
     assert area.mean().item() == pytest.approx(want.mean().item(), abs=0.005)
     assert area.std().item() == pytest.approx(want.std().item(), abs=0.005)
     corners = torch.tensor([[-1.0, -1.0], [-1, 1], [1, -1], [1, 1]])
-    unturned = batches.random_affine(n, dataclasses.replace(row, turn=0.0), torch.Generator().manual_seed(0))
+    unturned = inputs.random_affine(n, dataclasses.replace(row, turn=0.0), torch.Generator().manual_seed(0))
     reach = (unturned[:, :, :2] @ corners.T).abs().amax(2) + unturned[:, :, 2].abs()
     assert reach.max() <= 1 + 1e-5  # a crop lies inside the image
 
 
 def test_no_flip_where_the_data_set_has_sides():
-    a = batches.random_affine(1000, datasets.DATASETS["digits"], torch.Generator().manual_seed(0))
+    a = inputs.random_affine(1000, datasets.DATASETS["digits"], torch.Generator().manual_seed(0))
     assert (torch.linalg.det(a[:, :, :2]) > 0).all()
 
 

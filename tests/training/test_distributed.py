@@ -62,25 +62,29 @@ CASES = [
     ("small", {"dropout": 0.0}, 32),
     ("small", {"dropout": 0.5}, 31),
     ("wide_resnet-40-2", {"dropout": 0.3}, 8),
+    ("fast", {}, 31),  # shifts and Nesterov's steps
 ]
 
 
 def steps_of(case: tuple, root: Path, count: int = 3) -> dict:
     """Loss terms and final state of the first steps in float64, by the pieces that the loop is made of."""
     backbone, options, batch = case
-    recipe = compose(dataset="digits", backbone=backbone, batch=batch, options=options)
+    preset = "fast" if backbone == "fast" else "quick"
+    recipe = compose(preset, dataset="digits", backbone=backbone, batch=batch, options=options)
     row = d.row_of("digits", root)
     part = d.parts_of(d.load("digits", root), d.trial_of(recipe, row), 0, row)["train"]
     made = batches.Batches(
         part, row, d.statistics(part.pixels), batch=batch, seed=0, device=torch.device("cpu"),
-        rank=distributed.rank(), processes=distributed.processes(),
+        rank=distributed.rank(), processes=distributed.processes(), augment=recipe.augment,
     )  # fmt: skip
     torch.manual_seed(0)
     method = evaluate.build(recipe, 6, 1, 16).to(torch.float64, memory_format=torch.channels_last).train()
+    method.backbone.prepare(torch.from_numpy(part.pixels[:50]).permute(0, 3, 1, 2).double() / 255)
     names = list(method.state_dict())
     distributed.share(method, made.batch, made.mine)
     assert list(method.state_dict()) == names
-    optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
+    learns = [p for p in method.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(learns, lr=0.01, momentum=0.9, nesterov=recipe.optimizer == "nesterov")
     losses = []
     for (x, y), _ in zip(made.epoch(0), range(count), strict=False):
         terms = method.terms(method.classify(method.backbone(x.double())), y)
@@ -88,7 +92,7 @@ def steps_of(case: tuple, root: Path, count: int = 3) -> dict:
         optimizer.zero_grad()
         terms["total"].backward()
         terms = [value.detach() for value in terms.values()]
-        distributed.add_up([*terms, *(p.grad for p in method.parameters())])
+        distributed.add_up([*terms, *(p.grad for p in learns)])
         optimizer.step()
         losses.append(torch.stack(terms))
     return {"losses": torch.stack(losses), **method.state_dict()}

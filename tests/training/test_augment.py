@@ -1,0 +1,65 @@
+"""Shifts, mirror images in turns and cut-outs, against plain loops."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cac_core.data import datasets
+from cac_core.training import augment, batches
+from tests import reference
+
+ROW = dataclasses.replace(datasets.FOLDER, classes=("a", "b"), grain=32)
+FILL = torch.tensor([0.2, 0.4, 0.6])[:, None, None]
+COUNT = 40
+
+
+def drawn(shift: augment.Shift, epoch=0, count=COUNT):
+    return shift.draw(count, epoch, torch.Generator().manual_seed(epoch))
+
+
+@pytest.mark.parametrize(("side", "cutout", "flip"), [(32, 12, True), (32, 0, True), (16, 5, False), (64, 24, True)])
+def test_shifts_mirrors_and_cuts_are_those_of_plain_loops(side, cutout, flip):
+    pixels = np.random.default_rng(side).integers(0, 256, (COUNT, 3, side, side), np.uint8)
+    shift = augment.Shift(dataclasses.replace(ROW, flip=flip), side, 3, cutout, FILL)
+    rows = drawn(shift)
+    got = shift(torch.from_numpy(pixels), rows)
+    assert rows[:, 4].any() == flip
+    for image, out, (down, right, top, left, mirrored) in zip(pixels, got, rows.int().tolist(), strict=True):
+        want = np.array([reference.shifted(channel.tolist(), down, right, mirrored) for channel in image]) / 255
+        want[:, top : top + cutout, left : left + cutout] = FILL
+        assert np.allclose(out.numpy(), want, atol=1e-6)
+
+
+def test_every_shift_and_every_corner_is_drawn_and_none_beyond():
+    rows = drawn(augment.Shift(ROW, 32, 0, 12, FILL), count=20_000)
+    for column, ends in zip(rows.T, [(-2, 2), (-2, 2), (0, 20), (0, 20)], strict=False):
+        values, counts = column.unique(return_counts=True)
+        assert values.tolist() == list(range(ends[0], ends[1] + 1))
+        assert counts.max() / counts.min() < 1.35
+
+
+def test_in_two_epochs_each_image_is_seen_once_either_way():
+    shift = augment.Shift(ROW, 32, 5, 0, FILL)
+    mirrored = [drawn(shift, epoch)[:, 4] for epoch in range(4)]
+    assert 8 < mirrored[0].sum() < 32
+    assert torch.equal(mirrored[0] + mirrored[1], torch.ones(COUNT))
+    assert torch.equal(mirrored[0], mirrored[2]) and torch.equal(mirrored[1], mirrored[3])
+
+
+def test_a_cut_is_the_mean_colour_of_the_batch():
+    labels = np.arange(16) % 2
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
+    part = datasets.Part(pixels, labels, labels, np.arange(16))
+    stats, cpu = datasets.statistics(pixels), torch.device("cpu")
+    made = batches.Batches(part, ROW, stats, batch=16, seed=0, device=cpu, augment="shift", cutout=8)
+    (batch,) = made.epoch(0)
+    zero = (batch[0].abs() < 1e-5).all(1).flatten(1).sum(1)
+    assert (zero == 64).all()
+
+
+def test_a_cut_larger_than_the_image_is_all_of_it():
+    shift = augment.Shift(ROW, 16, 0, 100, FILL)
+    out = shift(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), drawn(shift, count=2))
+    assert torch.equal(out, FILL.expand(2, 3, 16, 16))
