@@ -95,6 +95,17 @@ def begin(kind: str, name: str) -> None:
     launch.ensure_worker(store())
 
 
+def join(ids: list[str], mean: str) -> None:
+    """Put the making of an ensemble of these runs into the queue."""
+    launch.submit(store(), "ensemble", ["ensemble", *ids, "--mean", mean, "--runs", str(store())])
+    launch.ensure_worker(store())
+
+
+def joining() -> list[launch.Job]:
+    """Ensembles that are to be made, and those that could not be."""
+    return [job for job in launch.jobs(store()) if job.kind == "ensemble" and job.state != "finished"]
+
+
 def last(kind: str, name: str) -> launch.Job | None:
     """The last such job for a data set that waits, runs or went wrong."""
     mine = [j for j in launch.jobs(store()) if j.kind == kind and j.arguments[1:2] == (name,)]

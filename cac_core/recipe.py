@@ -29,7 +29,7 @@ CHOICES = {
     "stem": ("auto", "small", "original"),
 }
 WHOLE = {  # the least of each
-    "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "steps": 0, "folds": 0
+    "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "divide": -1, "steps": 0, "folds": 0
 }  # fmt: skip
 MOST = 10**15  # that any of these may be
 LONGEST = 1000  # characters of a name
@@ -105,7 +105,8 @@ class Recipe:
     and cutout the side in pixels of a square that it loses besides. tta is how an image is judged afterwards: by
     itself, or by the mean of its logits and features and those of its mirror image, where the data set's images may be
     mirrored. trunk_rate times the learning rate is the backbone's, for fine-tuning one that was trained before.
-    held_out is the share of the known training images that is validation; with folds, cross-validation stands in its
+    held_out is the share of the known training images that is validation, drawn by the seed or, from 0 on, by divide,
+    so that runs of several seeds hold out the same; with folds, cross-validation stands in its
     place: the network learns from all known training images, and each of them is validated by a head that has learnt
     from the other folds alone, which takes a backbone that does not learn. steps is the least number of steps in all,
     whatever the count of images, and with it a batch has a quarter of them at most; 0 leaves both to epochs and batch.
@@ -132,6 +133,7 @@ class Recipe:
     cutout: int = 0
     tta: str = "none"
     seed: int = 0
+    divide: int = -1
     precision: str = "auto"
     size: int = 0
     trunk_rate: float = 1.0
@@ -198,6 +200,11 @@ class Recipe:
             rest["seed"] = self.seed
         digest = hashlib.sha256(json.dumps(_exact(rest), sort_keys=True).encode()).hexdigest()[:8]
         return "-".join([said[:48].strip("-"), f"s{self.seed}"[:6], *([digest] if rest else [])])
+
+    @property
+    def divided_by(self) -> int:
+        """The seed that tells validation images from training images."""
+        return self.seed if self.divide < 0 else self.divide
 
     def differences(self) -> dict[str, Any]:
         """The fields that are not at their defaults."""
@@ -359,6 +366,7 @@ COUNTED = {"photos": ("folds", "thaw")}  # presets that go by how many images th
 
 # Where each method and backbone is: named here, so that nobody imports torch to know what there is.
 METHODS = {"cac": "networks.methods.cac.CAC", "cross_entropy": "networks.methods.cross_entropy.CrossEntropy"}
+ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
 BACKBONES = {
     "small": "networks.backbones.small",
     "plain": "networks.backbones.plain",
@@ -374,6 +382,8 @@ BACKBONES = {
 
 
 def method_options(name: str) -> dict[str, Any]:
+    if name in ENSEMBLES:
+        return {}  # they are not trained
     return options_in(*METHODS[known_name(name, METHODS, say("method"))].rsplit(".", 1))
 
 

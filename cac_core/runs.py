@@ -70,6 +70,16 @@ class Prepare(TypedDict, total=False):
     ink: bool
 
 
+class Part(TypedDict):
+    """A run that an ensemble is made of: its id, recipe, scale of pixels and the digest of its weights."""
+
+    run: str
+    recipe: dict[str, object]
+    mean: list[Annotated[float, Within(-1e3, 1e3)]]
+    std: list[Annotated[float, Within(1e-9, 1e3)]]
+    weights: str
+
+
 class Record(TypedDict, total=False):
     """recipe.json."""
 
@@ -83,6 +93,7 @@ class Record(TypedDict, total=False):
     versions: dict[str, str]
     commit: str | None
     imported_from: str
+    parts: list[Part]
     trains_on: str
     validated_on: Literal[HELD_OUT, PUBLISHED, SET_ASIDE, SEEN, FOLDS]
 

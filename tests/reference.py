@@ -533,3 +533,21 @@ def smoothed_cross_entropy(logits, target, smoothing):
         share = [smoothing / len(z) + (1 - smoothing) * (c == y) for c in range(len(z))]
         total -= sum(q * math.log(value) for q, value in zip(share, p, strict=True))
     return total / len(target)
+
+
+def mean_softmax(logits):
+    """Of networks x images x classes: the mean over the networks of their softmax, and of their logsumexp."""
+    count, shares, sums = len(logits), [], []
+    for i in range(len(logits[0])):
+        rows = [_softmax(network[i]) for network in logits]
+        shares.append([sum(row[c] for row in rows) / count for c in range(len(rows[0]))])
+        sums.append(sum(math.log(sum(math.exp(z) for z in network[i])) for network in logits) / count)
+    return shares, sums
+
+
+def root_mean_square_distances(logits, anchors):
+    """Of networks x images x classes: the root of the mean over the networks of the squared distance to each anchor."""
+    return [
+        [math.sqrt(sum(_distance(network[i], a) ** 2 for network in logits) / len(logits)) for a in anchors]
+        for i in range(len(logits[0]))
+    ]

@@ -81,6 +81,11 @@ FIELDS = phrases(
             "Held out",
             "The share of the known training images that is validation: it chooses the best epoch, and θ.",
         ),
+        "divide": (
+            "Divided by",
+            "The seed that draws the held-out images, so that runs of several seeds hold out the same and can become "
+            "an ensemble; -1 is each run's own seed.",
+        ),
         "steps": (
             "Steps, at least",
             "However few the images: they are gone through more often, in batches of a quarter of them at most.",

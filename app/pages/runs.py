@@ -11,6 +11,7 @@ from app.words import phrases, t
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.files import is_folder
+from cac_core.jobs import launch
 
 UPLOAD = 500  # megabytes
 ORDERS = phrases({
@@ -43,6 +44,7 @@ def page():
         st.rerun()  # the run picker, too, should know
     with wording.explained():
         told()
+        joining()
         every = results.rows(store)
         if every:
             shown = filtered(every)
@@ -71,6 +73,25 @@ def told():
         line = st.container(horizontal=True, vertical_alignment="center")
         line.caption(t("Deleted: {names}. They are in the trash.", names=names))
         line.button(t("Undo"), icon=":material/undo:", key="undo_delete", on_click=bring_back, args=(deleted,))
+
+
+def joining():
+    """Ensembles that are being made, and why one could not be."""
+    every = jobs.joining()
+    if any(jobs.going(job) for job in every):
+        st.fragment(until_made, run_every="2s", key="runs_joining")([job.id for job in every if jobs.going(job)])
+    for job in every:
+        if not jobs.going(job):
+            st.error(wording.told(job.reason or t("It ended without a word.")), icon=":material/error:")
+            if not jobs.read_only():
+                st.button(t("Dismiss"), key=f"runs_dismiss_{job.id}", on_click=launch.remove, args=(job,))
+
+
+def until_made(ids: list[str]):
+    if not any(jobs.going(job) for job in jobs.joining() if job.id in ids):
+        st.session_state.runs_moved = True  # the run picker should know, too
+        st.rerun()
+    st.caption(t("The ensemble is being made; it will stand in the table."))
 
 
 def tell(words: str, kind: str = "done"):
@@ -223,6 +244,8 @@ def act(chosen: list[Row], every: list[Row]):
         if jobs.read_only():
             st.caption(t("This is a show: nothing can be changed here."))
             return
+        with st.popover(t("Make an ensemble"), icon=":material/merge:", disabled=len(ready) < 2):
+            join(ready)
         with st.popover(t("Describe"), icon=":material/edit:"):
             describe(chosen, every)
         kept = [row for row in chosen if not row.shelf.archived]
@@ -234,6 +257,20 @@ def act(chosen: list[Row], every: list[Row]):
             t("Delete {count}", count=len(chosen)), icon=":material/delete:", key="runs_delete",
             on_click=delete, args=(chosen,), help=t("Moves them to the trash; this can be undone."),
         )  # fmt: skip
+
+
+def join(ready: list[Row]):
+    """Several runs as one: by which mean, and what it costs."""
+    st.markdown(t("One run that judges as these {count} do together. They must be of one trial.", count=len(ready)))
+    alike = {row.method for row in ready} == {"cac"}
+    means = {"softmax": t("the mean of their softmax")}
+    if alike:
+        means["distances"] = t("their root mean square distance to each anchor")
+    mean = st.radio(t("By"), list(means), format_func=means.get, key=f"runs_mean_{alike}")
+    st.caption(t("An image then costs as much as with all {count} of them.", count=len(ready)))
+    if st.button(t("Make it"), type="primary", key="runs_join"):
+        jobs.join([row.run.id for row in ready], mean)
+        st.rerun()
 
 
 def packed(chosen: list[Row]) -> bytes:

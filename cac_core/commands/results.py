@@ -25,6 +25,10 @@ def add(command) -> None:
     evaluate.add_argument("--device", default="auto")
     evaluate.add_argument("--again", action="store_true", help="write the outputs anew")
 
+    ensemble = command("ensemble", "several runs of one trial as one run", _ensemble)
+    ensemble.add_argument("parts", metavar="RUN", nargs="+", help="paths or ids of finished runs")
+    ensemble.add_argument("--mean", default="softmax", help="softmax (default), or distances, of runs by CAC alone")
+
     predict = command("predict", "what a run says of images", _predict, options=True, epilog=scorers)
     predict.add_argument("run", metavar="RUN", help="a path or an id")
     predict.add_argument("images", metavar="IMAGE", nargs="+")
@@ -91,6 +95,24 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
     numbers = judge.plain(judge.report(run, scorer, a.theta, a.unknown, **options))
     numbers["quality"] = quality.of_report(numbers, run).record()
     return numbers, terminal.report_lines(numbers)
+
+
+def _ensemble(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.results import ensemble, quality
+
+    store = runs.store_of(a.runs)
+    run, new = ensemble.make([runs.find(name, store) for name in a.parts], store, a.mean)
+    report, cost = run.report(), ensemble.cost(run)
+    numbers = report["scorers"][report["default"]]
+    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    lines = [
+        f"{run.path}: {'made' if new else 'is there already'}",
+        f"an image goes through {cost['networks']} networks, {cost['passes']} times in all; "
+        f"{cost['parameters'] / 1e6:.1f} million parameters",
+        *terminal.report_lines(numbers),
+    ]
+    return {"run": run.id, "path": str(run.path), "new": new, "cost": cost, "report": numbers}, lines
 
 
 def _predict(a: argparse.Namespace, options: dict[str, str]):

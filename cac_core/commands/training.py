@@ -76,6 +76,7 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--steps", type=int, help="the least number of steps, whatever the count of images")
     flags.add_argument("--folds", type=int, help="cross-validate a head on fixed features, instead of holding out")
     flags.add_argument("--seed", type=int)
+    flags.add_argument("--divide", type=int, help="the seed that draws what is held out, for seeds that hold out alike")
     flags.add_argument("--precision", help="auto, float32 or bfloat16")
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     return flags
@@ -170,7 +171,7 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
             ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
               "momentum", "decay", "optimizer", "decays", "augment", "cutout", "tta", "held_out", "steps", "folds",
-              "size", "trunk_rate", "seed", "precision")  # fmt: skip
+              "size", "trunk_rate", "seed", "divide", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets

@@ -52,7 +52,7 @@ from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Unfit, Within
 from cac_core.sentences import say
 
-KINDS = ("train", "eval", "sweep", "map", "fetch", "look")
+KINDS = ("train", "eval", "sweep", "map", "ensemble", "fetch", "look")
 UNDER_WAY = ("starting", "running", "stopping")
 AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
 STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")

@@ -1,6 +1,7 @@
 """Evaluation: a run's network on its images, written once as Outputs; everything after that is numpy."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import shutil
@@ -19,9 +20,10 @@ from torch import Tensor
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.networks import losses
-from cac_core.networks.inputs import device_of, normalised, on_device, scale_of
+from cac_core.networks.ensemble import Ensemble
+from cac_core.networks.inputs import Stats, device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
-from cac_core.recipe import BACKBONES, METHODS, Recipe, find, slug
+from cac_core.recipe import BACKBONES, ENSEMBLES, METHODS, Recipe, find, slug
 from cac_core.results import frozen, judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
@@ -32,11 +34,17 @@ from cac_core.sentences import say
 
 BATCH = 256
 FORMAT = "anchorscope 1"
+FIXED = "backbone.before."  # in the names of weights that come from elsewhere
 BROUGHT = "2"  # the way in which another data set's images are brought to size; another one gives other outputs
 
 
 def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
     """The untrained network of a recipe, with the loss that trains it."""
+    if recipe.method in ENSEMBLES:
+        raise ValueError(say(
+            "{method} is not trained: it is made of trained runs, with python -m cac_core ensemble RUN RUN ...",
+            method=recipe.method,
+        ))  # fmt: skip
     backbone = find(BACKBONES, recipe.backbone)(recipe.backbone, channels, size, **recipe.trunk)
     if recipe.folds and not (backbone.fixed_by and not [*backbone.after.parameters()]):
         raise ValueError(say(
@@ -71,18 +79,43 @@ def sides_of(recipe: Recipe, classes: int) -> list[tuple[int, int]]:
 
 def learnt(method: Method) -> dict[str, Tensor]:
     """The state of a network without its fixed part, whose weights come from elsewhere."""
-    return {key: value for key, value in method.state_dict().items() if not key.startswith("backbone.before.")}
+    return {key: value for key, value in method.state_dict().items() if FIXED not in key}
 
 
 def load_learnt(method: Method, weights: dict[str, Tensor]) -> None:
     """Put what `learnt` gave into a network of the same recipe. Raises RuntimeError where it does not fit."""
-    fixed = {key: value for key, value in method.state_dict().items() if key.startswith("backbone.before.")}
+    fixed = {key: value for key, value in method.state_dict().items() if FIXED in key}
     method.load_state_dict(fixed | weights)
 
 
 def both_ways(recipe: Recipe, row: datasets.Dataset) -> bool:
-    """Whether an image is judged together with its mirror image: as the recipe says, where that is such an image."""
-    return recipe.tta == "mirror" and row.flip
+    """Whether a network judges an image together with its mirror image: as the recipe says, where that may be one.
+
+    Those of an ensemble say it each for itself."""
+    return recipe.tta == "mirror" and row.flip and recipe.method not in ENSEMBLES
+
+
+def ensemble_of(run: Run, networks: list[Method]) -> Ensemble:
+    """An ensemble's networks as one, as its record says."""
+    parts, row = parts_in(run), run.row
+    return Ensemble(
+        networks, [stats for _, stats in parts], [both_ways(recipe, row) for recipe, _ in parts],
+        by_distances=run.recipe.method == "distance_ensemble",
+    )  # fmt: skip
+
+
+def parts_in(run: Run) -> list[tuple[Recipe, Stats]]:
+    """The recipes and the scales of pixels of an ensemble's networks, by its record; none of another run."""
+    if run.recipe.method not in ENSEMBLES:
+        return []
+    said = run.record.get("parts", [])
+    try:
+        parts = [(Recipe.from_json(one["recipe"]), (tuple(one["mean"]), tuple(one["std"]))) for one in said]
+    except ValueError as error:
+        raise Broken(say("{file}: {error}", file=run.path / "recipe.json", error=error)) from error
+    if len(parts) < 2 or any(len(values) != run.row.channels for _, stats in parts for values in stats):
+        raise Broken(say("{file} does not say what the ensemble is made of.", file=run.path / "recipe.json"))
+    return parts
 
 
 class Network:
@@ -224,6 +257,11 @@ def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) ->
     return gradient.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def fixed_by(*networks: Method) -> str:
+    """The digests of the weights of networks' fixed parts; empty where they have none."""
+    return " ".join(network.backbone.fixed_by for network in networks).strip()
+
+
 def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int, fixed_by: str = "") -> dict[str, str]:
     """What a weights file says of itself, so that it cannot be taken for another run's.
 
@@ -261,8 +299,10 @@ def load(run: Run, device: str = "auto") -> Network:
                 run=run.id, what=what, said=said.get(key), wanted=want[key],
             ))  # fmt: skip
     row = run.row
-    method = build(recipe, len(trial.known), row.channels, row.size)
-    if said.get("fixed_by", "") != method.backbone.fixed_by:
+    parts = [part for part, _ in parts_in(run)]
+    networks = [build(part, len(trial.known), row.channels, row.size) for part in parts or [recipe]]
+    method = ensemble_of(run, networks) if parts else networks[0]
+    if said.get("fixed_by", "") != fixed_by(*networks):
         raise Broken(say(
             "{run} was trained on other weights of {backbone} than those that are installed here. Install the package "
             "that it was trained with, or train it again.",
@@ -276,6 +316,11 @@ def load(run: Run, device: str = "auto") -> Network:
 
 
 def train_command(run: Run) -> str:
+    """What makes the run again."""
+    if run.recipe.method in ENSEMBLES:
+        parts = " ".join(part["run"] for part in run.record.get("parts", []))
+        mean = "distances" if run.recipe.method == "distance_ensemble" else "softmax"
+        return f"python -m cac_core ensemble {parts} --mean {mean}"
     return f"python -m cac_core train --resume {run.path}"
 
 
@@ -290,7 +335,7 @@ def evaluate(
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others,
-    unless each image is judged together with its mirror image.
+    unless each image is judged together with its mirror image, or by an ensemble.
     Outputs of other weights than the newest, or of other images, are written again. What the validation images of an
     imported run are is decided where all its outputs are written, see `_divide`.
     """
@@ -308,9 +353,9 @@ def evaluate(
             _divide(run, root, images)
         parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
-            mirror = split == "train" and run.row.flip and not network.mirror
+            mirror = split == "train" and run.row.flip and not network.mirror and not network.method.of_several
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
-            _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
+            write_outputs(run, split, outputs, own)
         choice = choose(run, network)
     if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, choice)))
@@ -376,9 +421,22 @@ def parts_of(run: Run, root: Path, images: dict[str, datasets.Images]) -> dict[s
                 "    python -m cac_core eval {path} --again",
                 run=run.id, folder=root / datasets.LISTS, path=run.path,
             ))  # fmt: skip
-    return datasets.parts_of(
-        images, run.trial, recipe.seed, run.row, share=recipe.held_out, validated_on=validated_on, listed=listed
-    )
+    of_each = [
+        datasets.parts_of(
+            images, run.trial, one.divided_by, run.row, share=one.held_out, validated_on=validated_on, listed=listed
+        )
+        for one in [part for part, _ in parts_in(run)] or [recipe]
+    ]
+    return functools.reduce(_common, of_each)
+
+
+def _common(one: dict[str, datasets.Part], other: dict[str, datasets.Part]) -> dict[str, datasets.Part]:
+    """What two networks both learnt from, held out and are tested on."""
+    both = {}
+    for name, part in one.items():
+        keep = np.isin(part.index, other[name].index)
+        both[name] = datasets.Part(*(values[keep] for values in (part.pixels, part.labels, part.classes, part.index)))
+    return both
 
 
 def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
@@ -463,11 +521,21 @@ def _outputs(
     )  # fmt: skip
     if not run.recipe.folds or split not in ("train", "validation"):
         return out
-    fold = np.tile(datasets.folds_of(part.labels, run.recipe.folds, run.recipe.seed), len(views))
+    fold = np.tile(datasets.folds_of(part.labels, run.recipe.folds, run.recipe.divided_by), len(views))
     every = np.stack([network.side(n, features) for n in range(run.recipe.folds)])
     if split == "train":
         return replace(out, fold=fold, out_of_fold=every)
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
+
+
+def write_outputs(run: Run, split: str, out: Outputs, images: str) -> None:
+    """Outputs of the run's newest weights on a split of the images with this digest."""
+    _write(run.path / "outputs" / f"{split}.npz", out, weights=weights_of(run), images=images)
+
+
+def weights_of(run: Run) -> str:
+    """The digest of the run's weights, "none" where there are none."""
+    return _digest(run.path / "best.safetensors")
 
 
 def _write(file: Path, out: Outputs, **about: str) -> None:

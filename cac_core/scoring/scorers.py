@@ -30,7 +30,7 @@ BY_FEATURES = ("knn", "mahalanobis")  # the others read logits
 
 def default_for(method: str) -> str:
     """The score that a method's own paper rejects by."""
-    return {"cross_entropy": "msp"}.get(method, "gamma")
+    return {"cross_entropy": "msp", "softmax_ensemble": "msp"}.get(method, "gamma")
 
 
 def scorer_options(name: str) -> dict[str, Any]:

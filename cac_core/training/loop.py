@@ -142,7 +142,7 @@ class Steps:
         self.recipe, self.trial, self.row, self.device = recipe, trial, row, device
         self.validated_on = datasets.FOLDS if recipe.folds else datasets.HELD_OUT
         parts = datasets.parts_of(
-            images, trial, recipe.seed, row, share=recipe.held_out, validated_on=self.validated_on
+            images, trial, recipe.divided_by, row, share=recipe.held_out, validated_on=self.validated_on
         )  # fmt: skip
         self.train, self.validation = parts["train"], parts["validation"]
         self.images = {name: len(part) for name, part in parts.items()}
@@ -191,7 +191,7 @@ class Steps:
             self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
             if few:
                 self.held, shown = self.held.tiled(len(self.validation)), shown.tiled(len(self.train))
-            self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.seed)
+            self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.divided_by)
             folds = self.fold if r.folds else np.full(len(labels), -2)
             self.batches = MapBatches(shown, labels, folds, **sizes)
             trunk.given_maps = True

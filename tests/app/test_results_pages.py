@@ -17,6 +17,7 @@ from app import charts, links, results
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
+from cac_core.jobs import launch
 from cac_core.results import compare, judge
 from cac_core.runs import Run
 from tests.waiting import LONG
@@ -98,6 +99,33 @@ def select(at: AppTest, *ids: str) -> AppTest:
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_selected_runs_become_an_ensemble_by_a_job(app, full, store, monkeypatch):
+    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    full("one"), full("two", seed=1), full("three", method="cross_entropy")
+    at = select(app(RUNS), "one", "three")
+    assert len(at.radio(key="runs_mean_False").options) == 1  # distances are for runs by CAC alone
+    at = select(at, "one", "two")
+    at.radio(key="runs_mean_True").set_value("distances").run()
+    fine(at.button(key="runs_join").click().run())
+    (job,) = launch.jobs(store)
+    assert job.kind == "ensemble" and job.arguments == (
+        "ensemble", "one", "two", "--mean", "distances", "--runs", str(store)
+    )  # fmt: skip
+    assert "The ensemble is being made" in text(at)
+
+
+def test_an_ensemble_that_cannot_be_made_says_why_until_it_is_dismissed(app, full, store, monkeypatch):
+    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    full("one")
+    job = launch.submit(store, "ensemble", ["ensemble", "one", "two", "--runs", str(store)])
+    record = json.loads(job.path.read_text())
+    runs.write_json(job.path, record | {"state": "failed", "reason": "There is no run 'two'"})
+    at = app(RUNS)
+    assert any("There is no run" in error.value for error in at.error)
+    at.button(key=f"runs_dismiss_{job.id}").click().run()
+    assert not at.error and not launch.jobs(store)
 
 
 def test_without_runs_both_pages_say_what_to_do(app):

@@ -159,7 +159,7 @@ def test_eval_says_what_is_wrong(trained, where, arguments, said):
         ("--dataset nothing", "There is no data set 'nothing'; there are: digits, MNIST"),
         ("--dataset MNIST", "python -m cac_core fetch MNIST"),
         ("--method cack", "no method 'cack'; there are: cac, cross_entropy"),
-        ("--backbone big", "no backbone 'big'; there are: small, plain, efficientnet-b0"),
+        ("--backbone big", "no backbone 'big'; there are: small, plain, fast, efficientnet-b0"),
         ("--family mine", "no family 'mine'; there are: osrci, cac-2020, custom"),
         ("--trial 9", "digits has trials 0 to 4"),
         ("--trial gone.json", "no trial file gone.json"),
@@ -172,7 +172,7 @@ def test_eval_says_what_is_wrong(trained, where, arguments, said):
         ("--epochs 0", "epochs must be a whole number of at least 1"),
         ("--lr 0", "lr must be a positive number"),
         ("--precision float64", "no precision 'float64'"),
-        ("--preset fast", "no preset 'fast'; there are: quick, standard, paper"),
+        ("--preset swift", "no preset 'swift'; there are: quick, standard, fast, paper"),
         ("--device tpu", "no device 'tpu'"),
     ],
 )

@@ -24,6 +24,7 @@ class Method(nn.Module):
     """
 
     criterion = "total"
+    of_several = False  # an ensemble is
     half: torch.dtype | None = None  # the backbone's type under autocast; None is float32
 
     def __init__(self, backbone: Backbone, classes: int):
