@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, live, setting, verdicts, wording
 from app.setting import Setting
 from app.words import t
-from cac_core.results import judge, quality
+from cac_core.results import judge, quality, stand_ins
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
@@ -215,7 +215,10 @@ def worth(now: Setting) -> None:
 def quality_of(now: Setting) -> quality.Quality:
     said = now.said
     table = metrics.confusion(now.theta, said.test, said.labels, len(said.means))
-    return quality.of_counts(table.tolist(), metrics.intervals(said.test, said.labels, now.theta), now.run)
+    usual = now.options == scorer_options(now.scorer) and now.each is None and not now.moved.magnitude
+    level = None if said.unknowns else stand_ins.level_of(now.theta, said.validation.score)
+    sure = metrics.intervals(said.test, said.labels, now.theta)
+    return quality.of_counts(table.tolist(), sure, now.run, now.scorer, level, usual)
 
 
 def choose_theta(now: Setting) -> None:

@@ -28,7 +28,7 @@ from cac_core import records, runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
 from cac_core.records import Unfit
-from cac_core.results import compare, judge
+from cac_core.results import compare, judge, quality
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Broken, Run
 from cac_core.scoring.scorers import default_for
@@ -53,7 +53,10 @@ LINES = ("solid", "dashed", "dotted")
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of a run: shares from 0 to 1, None where nothing is known, problem where it is broken."""
+    """What the table says of a run: shares from 0 to 1, None where nothing is known, problem where it is broken.
+
+    worth is the word of its quality, in English; empty where it has no report.
+    """
 
     run: Run
     problem: str
@@ -72,6 +75,7 @@ class Row:
     accuracy: float | None = None
     oscr: float | None = None
     seconds: float | None = None
+    worth: str = ""
 
     @property
     def name(self) -> str:
@@ -173,6 +177,7 @@ def row_of(run: Run) -> Row:
         max(accuracies, default=None), accuracies[-1] if accuracies else None,
         *(numbers.get(name) for name in ("auroc", "accuracy", "oscr")),
         seconds_trained(epochs),
+        str(quality.of_report(numbers, once).word) if "confusion" in numbers and "intervals" in numbers else "",
     )  # fmt: skip
 
 

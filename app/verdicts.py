@@ -111,7 +111,7 @@ def _report(path: str, written: str) -> dict[str, Any]:
     run = Run(Path(path))
     said = run.report()
     if said and said.get("numbers") != judge.NUMBERS:  # written when a number was defined otherwise
-        return judge.plain(judge.report_all(run))
+        return judge.plain(judge.report_all(run, said))
     return said
 
 

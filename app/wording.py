@@ -8,9 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from app import charts
 from app.words import phrases, said, t
 from cac_core.results import quality
 from cac_core.runs import Run
+from cac_core.scoring import metrics
 from cac_core.sentences import say
 
 SAID = phrases(
@@ -96,11 +98,55 @@ def badge(state: str) -> None:
 
 
 def worth(found: quality.Quality) -> None:
-    """What a run is worth: the word, never by colour alone, why, and what would help."""
+    """What a run is worth: the word, never by colour alone, why, what would help, and how this is judged."""
     colour, icon = WORTH[found.word]
     with st.container(gap="xsmall"):
-        st.badge(told(found.word), color=colour, icon=icon)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(told(found.word), color=colour, icon=icon)
+            with st.popover(t("How this is judged"), type="tertiary", icon=":material/help:"):
+                rules(found)
         st.caption(" ".join(sentence(part) for part in (found.why, found.advice) if part))
+
+
+def rules(found: quality.Quality) -> None:
+    """The limits of each word, and what was taken for unknown."""
+    keeps, catches = (f"{100 * limit:.0f} %" for limit in (quality.KEEPS, quality.CATCHES))
+    lines = {
+        quality.USABLE: t("at least {keeps} of the known images are kept and named right, and at least {catches} of "
+                          "the unknown ones caught, by the lower ends of both intervals", keeps=keeps, catches=catches),
+        quality.WEAK: t("one of the two lies below that for sure, or both intervals are ± {points} points or closer "
+                        "and still do not tell", points=round(100 * quality.CLOSE)),
+        quality.CHANCE: t("besides, the AUROC may be 50 % and is at most {most}, or the names of the known classes "
+                          "may be guesses", most=f"{100 * quality.FAR:.0f} %"),
+        quality.FEW: t("the intervals are too wide for any of these words"),
+    }  # fmt: skip
+    st.markdown(t("The word goes by the ends of 95 % intervals at θ, so that few images promise nothing:"))
+    st.markdown("\n".join(f"- {WORTH[word][1]} **{told(word)}**: {plain(line)}" for word, line in lines.items()))
+    if found.rests_on:
+        st.markdown(t("Here it rests on {what}.", what=told(found.rests_on)))
+    if found.beside:
+        st.markdown(sentence(found.beside))
+    if not found.left_out:
+        return
+    st.markdown(
+        t(
+            "For each of these classes a head was trained that has not seen it, on the same features; its images were "
+            "then judged at the θ that keeps as many new images of the other classes. The classes are the draw, not "
+            "their images: the interval is that of a mean over classes, by as many images as their spread leaves. "
+            "Unknown things that are more like the known classes than these are to each other are caught less often, "
+            "others more."
+        )
+    )
+    st.dataframe(
+        {
+            t("left out"): [name for name, *_ in found.left_out],
+            t("caught, with the 95 % interval"): [
+                t("{hits} of {of} · {interval}", hits=hits, of=of, interval=charts.between(metrics.wilson(hits, of)))
+                for _, hits, of in found.left_out
+            ],
+        },
+        hide_index=True,
+    )
 
 
 def sentence(clause: str) -> str:

@@ -156,6 +156,7 @@ class Scored(TypedDict, total=False):
     fpr_at_95_unknowns_caught: float | None
     oscr: float | None
     theta: float | None
+    level: float | None
     at_theta: dict[str, float | None]
     intervals: dict[str, tuple[float | None, float | None]]
     confusion: list[list[Count]]
@@ -169,6 +170,30 @@ class Choice(TypedDict):
     aurocs: dict[str, float]
 
 
+class LeftOut(TypedDict):
+    """Of each class that was left out: its label, its images, and by score how many are caught at each level."""
+
+    classes: list[Count]
+    images: list[Count]
+    caught: dict[str, list[list[Count]]]
+    aurocs: dict[str, list[Annotated[float, Within(0, 1)]]]
+
+
+class Shuffled(TypedDict):
+    """Of pictures whose patches were shuffled: how many, and by score how many are caught at each level."""
+
+    images: Count
+    caught: dict[str, list[Count]]
+
+
+class StandIns(TypedDict, total=False):
+    """What stands in for unknown images, see results.stand_ins; levels are shares of new knowns that are kept."""
+
+    levels: Required[list[float]]
+    left_out: LeftOut
+    shuffled: Shuffled
+
+
 class Report(TypedDict, total=False):
     """report.json."""
 
@@ -176,6 +201,7 @@ class Report(TypedDict, total=False):
     default: str
     scorers: dict[str, Scored]
     choice: Choice
+    stand_ins: StandIns
 
 
 SNAPSHOTS = {

@@ -356,6 +356,23 @@ def wilson(hits, of):
     return (middle - half) / (1 + Z95**2 / of), (middle + half) / (1 + Z95**2 / of)
 
 
+def over_classes(shares, images, t):
+    """95 % interval of a mean over classes: Wilson's, by an effective number of images. Korn and Graubard, 1998.
+
+    t is the 0.975 quantile of Student's distribution with as many degrees of freedom as there are classes: one class
+    more, all or nothing, is among them.
+    """
+    count = len(shares)
+    mean = sum(shares) / count
+    more = (sum(shares) + 0.5) / (count + 1)
+    squares = more * (1 - more)
+    for share in shares:
+        squares += (share - mean) ** 2
+    variance = squares / count / count
+    n = min(max(mean * (1 - mean) / variance * (Z95 / t) ** 2, count), images)
+    return wilson(mean * n, n)
+
+
 def delong(scores, labels):
     """AUROC and its variance from the structural components, pair by pair. DeLong et al., Biometrics 1988, eq. 3-5."""
     known, unknown = _sides(scores, labels)

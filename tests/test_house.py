@@ -39,6 +39,7 @@ ALLOWED = {  # outside these modules, nowhere
     "sklearn": ("cac_core.results.project",),
     "torch": (
         "cac_core.networks",
+        "cac_core.results.ensemble",
         "cac_core.results.evaluate",
         "cac_core.results.frozen",
         "cac_core.results.sweep",

@@ -12,13 +12,16 @@ from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.files import is_folder
 from cac_core.jobs import launch
+from cac_core.results import quality
 
 UPLOAD = 500  # megabytes
 ORDERS = phrases({
     "id": "id", "auroc": "trial, then AUROC, highest first", "accuracy": "trial, then accuracy, highest first",
     "oscr": "trial, then OSCR, highest first", "seconds": "trained longest first",
+    "worth": "what they are worth, usable first",
 })  # fmt: skip
-FILTERS = ("dataset", "method", "state", "tag")
+FILTERS = ("dataset", "method", "state", "worth", "tag")
+MARKS = {quality.USABLE: "✓", quality.WEAK: "↘", quality.CHANCE: "⚄", quality.FEW: "?"}  # before each word
 LINKS: links.Links = {
     "runs_text": (str, ""),
     **{f"runs_{name}": (links.several, []) for name in FILTERS},
@@ -103,11 +106,12 @@ def tell(words: str, kind: str = "done"):
 
 def filtered(every: list[Row]) -> list[Row]:
     """The rows that are asked for, in the order that is."""
-    titles = dict(zip(FILTERS, (t("Data set"), t("Method"), t("State"), t("Tag")), strict=True))
+    titles = dict(zip(FILTERS, (t("Data set"), t("Method"), t("State"), t("Worth"), t("Tag")), strict=True))
     choices = {
         "dataset": {row.dataset for row in every if row.dataset},
         "method": {row.method for row in every if row.method},
         "state": {row.state for row in every},
+        "worth": {row.worth for row in every if row.worth},
         "tag": {tag for row in every for tag in row.shelf.tags},
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -129,6 +133,9 @@ def filtered(every: list[Row]) -> list[Row]:
     if order == "id":
         return shown
 
+    if order == "worth":
+        return sorted(shown, key=lambda row: [*map(str, quality.WORDS), row.worth].index(row.worth))
+
     def place(row: Row) -> tuple:
         value = getattr(row, order)
         ranked_with = () if order == "seconds" else (row.dataset, row.family, row.trial)
@@ -142,12 +149,13 @@ def chosen_of(key: str, title: str, choices: set[str]) -> list[str]:
     st.session_state[key] = [name for name in st.session_state.get(key, []) if name in choices]
     return st.multiselect(
         title, sorted(choices), key=key, placeholder=t("all"), width=160, persist_state="session",
-        format_func=t if key == "runs_state" else str,
+        format_func=t if key in ("runs_state", "runs_worth") else str,
     )  # fmt: skip
 
 
 def fits(row: Row, text: str, picked: dict[str, list[str]]) -> bool:
-    mine = {"dataset": {row.dataset}, "method": {row.method}, "state": {row.state}, "tag": set(row.shelf.tags)}
+    mine = {"dataset": {row.dataset}, "method": {row.method}, "state": {row.state}, "worth": {row.worth},
+            "tag": set(row.shelf.tags)}  # fmt: skip
     said = " ".join([row.run.id, row.shelf.title, row.shelf.note, row.dataset, row.family, row.trial, row.method,
                      row.backbone, row.differs, *row.shelf.tags]).casefold()  # fmt: skip
     return all(word in said for word in text.casefold().split()) and all(
@@ -171,6 +179,10 @@ def table(shown: list[Row]) -> list[Row]:
         ),
         t("Run"): (lambda row: row.name, st.column_config.TextColumn(width="medium", pinned=True)),
         t("State"): (lambda row: t(row.state), None),
+        t("Worth"): (
+            lambda row: f"{MARKS[row.worth]} {t(row.worth)}" if row.worth else None,
+            st.column_config.TextColumn(help=t("by 95 % intervals on the test images; Live and Home say why")),
+        ),
         t("AUROC"): (lambda row: percent(row.auroc), st.column_config.NumberColumn(**share)),
         t("Accuracy"): (lambda row: percent(row.accuracy), st.column_config.NumberColumn(**share)),
         t("OSCR"): (lambda row: percent(row.oscr), st.column_config.NumberColumn(**share)),

@@ -63,7 +63,7 @@ def _write(run: Run, full: runs.Report, copy: Run) -> None:
                 _write_slim(file, copy.path / "outputs" / file.name, kind, features)
             except Unfit as error:
                 raise run.damaged(file, error) from error
-        slim = judge.plain(judge.report_all(copy, full.get("choice")))
+        slim = judge.plain(judge.report_all(copy, full))
         if kind == np.float32 or _same(full.get("scorers", {}), slim["scorers"]):
             break
     for name, numbers in slim["scorers"].items():

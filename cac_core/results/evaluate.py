@@ -24,7 +24,7 @@ from cac_core.networks.ensemble import Ensemble
 from cac_core.networks.inputs import Stats, device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
 from cac_core.recipe import BACKBONES, ENSEMBLES, METHODS, Recipe, find, slug
-from cac_core.results import frozen, judge
+from cac_core.results import frozen, judge, stand_ins
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
@@ -346,7 +346,7 @@ def evaluate(
         if again or runs.said_in(folder / f"{split}.npz", "weights") != weights
         or not datasets.fits(run.made_of(split), own)
     ]  # fmt: skip
-    choice = run.report().get("choice")
+    beside = run.report()
     if stale:
         network, images = load(run, device), images_of(run, root)
         if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
@@ -356,33 +356,60 @@ def evaluate(
             mirror = split == "train" and run.row.flip and not network.mirror and not network.method.of_several
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             write_outputs(run, split, outputs, own)
-        choice = choose(run, network)
+        choice, left = left_out(run, network)
+        beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
     if stale or _reported(run) != judge.NUMBERS:
-        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, choice)))
+        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
 
 
-def choose(run: Run, network: Network) -> dict[str, Any] | None:
-    """The score that a run is judged by where it has side heads: the best at classes that were left out.
+def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.StandIns]:
+    """What side heads say of classes that they have not learnt: the score that tells these best, and what it catches.
 
-    Each class that a side head has not learnt plays the unknown, on images that this head has not learnt from. No image
-    of an unknown class is looked at. None where no class was left out.
+    Each such class plays the unknown, on images that this head has not learnt from. No image of an unknown class is
+    looked at. Nothing where no class was left out; nothing of what is caught where the network below has learnt them.
     """
-    train, validation, aurocs = run.outputs("train"), run.outputs("validation"), {name: [] for name in SCORERS}
+    train, validation = run.outputs("train"), run.outputs("validation")
+    new, strange = {name: [] for name in SCORERS}, {name: [] for name in SCORERS}
     sides = [(n, fold, cls) for n, (fold, cls) in enumerate(network.method.left_out) if cls >= 0]
     for head, fold, cls in sides:
         learnt_from = only(train, (train.labels != cls) & (True if train.fold is None else train.fold != fold))
-        new = validation if validation.fold is None else only(validation, validation.fold == fold)
+        fresh = validation if validation.fold is None else only(validation, validation.fold == fold)
         strangers = only(validation, validation.labels == cls)
         if validation.fold is None:  # otherwise the training images are among them
             strangers = joined(only(train, ~train.mirrored & (train.labels == cls)), strangers)
-        parts = [_without(network, head, cls, part) for part in (learnt_from, only(new, new.labels != cls), strangers)]
+        parts = [
+            _without(network, head, cls, part) for part in (learnt_from, only(fresh, fresh.labels != cls), strangers)
+        ]
         for name in SCORERS:
             with contextlib.suppress(ValueError):  # such as openmax by few images
                 one = judge_of(name, parts[0])
-                aurocs[name].append(metrics.Curve(*(one(part).score for part in parts[1:])).auroc())
-    means = {name: float(np.mean(found)) for name, found in aurocs.items() if found and len(found) == len(sides)}
-    means = {name: mean for name, mean in means.items() if np.isfinite(mean)}  # nan where a side had no image at all
-    return judge.choice_of(run.recipe.method, means, len(sides)) if means else None
+                scores = [one(part).score for part in parts[1:]]
+                new[name].append(scores[0])
+                strange[name].append(scores[1])
+    aurocs = {
+        name: [metrics.Curve(*pair).auroc() for pair in zip(new[name], strange[name], strict=True)]
+        for name in SCORERS
+        if sides and len(new[name]) == len(sides)
+    }
+    aurocs = {name: some for name, some in aurocs.items() if np.isfinite(some).all()}  # nan without an image
+    choice = judge.choice_of(run.recipe.method, aurocs, len(sides)) if aurocs else None
+    if not sides or [*network.method.backbone.after.parameters()]:
+        return choice, {}
+    return choice, stand_ins.counted(new, strange, [cls for *_, cls in sides])
+
+
+def _shuffled(run: Run, network: Network, test: datasets.Part) -> runs.StandIns:
+    """What is caught of known test images whose patches were shuffled, where the run is tested on no unknown ones."""
+    if (test.labels < 0).any() or not len(test):
+        return {}
+    train, validation = run.outputs("train"), run.outputs("validation")
+    pixels = stand_ins.shuffled(test.pixels)
+    seen, caught = Outputs.of_images(*network.outputs(pixels)), {}
+    for name in SCORERS:
+        with contextlib.suppress(ValueError):
+            one = judge_of(name, train)
+            caught[name] = stand_ins.caught(one(validation).score, one(seen).score)
+    return {"levels": list(stand_ins.LEVELS), "shuffled": {"images": len(pixels), "caught": caught}}
 
 
 def _without(network: Network, head: int, cls: int, out: Outputs) -> Outputs:

@@ -14,7 +14,8 @@ from cac_core.data.datasets import FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
 from cac_core.records import Unfit, Within
-from cac_core.runs import SPLITS, Run
+from cac_core.results import stand_ins
+from cac_core.runs import SPLITS, Report, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
@@ -62,6 +63,7 @@ def _report(
         **metrics.report(verdict, test.labels),
         "theta": theta,
         "theta_rule": rule,
+        "level": stand_ins.level_of(theta, validation.score),
         "validated_on": run.validated_on,
         "at_theta": metrics.at(theta, verdict, test.labels, classes),
         "intervals": metrics.intervals(verdict, test.labels, theta),
@@ -81,15 +83,21 @@ def checked_theta(theta: float | None) -> None:
         raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
 
 
-def report_all(run: Run, choice: dict[str, Any] | None = None) -> dict[str, Any]:
+BESIDE = ("choice", "stand_ins")  # of a report: what a network has said that the outputs do not hold
+
+
+def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
     """The report of every scorer at its defaults, by name, and which of them the run is judged by.
 
-    That is the one of choice, see `choice_of`, or else the one that the method's paper rejects by. Where a scorer
+    That is the one of the choice, see `choice_of`, or else the one that the method's paper rejects by. Where a scorer
     cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place; the default one
-    must be, so there the error is raised. Numbers that cannot be made again, since the run is kept without features,
-    stay. Of more than COUNTED classes the confusions are left out; `report` has them.
+    must be, so there the error is raised. before: a report whose BESIDE stand in this one, too. Numbers that cannot be
+    made again, since the run is kept without features, stay. Of more than COUNTED classes the confusions are left out;
+    `report` has them.
     """
-    default, outputs = choice["scorer"] if choice else default_for(run.recipe.method), list(map(run.outputs, SPLITS))
+    beside = {name: before[name] for name in BESIDE if before and before.get(name)}
+    choice, outputs = beside.get("choice"), list(map(run.outputs, SPLITS))
+    default = choice["scorer"] if choice else default_for(run.recipe.method)
     scorers, before = {}, run.report().get("scorers", {})
     for name in SCORERS:
         try:
@@ -101,15 +109,15 @@ def report_all(run: Run, choice: dict[str, Any] | None = None) -> dict[str, Any]
             scorers[name] = kept if "auroc" in kept else {"error": str(error)}
         if len(run.trial.known) > COUNTED:
             scorers[name].pop("confusion", None)
-    said = {"numbers": NUMBERS, "default": default, "scorers": scorers}
-    return said | ({"choice": choice} if choice else {})
+    return {"numbers": NUMBERS, "default": default, "scorers": scorers} | beside
 
 
 NEAR = 0.005  # of AUROC: by so little no score is preferred to the method's own
 
 
-def choice_of(method: str, aurocs: dict[str, float], classes: int) -> dict[str, Any]:
+def choice_of(method: str, each: dict[str, list[float]], classes: int) -> dict[str, Any]:
     """The score to judge a run by, and why: the best mean AUROC at so many classes that were left out of training."""
+    aurocs = {name: float(np.mean(some)) for name, some in each.items()}
     own, best = default_for(method), max(aurocs, key=aurocs.get)
     if own in aurocs and aurocs[best] - aurocs[own] <= NEAR:
         best = own

@@ -1,17 +1,24 @@
 """What a finished run is worth, in a word with its reason: from the intervals of its numbers, by limits stated here.
 
 A person with few images reads 90 % and takes it for true. So the words go by the ends of 95 % intervals: what is called
-usable is so for sure, what cannot be told from so few images is said to be that.
+usable is so for sure, what cannot be told from so few images is said to be that. Where there are no unknown test
+images, classes that were left out of training stand in for them, see stand_ins.py: each is one draw, so that the
+interval is that of a mean over classes. Shuffled pictures are told beside it and change no word.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cac_core.recipe import backbone_options
+from cac_core.results import stand_ins
 from cac_core.results.judge import UNKNOWN
+from cac_core.results.stand_ins import Estimate
 from cac_core.runs import Run
 from cac_core.scoring import metrics
+from cac_core.scoring.scorers import SCORERS, scorer_options
 from cac_core.sentences import Sentence, say, together
 
 KEEPS = 0.7  # of the knowns, kept and named right: usable from here on
@@ -26,18 +33,32 @@ USABLE, WEAK, CHANCE, FEW = WORDS = (
 )
 
 
+TESTED, LEFT_OUT = (
+    say("the unknown test images"),
+    say("known classes that were left out of training, each in turn"),
+)
+
+
 @dataclass(frozen=True)
 class Quality:
-    """One of WORDS, why, and what would help most, where something would."""
+    """One of WORDS, why, and what would help most, where something would.
+
+    rests_on: TESTED or LEFT_OUT, what was taken for unknown, None where there was nothing; of the latter, left_out has
+    each class's name, and how many were caught of how many images. beside: what is caught of shuffled pictures.
+    """
 
     word: Sentence
     why: Sentence
     advice: Sentence | None = None
+    rests_on: Sentence | None = None
+    left_out: tuple[tuple[str, int, int], ...] = ()
+    beside: Sentence | None = None
 
     def record(self) -> dict[str, str]:
         """For JSON."""
-        said = {"word": str(self.word), "why": str(self.why)}
-        return said | ({"advice": str(self.advice)} if self.advice else {})
+        why = together([part for part in (self.why, self.beside) if part], "; ")
+        said = {"word": self.word, "why": why, "rests_on": self.rests_on, "advice": self.advice}
+        return {name: str(value) for name, value in said.items() if value}
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,8 @@ class Evidence:
     """What was counted at theta, and the ends of two 95 % intervals.
 
     right of knowns test images were kept and named right, caught of unknowns rejected; auroc (low, high); accuracy, the
-    low and high share of the knowns whose nearest class is theirs, of so many classes.
+    low and high share of the knowns whose nearest class is theirs, of so many classes. left_out: (caught, images) of
+    each class that stands in for unknown ones, where unknowns is 0; auroc is then theirs.
     """
 
     right: int
@@ -55,29 +77,92 @@ class Evidence:
     auroc: tuple[float, float]
     accuracy: tuple[float, float]
     classes: int
+    left_out: tuple[tuple[int, int], ...] = ()
 
 
 def of_report(numbers: dict[str, Any], run: Run) -> Quality:
     """The quality of a run by one scorer's report, as `judge.report` makes it or report.json holds it."""
-    return of_counts(numbers["confusion"], numbers["intervals"], run)
+    scorer, options = numbers.get("scorer", ""), numbers.get("options", {})
+    usual = scorer in SCORERS and options.items() <= scorer_options(scorer).items()
+    return of_counts(numbers["confusion"], numbers["intervals"], run, scorer, numbers.get("level"), usual)
 
 
-def of_counts(confusion: list[list[int]], intervals: dict[str, Sequence[float | None]], run: Run) -> Quality:
-    """The quality by `metrics.confusion` and `metrics.intervals` at a theta."""
-    known = confusion[:-1]
-    found = of(
-        Evidence(
-            right=sum(row[c] for c, row in enumerate(known)),
-            knowns=sum(map(sum, known)),
-            caught=confusion[-1][-1],
-            unknowns=sum(confusion[-1]),
-            classes=len(known),
-            **{name: tuple(math.nan if x is None else x for x in intervals[name]) for name in ("auroc", "accuracy")},
-        )
+def of_counts(
+    confusion: list[list[int]],
+    intervals: dict[str, Sequence[float | None]],
+    run: Run,
+    scorer: str,
+    level: float | None,
+    usual: bool = True,
+) -> Quality:
+    """The quality by `metrics.confusion` and `metrics.intervals` at a theta.
+
+    level is that theta's, see `stand_ins.level_of`; usual: whether images are judged as they are, by the score's own
+    options and one theta for all. Both tell only where there are no unknown test images.
+    """
+    known, unknowns = confusion[:-1], sum(confusion[-1])
+    auroc, accuracy = (tuple(math.nan if x is None else x for x in intervals[name]) for name in ("auroc", "accuracy"))
+    found = None if unknowns else _stood_in(run, scorer, level, usual)
+    told = isinstance(found, Estimate) and bool(found.classes)
+    if told:
+        auroc = metrics.over_classes(found.aurocs, sum(of for *_, of in found.classes))
+    seen = Evidence(
+        right=sum(row[c] for c, row in enumerate(known)),
+        knowns=sum(map(sum, known)),
+        caught=confusion[-1][-1],
+        unknowns=unknowns,
+        classes=len(known),
+        auroc=auroc,
+        accuracy=accuracy,
+        left_out=tuple((hits, of) for _, hits, of in found.classes) if told else (),
     )
-    if found.word in (WEAK, CHANCE):
-        return Quality(found.word, found.why, advice(confusion, run))
-    return found
+    quality = of(seen)
+    if quality.word in (WEAK, CHANCE):
+        quality = replace(quality, advice=advice(confusion, run))
+    if unknowns:
+        return quality
+    if not told and seen.knowns:
+        lacking = _none_left_out(run) if isinstance(found, Estimate) or found is None else found
+        quality = replace(quality, why=together([quality.why, lacking], "; "), advice=_needed(0.5))
+    if not isinstance(found, Estimate):
+        return quality
+    names, beside = run.known_names, None
+    if found.shuffled:
+        hits, count = found.shuffled
+        beside = say(
+            "of {count} test images whose patches were shuffled, which are easier to tell, it catches {share}",
+            count=count, share=_share(hits, count, metrics.wilson(hits, count)),
+        )  # fmt: skip
+    return replace(quality, left_out=tuple((names[c], hits, of) for c, hits, of in found.classes), beside=beside)
+
+
+def _stood_in(run: Run, scorer: str, level: float | None, usual: bool) -> Estimate | Sentence | None:
+    """What the run's report says of stand-ins; a sentence where that is not of what is set, None where it has none."""
+    kept = run.report().get("stand_ins")
+    if not kept:
+        return None
+    if not usual:
+        return say(
+            "what it catches was estimated for images as they are, the score's own options and one θ for all classes: "
+            "go back to these"
+        )
+    if level is None:
+        return say("θ lies above the scores of all validation images: what it catches there cannot be estimated")
+    return stand_ins.estimate(kept, scorer, level, len(run.known_names))
+
+
+def _none_left_out(run: Run) -> Sentence:
+    """Why no class of this run was left out, and what would mend it."""
+    if len(run.known_names) < 3:
+        return say("of two known classes none can be left out: a third one would give an estimate")
+    if "thaw" not in backbone_options(run.recipe.backbone) or run.recipe.trunk.get("thaw"):
+        return say(
+            "its network has learnt all its classes, so that none can stand in for an unknown one: the preset photos "
+            "with thaw 0 gives an estimate, or a run for which one of the classes is unknown"
+        )
+    if run.report().get("stand_ins"):
+        return say("leaving known classes out tells nothing of this score here: more images, or another score, would")
+    return say("what it catches has not been estimated yet: python -m cac_core eval {run} --again", run=run.id)
 
 
 def of(seen: Evidence) -> Quality:
@@ -85,44 +170,78 @@ def of(seen: Evidence) -> Quality:
 
     usable where both shares are above their limits for sure; weak where one of them is below for sure, or where the
     intervals are close and still do not tell; no better than chance where, besides, the AUROC may be 50 % and is not
-    FAR above, or the names of the classes may be guessed; and else it cannot be told.
+    FAR above, or the names of the classes may be guessed; and else it cannot be told. Of classes left out the share
+    caught is the mean over them, and its interval that of `metrics.over_classes`.
     """
-    if not seen.knowns or not seen.unknowns:
-        missing = say("there are no unknown test images") if seen.knowns else say("there are no known test images")
-        return Quality(FEW, missing)
-    right, caught = metrics.wilson(seen.right, seen.knowns), metrics.wilson(seen.caught, seen.unknowns)
-    shares = say(
-        "it keeps and names right {right} of the {knowns} known test images, and catches {caught} of the {unknowns} "
-        "unknown ones",
+    if not seen.knowns:
+        return Quality(FEW, say("there are no known test images"))
+    right = metrics.wilson(seen.right, seen.knowns)
+    keeps = say(
+        "it keeps and names right {right} of the {knowns} known test images",
         right=_share(seen.right, seen.knowns, right), knowns=seen.knowns,
-        caught=_share(seen.caught, seen.unknowns, caught), unknowns=seen.unknowns,
+    )  # fmt: skip
+    if seen.unknowns:
+        caught, rests_on = metrics.wilson(seen.caught, seen.unknowns), TESTED
+        shares = say(
+            "it keeps and names right {right} of the {knowns} known test images, and catches {caught} of the "
+            "{unknowns} unknown ones",
+            right=_share(seen.right, seen.knowns, right), knowns=seen.knowns,
+            caught=_share(seen.caught, seen.unknowns, caught), unknowns=seen.unknowns,
+        )  # fmt: skip
+    elif seen.left_out:
+        each, rests_on = [hits / of for hits, of in seen.left_out], LEFT_OUT
+        caught = metrics.over_classes(each, sum(of for _, of in seen.left_out))
+        mean = sum(each) / len(each)
+        estimated = say(
+            "no unknown images are here, so this is estimated by leaving {count} known classes out of training, each "
+            "in turn: {caught} of such a class is caught on average",
+            count=len(each), caught=_percents(mean, caught),
+        )  # fmt: skip
+        shares = together([keeps, estimated], "; ")
+    else:
+        return Quality(FEW, together([say("there are no unknown test images"), keeps], "; "))
+    limits = say(
+        "to be called usable, these intervals must lie above {keeps} and {catches}",
+        keeps=_percent(KEEPS), catches=_percent(CATCHES),
     )  # fmt: skip
     if right[0] >= KEEPS and caught[0] >= CATCHES:
-        return Quality(USABLE, shares)
+        return Quality(USABLE, shares, rests_on=rests_on)
     if seen.auroc[0] <= 0.5 and seen.auroc[1] <= FAR:
         why = say(
             "its scores tell unknown from known no better than a coin does: AUROC {low} to {high}",
             low=_percent(seen.auroc[0]), high=_percent(seen.auroc[1]),
         )  # fmt: skip
-        return Quality(CHANCE, together([why, shares], "; "))
+        return Quality(CHANCE, together([why, shares], "; "), rests_on=rests_on)
     if seen.classes > 1 and seen.accuracy[0] <= 1 / seen.classes and seen.accuracy[1] <= 2 / seen.classes:
         why = say("it names the knowns no better than a guess among {count} classes does", count=seen.classes)
-        return Quality(CHANCE, together([why, shares], "; "))
-    limits = say(
-        "to be called usable, these intervals must lie above {keeps} and {catches}",
-        keeps=_percent(KEEPS), catches=_percent(CATCHES),
-    )  # fmt: skip
+        return Quality(CHANCE, together([why, shares], "; "), rests_on=rests_on)
+    weak = Quality(WEAK, together([shares, limits], "; "), rests_on=rests_on)
     if right[1] < KEEPS or caught[1] < CATCHES:
-        return Quality(WEAK, together([shares, limits], "; "))
+        return weak
     lacking = {}
     if more := _lacking(seen.right, seen.knowns):
         lacking["knowns"] = say("{count} more known test images", count=more)
+    if not seen.unknowns:
+        few = Quality(FEW, together([shares, limits], "; "), rests_on=rests_on)
+        if caught[1] - caught[0] > 2 * CLOSE:
+            return replace(few, advice=_needed(mean))
+        return few if lacking else weak
     if more := _lacking(seen.caught, seen.unknowns):
         lacking["unknowns"] = say("{count} more unknown test images", count=more)
     if not lacking:
-        return Quality(WEAK, together([shares, limits], "; "))
+        return weak
     needed = say("intervals of ± 10 points take {images}", images=together(lacking.values(), say(" and ")))
-    return Quality(FEW, together([shares, needed], "; "))
+    return Quality(FEW, together([shares, needed], "; "), rests_on=rests_on)
+
+
+def _needed(share: float) -> Sentence:
+    """How many unknown test images would tell, where there are none and about this share of them is caught."""
+    n = next(n for n in itertools.count(1) if (ends := metrics.wilson(share * n, n))[1] - ends[0] <= 2 * CLOSE)
+    return say(
+        "Pictures of what it must not know would tell: {count} of them among the test images, as an unknown class, "
+        "give an interval of ± 10 points.",
+        count=n,
+    )  # fmt: skip
 
 
 def _lacking(hits: int, of: int) -> int:
@@ -152,8 +271,12 @@ def advice(confusion: list[list[int]], run: Run) -> Sentence:
 
 
 def _share(hits: int, of: int, interval: tuple[float, float]) -> Sentence:
+    return _percents(hits / of, interval)
+
+
+def _percents(share: float, interval: tuple[float, float]) -> Sentence:
     low, high = map(_percent, interval)
-    return say("{share} ({low} to {high})", share=_percent(hits / of), low=low, high=high)
+    return say("{share} ({low} to {high})", share=_percent(share), low=low, high=high)
 
 
 def _percent(share: float) -> str:

@@ -21,7 +21,7 @@ from app import charts, feeds, links, picker, thumbnails, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.exchange import shelf
-from cac_core.results import judge, quality, sweep
+from cac_core.results import judge, quality, stand_ins, sweep
 from cac_core.runs import Run
 from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
@@ -862,5 +862,37 @@ def test_what_a_run_is_worth_stands_beside_its_numbers(app, trained, page):
     found = quality.of_report(report, run)
     assert f":material/{'check_circle' if found.word == quality.USABLE else 'help'}: {found.word}" in text(at)
     assert str(found.why)[1:] in text(at)
+    assert "at least 70 % of the known images are kept and named right" in text(at)
     lenient = fine(app("cac", page=page, theta="1e9"))  # nothing is caught: that is sure
     assert str(quality.WEAK) in text(lenient) and "catches 0 % (0 % to" in text(lenient)
+
+
+@pytest.mark.parametrize("page", ["home", "space", "thresholds", "sweep", "try"])
+def test_a_run_without_unknown_images_is_shown_everywhere_and_says_what_would_tell(app, trained, page):
+    at = fine(app("all", page=page))
+    if page in ("home", "thresholds", "try"):
+        assert str(quality.FEW) in text(at) and "There are no unknown test images" in text(at)
+        assert "Of 100 test images whose patches were shuffled" in text(at)
+        assert "Pictures of what it must not know would tell" in text(at)
+        beyond = fine(app("all", page=page, theta="1e9"))
+        assert "lies above the scores of all validation images" in text(beyond)
+
+
+def test_classes_left_out_are_listed_where_a_word_rests_on_them(app, trained):
+    run = Run(runs.store_of() / "all")
+    app("all")
+    report, known = run.report(), list(range(10))
+    caught = {name: [[9] * len(stand_ins.LEVELS) for _ in known] for name in report["scorers"]}
+    left = {"classes": known, "images": [10] * 10, "caught": caught, "aurocs": dict.fromkeys(caught, [0.95] * 10)}
+    runs.write_json(
+        run.path / "report.json", report | {"stand_ins": {"levels": list(stand_ins.LEVELS), "left_out": left}}
+    )
+    for page in ("home", "thresholds", "try"):
+        at = fine(app(page=page, run="all"))
+        assert "estimated by leaving 10 known classes out of training" in text(at)
+        assert "Here it rests on known classes that were left out of training" in text(at)
+        table = next(one.value for one in at.dataframe if "left out" in one.value)
+        assert list(table["left out"]) == run.known_names and table.iloc[0, 1].startswith("9 of 10 · ")
+        for query in ({"each": "true"}, {"scorer": "gamma", "temperature": "2"}):
+            other = fine(app(page=page, run="all", **query))
+            assert "go back to these" in text(other), query

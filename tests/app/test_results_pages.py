@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -18,7 +19,7 @@ from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
 from cac_core.jobs import launch
-from cac_core.results import compare, judge
+from cac_core.results import compare, judge, quality
 from cac_core.runs import Run
 from tests.waiting import LONG
 
@@ -144,6 +145,32 @@ def test_the_table_says_what_the_files_say(app, full):
         assert row[title] == pytest.approx(100 * report[name])
     assert (row["Run"], row["Id"], row["State"], row["Trial"]) == ("My title", "one", "finished", "0")
     assert (row["Best validation"], row["Last"], list(row["Tags"])) == (90, 80, ["tag"])
+
+
+def test_the_table_says_what_each_run_is_worth_and_sorts_and_filters_by_it(full, app):
+    runs_made = {"good": full("good", unknown=400), "none": full("none", unknown=0)}
+    full("going", state="running")
+    (Run(runs_made["good"].path.parent / "going").path / "report.json").unlink()
+    words = {name: quality.of_report(judge.report(run), run).word for name, run in runs_made.items()}
+    assert words["good"] != words["none"] == quality.FEW
+    at = app(RUNS, runs_order="worth")
+    table = at.dataframe[0].value.set_index("Run")
+    assert list(table.index) == ["good", "none", "going"] and pd.isna(table.Worth["going"])
+    for name, word in words.items():
+        assert table.Worth[name][2:] == word and table.Worth[name][0] not in "cunw"  # a mark before the word
+    at = app(RUNS, runs_worth=str(quality.FEW))
+    assert list(at.dataframe[0].value.Run) == ["none"]
+    rows = results.rows(runs_made["good"].path.parent)
+    assert {row.run.id: row.worth for row in rows} == {**{name: str(word) for name, word in words.items()}, "going": ""}
+
+
+def test_a_table_of_rows_from_a_server_before_holds_the_words(full, app, monkeypatch):
+    monkeypatch.setattr(results, "WORTH", 1)
+    store = full("good").path.parent
+    first = results.rows(store)
+    results._kept.clear()
+    monkeypatch.setattr(results, "row_of", None)  # nothing is read anew
+    assert [row.worth for row in results.rows(store)] == [first[0].worth] != [""]
 
 
 @pytest.mark.parametrize("torn", ['{"recipe": ', "[]", '{"recipe": {}, "classes": {}, "prepare": {}}', None])

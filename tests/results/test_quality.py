@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from cac_core.results import judge, quality
+from cac_core.results import judge, quality, stand_ins
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
@@ -84,13 +84,92 @@ def test_random_scores_are_called_no_better_than_chance(n):
     assert np.mean([w == quality.CHANCE for w in found]) >= 0.9 and quality.USABLE not in found
 
 
+# --- without unknown images ------------------------------------------------------------------------------------------
+
+
+def stood_in(right, knowns, left_out, auroc=(0.8, 0.9)):
+    return quality.of(quality.Evidence(right, knowns, 0, 0, auroc, SURE["accuracy"], 4, tuple(left_out)))
+
+
+@pytest.mark.parametrize("left_out, wanted", [
+    ([(19, 20), (18, 20), (20, 20), (19, 20)], quality.USABLE),
+    ([(20, 20)] * 3, quality.USABLE),
+    ([(19, 20), (20, 20)], quality.FEW),  # of two classes nothing is sure
+    ([(12, 20), (10, 20), (14, 20)], quality.FEW),
+    ([(12, 20), (10, 20), (14, 20), (13, 20), (9, 20), (11, 20), (12, 20), (10, 20), (13, 20), (12, 20)],
+     quality.USABLE),
+    ([(20, 20), (0, 20), (20, 20), (0, 20)], quality.FEW),  # it hangs on the class
+    ([(1, 20), (0, 20), (2, 20), (1, 20), (0, 20), (0, 20), (1, 20), (2, 20), (0, 20), (1, 20)], quality.WEAK),
+])  # fmt: skip
+def test_classes_left_out_stand_in_for_unknown_ones_each_as_one_draw(left_out, wanted):
+    found = stood_in(95, 100, left_out)
+    assert found.word == wanted and found.rests_on == quality.LEFT_OUT
+    assert "no unknown images are here, so this is estimated by leaving " in found.why
+    assert stood_in(50, 100, left_out).word in (quality.WEAK, quality.FEW) and stood_in(0, 0, left_out).rests_on is None
+    assert stood_in(60, 100, [(20, 20)] * 6).word != quality.USABLE
+
+
+def test_chance_is_said_by_the_aurocs_of_classes_left_out():
+    assert stood_in(95, 100, [(1, 20)] * 6, auroc=(0.4, 0.6)).word == quality.CHANCE
+    assert stood_in(95, 100, [(1, 20)] * 6, auroc=(0.4, 0.8)).word == quality.WEAK
+
+
+def test_how_many_unknown_images_would_tell_is_said_where_it_cannot_be_told():
+    said = stood_in(95, 100, [(12, 20), (10, 20), (14, 20)]).advice
+    count = int(re.search(r"tell: (\d+) of them", said)[1])
+    share = 36 / 60
+    for n, close in ((count, True), (count - 1, False)):
+        low, high = metrics.wilson(share * n, n)
+        assert (high - low <= 0.2) is close
+
+
+@pytest.mark.parametrize("classes", [3, 6, 10])
+@pytest.mark.parametrize("images", [10, 50])
+@pytest.mark.parametrize("right, caught", [(0.95, 0.3), (0.62, 0.8), (0.95, 0.1), (0.69, 0.33)])
+@pytest.mark.parametrize("alike", [0.5, 3, 30])
+def test_without_unknown_images_what_is_not_usable_is_seldom_called_so(classes, images, right, caught, alike):
+    """True quality is known: the share of an unknown class that is caught is drawn from a Beta with this mean, from all
+    or nothing to much alike; the classes left out are draws from the same."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        shares = rng.beta(alike * caught, alike * (1 - caught), classes)
+        hits = rng.binomial(images, shares)
+        knowns = classes * images
+        found.append(stood_in(int(rng.binomial(knowns, right)), knowns, [(int(h), images) for h in hits]).word)
+    assert np.mean([w == quality.USABLE for w in found]) < 0.05
+
+
+@pytest.mark.parametrize("classes, least", [(3, 0.5), (6, 0.9), (10, 0.95)])
+def test_without_unknown_images_what_is_good_is_called_usable(classes, least):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        hits = rng.binomial(40, rng.beta(30 * 0.9, 30 * 0.1, classes))
+        found.append(stood_in(int(rng.binomial(200, 0.95)), 200, [(int(h), 40) for h in hits]).word)
+    assert np.mean([w == quality.USABLE for w in found]) >= least and quality.WEAK not in found
+
+
+def test_random_scores_are_never_usable_by_classes_left_out():
+    rng, found = np.random.default_rng(1), []
+    for _ in range(200):
+        new, strangers = rng.normal(size=120), [rng.normal(size=20) for _ in range(6)]
+        one = stand_ins.estimate(_counted(new, strangers), "msp", 0.95, 6)
+        ends = metrics.over_classes(one.aurocs, 120)
+        found.append(stood_in(114, 120, [(h, of) for _, h, of in one.classes], auroc=ends).word)
+    assert quality.USABLE not in found and np.mean([w == quality.CHANCE for w in found]) > 0.5
+
+
+def _counted(new, strangers):
+    parts = np.array_split(new, len(strangers))
+    return stand_ins.counted({"msp": parts}, {"msp": strangers}, range(len(strangers)))
+
+
 def test_a_good_run_is_usable_from_its_report_and_says_what_it_keeps_and_catches():
     run = Run(ROOT / "checkpoints" / "mnist-osrci-0-cac-plain-s0-5ee7dbb1")
     numbers = run.report()["scorers"]["gamma"]
     found = quality.of_report(numbers, run)
     assert found.word == quality.USABLE and found.advice is None
     assert f"{numbers['knowns']} known" in found.why and f"{numbers['unknowns']} unknown" in found.why
-    assert found.record() == {"word": "usable", "why": str(found.why)}
+    assert found.record() == {"word": "usable", "why": str(found.why), "rests_on": "the unknown test images"}
 
 
 def test_advice_names_the_class_that_is_told_worst():

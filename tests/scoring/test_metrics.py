@@ -329,6 +329,37 @@ def test_wilson_is_the_formula_and_stays_between_0_and_1(hits, of):
     assert 0 <= low <= hits / of <= high <= 1
 
 
+T = {1: 12.7062047, 2: 4.30265273, 3: 3.18244631, 6: 2.44691185, 10: 2.22813885}  # 0.975 quantiles of Student's
+
+
+@pytest.mark.parametrize("shares", [
+    [0.5], [1, 1, 1], [0, 0, 0], [0.5, 0.5], [0, 1], [0.9, 0.95, 0.85], [0.1, 0.9, 0.4, 0.7, 0.2, 0.3],
+    [0.05 * n for n in range(10)],
+])  # fmt: skip
+@pytest.mark.parametrize("each", [2, 40])
+def test_the_interval_over_classes_is_the_formula(shares, each):
+    images = each * len(shares)
+    low, high = metrics.over_classes(shares, images)
+    assert (low, high) == pytest.approx(reference.over_classes(shares, images, T[len(shares)]), abs=1e-7)
+    assert 0 <= low <= sum(shares) / len(shares) <= high <= 1
+
+
+def test_the_interval_over_classes_is_that_of_one_image_a_class_at_worst_and_of_none_is_none():
+    assert metrics.over_classes([1, 0, 1, 0], 400) == metrics.wilson(2, 4)
+    assert np.isnan(metrics.over_classes([], 0)).all()
+
+
+@pytest.mark.parametrize("count", [3, 6, 10])
+@pytest.mark.parametrize("alike", [0.5, 2, 20])
+@pytest.mark.parametrize("mean", [0.15, 1 / 3, 0.6, 0.9])
+def test_the_interval_over_classes_seldom_misses_the_mean_of_all_classes(count, alike, mean):
+    """Shares of classes by a Beta, from all or nothing to nearly alike; 20 images of each."""
+    rng = np.random.default_rng(0)
+    shares = rng.binomial(20, rng.beta(alike * mean, alike * (1 - mean), (1500, count))) / 20
+    found = np.array([metrics.over_classes(some, 20 * count) for some in shares])
+    assert (found[:, 0] > mean).mean() < 0.04 and (found[:, 1] < mean).mean() < 0.04
+
+
 @pytest.mark.parametrize("apart", [0, 2.5, -1, -2.5])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_interval_of_the_auroc_is_the_plain_loops(seed, apart):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from torch import nn
 from cac_core import __main__ as command_line
 from cac_core import runs
 from cac_core.data import datasets, images
+from cac_core.exchange import share
 from cac_core.networks import lite
 from cac_core.networks.backbones import Backbone
 from cac_core.networks.methods.cac import CAC
 from cac_core.networks.methods.cross_entropy import CrossEntropy
 from cac_core.recipe import MANY, compose
-from cac_core.results import evaluate, judge, sweep
+from cac_core.results import evaluate, judge, quality, sweep
+from cac_core.scoring.outputs import only
 from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop, probe
 
@@ -207,6 +210,117 @@ def test_a_probe_tells_what_such_a_run_takes(store, root):
     assert took.weights < 200_000  # the fixed part is not kept
 
 
+# --- without unknown images ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(store, image_folder):
+    """A run on an image folder with a test part in which every class is known."""
+    root = image_folder("pets", {"ant": 12, "bee": 12, "cat": 12}, "train", 40)
+    image_folder("pets", {"ant": 8, "bee": 8, "cat": 8}, "test", 40, seed=1)
+    return trained(store, root, recipe(unknown=()))
+
+
+def test_without_unknown_images_the_report_holds_what_is_caught_of_classes_left_out(alone):
+    kept = alone.report()["stand_ins"]
+    left, place = kept["left_out"], kept["levels"].index(0.95)
+    assert left["classes"] == [0, 1, 2] and left["images"] == [12, 12, 12]
+    network, train, validation = evaluate.load(alone, "cpu"), alone.outputs("train"), alone.outputs("validation")
+    new, strange = [], []
+    for head, (fold, cls) in enumerate(network.method.left_out):  # the slow way: each head's logits, one by one
+        if cls < 0:
+            continue
+        place_of = {c: n for n, c in enumerate(c for c in range(3) if c != cls)}
+        parts = {}
+        learnt = [f != fold and c != cls for f, c in zip(train.fold, train.labels, strict=True)]
+        every = zip(validation.fold, validation.labels, strict=True)
+        fresh = [(f == fold and c != cls, c == cls) for f, c in every]
+        keeps = {"learnt": (train, learnt), "new": (validation, [one for one, _ in fresh]),
+                 "strange": (validation, [one for _, one in fresh])}  # fmt: skip
+        for name, (out, keep) in keeps.items():
+            some = only(out, np.array(keep))
+            logits = np.stack([network.side(head, row[None])[0] for row in some.features])
+            labels = np.array([place_of.get(c, -1) for c in some.labels])
+            parts[name] = dataclasses.replace(
+                some, logits=logits, labels=labels, anchors=None, fold=None, out_of_fold=None
+            )
+        one = judge_of("energy", parts["learnt"])
+        new += one(parts["new"]).score.tolist()
+        strange.append(one(parts["strange"]).score)
+    theta = sorted(new)[min(int(np.ceil(0.95 * (len(new) + 1))), len(new)) - 1]
+    assert [row[place] for row in left["caught"]["energy"]] == [int((some > theta).sum()) for some in strange]
+    assert kept["shuffled"]["images"] == 24
+
+
+def test_without_unknown_images_a_run_has_a_word_that_says_what_it_rests_on(alone, store, tmp_path, capsys):
+    where = ["--runs", str(store), "--device", "cpu", "--json"]
+    assert command_line.main(["eval", alone.id, *where]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["quality"]["rests_on"] == "known classes that were left out of training, each in turn"
+    why = said["quality"]["why"]
+    assert "no unknown images are here, so this is estimated by leaving 3 known classes out" in why
+    assert "of 24 test images whose patches were shuffled" in why
+    report = judge.report(alone)
+    found = quality.of_report(report, alone)
+    assert found.record() == said["quality"] == quality.of_report(judge.plain(report), alone).record()
+    assert [name for name, *_ in found.left_out] == ["ant", "bee", "cat"]
+    lax = quality.of_report(judge.report(alone, "energy", 1e9), alone)
+    assert lax.word == quality.FEW and "above the scores of all validation images" in lax.why
+    strict = [quality.of_report(judge.report(alone, "energy", theta), alone) for theta in (-1e9, said["theta"])]
+    assert len({sum(hits for _, hits, _ in one.left_out) for one in strict}) == 2 or strict[0].left_out
+    assert strict[0].word != quality.USABLE  # it keeps nothing
+    warm = quality.of_report(judge.report(alone, "energy", temperature=2.0), alone)
+    assert warm.word == quality.FEW and "the score's own options" in warm.why
+    copy = share.share(alone, tmp_path / "copy")
+    assert copy.report()["stand_ins"] == alone.report()["stand_ins"]
+    before = alone.report()
+    evaluate.evaluate(alone, tmp_path / "data", device="cpu", again=True)
+    assert alone.report() == before
+    runs.write_json(alone.path / "report.json", {k: v for k, v in before.items() if k != "stand_ins"})
+    assert "has not been estimated yet" in quality.of_report(judge.report(alone), alone).why
+
+
+def test_without_unknown_images_a_threshold_takes_the_word_along_and_predict_says_it(alone, store, tmp_path, capsys):
+    report = judge.report(alone)
+    found = quality.of_report(report, alone)
+    threshold = judge.Threshold(alone.id, report["scorer"], {}, report["theta"], "by rule", quality=found.record())
+    file = tmp_path / "threshold.json"
+    file.write_text(json.dumps(threshold.record(alone)))
+    picture = str(next((tmp_path / "data" / "pets" / "test" / "ant").iterdir()))
+    where = ["--runs", str(store), "--device", "cpu", "--json", "--threshold", str(file)]
+    assert command_line.main(["predict", alone.id, picture, *where]) == 0
+    assert json.loads(capsys.readouterr().out)["quality"] == found.record()
+
+
+def test_where_the_network_learns_or_there_are_two_classes_it_is_said_what_would_give_an_estimate(store, image_folder):
+    root = image_folder("pets", {"ant": 12, "bee": 12, "cat": 12}, "train", 40)
+    image_folder("pets", {"ant": 8, "bee": 8, "cat": 8}, "test", 40, seed=1)
+    two = recipe(unknown=(), known=(0, 1))
+    thawed = recipe(MANY, options=SIDE | {"thaw": 1}, unknown=())
+    small = dataclasses.replace(recipe(unknown=(), options={}, backbone="small"), epochs=1, steps=2)
+    for one, says in ((two, "of two known classes none"), (thawed, "has learnt all"), (small, "has learnt all")):
+        run = trained(store, root, one)
+        assert "left_out" not in run.report()["stand_ins"]
+        found = quality.of_report(judge.report(run), run)
+        assert (
+            found.word == quality.FEW
+            and found.rests_on is None
+            and re.match("of (16|24) test images whose patches", found.beside)
+        )
+        assert says in found.why and "93 of them among the test images" in found.advice
+
+
+def test_the_same_picture_in_two_classes_and_uneven_ones_have_a_word(store, image_folder):
+    root = image_folder("pets", {"ant": 2, "bee": 12, "cat": 9}, "train", 40)
+    image_folder("pets", {"ant": 2, "bee": 4, "cat": 4}, "test", 40, seed=1)
+    train = root / "pets" / "train"
+    for n in range(9):
+        (train / "cat" / f"{n:03}.png").write_bytes((train / "bee" / f"{n:03}.png").read_bytes())
+    run = trained(store, root, recipe(unknown=()))
+    found = quality.of_report(judge.report(run), run)
+    assert found.word in (quality.CHANCE, quality.WEAK, quality.FEW) and found.left_out
+
+
 # --- the preset ------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +362,7 @@ def test_images_that_are_all_equal_train_and_are_told_from_nothing(store, image_
     for file in (root / "pets").rglob("*.png"):
         images.Image.fromarray(black).save(file)
     run = trained(store, root)
+    assert quality.of_report(judge.report(run), run).word in (quality.CHANCE, quality.WEAK, quality.FEW)
     report = run.report()["scorers"]
     assert run.state == "finished" and report["gamma"]["auroc"] == report["mahalanobis"]["auroc"] == 0.5
     assert all(np.isfinite(run.outputs(split).logits).all() for split in runs.SPLITS)
