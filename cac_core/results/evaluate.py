@@ -26,7 +26,7 @@ from cac_core.results import frozen, judge
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
-from cac_core.scoring.outputs import Outputs, joined, only
+from cac_core.scoring.outputs import MARKS, Outputs, joined, only
 from cac_core.scoring.scorers import SCORERS, judge_of
 from cac_core.sentences import say
 
@@ -286,8 +286,11 @@ def evaluate(
     device: str = "auto",
     again: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    parts: dict[str, datasets.Part] | None = None,
 ) -> None:
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
+
+    parts are these images, where somebody has them: those on the disk may have changed meanwhile.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others,
     unless each image is judged together with its mirror image.
@@ -303,14 +306,17 @@ def evaluate(
     ]  # fmt: skip
     choice = run.report().get("choice")
     if stale:
-        network, images = load(run, device), images_of(run, root)
-        if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
-            _divide(run, root, images)
-        parts, own = parts_of(run, root, images), own or datasets.digest(images)
+        network = load(run, device)
+        if parts is None or not own:
+            images = images_of(run, root)
+            if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
+                _divide(run, root, images)
+            parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
             mirror = split == "train" and run.row.flip and not network.mirror
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
-            _write(folder / f"{split}.npz", outputs, weights=weights, images=own)
+            known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
+            _write(folder / f"{split}.npz", outputs, weights=weights, images=own, **known_by)
         choice = choose(run, network)
     if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, choice)))
@@ -351,7 +357,7 @@ def _without(network: Network, head: int, cls: int, out: Outputs) -> Outputs:
 def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
     """The images of a run's data set. Raises ValueError where they are not those that it was trained on."""
     recipe = run.recipe
-    images = datasets.load(recipe.dataset, root, recipe.size)
+    images = datasets.load(recipe.dataset, root, recipe.size, run.record.get("data"))
     if changed := run.changed(*datasets.identity(images)):
         then, now = changed
         raise ValueError(say(
@@ -470,8 +476,8 @@ def _outputs(
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
 
 
-def _write(file: Path, out: Outputs, **about: str) -> None:
-    """about says what the outputs are of: runs.ABOUT."""
+def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
+    """about says what the outputs are of: outputs.ABOUT and MARKS."""
     arrays = {
         "logits": out.logits.astype(np.float32),
         "features": out.features.astype(np.float16),
