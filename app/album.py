@@ -99,8 +99,8 @@ def bring(name: str, row: Dataset) -> None:
     said = state.get("album_brought")
     said = said if isinstance(said, Exception) or (said and said.dataset == name) else None
     with st.expander(t("Add images"), icon=":material/add_photo_alternate:", expanded=said is not None):
-        cls = st.selectbox(t("Class"), row.classes, key="album_into", index=None, accept_new_options=True, width=260,
-                           placeholder=t("a class, or a new name"))  # fmt: skip
+        cls = st.selectbox(t("Into the class"), row.classes, None, key="album_into", accept_new_options=True,
+                           placeholder=t("a class, or a new name"), width=260)  # fmt: skip
         files = st.file_uploader(
             t("Its images, or a zip of them"), type=[*IMAGES, "zip"], accept_multiple_files=True,
             key=f"album_files_{state.setdefault('album_turn', 0)}",

@@ -45,8 +45,7 @@ def one_pair(pair: Pair, n: int, scorer: str | None) -> None:
     common, names = pair.common, [wording.plain(member.name) for member in pair.members]
     known = int((common.one.labels >= 0).sum())
     st.subheader(t("On the same test images"), anchor=False)
-    for line in told(pair):
-        st.markdown(line)
+    st.markdown(told(pair))
     numbers = [side.numbers() for side in (common.one, common.other)]
     columns = {"": names} | {t(title): [results.spread(one[measure], np.nan) for one in numbers]
                              for measure, title in MEASURES.items()}  # fmt: skip
@@ -54,24 +53,30 @@ def one_pair(pair: Pair, n: int, scorer: str | None) -> None:
     st.caption(t("Over {known} test images of classes that both know and {unknown} of classes that neither knows.",
                  known=known, unknown=len(common.one.labels) - known))  # fmt: skip
     for cls, fates in common.fates.items():
-        st.markdown(" ".join(between(cls, fates, pair, names)))
+        st.markdown(" ".join(between(cls, fates, pair)))
         asked(pair, cls, f"{n}_{cls}", scorer)
 
 
-def told(pair: Pair) -> list[str]:
+def called(pair: Pair) -> list[str]:
+    """Their names in a sentence."""
+    return [f"*{wording.plain(member.name)}*" for member in pair.members]
+
+
+def told(pair: Pair) -> str:
     """How many test images both have, and what differs besides, in words."""
-    common, names = pair.common, [wording.plain(member.name) for member in pair.members]
+    common, names = pair.common, called(pair)
     lines = [t("Both were tested on **{n}** of the same images.", n=common.shared)]
     for name, count in zip(names, common.apart, strict=True):
         if count:
             lines.append(t("{name} alone on {n} more, which count for nothing here.", name=name, n=count))
     if common.moved:
         lines.append(t("{n} belong to another class since, and count for nothing either.", n=common.moved))
-    return [" ".join(lines)]
+    return " ".join(lines)
 
 
-def between(cls: str, fates: tuple[Fate, Fate], pair: Pair, names: list[str]) -> list[str]:
+def between(cls: str, fates: tuple[Fate, Fate], pair: Pair) -> list[str]:
     """What each run makes of its test images of a class that one of them alone knows, in sentences."""
+    names = called(pair)
     knows = [cls in [run.names[c] for c in run.split[3]] for run in pair.runs]
     to, not_to = (names[0], names[1]) if knows[0] else (names[1], names[0])
     said = [t("**{cls}** is known to {to} and unknown to {other}.", cls=wording.plain(cls), to=to, other=not_to)]
@@ -109,13 +114,19 @@ def asked(pair: Pair, cls: str, key: str, scorer: str | None) -> None:
     ):
         return
     name = wording.plain(pair.members[lacking].name)
-    if st.button(t("What does {name} say of them?", name=name), icon=":material/psychology_alt:", key=f"ask_{key}"):
+    st.button(t("What does {name} say of them?", name=name), icon=":material/psychology_alt:", key=f"ask_{key}",
+              on_click=ask, args=(old.id, new.id, cls))  # fmt: skip
+    if (old.id, new.id, cls) == st.session_state.get("compare_asked"):
         images = thumbnails.pixels(other)
         if isinstance(images, str):
             st.caption(t("The images cannot be shown here: {why}", why=wording.told(images)))
             return
         mine = new.index[new.classes == new.names.index(cls)][:MOST]
-        st.markdown(sentence(name, judged(old, run, images[mine], scorer), known=False))
+        st.markdown(sentence(f"*{name}*", judged(old, run, images[mine], scorer), known=False))
+
+
+def ask(*what: str) -> None:
+    st.session_state.compare_asked = what
 
 
 def judged(old: Scored, run: Run, pixels: np.ndarray, scorer: str | None) -> Fate:

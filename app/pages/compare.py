@@ -60,10 +60,10 @@ def page():
             address.link("runs", t("To the runs"), "table_rows")
             return
         members = results.members(groups, scorer)
-        if note := results.split_note(members):
+        both = pairs.of(members)
+        if not both and (note := results.split_note(members)):
             st.warning(wording.plain(note), icon=":material/call_split:")
         numbers(members)
-        both = pairs.of(members)
         pairs.view(both, scorer)
         found = results.differences(groups, scorer)
         if not together:  # what the same runs say about their recipes, where there are enough of them

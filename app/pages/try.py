@@ -243,7 +243,7 @@ def judge_all(place, now: Setting):
         full.append({"file": name, **verdict, "notes": list(map(str, looked.done))})
     if growing.takes_images(run) and (sound := [n for n in looks if n not in broken]):
         with offer:
-            into_the_data_set({n: looks[n] for n in sound}, {n: judged[n]["score"] > judged[n]["theta"] for n in sound})
+            into_the_data_set({n: looks[n] for n in sound}, judged)
     judged = [row for row in rows if not row["error"]]
     unknown = sum(row["score"] > row["theta"] for row in judged)
     with place:
@@ -266,10 +266,10 @@ def judge_all(place, now: Setting):
         )  # fmt: skip
 
 
-def into_the_data_set(looks: dict[int, uploads.Looked], rejected: dict[int, bool]):
+def into_the_data_set(looks: dict[int, uploads.Looked], judged: dict[int, dict]):
     """Tick which of the pictures are of one class, and put them into the run's data set: those rejected, as a rule."""
-    state, name, count = st.session_state, run.recipe.dataset, sum(rejected.values())
-    said = state.get("try_grown")
+    name, said = run.recipe.dataset, st.session_state.get("try_grown")
+    count = sum(judged[n]["score"] > judged[n]["theta"] for n in looks)
     if isinstance(said, growing.Grown) and said.run != run.id:
         said = None
     title = t("Make a class of the {n} rejected", n=count) if count > 1 else t("Put pictures into a class")
@@ -277,10 +277,10 @@ def into_the_data_set(looks: dict[int, uploads.Looked], rejected: dict[int, bool
         st.markdown(t("The pictures that are ticked go into the data set {name}, as images of one class: a new one, or "
                       "one that is known already.", name=wording.plain(name)))  # fmt: skip
         with st.container(horizontal=True, gap="small", key="try_picks"):
-            ticked = [n for n in looks if tick(n, looks[n], rejected[n])]
+            ticked = [n for n in looks if tick(n, looks[n], judged[n])]
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            cls = st.selectbox(t("Class"), names, key="try_class", index=None, accept_new_options=True, width=260,
-                               placeholder=t("a class, or a new name"))  # fmt: skip
+            cls = st.selectbox(t("Into the class"), names, None, key="try_class", accept_new_options=True,
+                               placeholder=t("a class, or a new name"), width=260)  # fmt: skip
             st.button(
                 t("Add {n} to {name}", n=len(ticked), name=wording.plain(name)), type="primary",
                 icon=":material/add:", key="try_add", disabled=not (cls and ticked), on_click=grow,
@@ -292,12 +292,13 @@ def into_the_data_set(looks: dict[int, uploads.Looked], rejected: dict[int, bool
             grown(said)
 
 
-def tick(n: int, looked: uploads.Looked, rejected: bool) -> bool:
+def tick(n: int, looked: uploads.Looked, verdict: dict) -> bool:
     """A picture to tick. Where theta moves and the verdict with it, what was ticked before counts no more."""
-    with st.container(width=104, gap="xsmall", horizontal_alignment="center"):
-        st.image(thumbnails.inline(looked.original.convert("RGB"), most=8000), width=88, alt=given[n][0])
+    rejected = verdict["score"] > verdict["theta"]
+    with st.container(width=92, gap="xsmall", horizontal_alignment="center"):
+        st.image(thumbnails.inline(looked.original.convert("RGB"), most=8000), width=80, alt=given[n][0])
         mark = f"try_pick_{n}_{hashlib.sha256(given[n][1]).hexdigest()[:12]}_{rejected}"
-        return st.checkbox(t("unknown") if rejected else t("known"), rejected, key=mark)
+        return st.checkbox(t("unknown") if rejected else wording.plain(verdict["label"]), rejected, key=mark)
 
 
 def grow(chosen: list[tuple[str, bytes]], cls: str):
