@@ -20,7 +20,7 @@ from cac_core.runs import Broken, Run
 
 LEAST = 3  # images of a class: to learn from, to validate and to test on
 NAMED = {"dataset", "family", "trial", "method", "backbone", "hyper", "trunk", "known", "unknown"}  # said otherwise
-FORMS = ("quick", "standard", "paper", "photos")  # presets that a run may be set up as
+FORMS = ("quick", "standard", "fast", "paper", "photos")  # presets that a run may be set up as
 
 
 @dataclass(frozen=True)
