@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageOps
 
-from app import address, holdings, jobs, links, thumbnails, wording
+from app import address, growing, holdings, jobs, links, thumbnails, wording
 from app.words import t
 from cac_core.data import datasets
 from cac_core.data.datasets import FOLDER, Dataset, Trial
@@ -16,6 +16,7 @@ from cac_core.results import look
 
 SHOWN = 48  # images on a page
 SIDE = 112  # pixels of an image there
+IMAGES = ["png", "jpg", "jpeg", "webp", "bmp"]
 LINKS: links.Links = {
     "album": (str, None),
     "album_known": (links.several, None),
@@ -40,6 +41,8 @@ def view(brought: set[str]) -> None:
         st.success(t("Written to {folder}.", folder=wording.plain(made)), icon=":material/check:")
     row = holdings.row(name)
     known_classes(name, row, brought)
+    if not jobs.read_only():
+        bring(name, row)
     images(name)
 
 
@@ -88,6 +91,41 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
         if st.button(t("On to training"), type="primary", icon=":material/arrow_forward:", key="album_train"):
             own_data.save_trial(trial, row, holdings.root())
             address.go("new", {"new_dataset": name, "new_trials": f"custom/{trial.index}"})
+
+
+def bring(name: str, row: Dataset) -> None:
+    """Add images to a class, one that is there or a new one."""
+    state = st.session_state
+    said = state.get("album_brought")
+    said = said if isinstance(said, Exception) or (said and said.dataset == name) else None
+    with st.expander(t("Add images"), icon=":material/add_photo_alternate:", expanded=said is not None):
+        cls = st.selectbox(t("Into the class"), row.classes, None, key="album_into", accept_new_options=True,
+                           placeholder=t("a class, or a new name"), width=260)  # fmt: skip
+        files = st.file_uploader(
+            t("Its images, or a zip of them"), type=[*IMAGES, "zip"], accept_multiple_files=True,
+            key=f"album_files_{state.setdefault('album_turn', 0)}",
+            max_upload_size=min(500, st.get_option("server.maxUploadSize")),
+        )  # fmt: skip
+        st.button(t("Add"), type="primary", icon=":material/add:", key="album_add", disabled=not (cls and files),
+                  on_click=add, args=(name, cls, files))  # fmt: skip
+        if isinstance(said, Exception):
+            wording.explain(said)
+        elif said:
+            growing.told(said)
+
+
+def add(name: str, cls: str, files: list) -> None:
+    if jobs.read_only():
+        return
+    state = st.session_state
+    try:
+        fresh = cls not in classes_of(name)
+        state.album_brought = growing.add(name, cls, [(file.name, file.getvalue()) for file in files])
+        if fresh and state.album_brought.added.count and state.get("album_of") == name:
+            state.album_known = [*state.get("album_known", []), state.album_brought.cls]
+        state.album_turn, state.album_into = state.album_turn + 1, None
+    except (ValueError, OSError) as error:
+        state.album_brought = error
 
 
 def ticked(name: str, row: Dataset) -> tuple[str, ...]:
@@ -248,6 +286,7 @@ def act(work, name: str, *how) -> None:
         return
     try:
         before = set(classes_of(name))
+        st.session_state.pop("album_brought", None)
         work(holdings.root(), name, *how)
         after = set(classes_of(name))
         state = st.session_state

@@ -97,7 +97,7 @@ def changed(run: Run) -> tuple[str, str] | None:
     with contextlib.suppress(ValueError, OSError):  # not here, or damaged: whoever trains it is told
         name, size, place = run.recipe.dataset, run.recipe.size, str(root())
         with st.spinner(t("Reading the images…")):
-            return run.changed(*_identity(name, size, place, _state(name, place)))
+            return run.changed(*_identity(name, size, place, _state(name, place), run.record.get("data")))
     return None
 
 
@@ -108,8 +108,8 @@ def _state(name: str, root: str) -> int:
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
-def _identity(name: str, size: int, root: str, state: int) -> tuple[str, dict[str, int]]:
-    return datasets.identity(datasets.load(name, Path(root), size))
+def _identity(name: str, size: int, root: str, state: int, of: str | None) -> tuple[str, dict[str, int]]:
+    return datasets.identity(datasets.load(name, Path(root), size, of))
 
 
 def pixel_note(name: str) -> str:

@@ -22,7 +22,10 @@ def _pixels(dataset: str, root: str, size: int | None, digest: str | None) -> di
     """Of all parts; without a size, the test images as their makers left them."""
     try:
         place = Path(root)
-        images = datasets.load(dataset, place, size) if size is not None else {"test": datasets.as_made(dataset, place)}
+        if size is None:
+            images = {"test": datasets.as_made(dataset, place)}
+        else:
+            images = datasets.load(dataset, place, size, digest)
     except (ValueError, FileNotFoundError) as error:
         return str(error)  # with the command that gets them
     if not datasets.fits(digest, datasets.digest(images)):

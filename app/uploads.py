@@ -18,6 +18,7 @@ from cac_core.data import images
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring.distances import class_means, moved_by
+from cac_core.scoring.outputs import Outputs
 
 evaluating = threading.Lock()
 
@@ -66,6 +67,12 @@ def _looked_at(
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
         logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
     return Looked(prepared.preview, prepared.pixels, prepared.done, logits, features)
+
+
+def outputs_of(run: Run, pixels: np.ndarray) -> Outputs:
+    """What the network puts out for images [N, H, W, C] uint8 as it sees them."""
+    with evaluating, st.spinner(t("Loading the network (first time only)…")):
+        return Outputs.of_images(*_network(str(run.path), run.written).outputs(pixels))
 
 
 def moved_image(run: Run, pixels: np.ndarray, magnitude: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS, FOLDER, FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE, Dataset, Trial
 from cac_core.recipe import Recipe, slug
 from cac_core.records import Array, Count, Curve, Seconds, Unfit, Within
-from cac_core.scoring.outputs import ABOUT, ARRAYS, Outputs
+from cac_core.scoring.outputs import ABOUT, ARRAYS, MARKS, Outputs
 from cac_core.sentences import Sentence, say
 
 SPLITS = ("train", "validation", "test")
@@ -402,9 +402,16 @@ class Run:
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
                 arrays[name] = arrays[name].astype(np.int64, copy=False)
-            return Outputs(**{name: values for name, values in arrays.items() if name not in ABOUT})
+            return Outputs(**{name: values for name, values in arrays.items() if name not in (*ABOUT, MARKS)})
         except (OSError, Unfit) as error:
             raise self.damaged(file, error) from error
+
+    def marks(self) -> np.ndarray | None:
+        """What each of its test images is known by [N], in the order of its outputs; None where they do not say."""
+        try:
+            return records.arrays(self.path / "outputs" / "test.npz", ARRAYS, (MARKS,)).get(MARKS)
+        except (OSError, Unfit):
+            return None
 
     def made_of(self, split: str) -> str:
         """The digest of the images that the outputs on a split are of; empty where they do not say."""

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, links, picker, results, thumbnails, verdicts, wording
+from app import address, charts, controls, links, pairs, picker, results, thumbnails, verdicts, wording
 from app.results import MEASURES
 from app.words import t
 from cac_core import runs
@@ -60,9 +60,11 @@ def page():
             address.link("runs", t("To the runs"), "table_rows")
             return
         members = results.members(groups, scorer)
-        if note := results.split_note(members):
+        both = pairs.of(members)
+        if not both and (note := results.split_note(members)):
             st.warning(wording.plain(note), icon=":material/call_split:")
         numbers(members)
+        pairs.view(both, scorer)
         found = results.differences(groups, scorer)
         if not together:  # what the same runs say about their recipes, where there are enough of them
             recipes = compare.grouped([rows[name].run for name in ids], True)
@@ -70,7 +72,7 @@ def page():
         differences(members, found)
         curves(members, groups)
         histograms(groups, scorer)
-        images(members)
+        images(members, both)
         take_along(groups, members, found, scorer)
 
 
@@ -244,32 +246,40 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
-def images(members: list[Member]):
+def images(members: list[Member], both: list[pairs.Pair]):
     """Where two runs decide differently about the same image."""
     every = [(member, run) for member in members for run in member.runs]
-    pairs = [(a, b) for a, b in itertools.combinations(every, 2) if compare.same_images(a[1], b[1])]
+    every_two = [(a, b) for a, b in itertools.combinations(every, 2) if compare.same_images(a[1], b[1])]
+    every_two += [tuple(zip(pair.members, pair.runs, strict=True)) for pair in both]
     st.subheader(t("Images on which two runs disagree"), anchor=False)
-    if not pairs:
+    if not every_two:
         st.caption(t("No two of these runs were tested on the same images."))
         return
-    pairs.sort(key=lambda pair: pair[0][0] is pair[1][0])  # of two groups first
+    every_two.sort(key=lambda pair: pair[0][0] is pair[1][0])  # of two groups first
     place = 0
-    if not 0 <= st.session_state.get("compare_pair", 0) < len(pairs):  # of other runs
+    if not 0 <= st.session_state.get("compare_pair", 0) < len(every_two):  # of other runs
         del st.session_state["compare_pair"]
-    if len(pairs) > 1:
+    if len(every_two) > 1:
         place = st.selectbox(
-            t("Two runs"), range(len(pairs)), key="compare_pair",
-            format_func=lambda n: " · ".join(called_of(*one) for one in pairs[n]),
+            t("Two runs"), range(len(every_two)), key="compare_pair",
+            format_func=lambda n: " · ".join(called_of(*one) for one in every_two[n]),
         )  # fmt: skip
-    disagreeing(*(run for _, run in pairs[place]), [called_of(*one) for one in pairs[place]])
+    (_, one), (_, other) = every_two[place]
+    called = [called_of(*side) for side in every_two[place]]
+    disagreeing(one, other, called, next((pair.common for pair in both if pair.runs == (one, other)), None))
 
 
 def called_of(member: Member, run: Scored) -> str:
     return member.name if len(member.runs) == 1 else f"{member.name} ({run.id})"
 
 
-def disagreeing(one: Scored, other: Scored, names: list[str]):
-    found, run = compare.disagreement(one, other), rows[one.id].run
+def disagreeing(one: Scored, other: Scored, names: list[str], common: compare.Common | None):
+    run, index, known = rows[one.id].run, one.index, rows[one.id].run.known_names
+    classes = one.classes
+    if common is not None:  # the newer one's images are more likely to be here
+        run, index, classes = rows[other.id].run, other.index[common.rows[1]], other.classes[common.rows[1]]
+        one, other, known = common.one, common.other, common.names
+    found = compare.disagreement(one, other)
     kinds = {
         "one": (t("1 is right"), found.one_right),
         "other": (t("2 is right"), found.other_right),
@@ -294,26 +304,26 @@ def disagreeing(one: Scored, other: Scored, names: list[str]):
     if pages > 1:
         turn = st.number_input(t("Page, of {count}", count=pages), 1, pages, 1, key=f"compare_page_{kind}", width=160)
     mine = mine[(turn - 1) * SHOWN : turn * SHOWN]
-    known, every = run.known_names, run.class_names
+    every = run.class_names
 
     def called(label: int) -> str:
         return t("unknown") if label < 0 else known[label]
 
     rows_of = found.rows[mine]
-    truths = [every[one.classes[row]] if one.labels[row] >= 0 else
-              t("{name}, never seen", name=every[one.classes[row]]) for row in rows_of]  # fmt: skip
+    truths = [every[classes[row]] if one.labels[row] >= 0 else
+              t("{name}, never seen", name=every[classes[row]]) for row in rows_of]  # fmt: skip
     first, second = [called(label) for label in found.one[mine]], [called(label) for label in found.other[mine]]
     pictures = thumbnails.pixels(run)
     if isinstance(pictures, str):
         st.caption(t("The images cannot be shown here: {why}", why=wording.told(pictures)))
-        columns = {t("test image"): one.index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
+        columns = {t("test image"): index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
                    f"2: {names[1]}": second}  # fmt: skip
         st.dataframe(columns, hide_index=True)
         return
     with st.container(horizontal=True, gap="small"):
         for row, truth, *decisions in zip(rows_of, truths, first, second, strict=True):
             with st.container(width=132, gap=None):
-                st.image(thumbnails.inline(thumbnails.enlarged(pictures[one.index[row]], 120)), width=120)
+                st.image(thumbnails.inline(thumbnails.enlarged(pictures[index[row]], 120)), width=120)
                 said = "  \n".join(f"{n}: {wording.plain(decision)}" for n, decision in enumerate(decisions, 1))
                 st.caption(f"**{wording.plain(truth)}**  \n{said}")
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import address, charts, controls, courses, jobs, links, picker, verdicts, wording
+from app import address, charts, controls, courses, growing, jobs, links, picker, verdicts, wording
 from app.words import t
 from cac_core import runs
 from cac_core.files import is_file
@@ -281,6 +281,7 @@ def tile(title: str, value: str):
 def actions(run: Run, job: Job | None, state: str):
     if state == "finished":
         address.link("home", t("See what it can do"), "arrow_forward", {"run": run.id})
+        growing.compared(run)
     if jobs.read_only() or jobs.going(job):
         return  # the buttons of what is going on are above
     if state in launch.AGAIN:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 
@@ -9,11 +10,28 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, controls, draw, jobs, links, paste, picker, setting, thumbnails, uploads, verdicts, wording
+from app import (
+    address,
+    charts,
+    controls,
+    draw,
+    growing,
+    holdings,
+    jobs,
+    links,
+    paste,
+    picker,
+    setting,
+    thumbnails,
+    uploads,
+    verdicts,
+    wording,
+)
 from app.setting import Setting
 from app.words import t
 from cac_core.data import images
 from cac_core.data.images import Note
+from cac_core.exchange import changes
 from cac_core.files import is_file
 from cac_core.results import judge, project
 
@@ -190,7 +208,7 @@ def judge_all(place, now: Setting):
     looks, broken, rows, full = {}, {}, [], []
     way = setting.way(run)
     uploads.load(run)
-    bar = st.empty()
+    offer, bar = st.container(), st.empty()
     for n, (_, content) in enumerate(given):
         if len(given) > 1:
             bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
@@ -223,6 +241,9 @@ def judge_all(place, now: Setting):
             | {f"distance {name}": value for name, value in verdict["distances"].items()}
         )  # fmt: skip
         full.append({"file": name, **verdict, "notes": list(map(str, looked.done))})
+    if growing.takes_images(run) and (sound := [n for n in looks if n not in broken]):
+        with offer:
+            into_the_data_set({n: looks[n] for n in sound}, judged)
     judged = [row for row in rows if not row["error"]]
     unknown = sum(row["score"] > row["theta"] for row in judged)
     with place:
@@ -243,6 +264,71 @@ def judge_all(place, now: Setting):
             "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
+
+
+def into_the_data_set(looks: dict[int, uploads.Looked], judged: dict[int, dict]):
+    """Tick which of the pictures are of one class, and put them into the run's data set: those rejected, as a rule."""
+    name, said = run.recipe.dataset, st.session_state.get("try_grown")
+    count = sum(judged[n]["score"] > judged[n]["theta"] for n in looks)
+    if isinstance(said, growing.Grown) and said.run != run.id:
+        said = None
+    title = t("Make a class of the {n} rejected", n=count) if count > 1 else t("Put pictures into a class")
+    with st.expander(title, icon=":material/new_label:", expanded=said is not None):
+        st.markdown(t("The pictures that are ticked go into the data set {name}, as images of one class: a new one, or "
+                      "one that is known already.", name=wording.plain(name)))  # fmt: skip
+        with st.container(horizontal=True, gap="small", key="try_picks"):
+            ticked = [n for n in looks if tick(n, looks[n], judged[n])]
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            cls = st.selectbox(t("Into the class"), names, None, key="try_class", accept_new_options=True,
+                               placeholder=t("a class, or a new name"), width=260)  # fmt: skip
+            st.button(
+                t("Add {n} to {name}", n=len(ticked), name=wording.plain(name)), type="primary",
+                icon=":material/add:", key="try_add", disabled=not (cls and ticked), on_click=grow,
+                args=([given[n] for n in ticked], cls),
+            )  # fmt: skip
+        if isinstance(said, Exception):
+            wording.explain(said)
+        elif said:
+            grown(said)
+
+
+def tick(n: int, looked: uploads.Looked, verdict: dict) -> bool:
+    """A picture to tick. Where theta moves and the verdict with it, what was ticked before counts no more."""
+    rejected = verdict["score"] > verdict["theta"]
+    with st.container(width=92, gap="xsmall", horizontal_alignment="center"):
+        st.image(thumbnails.inline(looked.original.convert("RGB"), most=8000), width=80, alt=given[n][0])
+        mark = f"try_pick_{n}_{hashlib.sha256(given[n][1]).hexdigest()[:12]}_{rejected}"
+        return st.checkbox(t("unknown") if rejected else wording.plain(verdict["label"]), rejected, key=mark)
+
+
+def grow(chosen: list[tuple[str, bytes]], cls: str):
+    if jobs.read_only():
+        return
+    try:
+        st.session_state.try_grown = growing.add(run.recipe.dataset, cls, chosen, run)
+        st.session_state.try_class = None
+    except (ValueError, OSError) as error:
+        st.session_state.try_grown = error
+
+
+def grown(said: growing.Grown):
+    """What came of it, and the way on: another run, set up as this one, that knows the class."""
+    growing.told(said)
+    name = said.dataset
+    count = sum(photo.cls == said.cls for photo in changes.photos(holdings.root(), name))
+    kept = holdings.kept(name).get(("custom", said.trial))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if said.why:
+            st.caption(f":material/info: {wording.told(said.why)}")
+        elif count < growing.LEAST:
+            st.caption(t("A class takes {least} images or more to be learnt and tested; {name} has {n} so far.",
+                         least=growing.LEAST, name=wording.plain(said.cls), n=count))  # fmt: skip
+        elif kept:
+            address.link("new", t("Train a network that knows {name}", name=wording.plain(said.cls)), "arrow_forward",
+                         growing.form(run.recipe, said.trial))  # fmt: skip
+        address.link("data", t("Look through {name}", name=wording.plain(name)), "photo_library",
+                     {"data_view": "album", "album": name, "album_class": said.cls})  # fmt: skip
+        growing.undo(said, "try_undo")
 
 
 def said_of_all(looks: list[uploads.Looked], now: Setting) -> list[dict]:

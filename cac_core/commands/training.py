@@ -132,7 +132,8 @@ def _away(run, root: Path) -> None:
 
     if not (run.path / "recipe.json").exists():
         return
-    if run.changed(*datasets.identity(datasets.load(run.recipe.dataset, root, run.recipe.size))):
+    images = datasets.load(run.recipe.dataset, root, run.recipe.size, run.record.get("data"))
+    if run.changed(*datasets.identity(images)):
         away = shelf.delete(run)
         print(f"{run.id} was trained on other images. It is in the trash now, {away.path}.", file=sys.stderr)
 

@@ -24,7 +24,7 @@ from typing import Required, TypedDict
 import numpy as np
 
 from cac_core import files, records
-from cac_core.data import sources
+from cac_core.data import lending, sources
 from cac_core.data.images import Format, converted
 from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Count, Unfit
@@ -232,23 +232,31 @@ def fetch(name: str, root: Path) -> None:
 # --- the arrays, read once -------------------------------------------------------------------------------------------
 
 
-def load(name: str, root: Path, size: int = 0) -> dict[str, Images]:
+def load(name: str, root: Path, size: int = 0, of: str | None = None) -> dict[str, Images]:
     """The train and test part of a data set. Decoded once; then it comes from <root>/.cache until its source changes.
 
-    A data set without a test part of its own lends every fifth image of each class, in a fixed random order, as test
-    images: the same ones for every seed and trial, so that runs can be compared.
+    A data set without a test part of its own lends about a fifth of the images of each class as test images: the same
+    ones for every seed and trial, so that runs can be compared. Those of an image folder hang on their content, see
+    `lending`; before, on their order. of: the digest of the images that a run is of, which may be of that time.
     """
-    return _divided(_cached(name, root, row_of(name, root, size)))
+    parts = _cached(name, root, row_of(name, root, size))
+    images = _divided(parts, name, root)
+    if of and "all" in parts and not fits(of, digest(images)):
+        before = _parted(parts["all"], _drawn(parts["all"][1], 0.2, seed=0))
+        return before if fits(of, digest(before)) else images
+    return images
 
 
 def counts(name: str, root: Path) -> dict[int, int]:
-    """How many training images there are of each class; of an image folder without reading any."""
+    """How many training images there are of each class; of an image folder without decoding any."""
     if name in DATASETS:
         return dict(enumerate(np.bincount(load(name, root)["train"].classes).tolist()))
-    files = sources.folder_files(root, name)
-    classes = np.array([cls for _, cls in files.get("train", files.get("all", []))], int)
-    if "train" not in files:
-        classes = classes[~_drawn(classes, 0.2, seed=0)]
+    parts = sources.folder_files(root, name)
+    if "train" in parts:
+        classes = np.array([cls for _, cls in parts["train"]], int)
+    else:
+        test, classes = _lent(name, root)
+        classes = classes[~test]
     return dict(enumerate(np.bincount(classes).tolist()))
 
 
@@ -267,7 +275,7 @@ def strangers(name: str, root: Path, row: Format) -> Images:
         images = as_made(name, root)
         return Images(converted(images.pixels, row), images.classes)
     same = all(getattr(own, field.name) == getattr(row, field.name) for field in dataclasses.fields(Format))
-    return (load(name, root) if same else _divided(own.read(root, name, row)))["test"]
+    return (load(name, root) if same else _divided(own.read(root, name, row), name, root))["test"]
 
 
 def as_made(name: str, root: Path) -> Images:
@@ -293,12 +301,28 @@ def same_class(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
-def _divided(parts: sources.Parts) -> dict[str, Images]:
-    if "all" in parts:
-        pixels, classes = parts["all"]
-        test = _drawn(classes, 0.2, seed=0)
-        parts = {"train": (pixels[~test], classes[~test]), "test": (pixels[test], classes[test])}
-    return {part: Images(pixels, classes.astype(np.int64)) for part, (pixels, classes) in parts.items()}
+def _divided(parts: sources.Parts, name: str, root: Path) -> dict[str, Images]:
+    if "all" not in parts:
+        return {part: Images(pixels, classes.astype(np.int64)) for part, (pixels, classes) in parts.items()}
+    classes = parts["all"][1]
+    if name in DATASETS:
+        return _parted(parts["all"], _drawn(classes, 0.2, seed=0))
+    test, listed = _lent(name, root)
+    if not np.array_equal(listed, classes):
+        raise ValueError(say("The images of {name} have changed meanwhile. Look again.", name=name))
+    return _parted(parts["all"], test)
+
+
+def _parted(every: tuple[np.ndarray, np.ndarray], test: np.ndarray) -> dict[str, Images]:
+    pixels, classes = every[0], every[1].astype(np.int64)
+    return {"train": Images(pixels[~test], classes[~test]), "test": Images(pixels[test], classes[test])}
+
+
+def _lent(name: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Which images of an image folder without parts are test images, a mask [N], and the class numbers [N] of all."""
+    found = sources.folder_files(root, name).get("all", [])
+    classes = np.array([cls for _, cls in found], int)
+    return lending.lent(lending.places([file for file, _ in found], root, name), classes), classes
 
 
 def digest(parts: dict[str, Images]) -> str:
@@ -313,6 +337,12 @@ def digest(parts: dict[str, Images]) -> str:
         h.update(np.ascontiguousarray(parts[part].pixels))
         h.update(parts[part].classes.tobytes())
     return h.hexdigest()[:16]
+
+
+def marks(pixels: np.ndarray) -> np.ndarray:
+    """What each of images [N, H, W, C] is known by, [N] int64: equal where all pixels are."""
+    found = (hashlib.sha256(np.ascontiguousarray(image)).digest()[:8] for image in pixels)
+    return np.array([int.from_bytes(one, "big") >> 1 for one in found], np.int64)
 
 
 def fits(kept: str | None, images: str | None) -> bool:

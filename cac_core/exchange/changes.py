@@ -112,31 +112,53 @@ def rename(root: Path, name: str, old: str, new: str) -> None:
         _apply(root, name, journal, words, moves, trials)
 
 
-def add(root: Path, name: str, cls: str, contents: Iterable[tuple[str, bytes]]) -> int:
-    """Put new images into a class, one that is there or a new one; how many. What is there already is passed over.
+@dataclass(frozen=True)
+class Added:
+    """How many images have come into a class, how many of those brought were in it before, and in other classes."""
+
+    count: int
+    there: int
+    elsewhere: dict[str, int]
+
+
+def add(root: Path, name: str, cls: str, contents: Iterable[tuple[str, bytes]]) -> Added:
+    """Put new images into a class, one that is there or a new one. A picture that is in the data set is passed over.
 
     contents: (ending, content) of each, as `own_data.check` has found them good.
     """
     cls = own_data.class_name(cls)
-    _check_alike(root, name, cls)
-    there = {hashlib.sha256((root / name / photo.path).read_bytes()).hexdigest() for photo in photos(root, name)}
     with _changing(root, name) as journal:
+        _check_alike(root, name, cls)
+        here: dict[int, list[Photo]] = {}  # by length: only such as long as a new one are read
+        for photo in photos(root, name):
+            here.setdefault((root / name / photo.path).stat().st_size, []).append(photo)
+        known: dict[str, str] = {}  # digest -> class
         place, taken, moves = f"{FOLDER}/{name}/{len(journal) + 1:05}", set(), []
-        bases = _bases(root, name)
+        bases, there, elsewhere = _bases(root, name), 0, {}
         fresh = len(bases) > 1 and cls not in sources.folder_classes(root / name)
         for ending, content in contents:
+            for photo in here.pop(len(content), ()):
+                known[hashlib.sha256((root / name / photo.path).read_bytes()).hexdigest()] = photo.cls
             digest = hashlib.sha256(content).hexdigest()
-            if digest in there:
+            if (other := known.setdefault(digest, "")) not in ("", cls):
+                elsewhere[other] = elsewhere.get(other, 0) + 1
                 continue
-            there.add(digest)
+            if other == cls:
+                there += 1
+                continue
+            known[digest] = cls
             source = root / place / "new" / f"{digest[:12]}{ending}"
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(content)
-            part = "test" if fresh and len(moves) % 5 == 0 else "train"  # a new class has both
+            part = "test" if fresh and len(moves) % 5 == 1 else "train"  # a new class has both
             goal = _free(root, f"{name}/{bases.get(part, '')}{cls}", source.name, taken)
             moves.append((source.relative_to(root).as_posix(), goal))
+        if fresh and len(moves) == 1:
+            shutil.rmtree(root / place, ignore_errors=True)
+            raise ValueError(say("A new class of {name} takes two images or more: one to learn from and one to test "
+                                 "on.", name=name))  # fmt: skip
         _apply(root, name, journal, say("{count} images added to {cls}", count=len(moves), cls=cls), moves)
-    return len(moves)
+    return Added(len(moves), there, elsewhere)
 
 
 def last(root: Path, name: str) -> Sentence | str:

@@ -8,8 +8,10 @@ of a file in it becomes a path; only the names of classes do, and those are narr
 
 import hashlib
 import io
+import itertools
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -153,6 +155,33 @@ def picked(classes: dict[str, list[tuple[str, bytes]]]) -> Upload:
         raise ValueError(say("These are {count} files; {most} at most.", count=len(every), most=FILES))
     flat = (f"{cls}/{name.replace(chr(92), '/').split('/')[-1]}" for cls, name, _ in every)
     return Upload(tuple(flat), lambda place: every[place][2])
+
+
+def of_one_class(cls: str, brought: list[tuple[str, bytes]]) -> Upload:
+    """Images for one class, (file name, content) of each; what lies in a zip comes out of it.
+
+    Raises ValueError where a zip has images in several folders: these are classes of their own.
+    """
+    cls, every = class_name(cls), []
+    for name, content in brought:
+        if not name.lower().endswith(".zip"):
+            every.append((name, lambda _, content=content: content, 0))
+            continue
+        archive = zipped(io.BytesIO(content))
+        inside = [(n, one.split("/")) for n, one in enumerate(archive.names) if not one.endswith("/")]
+        inside = [(n, parts) for n, parts in inside if not _hidden(parts)]
+        folders = sorted({"/".join(parts[:-1]) for _, parts in inside if parts[-1].lower().endswith(images.ENDINGS)})
+        if len(folders) > 1:
+            raise ValueError(say(
+                "{file} has images in several folders ({names}), and what is added is of one class. Bring them one "
+                "after the other.",
+                file=name, names=[folder or "." for folder in folders[:5]],
+            ))  # fmt: skip
+        every += [(parts[-1], archive.read, n) for n, parts in inside]
+    if len(every) > FILES:
+        raise ValueError(say("These are {count} files; {most} at most.", count=len(every), most=FILES))
+    flat = (f"{cls}/{name.replace(chr(92), '/').split('/')[-1]}" for name, *_ in every)
+    return Upload(tuple(flat), lambda place: every[place][1](every[place][2]))
 
 
 def lying(folder: Path, below: Iterable[Path] | None = None) -> Upload:
@@ -506,6 +535,14 @@ def trial_name(root: Path, dataset: str) -> str:
         if not os.path.lexists(file := root / TRIALS / f"{name}.json") or _dataset_of(file) == dataset:
             return name
     return stem
+
+
+def free_trial_name(root: Path, near: str) -> str:
+    """The name of a trial that is not there yet: near-2, near-3, ..."""
+    stem = re.sub(r"-\d+$", "", near)[:36].strip("-") or "x"
+    return next(
+        name for n in itertools.count(2) if not os.path.lexists(root / TRIALS / f"{(name := f'{stem}-{n}')}.json")
+    )
 
 
 def _dataset_of(file: Path) -> str | None:

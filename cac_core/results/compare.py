@@ -11,6 +11,7 @@ K known and U unknown test images, B resamples, G places of a grid. Shares lie b
 cannot give is nan.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -48,7 +49,8 @@ class Scored:
 
     split tells apart which images and classes were tested on: data set, family, trial, class lists and data digest.
     validation [V] are the scores of the validation knowns, from which theta comes, and validated_on says what these
-    are, see Run. labels, classes, index [N] are those of the test images, as in Outputs.
+    are, see Run. labels, classes, index [N] are those of the test images, as in Outputs; names are those of all classes
+    by number, and marks [N] what each image is known by, None where its outputs do not say.
     """
 
     id: str
@@ -60,6 +62,8 @@ class Scored:
     classes: np.ndarray
     index: np.ndarray
     validated_on: str = HELD_OUT
+    names: tuple[str, ...] = ()
+    marks: np.ndarray | None = None
 
     @functools.cached_property
     def theta(self) -> float:
@@ -129,7 +133,8 @@ def scored(run: Run, scorer: str | None = None) -> Scored:
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
     kept, said = judged(validation).score, judged(test)
     images = test.labels, test.classes, test.index
-    return Scored(run.id, run.recipe.seed, split, kept, said, *images, run.validated_on)
+    named = tuple(run.class_names), run.marks()
+    return Scored(run.id, run.recipe.seed, split, kept, said, *images, run.validated_on, *named)
 
 
 Draw = Callable[[Scored], dict[str, np.ndarray]]
@@ -249,6 +254,8 @@ def differences(one: Member, other: Member, draw: Draw | None = None) -> list[Di
     On one trial the same seeds are paired (t interval), others stand apart (Welch's, Biometrika 1947). draw(run) gives
     the run's measures on resampled images, as `resampled` does.
     """
+    if len(one.runs) == len(other.runs) == 1 and (both := in_common(one.runs[0], other.runs[0])):
+        return _by_images(one.name, other.name, both.one, both.other, draw or resampled)
     shared = _shared(one, other)
     if one.fields != other.fields or len(one.fields) > 1:
         return _unpaired(one, other, OTHER_FIELD)
@@ -288,6 +295,86 @@ def same_images(one: Scored, other: Scored) -> bool:
     """Whether two runs were tested on the same images, with the same classes as known."""
     alike = (np.array_equal(getattr(one, name), getattr(other, name)) for name in ("index", "classes", "labels"))
     return one.split == other.split and all(alike)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What a run makes of its test images of a class: how many it has, names right, rejects, and takes for others."""
+
+    count: int
+    right: int
+    rejected: int
+    taken: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """Two runs of one data set, whose images or classes differ, on the test images that both have.
+
+    one and other are these runs on the M images that are of classes known to both or unknown to both, in one order and
+    with the labels of `names`; rows [2, M] are their places in the outputs of each. shared counts all test images that
+    both have, apart [2] those that one alone has, moved those that are of another class now. fates says of each class
+    that one of them knows and the other does not what either makes of its images.
+    """
+
+    one: Scored
+    other: Scored
+    names: tuple[str, ...]
+    rows: np.ndarray
+    shared: int
+    apart: tuple[int, int]
+    moved: int
+    fates: dict[str, tuple[Fate, Fate]]
+
+
+def in_common(one: Scored, other: Scored) -> Common | None:
+    """None where they are not of one data set of one's own, or differ in nothing, or do not say which their images are,
+    or share none of known classes."""
+    (dataset, family, *_), (theirs, their_family, *_) = one.split, other.split
+    if dataset != theirs or {family, their_family} != {"custom"} or same_images(one, other):
+        return None
+    marks = [run.marks for run in (one, other)]
+    if marks[0] is None or marks[1] is None:
+        if not one.split[5] or one.split[5] != other.split[5]:
+            return None
+        marks = [run.index for run in (one, other)]
+    rows = _same_marks(*marks)
+    truth = [np.array(run.names, object)[run.classes[some]] for run, some in zip((one, other), rows, strict=True)]
+    shared, same = rows.shape[1], truth[0] == truth[1]
+    known = [run.labels[some] >= 0 for run, some in zip((one, other), rows, strict=True)]
+    kept = same & (known[0] == known[1])
+    if not (kept & known[0]).any():
+        return None
+    known_to = [[run.names[c] for c in run.split[3]] for run in (one, other)]
+    names = tuple(sorted({*known_to[0], *known_to[1]}))
+    labels = np.array([names.index(cls) if is_known else -1 for cls, is_known in
+                       zip(truth[0][kept], known[0][kept], strict=True)], int)  # fmt: skip
+    rows, sides = rows[:, kept], []
+    for run, mine, some in zip((one, other), known_to, rows, strict=True):
+        said = Verdict(run.test.score[some], np.array([names.index(cls) for cls in mine])[run.test.label[some]])
+        split = (dataset, "custom", "", names, one.id, other.id)
+        places = np.arange(len(some))
+        sides.append(dataclasses.replace(run, split=split, test=said, labels=labels, classes=places, index=places))
+    between = sorted(set(known_to[0]) ^ set(known_to[1]))
+    fates = {cls: (_fate(one, known_to[0], cls), _fate(other, known_to[1], cls)) for cls in between}
+    apart = len(one.labels) - shared, len(other.labels) - shared
+    return Common(*sides, names, rows, shared, apart, int((~same).sum()), fates)
+
+
+def _same_marks(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """[2, M] the places in either of what is in both; of what is there several times, the first with the first."""
+    there: dict[int, list[int]] = {}
+    for place, mark in enumerate(other.tolist()):
+        there.setdefault(mark, []).append(place)
+    pairs = [(place, there[mark].pop(0)) for place, mark in enumerate(one.tolist()) if there.get(mark)]
+    return np.array(pairs, int).reshape(-1, 2).T
+
+
+def _fate(run: Scored, known: list[str], cls: str) -> Fate:
+    mine = run.classes == (run.names.index(cls) if cls in run.names else -1)
+    said = [known[label] if label >= 0 else "" for label in run.decision[mine].tolist()]
+    taken = {name: said.count(name) for name in known if name in said and name != cls}
+    return Fate(len(said), said.count(cls), said.count(""), taken)
 
 
 def _unpaired(one: Member, other: Member, why: str) -> list[Difference]:

@@ -21,7 +21,7 @@ from cac_core.recipe import ENSEMBLES, Recipe, known_name
 from cac_core.results import evaluate, judge
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
-from cac_core.scoring.outputs import Outputs, only
+from cac_core.scoring.outputs import MARKS, Outputs, only
 from cac_core.sentences import say
 
 MOST = 20  # networks
@@ -62,7 +62,8 @@ def make(parts: list[Run], store: Path, mean: str = "softmax") -> tuple[Run, boo
         content = save(weights, evaluate.weights_metadata(recipe, fresh.trial, 0, evaluate.fixed_by(*networks)))
         runs.in_one_step(fresh.path / "best.safetensors", lambda file: file.write(content))
         for split, out in outputs.items():
-            evaluate.write_outputs(fresh, split, out, first.record.get("data") or first.made_of(split))
+            known_by = {} if split != "test" or (marks := first.marks()) is None else {MARKS: marks}
+            evaluate.write_outputs(fresh, split, out, first.record.get("data") or first.made_of(split), **known_by)
         runs.write_json(fresh.path / "report.json", judge.plain(judge.report_all(fresh)))
         about = say("An ensemble of {runs}.", runs=[part.id for part in parts])
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})

@@ -28,7 +28,7 @@ from cac_core.results import frozen, judge, stand_ins
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
-from cac_core.scoring.outputs import Outputs, joined, only
+from cac_core.scoring.outputs import MARKS, Outputs, joined, only
 from cac_core.scoring.scorers import SCORERS, judge_of
 from cac_core.sentences import say
 
@@ -331,8 +331,11 @@ def evaluate(
     device: str = "auto",
     again: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    parts: dict[str, datasets.Part] | None = None,
 ) -> None:
     """Write the run's outputs on its train, validation and test images, and report.json; what is there stays.
+
+    parts are these images, where somebody has them: those on the disk may have changed meanwhile.
 
     Data sets that are mirrored in training have their training outputs on the mirrored images too, behind the others,
     unless each image is judged together with its mirror image, or by an ensemble.
@@ -348,14 +351,17 @@ def evaluate(
     ]  # fmt: skip
     beside = run.report()
     if stale:
-        network, images = load(run, device), images_of(run, root)
-        if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
-            _divide(run, root, images)
-        parts, own = parts_of(run, root, images), own or datasets.digest(images)
+        network = load(run, device)
+        if parts is None or not own:
+            images = images_of(run, root)
+            if len(stale) == len(runs.SPLITS) and run.record.get("trains_on") == "all":
+                _divide(run, root, images)
+            parts, own = parts_of(run, root, images), own or datasets.digest(images)
         for split in stale:
             mirror = split == "train" and run.row.flip and not network.mirror and not network.method.of_several
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
-            write_outputs(run, split, outputs, own)
+            known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
+            write_outputs(run, split, outputs, own, **known_by)
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
     if stale or _reported(run) != judge.NUMBERS:
@@ -423,7 +429,7 @@ def _without(network: Network, head: int, cls: int, out: Outputs) -> Outputs:
 def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
     """The images of a run's data set. Raises ValueError where they are not those that it was trained on."""
     recipe = run.recipe
-    images = datasets.load(recipe.dataset, root, recipe.size)
+    images = datasets.load(recipe.dataset, root, recipe.size, run.record.get("data"))
     if changed := run.changed(*datasets.identity(images)):
         then, now = changed
         raise ValueError(say(
@@ -555,9 +561,10 @@ def _outputs(
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
 
 
-def write_outputs(run: Run, split: str, out: Outputs, images: str) -> None:
+<<<<<<< HEAD
+def write_outputs(run: Run, split: str, out: Outputs, images: str, **more: np.ndarray) -> None:
     """Outputs of the run's newest weights on a split of the images with this digest."""
-    _write(run.path / "outputs" / f"{split}.npz", out, weights=weights_of(run), images=images)
+    _write(run.path / "outputs" / f"{split}.npz", out, weights=weights_of(run), images=images, **more)
 
 
 def weights_of(run: Run) -> str:
@@ -567,6 +574,10 @@ def weights_of(run: Run) -> str:
 
 def _write(file: Path, out: Outputs, **about: str) -> None:
     """about says what the outputs are of: runs.ABOUT."""
+=======
+def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
+    """about says what the outputs are of: outputs.ABOUT and MARKS."""
+>>>>>>> 6fda51980d441bed22d63dfb58f564f915d73267
     arrays = {
         "logits": out.logits.astype(np.float32),
         "features": out.features.astype(np.float16),

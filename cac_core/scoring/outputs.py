@@ -12,11 +12,13 @@ from cac_core.records import FINITE, Array
 from cac_core.sentences import say
 
 ABOUT = ("weights", "images", "dataset")  # what outputs say of themselves: digests, and which data set they are on
+MARKS = "marks"  # and of the test images, what each is known by, see data.datasets.marks
 ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits and features of what diverged may be NaN
     "logits": Array("f", "N C"), "features": Array("f", "N d"), "labels": Array("iu", "N", -1, "C"),
     "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
     "anchors": Array("f", "C C", -FINITE, needed=False), "fold": Array("iu", "N", -1, needed=False),
-    "out_of_fold": Array("f", "K N C", needed=False), **{name: Array("U", needed=False) for name in ABOUT},
+    "out_of_fold": Array("f", "K N C", needed=False), MARKS: Array("iu", "N", 0, needed=False),
+    **{name: Array("U", needed=False) for name in ABOUT},
 }  # fmt: skip
 
 

@@ -110,7 +110,8 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
 def _check_finished(run: Run, recipe: Recipe, root: Path) -> None:
     """Raises ValueError where the data set's images are no longer those of a finished run."""
     try:
-        changed = run.changed(*datasets.identity(datasets.load(recipe.dataset, root, recipe.size)))
+        images = datasets.load(recipe.dataset, root, recipe.size, run.record.get("data"))
+        changed = run.changed(*datasets.identity(images))
     except FileNotFoundError:
         return  # the images are not here, as those of a run that was brought from elsewhere
     if changed:
@@ -144,7 +145,7 @@ class Steps:
         parts = datasets.parts_of(
             images, trial, recipe.divided_by, row, share=recipe.held_out, validated_on=self.validated_on
         )  # fmt: skip
-        self.train, self.validation = parts["train"], parts["validation"]
+        self.parts, self.train, self.validation = parts, parts["train"], parts["validation"]
         self.images = {name: len(part) for name, part in parts.items()}
         if recipe.folds and distributed.processes() > 1:
             raise ValueError(
@@ -252,7 +253,8 @@ class Steps:
 
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
-        images = datasets.load(recipe.dataset, root, recipe.size)
+        before = run.record.get("data") if (run.path / "recipe.json").exists() else None
+        images = datasets.load(recipe.dataset, root, recipe.size, before)
         self.digest, counts = datasets.identity(images)
         if len(set(distributed.gathered(self.digest))) > 1:
             raise ValueError(say(
@@ -327,8 +329,9 @@ class _Training(Steps):
         if self.writer:
             self.writer.close()
         evaluate.evaluate(
-            self.run, self.root, device=str(self.device), progress=lambda *p: self.told({"kind": "evaluation", "at": p})
-        )
+            self.run, self.root, device=str(self.device), parts=self.parts,
+            progress=lambda *p: self.told({"kind": "evaluation", "at": p}),
+        )  # fmt: skip
         _set_status(self.run, "finished", final=True)
 
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:

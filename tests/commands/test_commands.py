@@ -414,7 +414,7 @@ def test_another_data_set_stands_in_for_the_unknowns(trained, where, place, pets
     own = json.loads(cac("eval", trained.id, *where, "--json").stdout)
     result = json.loads(cac("eval", trained.id, *where, "--json", "--unknown", pets).stdout)
     assert result["unknown"] == "pets" and own["unknown"] == "the trial's own"
-    assert result["unknowns"] == 4  # a fifth of the folder is its test part
+    assert 2 <= result["unknowns"] <= 6  # about a fifth of the folder is its test part
     assert result["knowns"] == own["knowns"]
     assert result["accuracy"] == own["accuracy"] and result["theta"] == own["theta"]
     file = trained.path / "outputs" / "unknown-pets.npz"

@@ -406,11 +406,12 @@ def test_a_real_mnist_image_from_a_file_is_the_one_in_the_array(data_root):
 # image folders
 
 
-def test_an_image_folder_lends_a_fifth_of_each_class_for_testing(image_folder):
+def test_an_image_folder_lends_about_a_fifth_of_each_class_for_testing(image_folder):
     root = image_folder("pets", {"cat": 10, "dog": 5})
     parts = load("pets", root)
-    assert np.bincount(parts["train"].classes).tolist() == [8, 4]
-    assert np.bincount(parts["test"].classes).tolist() == [2, 1]
+    counts = {part: np.bincount(some.classes).tolist() for part, some in parts.items()}
+    assert 1 <= counts["test"][0] <= 3 and counts["test"][1] == 1
+    assert [sum(pair) for pair in zip(counts["train"], counts["test"], strict=True)] == [10, 5]
     assert parts["train"].pixels.shape[1:] == (32, 32, 3)
 
 
@@ -473,7 +474,7 @@ def test_a_changed_added_or_removed_file_is_noticed(image_folder):
     (root / "pets/dog/002.png").unlink()
     seen.append(datasets.digest(load("pets", root)))
     assert len(set(seen)) == 4
-    assert len(list((root / ".cache").iterdir())) == 1  # older ones are swept away
+    assert len(list((root / ".cache").glob("*.npz"))) == 1  # older ones are swept away
 
 
 def test_a_file_replaced_by_one_of_the_same_size_is_noticed(image_folder):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -97,18 +98,40 @@ def test_a_class_that_is_renamed_has_its_new_name_in_the_trials_too(root):
 
 def test_images_are_added_once_and_taken_back(root):
     before = content(root)
-    fresh = [
-        (".png", picture(900)),
-        (".png", picture(901)),
-        (".png", picture(900)),
-        (".png", next(iter(before.values()))),
-    ]
-    assert changes.add(root, "pets", "dog", fresh) == 2
-    assert counts(root)["dog"] == 2
+    (one,) = [data for file, data in before.items() if file.parts[-2:] == ("bee", "1.png") and "test" not in file.parts]
+    fresh = [(".png", picture(900)), (".png", picture(901)), (".png", picture(900)), (".png", one)]
+    assert changes.add(root, "pets", "dog", fresh) == changes.Added(2, 1, {"bee": 1})
+    assert counts(root)["dog"] == 2 and changes.last(root, "pets") == "2 images added to dog"
     changes.undo(root, "pets")
     assert content(root) == before
-    assert changes.add(root, "pets", "dog", fresh) == 2
+    assert changes.add(root, "pets", "bee", fresh) == changes.Added(2, 2, {})
+    assert changes.add(root, "pets", "dog", fresh) == changes.Added(0, 0, {"bee": 4})
     assert len(changes.photos(root, "pets")) == len(before) + 2
+    assert changes.last(root, "pets") == "2 images added to bee"  # what changed nothing is no change
+    assert changes.add(root, "pets", "dog", []) == changes.Added(0, 0, {})
+
+
+def test_what_is_added_to_a_data_set_that_is_gone_or_has_changed_meanwhile(root):
+    changes.rename(root, "pets", "bee", "wasp")  # in another tab
+    assert changes.add(root, "pets", "bee", [(".png", picture(900 + n)) for n in range(2)]).count == 2
+    with pytest.raises(ValueError, match="one folder"):
+        changes.add(root, "pets", "Wasp", [(".png", picture(910))])
+    shutil.rmtree(root / "pets")
+    with pytest.raises(ValueError, match="no image folder"):
+        changes.add(root, "pets", "ant", [(".png", picture(911))])
+    assert not (root / "pets").exists()
+
+
+def test_a_new_class_beside_train_and_test_has_both(root):
+    if (root / "pets" / "test").exists():
+        before = content(root)
+        with pytest.raises(ValueError, match="two images"):
+            changes.add(root, "pets", "dog", [(".png", picture(900))])
+        assert content(root) == before
+    changes.add(root, "pets", "dog", [(".png", picture(900 + n)) for n in range(7)])
+    parts = datasets.load("pets", root)
+    dog = datasets.row_of("pets", root).classes.index("dog")
+    assert all((some.classes == dog).any() for some in parts.values())
 
 
 @pytest.mark.parametrize("after", range(4))

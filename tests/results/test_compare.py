@@ -397,3 +397,100 @@ def test_every_two_members_are_compared_once():
     found = compare.every_difference(members)
     assert {(d.one, d.other) for d in found} == {("m0", "m1"), ("m0", "m2"), ("m1", "m2")}
     assert found[: len(compare.MEASURES)] == compare.differences(*members[:2])
+
+
+# --- runs of a data set that has changed between them ----------------------------------------------------------------
+
+
+def grown(names, known, unknown, marks, data, seed=0, **more) -> Scored:
+    """A run on test images of which marks says (mark, class name): it is right about most."""
+    rng = np.random.default_rng(seed)
+    classes = np.array([names.index(cls) for _, cls in marks])
+    known_numbers = tuple(sorted(names.index(cls) for cls in known))
+    labels = np.array([known_numbers.index(c) if c in known_numbers else -1 for c in classes])
+    split = ("pets", "custom", f"t{data}", known_numbers, tuple(names.index(cls) for cls in unknown), data)
+    said_of = {"names": tuple(names), "marks": np.array([mark for mark, _ in marks])} | more
+    wrong = rng.random(len(labels)) < 0.2
+    label = np.where((labels < 0) | wrong, rng.integers(0, len(known), len(labels)), labels)
+    score = rng.normal(np.where(labels < 0, 1.5, 0.0))
+    return Scored(f"run-{data}", 0, split, rng.normal(size=30), Verdict(score, label), labels, classes,
+                  np.arange(len(labels)), **said_of)  # fmt: skip
+
+
+def before_and_after() -> tuple[Scored, Scored, list, list]:
+    """bee was unknown and is known, ant is new: before all other classes, so that every class has another number."""
+    then = [(n, ("bee", "cat", "dog", "eel")[n % 4]) for n in range(80)]
+    now = [(n, "cat" if n == 2 else cls) for n, cls in then if n != 5] + [(100 + n, "ant") for n in range(7)]
+    now = [now[n] for n in np.random.default_rng(3).permutation(len(now))]
+    one = grown(["bee", "cat", "dog", "eel"], ["cat", "dog"], ["bee", "eel"], then, "then")
+    other = grown(["ant", "bee", "cat", "dog", "eel"], ["ant", "bee", "cat", "dog"], ["eel"], now, "now", seed=1)
+    return one, other, then, now
+
+
+def test_runs_of_a_data_set_that_has_grown_are_compared_on_the_images_that_both_have():
+    first, second, then, now = before_and_after()
+    found = compare.in_common(first, second)
+    by_mark = {mark: (place, cls) for place, (mark, cls) in enumerate(now)}
+    both = [(place, *by_mark[mark], cls) for place, (mark, cls) in enumerate(then) if mark in by_mark]
+    assert found.shared == len(both) == 79 and found.apart == (1, 7) and found.moved == 1
+    kept = [(i, j) for i, j, new, cls in both if new == cls and cls in ("cat", "dog", "eel")]
+    assert found.rows.T.tolist() == [list(pair) for pair in kept]
+    assert found.names == ("ant", "bee", "cat", "dog") and compare.same_images(found.one, found.other)
+    for run, part, column in ((first, found.one, 0), (second, found.other, 1)):
+        rows = [pair[column] for pair in kept]
+        assert part.numbers()["auroc"] == pytest.approx(
+            reference.auroc(run.test.score[rows].tolist(), run.labels[rows].tolist())
+        )
+        right = [run.test.label[r] == run.labels[r] for r in rows if run.labels[r] >= 0]
+        assert part.numbers()["accuracy"] == pytest.approx(np.mean(right)) and part.theta == run.theta
+        decisions = ["" if run.decision[r] < 0 else run.names[run.split[3][run.decision[r]]] for r in rows]
+        assert [found.names[d] if d >= 0 else "" for d in part.decision] == decisions
+    differences = compare.differences(Member("then", (first,)), Member("now", (second,)))
+    assert {d.over for d in differences} == {"images"} and not any(d.why for d in differences)
+    known = sum(then[i][1] != "eel" for i, _ in kept)
+    assert {d.measure: d.count for d in differences}["accuracy"] == known
+    swapped = compare.differences(Member("now", (second,)), Member("then", (first,)))
+    assert [d.gap for d in swapped] == pytest.approx([-d.gap for d in differences])
+    apart = compare.disagreement(found.one, found.other)
+    assert set(apart.truth) <= {-1, 2, 3} and len(apart.rows)
+
+
+def test_what_becomes_of_the_images_of_a_class_that_is_known_to_one_run_alone():
+    first, second, then, now = before_and_after()
+    found = compare.in_common(first, second)
+    assert list(found.fates) == ["ant", "bee"] and found.fates["ant"][0] == compare.Fate(0, 0, 0, {})
+    for run, column, of in ((first, 0, then), (second, 1, now)):
+        for cls, fates in found.fates.items():
+            fate, mine = fates[column], [n for n, (_, c) in enumerate(of) if c == cls]
+            names = [run.names[c] for c in run.split[3]]
+            said = ["" if run.test.score[n] > run.theta else names[run.test.label[n]] for n in mine]
+            taken = {name: said.count(name) for name in names if name in said and name != cls}
+            assert fate == compare.Fate(len(mine), said.count(cls), said.count(""), taken)
+
+
+def test_runs_without_a_word_about_their_images_are_compared_where_these_are_the_same():
+    first, second, *_ = before_and_after()
+    assert compare.in_common(replace(first, marks=None), second) is None
+    (d, *_) = compare.differences(one(replace(first, marks=None)), one(second, "other"))
+    assert d.why == compare.OTHER_FIELD
+    fewer = grown(list(first.names), ["cat", "dog", "bee"], ["eel"], [(n, first.names[c]) for n, c in
+                  enumerate(first.classes)], "then", seed=5)  # fmt: skip
+    found = compare.in_common(replace(first, marks=None), replace(fewer, marks=None))
+    assert found.shared == 80 and found.apart == (0, 0) and list(found.fates) == ["bee"]
+
+
+def test_runs_that_share_no_image_or_class_or_are_of_published_trials_are_not_compared_so():
+    first, second, *_ = before_and_after()
+    assert compare.in_common(first, first) is None
+    assert compare.in_common(first, replace(second, marks=second.marks + 1000)) is None
+    assert compare.in_common(first, replace(second, split=("fish", *second.split[1:]))) is None
+    published = [replace(run, split=("pets", "osrci", *run.split[2:])) for run in (first, second)]
+    assert compare.in_common(*published) is None
+    other = grown(["bee", "cat", "dog", "eel"], ["bee", "eel"], ["cat", "dog"],
+                  [(n, first.names[c]) for n, c in enumerate(first.classes)], "now")  # fmt: skip
+    assert compare.in_common(first, other) is None  # no class is known to both
+
+
+def test_of_pictures_that_are_there_several_times_each_has_one_partner():
+    assert compare._same_marks(np.array([5, 7, 5, 9]), np.array([5, 9, 8, 5, 5])).tolist() == [[0, 2, 3], [0, 3, 1]]
+    assert compare._same_marks(np.array([1]), np.array([2])).shape == (2, 0)
