@@ -227,6 +227,9 @@ def small_of(pixels: np.ndarray, side: int) -> np.ndarray | None:
         sure = np.flatnonzero(low == high)
         first = sure[np.searchsorted(low[sure], np.arange(side))]
         small = pixels[np.ix_(first, first)]
+        one = slice(side // 2, side // 2 + 1)  # a line through the middle, in which a photograph is none already
+        if _either(pixels[first[one]].swapaxes(0, 1), small[one].swapaxes(0, 1), low, high) is None:
+            continue
         down = _either(pixels[:, first], small, low, high)
         across = _either(pixels[first].swapaxes(0, 1), small.swapaxes(0, 1), low, high)
         if down is not None and across is not None and np.array_equal(small[np.ix_(down, across)], pixels):
