@@ -132,6 +132,12 @@ def prepare(source: Path | str | bytes, row: Format, way: str | None = None) -> 
     return Prepared(pixels, (*done, *more), preview)
 
 
+def brought(source: Path | str | bytes, row: Format) -> np.ndarray:
+    """The pixels of `prepare` alone."""
+    image, _ = _decoded(source)
+    return _brought(image, row, way_of(row))[0]
+
+
 def converted(pixels: np.ndarray, row: Format, way: str | None = None) -> np.ndarray:
     """Images [N, H, W, C] of another format to [N, size, size, channels], as `prepare` does it with a file of each."""
     if pixels.shape[1:] == (row.size, row.size, row.channels) and not row.ink:
