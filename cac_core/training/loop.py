@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.decoded import taken
+from cac_core.networks import lite
 from cac_core.networks.inputs import Stats, device_of, half_of, normalised, on_device, scale_of
 from cac_core.networks.methods import SIDES
 from cac_core.recipe import Recipe
@@ -254,6 +255,8 @@ class Steps:
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
         self.run, self.told, self.writer = run, tell, None
+        if recipe.backbone in lite.WEIGHTS:
+            lite.weights_of(recipe.backbone)  # raises where they are not here: to decode the images may take an hour
         images = datasets.load(recipe.dataset, root, recipe.size, lambda *told: self._ahead("reading", *told))
         self.digest, counts = datasets.identity(images)
         if len(set(distributed.gathered(self.digest))) > 1:
