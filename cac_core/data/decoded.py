@@ -60,7 +60,8 @@ class Rows:
         return self.array.dtype
 
     def __getitem__(self, places) -> np.ndarray:
-        return np.asarray(self.array[self.index[places]])
+        found = self.array[self.index[places]]
+        return np.asarray(found) if found.flags.writeable else np.array(found)  # of one image: nobody writes to the disk
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self.array[self.index], dtype)
