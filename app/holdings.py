@@ -11,9 +11,11 @@ import streamlit as st
 
 from app import charts, wording
 from app.words import phrases, t
-from cac_core.data import datasets, sources
+from cac_core.data import datasets, decoded, sources
 from cac_core.data.datasets import Dataset, Trial
+from cac_core.data.images import brought
 from cac_core.exchange import own_data
+from cac_core.files import stamp_of
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.sentences import Sentence, say
@@ -104,7 +106,7 @@ def changed(run: Run) -> tuple[str, str] | None:
 @st.cache_data(ttl=10, max_entries=50, show_spinner=False)
 def _state(name: str, root: str) -> int:
     """Another number when a file of the data set has come, gone or changed."""
-    return hash(tuple(map(datasets.stamp_of, datasets.here(name, Path(root))[0])))
+    return hash(tuple(map(stamp_of, datasets.here(name, Path(root))[0])))
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
@@ -120,7 +122,10 @@ def pixel_note(name: str) -> str:
 
 def samples(name: str) -> tuple[dict[int, np.ndarray], dict[str, int]] | str:
     """Some images [n, H, W, C] of each class, and how many there are of each part; or why there is nothing to see."""
-    if name not in datasets.DATASETS or name == "digits":
+    if name not in datasets.DATASETS:
+        with wording.explained(), st.spinner(t("Reading the images…")):
+            return _few(name, str(root()), _state(name, str(root())))
+    if name == "digits":
         with wording.explained():
             datasets.load(name, root())  # small; kept decoded
     kept = _decoded(name)
@@ -128,6 +133,53 @@ def samples(name: str) -> tuple[dict[int, np.ndarray], dict[str, int]] | str:
         return t("Its images can be seen here after the first training has read them.")
     with st.spinner(t("Reading the images…")):
         return _samples(str(kept), kept.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _few(name: str, place: str, state: int) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+    """Of an image folder: the first images of each class alone are decoded, however many there are."""
+    mine, found = datasets.row_of(name, Path(place)), {}
+    parts = sources.folder_files(Path(place), name)
+    for file, cls in (one for some in parts.values() for one in some):
+        if len(found.setdefault(cls, [])) < PICTURES:
+            with contextlib.suppress(ValueError):  # training names it
+                found[cls].append(brought(file, mine))
+    counts = {part: len(some) for part, some in parts.items()}
+    return {cls: np.stack(some) for cls, some in found.items() if some}, counts
+
+
+def ahead(name: str, size: int) -> decoded.Ahead | None:
+    """What decoding an image folder takes before a training at this size can begin; None where that is nothing."""
+    if name in datasets.DATASETS:
+        return None
+    with contextlib.suppress(ValueError, OSError):  # whoever trains it is told
+        return _ahead(name, size, str(root()), _state(name, str(root())))
+    return None
+
+
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
+def _ahead(name: str, size: int, place: str, state: int) -> decoded.Ahead | None:
+    return sources.ahead(Path(place), name, datasets.row_of(name, Path(place), size))
+
+
+SOON = 10  # seconds: what takes less is not announced
+
+
+def tell_ahead(found: decoded.Ahead | None) -> None:
+    """Say what decoding takes, where that is long, and whether it fits on the disk."""
+    if found is None or found.seconds < SOON:
+        return
+    st.info(
+        t("{count} images are decoded first, once: about **{time}**, and {disk} of disk.", count=found.images,
+          time=wording.span(found.seconds), disk=wording.megabytes(found.size)),
+        icon=":material/photo_library:",
+    )  # fmt: skip
+    if found.size > found.free:
+        st.warning(
+            t("There is too little disk: it takes about {disk}, and {free} are free.",
+              disk=wording.megabytes(found.size), free=wording.megabytes(found.free)),
+            icon=":material/hard_drive:",
+        )  # fmt: skip
 
 
 def _decoded(name: str) -> Path | None:

@@ -14,6 +14,7 @@ from cac_core.exchange import own_data, sample
 from cac_core.exchange.names import ENCODINGS
 from cac_core.jobs import launch
 from cac_core.recipe import slug
+from cac_core.results import look
 
 CLASSES = 24  # classes whose images are shown
 PARTS = phrases({"known": "Known", "unknown": "Unknown", "out": "Left out"})
@@ -161,6 +162,7 @@ def pictures(name: str | None):
     gallery(dict(list(images.items())[:CLASSES]), holdings.row(name).classes)
     if len(images) > CLASSES:
         st.caption(t("The first {some} of {all} classes.", some=CLASSES, all=len(images)))
+    holdings.tell_ahead(holdings.ahead(name, look.SIDE))
 
 
 def gallery(images: dict[int, np.ndarray], names: tuple[str, ...]):

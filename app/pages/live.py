@@ -210,6 +210,8 @@ def unseen(name: str, job: Job | None, run: Run | None):
     elif jobs.going(job) or (run and run.beginning):
         st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
                 icon=":material/hourglass_top:")  # fmt: skip
+        if run and (said := courses.course(run)) and said.last["kind"] == "reading":
+            reading(said.last)
     elif job is not None and job.state == "stopped" and run is None:
         st.info(wording.told(job.reason), icon=":material/pause:")
         if not jobs.read_only():
@@ -220,6 +222,15 @@ def unseen(name: str, job: Job | None, run: Run | None):
     else:
         st.warning(t("This run is not here any more.") + f" {picker.in_trash(name)}", icon=":material/delete:")
         address.link("runs", t("To the runs"), "table_rows")
+
+
+def reading(event: dict):
+    """How far the images of an image folder are decoded."""
+    words = t("Images decoded, once: {done} of {of}", done=event["done"], of=event["of"])
+    if event.get("images_per_second"):
+        words += " · " + t("{n} a second, {time} left", n=f"{event['images_per_second']:.0f}",
+                           time=wording.span(event["seconds_left"]))  # fmt: skip
+    st.progress(event["done"] / max(event["of"], 1), words)
 
 
 def rank(job: Job | None, run: Run | None) -> int:

@@ -482,6 +482,9 @@ def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], de
     memory = psutil.virtual_memory().available
     going = st.session_state.get("new_probe")
     ended = going is not None and not going.going  # asked before its file is: it writes, then ends
+    ahead = [holdings.ahead(name, size) for name, size in {(one.dataset, one.size) for one in fresh}]
+    for one in ahead:
+        holdings.tell_ahead(one)
     files = plans.probes(fresh, trials, device)
     took = {file: probe.kept(file) for file in files}
     known = all(took.values())
@@ -491,7 +494,11 @@ def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], de
         measured(files, took, free, memory)
     elif fresh and (told := plans.estimate(fresh, trials, device)):
         st.markdown(by_a_run(*told))
-    measure(preset, files, missing, device, busy, ended)
+    if any(one and one.seconds > LIMIT / 4 for one in ahead):
+        keep_probe(None)
+        st.caption(t("What training takes can be measured once they are decoded."))
+    else:
+        measure(preset, files, missing, device, busy, ended)
     st.caption(
         t("Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=wording.megabytes(free),
           memory=wording.megabytes(memory), cores=os.cpu_count())

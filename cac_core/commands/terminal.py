@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import IO, Any
 
 
@@ -59,6 +60,20 @@ def bar():
 
 def listed(options: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
+
+
+def tell_ahead(root: Path, name: str, size: int) -> None:
+    """What decoding an image folder takes, where that is long, before it begins."""
+    from cac_core.data import datasets, sources
+
+    found = sources.ahead(root, name, datasets.row_of(name, root, size))
+    if found and found.seconds > 10:
+        print(
+            f"{found.images} images are decoded first, once: about {span(found.seconds)}, and {found.size / 1e6:.0f} of "
+            f"the {found.free / 1e6:.0f} MB that are free. Whatever is interrupted goes on from there.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def span(seconds: float) -> str:

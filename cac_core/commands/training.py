@@ -102,6 +102,8 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         _away(runs.Run(store / recipe.id), root)
     from cac_core.training import loop
 
+    if not a.json and os.environ.get("RANK", "0") == "0" and recipe.dataset not in datasets.DATASETS:
+        terminal.tell_ahead(root, recipe.dataset, recipe.size)
     shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
     run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown)
     shown.close()
@@ -214,18 +216,17 @@ class _Progress:
         elif event["kind"] == "progress":
             part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
             line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
-        elif event["kind"] == "features":
-            line = (
-                f"features {event['done']}/{event['of']}  {event['images_per_second']:.0f} images/s  "
-                f"{terminal.span(event['seconds_left'])} left"
-            )
+        elif event["kind"] in ("reading", "features"):
+            line = f"{event['kind']} {event['done']}/{event['of']}"
+            if "seconds_left" in event:
+                line += f"  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
         else:
             return
         with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8") as file:
             file.write(line + "\n")
         if self.quiet:
             return
-        if not sys.stderr.isatty() or event["kind"] == "features":
+        if not sys.stderr.isatty() or event["kind"] in ("reading", "features"):
             print(line, file=sys.stderr, flush=True)
             return
         if self.bar is None:

@@ -24,7 +24,7 @@ from typing import Required, TypedDict
 import numpy as np
 
 from cac_core import files, records
-from cac_core.data import lending, sources
+from cac_core.data import decoded, lending, sources
 from cac_core.data.images import Format, converted
 from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Count, Unfit
@@ -82,14 +82,14 @@ class Trial:
 class Images:
     """Images [N, H, W, C] uint8 and their class numbers [N] of one part of a data set."""
 
-    pixels: np.ndarray
+    pixels: np.ndarray | decoded.Rows
     classes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def only(self, index: np.ndarray) -> "Images":
-        return Images(self.pixels[index], self.classes[index])
+        return Images(decoded.taken(self.pixels, index), self.classes[index])
 
 
 # --- the data sets ----------------------------------------------------------------------------------------------------
@@ -232,14 +232,18 @@ def fetch(name: str, root: Path) -> None:
 # --- the arrays, read once -------------------------------------------------------------------------------------------
 
 
-def load(name: str, root: Path, size: int = 0, of: str | None = None) -> dict[str, Images]:
+def load(
+    name: str, root: Path, size: int = 0, of: str | None = None, tell: decoded.Tell | None = None
+) -> dict[str, Images]:
     """The train and test part of a data set. Decoded once; then it comes from <root>/.cache until its source changes.
+
+    Those of an image folder stay on disk, and tell hears how far decoding is, see `decoded.kept`.
 
     A data set without a test part of its own lends about a fifth of the images of each class as test images: the same
     ones for every seed and trial, so that runs can be compared. Those of an image folder hang on their content, see
     `lending`; before, on their order. of: the digest of the images that a run is of, which may be of that time.
     """
-    parts = _cached(name, root, row_of(name, root, size))
+    parts = _cached(name, root, row_of(name, root, size), tell)
     images = _divided(parts, name, root)
     if of and "all" in parts and not fits(of, digest(images)):
         before = _parted(parts["all"], _drawn(parts["all"][1], 0.2, seed=0))
@@ -315,7 +319,8 @@ def _divided(parts: sources.Parts, name: str, root: Path) -> dict[str, Images]:
 
 def _parted(every: tuple[np.ndarray, np.ndarray], test: np.ndarray) -> dict[str, Images]:
     pixels, classes = every[0], every[1].astype(np.int64)
-    return {"train": Images(pixels[~test], classes[~test]), "test": Images(pixels[test], classes[test])}
+    return {part: Images(decoded.taken(pixels, mine), classes[mine]) for part, mine in
+            (("train", ~test), ("test", test))}  # fmt: skip
 
 
 def _lent(name: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -334,7 +339,8 @@ def digest(parts: dict[str, Images]) -> str:
     """
     h = hashlib.sha256()
     for part in sorted(parts):
-        h.update(np.ascontiguousarray(parts[part].pixels))
+        for some in decoded.blocks(parts[part].pixels):
+            h.update(np.ascontiguousarray(some))
         h.update(parts[part].classes.tobytes())
     return h.hexdigest()[:16]
 
@@ -364,14 +370,10 @@ def told(digest: str | None, counts: dict[str, int] | None) -> str:
     return say("images of digest {digest}", digest=digest)
 
 
-def stamp_of(file: Path) -> tuple[str, int, int, int]:
-    """Another one when a file has changed. Unpacking sets the time of its content back, but not that of its change."""
-    stat = file.stat()
-    return str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-def _cached(name: str, root: Path, row: Dataset) -> dict:
-    state = [stamp_of(file) for file in row.source(root, name)]
+def _cached(name: str, root: Path, row: Dataset, tell: decoded.Tell | None = None) -> sources.Parts:
+    if row.read is sources.read_folder:  # which keeps them itself, as there may be more than fit into memory
+        return sources.read_folder(root, name, row, tell)
+    state = [files.stamp_of(file) for file in row.source(root, name)]
     stamp = hashlib.sha256(json.dumps([state, row.size, row.channels, 2 if row.made else 3]).encode()).hexdigest()[:16]
     folder = root / ".cache"
     stem = f"{name}-{row.size}."
@@ -550,7 +552,7 @@ class Part:
     """Images [N, H, W, C] of one part of a run, their network labels [N] (-1 unknown), their class numbers [N] and
     their places [N] in the data set's own train or test images."""
 
-    pixels: np.ndarray
+    pixels: np.ndarray | decoded.Rows
     labels: np.ndarray
     classes: np.ndarray
     index: np.ndarray
@@ -580,7 +582,7 @@ def parts_of(
     def part(source: Images, keep: np.ndarray) -> Part:
         index = np.flatnonzero(keep)
         classes = source.classes[index]
-        return Part(source.pixels[index], trial.labels(classes), classes, index)
+        return Part(decoded.taken(source.pixels, index), trial.labels(classes), classes, index)
 
     if "train" not in images:
         raise ValueError(say(
@@ -634,12 +636,14 @@ def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return found
 
 
-def statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(pixels: np.ndarray | decoded.Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of [N, H, W, C] uint8, on the scale 0 to 1, exactly."""
     values = np.arange(256) / 255
     means, stds = [], []
-    for channel in range(pixels.shape[-1]):
-        share = np.bincount(pixels[..., channel].ravel(), minlength=256) / pixels[..., channel].size
+    counts = np.zeros((pixels.shape[-1], 256))
+    for some in decoded.blocks(pixels):
+        counts += [np.bincount(some[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+    for share in counts / max(counts[0].sum(), 1):
         mean = float(share @ values)
         std = math.sqrt(float(share @ (values - mean) ** 2))
         means.append(mean)

@@ -132,6 +132,12 @@ def prepare(source: Path | str | bytes, row: Format, way: str | None = None) -> 
     return Prepared(pixels, (*done, *more), preview)
 
 
+def brought(source: Path | str | bytes, row: Format) -> np.ndarray:
+    """The pixels of `prepare` alone."""
+    image, _ = _decoded(source)
+    return _brought(image, row, way_of(row))[0]
+
+
 def converted(pixels: np.ndarray, row: Format, way: str | None = None) -> np.ndarray:
     """Images [N, H, W, C] of another format to [N, size, size, channels], as `prepare` does it with a file of each."""
     if pixels.shape[1:] == (row.size, row.size, row.channels) and not row.ink:
@@ -227,6 +233,9 @@ def small_of(pixels: np.ndarray, side: int) -> np.ndarray | None:
         sure = np.flatnonzero(low == high)
         first = sure[np.searchsorted(low[sure], np.arange(side))]
         small = pixels[np.ix_(first, first)]
+        one = slice(side // 2, side // 2 + 1)  # a line through the middle, in which a photograph is none already
+        if _either(pixels[first[one]].swapaxes(0, 1), small[one].swapaxes(0, 1), low, high) is None:
+            continue
         down = _either(pixels[:, first], small, low, high)
         across = _either(pixels[first].swapaxes(0, 1), small.swapaxes(0, 1), low, high)
         if down is not None and across is not None and np.array_equal(small[np.ix_(down, across)], pixels):

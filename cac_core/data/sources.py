@@ -9,21 +9,22 @@ files of any size (made == 0), row may be another data set's: they are then read
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cac_core import files
-from cac_core.data.images import ENDINGS, FOREIGN, Format, at_size, prepare, way_out
+from cac_core.data import decoded
+from cac_core.data.images import ENDINGS, FOREIGN, Format, at_size, way_out
 from cac_core.sentences import Sentence, say, together
 
 SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
 # what the folders around the class folders may be called, in small letters or capitals
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
          "validation": "val"}  # fmt: skip
-Parts = dict[str, tuple[np.ndarray, np.ndarray]]
+Parts = dict[str, tuple[np.ndarray | decoded.Rows, np.ndarray]]
 
 
 def counted_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -63,30 +64,59 @@ def read_mnist(root: Path, name: str, row: Format) -> Parts:
     return parts
 
 
-def read_folder(root: Path, name: str, row: Format) -> Parts:
-    if said := passed_over(root / name):
-        warnings.warn(f"{root / name}: {together(said)}", stacklevel=2)
-    return {part: _decoded(found, root / name, row) for part, found in folder_files(root, name).items()}
+def read_folder(root: Path, name: str, row: Format, tell: decoded.Tell | None = None) -> Parts:
+    """The images of an image folder, on disk once they are decoded; tell hears how far that is, see `decoded.kept`."""
+    parts = folder_files(root, name)
+    with _told(root / name, tell, lambda: passed_over(root / name)) as tell:
+        pixels = decoded.kept([file for some in parts.values() for file, _ in some], root / name, row, tell)
+    found, start = {}, 0
+    for part, some in parts.items():
+        places = np.arange(start, start + len(some))
+        found[part], start = (decoded.taken(pixels, places), _labels(some)), start + len(some)
+    return found
+
+
+def ahead(root: Path, name: str, row: Format) -> decoded.Ahead | None:
+    """What decoding an image folder takes before anything else can begin; None where nothing is left to do."""
+    every = [file for some in folder_files(root, name).values() for file, _ in some]
+    found = decoded.ahead(every, root / name, row)
+    return found if found.images else None
+
+
+@contextlib.contextmanager
+def _told(
+    folder: Path, tell: decoded.Tell | None = None, passed: Callable[[], list[Sentence]] = list
+) -> Iterator[decoded.Tell]:
+    """A listener that warns first of what is passed over, and draws a bar on a terminal where nobody else listens."""
+    from tqdm import tqdm
+
+    bar = None
+
+    def told(done: int, of: int, rate: float) -> None:
+        nonlocal bar
+        if bar is None:
+            if said := passed():
+                warnings.warn(f"{folder}: {together(said)}", stacklevel=2)
+            bar = tqdm(total=of, desc=f"reading {folder.name}", unit="image", disable=True if tell else None)
+        bar.update(done - bar.n)
+        if tell:
+            tell(done, of, rate)
+
+    try:
+        yield told
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _decoded(found: list[tuple[Path, int]], folder: Path, row: Format) -> tuple[np.ndarray, np.ndarray]:
-    """Image files with their class numbers, read; the error names those that cannot be."""
-    from tqdm import tqdm
+    """Image files with their class numbers, read into memory; the error names those that cannot be."""
+    with _told(folder) as tell:
+        return decoded.decode([file for file, _ in found], folder, row, tell), _labels(found)
 
-    pixels, broken = np.empty((len(found), row.size, row.size, row.channels), np.uint8), []
-    for n, (file, _) in enumerate(tqdm(found, desc=f"reading {folder.name}", unit="image", disable=None)):
-        try:
-            pixels[n] = prepare(file, row).pixels
-        except ValueError as error:
-            broken.append(say("{file}: {error}", file=file.relative_to(folder), error=error))
-    if broken:
-        more = [say("... and {count} more", count=len(broken) - 5)] if len(broken) > 5 else []
-        raise ValueError(say(
-            "{count} of {all} files in {folder} cannot be read as images:\n{files}\nMend or remove them, and start "
-            "again.",
-            count=len(broken), all=len(found), folder=folder, files=together(broken[:5] + more, "\n"),
-        ))  # fmt: skip
-    return pixels, np.array([label for _, label in found])
+
+def _labels(found: list[tuple[Path, int]]) -> np.ndarray:
+    return np.array([label for _, label in found])
 
 
 def folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
@@ -280,7 +310,7 @@ def read_cifar10(root: Path, name: str, row: Format) -> Parts:
             "{folder} must hold the ten class folders {classes} in train and in test; it has {found}.",
             folder=root / "cifar10", classes=CIFAR10, found=found or say("none"),
         ))  # fmt: skip
-    return read_folder(root, "cifar10", row)
+    return {part: _decoded(found, root / "cifar10", row) for part, found in folder_files(root, "cifar10").items()}
 
 
 def cifar100_source(root: Path, name: str) -> list[Path]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cac_core import records, runs
 from cac_core.data import datasets
+from cac_core.data.decoded import taken
 from cac_core.networks import losses
 from cac_core.networks.ensemble import Ensemble
 from cac_core.networks.inputs import Stats, device_of, normalised, on_device, scale_of
@@ -468,7 +469,8 @@ def _common(one: dict[str, datasets.Part], other: dict[str, datasets.Part]) -> d
     both = {}
     for name, part in one.items():
         keep = np.isin(part.index, other[name].index)
-        both[name] = datasets.Part(*(values[keep] for values in (part.pixels, part.labels, part.classes, part.index)))
+        kept = (values[keep] for values in (part.labels, part.classes, part.index))
+        both[name] = datasets.Part(taken(part.pixels, keep), *kept)
     return both
 
 
@@ -561,7 +563,6 @@ def _outputs(
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
 
 
-<<<<<<< HEAD
 def write_outputs(run: Run, split: str, out: Outputs, images: str, **more: np.ndarray) -> None:
     """Outputs of the run's newest weights on a split of the images with this digest."""
     _write(run.path / "outputs" / f"{split}.npz", out, weights=weights_of(run), images=images, **more)
@@ -572,12 +573,8 @@ def weights_of(run: Run) -> str:
     return _digest(run.path / "best.safetensors")
 
 
-def _write(file: Path, out: Outputs, **about: str) -> None:
-    """about says what the outputs are of: runs.ABOUT."""
-=======
 def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
     """about says what the outputs are of: outputs.ABOUT and MARKS."""
->>>>>>> 6fda51980d441bed22d63dfb58f564f915d73267
     arrays = {
         "logits": out.logits.astype(np.float32),
         "features": out.features.astype(np.float16),

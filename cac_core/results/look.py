@@ -105,21 +105,26 @@ def compute(
     given = compose("photos", {"thaw": 0, "input_size": SIDE}, dataset=name)
     backbone = evaluate.build(given, 2, row.channels, row.size).backbone
     scale = scale_of(backbone.scale, next(backbone.parameters()).device)
-    pixels = np.concatenate([part[0] for part in datasets.as_listed(name, root, SIDE).values()])
-    if len(pixels) != len(marks):
-        raise ValueError(say("The images of {name} have changed meanwhile. Look again.", name=name))
 
     def told(done: int, of: int, rate: float) -> None:
         runs.write_json(_progress(root, name), {"done": done, "of": of, "rate": rate, "time": time.time()})
         tell(done, of, rate)
 
-    told(0, len(pixels), 0.0)
-    maps = frozen.kept(backbone, pixels, [0], root=root, dataset=name, row=row, scale=scale, tell=told)
+    parts = [part[0] for part in datasets.as_listed(name, root, SIDE).values()]
+    if sum(map(len, parts)) != len(marks):
+        raise ValueError(say("The images of {name} have changed meanwhile. Look again.", name=name))
+    told(0, len(marks), 0.0)
     features = []
-    for start in range(0, len(pixels), BLOCK):
-        places = np.arange(start, min(start + BLOCK, len(pixels)))
-        some = backbone.of_maps(maps.rows(np.zeros(len(places), int), places)).numpy()
-        features.append(some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12))
+    for pixels in parts:
+        before = sum(map(len, features))
+        maps = frozen.kept(
+            backbone, pixels, [0], root=root, dataset=name, row=row, scale=scale,
+            tell=lambda done, of, rate, before=before: told(before + done, len(marks), rate),
+        )  # fmt: skip
+        for start in range(0, len(pixels), BLOCK):
+            places = np.arange(start, min(start + BLOCK, len(pixels)))
+            some = backbone.of_maps(maps.rows(np.zeros(len(places), int), places)).numpy()
+            features.append(some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12))
     runs.write_npz(file_of(root, name), marks=np.array(marks), features=np.concatenate(features).astype(np.float16))
     _progress(root, name).unlink(missing_ok=True)
 

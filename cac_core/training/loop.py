@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save
 
 from cac_core import records, runs
 from cac_core.data import datasets
+from cac_core.data.decoded import taken
+from cac_core.networks import lite
 from cac_core.networks.inputs import Stats, device_of, half_of, normalised, on_device, scale_of
 from cac_core.networks.methods import SIDES
 from cac_core.recipe import Recipe
@@ -188,8 +190,8 @@ class Steps:
             trunk = self.method.backbone
             views = frozen.views_of(trunk, self.row)
             how = {"root": root, "dataset": r.dataset, "row": self.row, "scale": self.scale, "tell": tell}
-            shown = frozen.kept(trunk, self.train.pixels[: few or None], views, **how)
-            self.held = frozen.kept(trunk, self.validation.pixels[: few or None], [0], **how)
+            shown, held = (taken(part.pixels, slice(few or None)) for part in (self.train, self.validation))
+            shown, self.held = frozen.kept(trunk, shown, views, **how), frozen.kept(trunk, held, [0], **how)
             if few:
                 self.held, shown = self.held.tiled(len(self.validation)), shown.tiled(len(self.train))
             self.fold = datasets.folds_of(self.validation.labels, max(r.folds, 1), r.divided_by)
@@ -253,8 +255,13 @@ class Steps:
 
 class _Training(Steps):
     def __init__(self, run, recipe, trial, row, root, device, compiled, tensorboard, tell):
+        self.run, self.told, self.writer = run, tell, None
+        if recipe.backbone in lite.WEIGHTS:
+            lite.weights_of(recipe.backbone)  # raises where they are not here: to decode the images may take an hour
         before = run.record.get("data") if (run.path / "recipe.json").exists() else None
-        images = datasets.load(recipe.dataset, root, recipe.size, before)
+        images = datasets.load(
+            recipe.dataset, root, recipe.size, before, lambda *told: self._ahead("reading", *told)
+        )  # fmt: skip
         self.digest, counts = datasets.identity(images)
         if len(set(distributed.gathered(self.digest))) > 1:
             raise ValueError(say(
@@ -263,7 +270,7 @@ class _Training(Steps):
                 dataset=recipe.dataset,
             ))  # fmt: skip
         super().__init__(recipe, trial, row, images, device)
-        self.run, self.root, self.told = run, root, tell
+        self.root = root
         fixed_by = self.method.backbone.fixed_by
         self.metadata = lambda epoch: evaluate.weights_metadata(recipe, trial, epoch, fixed_by)
         _check_or_write_record(run, recipe, trial, row, self.stats, self.digest, counts, self.validated_on)
@@ -312,10 +319,14 @@ class _Training(Steps):
                 return
         self._finish()
 
+    def _ahead(self, kind: str, done: int, of: int, rate: float) -> None:
+        """A sign of life while images are decoded, or their maps computed."""
+        said = {"images_per_second": round(rate, 1), "seconds_left": round((of - done) / rate, 1)} if rate else {}
+        self._event(kind=kind, done=done, of=of, **said)
+
     def _features(self, done: int, of: int, rate: float, stop: threading.Event) -> None:
-        """A sign of life while maps are computed; here, too, one may stop."""
-        self._event(kind="features", done=done, of=of, images_per_second=round(rate, 1),
-                    seconds_left=round((of - done) / rate, 1))  # fmt: skip
+        """Here, too, one may stop."""
+        self._ahead("features", done, of, rate)
         if stop.is_set() or (self.run.path / "stop").exists():
             raise _Stop
 
