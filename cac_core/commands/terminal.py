@@ -69,7 +69,7 @@ def tell_ahead(root: Path, name: str, size: int) -> None:
     found = sources.ahead(root, name, datasets.row_of(name, root, size))
     if found and found.seconds > 10:
         print(
-            f"{found.images} images are decoded first, once: about {span(found.seconds)}, and {found.size / 1e6:.0f} of "
+            f"{found.images} images are decoded first, once: about {span(found.seconds)}, {found.size / 1e6:.0f} of "
             f"the {found.free / 1e6:.0f} MB that are free. Whatever is interrupted goes on from there.",
             file=sys.stderr,
             flush=True,

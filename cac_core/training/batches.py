@@ -41,7 +41,7 @@ class Batches:
         augment: str = "affine",
         cutout: int = 0,
     ):
-        self.images, self.labels = on_device(part.pixels, device), torch.as_tensor(part.labels).to(device)
+        self.images, self.labels = on_device(part.pixels[:], device), torch.as_tensor(part.labels).to(device)
         self.scale, self.seed = scale_of(stats, device), seed
         self.augment = AUGMENTATIONS[augment](row, part.pixels.shape[1], seed, cutout, self.scale[0])
         self.batch, self.steps, self.mine = _sizes(len(part), batch, least, rank, processes)
