@@ -12,7 +12,6 @@ import io
 import itertools
 import json
 import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -176,7 +175,7 @@ def row_of(run: Run) -> Row:
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in differs.items()),
         max(accuracies, default=None), accuracies[-1] if accuracies else None,
         *(numbers.get(name) for name in ("auroc", "accuracy", "oscr")),
-        seconds_trained(epochs),
+        runs.seconds_trained(epochs),
         str(quality.of_report(numbers, once).word) if "confusion" in numbers and "intervals" in numbers else "",
     )  # fmt: skip
 
@@ -190,19 +189,6 @@ def validated(epoch: runs.Event, measure: str) -> float | None:
     """A measure of the validation images in the event of an epoch, where it is there and finite."""
     value = epoch.get("validation", {}).get(measure)
     return value if value is not None and math.isfinite(value) else None
-
-
-def seconds_trained(epochs: list[runs.Event]) -> float | None:
-    """From the times at which epochs ended; a pause, in which nothing was trained, counts as an epoch of usual length.
-
-    The first epoch has no beginning among the events: it, too, counts as one of usual length.
-    """
-    times = [e["time"] for e in epochs if "time" in e]
-    gaps = [b - a for a, b in itertools.pairwise(times)]
-    if not gaps:
-        return None
-    usual = statistics.median(gaps)
-    return usual + sum(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ sweep, say which images they are of and which weights made them; see `made_of` a
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import socket
+import statistics
 import time
 import unicodedata
 from collections.abc import Callable
@@ -122,6 +124,7 @@ class Status(Process, total=False):
     state: Required[Literal["starting", "running", "finished", "stopped", "failed", "lost"]]
     reason: str
     device: str
+    machine: str
     started: Seconds
     changed: Seconds
 
@@ -500,6 +503,19 @@ class Once(Run):
 
     def report(self) -> Report:
         return self._report
+
+
+def seconds_trained(epochs: list[Event]) -> float | None:
+    """From the times at which epochs ended; a pause, in which nothing was trained, counts as an epoch of usual length.
+
+    The first epoch has no beginning among the events: it, too, counts as one of usual length.
+    """
+    times = [e["time"] for e in epochs if "time" in e]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    if not gaps:
+        return None
+    usual = statistics.median(gaps)
+    return usual + sum(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)
 
 
 def unknown_split(name: str) -> str:

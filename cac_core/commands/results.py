@@ -71,6 +71,13 @@ def add(command) -> None:
     umap.add_argument("--dense", action="store_true", help="keep densities (densMAP)")
     command("runs", "the runs there are", _runs)
     command("table", "what the runs measured beside what has been published, as Markdown", _table)
+    again = command(
+        "reproduce", "the papers' tables: each cell measured and published, and what is missing", _reproduce
+    )
+    again.add_argument("--dataset", help="of this data set alone")
+    again.add_argument("--method", help="by this method alone")
+    again.add_argument("--missing", action="store_true", help="put the trainings that are missing into the queue")
+    again.add_argument("--device", default="cpu", help="of the queue, with --missing: cpu, cuda:0 and so on")
 
 
 def _eval(a: argparse.Namespace, options: dict[str, str]):
@@ -278,6 +285,33 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
             lines.append(f"{r['run']:44} {r['state']:9} {epochs:>8} {share[0]:>9} {share[1]:>7}")
     none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    python -m cac_core train --dataset digits"
     return {"runs": rows}, lines or [runs.passed_over(runs.store_of(a.runs)) or none]
+
+
+def _reproduce(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.results import reproduce
+
+    recipes.known_name(a.dataset or reproduce.GRID[0], reproduce.GRID, say("data set"))
+    recipes.known_name(a.method or "cac", reproduce.METHODS, say("method"))
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
+    found = reproduce.tables(store, a.dataset, a.method)
+    result = {"cells": [reproduce.record(cell) for cell in found.cells], "published_only": found.others,
+              "broken": [{"run": name, "why": why} for name, why in found.broken]}  # fmt: skip
+    lines = reproduce.lines(found)
+    lines += [f"{name} cannot be read: {why}" for name, why in found.broken]
+    left = [recipe for cell in found.cells for recipe in cell.missing]
+    if not a.missing:
+        lines += [f"{len(left)} runs are missing; --missing puts them into the queue"] if left else []
+        return result, lines
+    from cac_core.jobs import launch
+
+    here = {name: not datasets.here(name, root)[1] for name in {recipe.dataset for recipe in left}}
+    queued = [launch.submit_recipe(store, one, root=root, device=a.device).run for one in left if here[one.dataset]]
+    absent = sorted(name for name, there in here.items() if not there)
+    lines += [f"{len(queued)} trainings are in the queue. Work through it with:\n    python -m cac_core work"]
+    lines += [f"The images of {name} are not here: python -m cac_core fetch {name}" for name in absent]
+    return result | {"queued": queued, "absent": absent}, lines
 
 
 def _table(a: argparse.Namespace, options: dict[str, str]):

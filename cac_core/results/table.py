@@ -35,7 +35,7 @@ def rows(store: Path) -> list[dict[str, Any]]:
             continue
         for scorer, numbers in report.get("scorers", {}).items():
             if None not in (numbers.get("auroc"), numbers.get("accuracy")):
-                groups.setdefault((*_recipe(run), scorer), []).append((run, numbers))
+                groups.setdefault((*recipe_words(run), scorer), []).append((run, numbers))
     said, matched, table = published(), set(), []
     for (dataset, family, method, recipe, scorer), measured in groups.items():
         row = {"dataset": dataset, "family": family, "method": method, "scorer": scorer, "recipe": recipe}
@@ -70,7 +70,7 @@ def rows(store: Path) -> list[dict[str, Any]]:
     )  # fmt: skip
 
 
-def _recipe(run: Run) -> tuple[str, str, str, str]:
+def recipe_words(run: Run) -> tuple[str, str, str, str]:
     """Data set, family, method, and the rest of the recipe in words."""
     recipe = run.recipe
     if came_from := run.record.get("imported_from"):

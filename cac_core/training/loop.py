@@ -307,7 +307,7 @@ class _Training(Steps):
             if self.epoch == 0 and self.step == 0 and not self.snapshots:
                 self._snapshot(self._validate()[1], 0)
                 self._save()
-            _set_status(run, "running", device=str(self.device))
+            _set_status(run, "running", device=str(self.device), machine=machine(self.device))
             self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
             try:
                 with _threads(1 if self.head_only else torch.get_num_threads()):
@@ -563,6 +563,17 @@ def record_of(
     }
 
 
+def machine(device: torch.device) -> str:
+    """What trains: the card, or the processor with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
 def _commit() -> str | None:
     """The commit that the code is at, where it is a git checkout."""
     git = Path(__file__).parents[2] / ".git"
@@ -578,7 +589,7 @@ def _set_status(run: Run, state: str, final: bool = False, **more: Any) -> None:
     """A finished run forgets which process made it."""
     old = {k: v for k, v in run.status.items() if k not in {"state", "reason"}}
     if final:
-        old = {k: v for k, v in old.items() if k in {"started", "device"}}
+        old = {k: v for k, v in old.items() if k in {"started", "device", "machine"}}
     now = round(time.time(), 3)
     runs.write_json(_there(run) / "status.json", {"started": now, **old, **more, "state": state, "changed": now})
 

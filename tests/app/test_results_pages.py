@@ -224,9 +224,9 @@ def test_what_is_said_of_seconds_leaves_pauses_out():
     def epochs(*times):
         return [{"time": t} for t in times]
 
-    assert results.seconds_trained(epochs(10, 12, 14, 16)) == 8
-    assert results.seconds_trained(epochs(10, 12, 14, 5014, 5016)) == 10  # went on after a night
-    assert results.seconds_trained(epochs(10)) is None and results.seconds_trained([{}, {"time": 3}]) is None
+    assert runs.seconds_trained(epochs(10, 12, 14, 16)) == 8
+    assert runs.seconds_trained(epochs(10, 12, 14, 5014, 5016)) == 10  # went on after a night
+    assert runs.seconds_trained(epochs(10)) is None and runs.seconds_trained([{}, {"time": 3}]) is None
 
 
 def test_rows_are_read_again_only_where_a_file_changed(full, store, monkeypatch):
