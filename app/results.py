@@ -316,29 +316,96 @@ def legend(names: Iterable[str]) -> dict[str, Any]:
 
 
 def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette) -> dict[str, Any]:
-    """A measure of the validation images by epoch, a line a run, a colour a group."""
+    """A measure of the validation images by epoch: a line a group, the mean of its runs within one standard deviation.
+
+    A group's mean is over the epochs that all of its runs have.
+    """
+    courses = {name: [_course(run, measure) for run in group] for name, group in groups.items()}
+    last = max((epoch for some in courses.values() for course in some for epoch in course), default=0)
     series = []
-    for n, (name, group) in enumerate(groups.items()):
-        for run in group:
-            points = [[e["epoch"], y] for e in run.epochs() if (y := validated(e, measure)) is not None]
-            some = np.unique(np.linspace(0, max(len(points) - 1, 0), 400).astype(int)) if points else []
-            series.append({
-                "type": "line", "name": name, "symbol": "none" if len(points) > 1 else "circle",
-                "data": [points[i] for i in some], "itemStyle": {"color": palette.of(n)},
-                "lineStyle": {"color": palette.of(n), "width": 2, "type": LINES[n % len(LINES)]},
-            })  # fmt: skip
-    axis = {"type": "value", "nameLocation": "middle", "splitLine": {"lineStyle": {"color": palette.faint}}}
+    for n, (name, some) in enumerate(courses.items()):
+        some = [course for course in some if course]
+        shared = sorted(set.intersection(*map(set, some))) if some else []
+        shown = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, 400).astype(int))] if shared else []
+        values = np.array([[course[epoch] for epoch in shown] for course in some])
+        colour = palette.of(n)
+        if len(some) > 1:
+            mean, sd = values.mean(0), values.std(0, ddof=1)
+            low, high = mean - sd, mean + sd
+            if measure == "accuracy":
+                high = np.minimum(high, 1)
+            unseen = {"type": "line", "symbol": "none", "silent": True, "stack": f"band {n}", "connectNulls": True,
+                      "tooltip": {"show": False}, "lineStyle": {"opacity": 0}}  # fmt: skip
+            series.append({**unseen, "data": _by_epoch(shown, low, last)})
+            series.append({**unseen, "data": _by_epoch(shown, high - low, last),
+                           "areaStyle": {"color": colour, "opacity": 0.18}})  # fmt: skip
+        series.append({
+            "type": "line", "name": name, "symbol": "none" if len(shown) > 1 else "circle", "connectNulls": True,
+            "data": _by_epoch(shown, values.mean(0), last) if shown else [], "itemStyle": {"color": colour},
+            "lineStyle": {"color": colour, "width": 2, "type": LINES[n % len(LINES)]},
+        })  # fmt: skip
+    axis = {"nameLocation": "middle", "splitLine": {"lineStyle": {"color": palette.faint}}}
     share = measure == "accuracy"
     return {
         "animation": False,
         "toolbox": saved_as("training"),
         "legend": legend(groups),
         "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
-        "xAxis": {**axis, "name": t("epoch"), "nameGap": 26, "minInterval": 1},
-        "yAxis": {**axis, "name": t("validation accuracy") if share else t("validation loss"), "nameGap": 50,
-                  "scale": True, "max": 1 if share else None},
+        "xAxis": {**axis, "type": "category", "name": t("epoch"), "nameGap": 26, "boundaryGap": last < 2,
+                  "data": list(range(1, last + 1))},
+        "yAxis": {**axis, "type": "value", "name": t("validation accuracy") if share else t("validation loss"),
+                  "nameGap": 50, "scale": True, "max": 1 if share else None},
         "series": series,
     }  # fmt: skip
+
+
+def _course(run: Run, measure: str) -> dict[int, float]:
+    return {e["epoch"]: y for e in run.epochs() if (y := validated(e, measure)) is not None}
+
+
+def _by_epoch(epochs: list[int], values: np.ndarray, last: int) -> list[float | None]:
+    """A value for each epoch from 1 to last, None where there is none."""
+    at = dict(zip(epochs, values.round(5).tolist(), strict=True))
+    return [at.get(epoch) for epoch in range(1, last + 1)]
+
+
+def by_accuracy(rows: list[Row], palette: charts.Palette) -> dict[str, Any]:
+    """AUROC against closed-set accuracy, a mark a run, a shape and colour a method (Vaze et al., ICLR 2022)."""
+    shapes, axis = ("circle", "triangle", "rect", "diamond", "pin", "arrow"), {"type": "value", "scale": True}
+    series = []
+    for n, method in enumerate(dict.fromkeys(row.method for row in rows)):
+        mine = [row for row in rows if row.method == method]
+        series.append({
+            "type": "scatter", "name": method, "symbol": shapes[n % len(shapes)], "symbolSize": 12,
+            "itemStyle": {"color": palette.of(n)}, "selectedMode": "single",
+            "data": [{"value": [round(100 * row.accuracy, 2), round(100 * row.auroc, 2)], "name": row.name}
+                     for row in mine],
+        })  # fmt: skip
+    return {
+        "animation": False,
+        "toolbox": saved_as("accuracy-auroc"),
+        "tooltip": {"formatter": "{a}: {b}"},
+        "legend": {"bottom": 0, "left": 44, "type": "scroll"},
+        "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
+        "xAxis": {**axis, "name": t("Accuracy, %"), "nameLocation": "middle", "nameGap": 26,
+                  "splitLine": {"lineStyle": {"color": palette.faint}}},
+        "yAxis": {**axis, "name": t("AUROC, %"), "nameLocation": "middle", "nameGap": 50,
+                  "splitLine": {"lineStyle": {"color": palette.faint}}},
+        "series": series,
+    }  # fmt: skip
+
+
+def picked(event: Any, rows: list[Row]) -> Row | None:
+    """The row whose mark is chosen in `by_accuracy`, None where none is."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    for one in event["selection"]["selected"] if event else []:
+        mine = (
+            [row for row in rows if row.method == one.get("series_name")] if one.get("series_name") in methods else []
+        )
+        for place in one.get("data_indices", []):
+            if 0 <= place < len(mine):
+                return mine[place]
+    return None
 
 
 # --- exports ---------------------------------------------------------------------------------------------------------

@@ -154,6 +154,29 @@ def differences(members: list[Member], found: list[Difference]):
         listed_differences(rest, secondary=bool(answers))
     if over := ", ".join(compared_over(found)):
         st.caption(t("Compared over {over}.", over=over) + " " + t(results.HOW_SURE))
+    for one, other in itertools.combinations(members, 2):
+        if found_needed := compare.needed(one, other):
+            st.caption(more_runs(one, other, found_needed))
+
+
+def more_runs(one: Member, other: Member, found: compare.Needed) -> str:
+    """How many seeds or trials would show a difference of a point, and what that rests on."""
+    said = {"one": wording.plain(one.name), "other": wording.plain(other.name), "count": found.count,
+            "between": charts.fixed(found.between, 1), "seeds": found.seeds, "trials": found.trials,
+            "within": "" if found.within is None else charts.fixed(found.within, 1)}  # fmt: skip
+    if found.seeds is not None:
+        words = t("A difference of one point of AUROC between {one} and {other} would show, four times out of five, "
+                  "with {seeds} seeds on each of these {count} trials.", **said)  # fmt: skip
+    elif found.trials is not None:
+        words = t("A difference of one point of AUROC between {one} and {other} shows on these {count} trials with no "
+                  "number of seeds; it takes about {trials} trials.", **said)  # fmt: skip
+    else:
+        words = t("A difference of one point of AUROC between {one} and {other} is lost in their scatter.", **said)
+    if found.within is None:
+        return words + " " + t("By the scatter of the differences over trials, ± {between} points; no trial has two "
+                               "seeds.", **said)  # fmt: skip
+    return words + " " + t("By the scatter of the differences over trials, ± {between} points, and of runs over seeds, "
+                           "± {within}.", **said)  # fmt: skip
 
 
 def compared_over(found: list[Difference]) -> list[str]:
@@ -202,7 +225,8 @@ def curves(members: list[Member], groups: dict[str, list[Run]]):
             spec = results.bands(bands, across, up, name, controls.palette())
             st.echarts_chart(spec, key=f"compare_{name}_{kind}", height=400, renderer=kind, alt=alt)
     if any(len(member.runs) > 1 for member in members):
-        st.caption(t("Means over the runs of a group; the band is one standard deviation wide on either side."))
+        st.caption(t("Means over the runs of a group, of training below as well; the band is one standard deviation "
+                     "wide on either side."))  # fmt: skip
     st.markdown(f"**{t('Training')}**")
     measure = st.segmented_control(
         t("Shown"), ["accuracy", "total"], default="accuracy", required=True, key="compare_training",

@@ -5,7 +5,7 @@ import tempfile
 import pandas as pd
 import streamlit as st
 
-from app import address, jobs, links, picker, results, wording
+from app import address, controls, jobs, links, picker, results, wording
 from app.results import Row
 from app.words import phrases, t
 from cac_core import runs
@@ -55,6 +55,7 @@ def page():
             if chosen:
                 act(chosen, every)
             broken(shown)
+            by_accuracy(shown)
         else:
             picker.empty_store()
         if not jobs.read_only():
@@ -231,6 +232,34 @@ def broken(shown: list[Row]):
         with st.expander(t("{count} runs cannot be read", count=len(wrong)), icon=":material/error:"):
             for row in wrong[:50]:
                 st.markdown(f"**{wording.plain(row.run.id)}**: {wording.told(row.problem)}")
+
+
+def by_accuracy(shown: list[Row]):
+    """AUROC against closed-set accuracy, of the runs of one data set and family; a mark that is clicked is named."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in shown:
+        if None not in (row.auroc, row.accuracy):
+            groups.setdefault((row.dataset, row.family), []).append(row)
+    if not groups:
+        return
+    with st.expander(t("AUROC against accuracy"), icon=":material/scatter_plot:"):
+        keys = sorted(groups, key=lambda key: -len(groups[key]))
+        key = st.selectbox(
+            t("Data set and family"), keys, key="runs_picture", format_func=lambda key: f"{key[0]}, {key[1]}"
+        )  # fmt: skip
+        mine = groups[key]
+        event = st.echarts_chart(
+            results.by_accuracy(mine, controls.palette()), key=f"runs_by_accuracy_{hash(key)}", height=420,
+            on_select="rerun", alt=t("AUROC against accuracy of {count} runs.", count=len(mine)),
+        )  # fmt: skip
+        if (picked := results.picked(event, mine)) is not None:
+            address.link("home", t("Open {run}", run=wording.plain(picked.name)), "arrow_forward",
+                         {"run": picked.run.id})  # fmt: skip
+        st.caption(
+            t("A mark is a run, by the score that it is judged by. Better classifiers of the knowns are often better "
+              "at rejecting, too: a method that stands above the others at the same accuracy does more. Choose a mark "
+              "to open its run; the table above has the same numbers.")
+        )  # fmt: skip
 
 
 # --- what can be done with them --------------------------------------------------------------------------------------

@@ -281,6 +281,78 @@ def over_recipes(members: list[Member]) -> list[Difference]:
     return [d for one, other in pairs for d in differences(one, other) if d.speaks]
 
 
+POWER = 0.8  # how often a difference is to be found that is there
+
+
+@dataclass(frozen=True)
+class Needed:
+    """How many seeds a trial show a difference of so many points of AUROC, by what these two members scatter.
+
+    between is the standard deviation over trials of the difference itself, within that of one run over its seeds, of
+    both sides together; in points. seeds is None where no number of them suffices on these trials: what is left with
+    all seeds of the world is the scatter over trials, and `trials` would be needed. within is None where no trial has
+    two seeds on a side: then all is taken for scatter over trials.
+    """
+
+    points: float
+    count: int
+    between: float
+    within: float | None
+    seeds: int | None
+    trials: int | None
+
+
+def needed(one: Member, other: Member, points: float = 1.0) -> Needed | None:
+    """None where the members share fewer than two trials with the same classes and images.
+
+    Of the variance of the differences by trial, each of means over seeds, the part is taken away that seeds make (the
+    method of moments of a mixed model with trials as blocks). A difference shows in POWER of all tries where it is
+    (t_.975 + t_POWER) standard errors, at one degree of freedom less than there are trials.
+    """
+    blocks = _shared(one, other)
+    if len(blocks) < 2:
+        return None
+    sides = [[[100 * run.numbers()["auroc"] for run in side] for side in block] for block in blocks]
+    if not all(math.isfinite(x) for block in sides for side in block for x in side):
+        return None
+    gaps = [statistics.fmean(mine) - statistics.fmean(theirs) for mine, theirs in sides]
+    noise = [_pooled([block[n] for block in sides]) for n in (0, 1)]  # variances of a run, by its seed
+    within = None if None in noise else math.sqrt(sum(noise))
+    taken = 0.0
+    if within is not None:
+        taken = statistics.fmean(sum(v / len(side) for v, side in zip(noise, block, strict=True)) for block in sides)
+    between = max(statistics.variance(gaps) - taken, 0.0)
+    seeds = None
+    if within is None:
+        if _half(between, len(gaps)) <= points:
+            seeds = 1
+    else:
+        most = (points / _half(1.0, len(gaps))) ** 2 - between  # that the seeds' part of the variance may be
+        seeds = math.ceil(within**2 / most) if most > 0 else None
+        seeds = max(seeds, 1) if seeds is not None and seeds <= 1000 else None
+    trials = None
+    if seeds is None:
+        spread = between if within is None or between else within**2
+        trials = next((n for n in range(2, 1001) if _half(spread, n) <= points), None)
+    return Needed(points, len(gaps), math.sqrt(between), within, seeds, trials)
+
+
+def _half(variance: float, trials: int) -> float:
+    """The difference that shows in POWER of all tries, by the variance of a trial's."""
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(trials - 1, (1 + LEVEL) / 2)) + float(stdtrit(trials - 1, POWER))
+    return t * math.sqrt(variance / trials)
+
+
+def _pooled(groups: list[list[float]]) -> float | None:
+    """The variance within groups, None where none has two values."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return None
+    return sum((x - statistics.fmean(group)) ** 2 for group in groups for x in group) / freedom
+
+
 def _shared(one: Member, other: Member) -> list[tuple[list[Scored], list[Scored]]]:
     """For each split that both were tested on, by the same images, the runs of either."""
     found = []

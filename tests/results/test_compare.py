@@ -494,3 +494,87 @@ def test_runs_that_share_no_image_or_class_or_are_of_published_trials_are_not_co
 def test_of_pictures_that_are_there_several_times_each_has_one_partner():
     assert compare._same_marks(np.array([5, 7, 5, 9]), np.array([5, 9, 8, 5, 5])).tolist() == [[0, 2, 3], [0, 3, 1]]
     assert compare._same_marks(np.array([1]), np.array([2])).shape == (2, 0)
+
+
+# --- how many more ---------------------------------------------------------------------------------------------------
+
+
+class Numbered(Scored):
+    """A run whose AUROC, in percent, is its id."""
+
+    def numbers(self):
+        return dict.fromkeys(compare.MEASURES, float(self.id) / 100)
+
+
+def members_of(values: np.ndarray) -> list[Member]:
+    """values [2, trials, seeds] of two members."""
+    plain = made()
+
+    def run(value, trial, seed):
+        fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
+        return Numbered(
+            **fields | {"id": repr(float(value)), "seed": seed, "split": (*SPLIT[:2], str(trial), *SPLIT[3:])}
+        )
+
+    return [
+        Member(name, tuple(run(x, trial, seed) for trial, row in enumerate(side) for seed, x in enumerate(row)))
+        for name, side in zip(("one", "other"), values, strict=True)
+    ]
+
+
+def drawn(rng, between, within, trials, seeds, gap=0.0):
+    """AUROCs [2, trials, seeds]: trials that all share, what a trial does to the difference, and what a seed does."""
+    shared, apart = rng.normal(80, 5, trials), rng.normal(gap, between, trials)
+    noise = rng.normal(0, within / np.sqrt(2), (2, trials, seeds))
+    return np.stack([shared[:, None] + apart[:, None], np.repeat(shared[:, None], 1, 1)]) + noise
+
+
+def test_the_scatter_over_trials_and_over_seeds_is_told_apart():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        found.append(compare.needed(*members_of(drawn(rng, 0.8, 1.5, 5, 3))))
+    between, within = (np.mean([getattr(f, name) ** 2 for f in found]) for name in ("between", "within"))
+    assert within == pytest.approx(1.5**2, rel=0.1)
+    assert between == pytest.approx(0.8**2, rel=0.25)  # never below 0, so a little above
+    assert all(f.count == 5 for f in found)
+
+
+def exactly(between, within, trials=5, seeds=3):
+    """AUROCs whose sample moments are these."""
+    rng = np.random.default_rng(1)
+
+    def standard(*shape, axis):
+        x = rng.normal(size=shape)
+        x -= x.mean(axis, keepdims=True)
+        return x / x.std(axis, ddof=1, keepdims=True)
+
+    noise = standard(2, trials, seeds, axis=2) * within / np.sqrt(2)
+    apart = standard(trials, axis=0) * np.sqrt(between**2 + within**2 / seeds)
+    return np.stack([80 + np.repeat(apart[:, None], seeds, 1), np.full((trials, seeds), 80.0)]) + noise
+
+
+@pytest.mark.parametrize(("between", "within"), [(0.2, 2.0), (0.4, 1.0), (0.0, 3.0)])
+def test_so_many_seeds_show_a_point_four_times_out_of_five(between, within):
+    found = compare.needed(*members_of(exactly(between, within)))
+    assert (found.between, found.within) == (pytest.approx(between, abs=1e-6), pytest.approx(within))
+    rng, t = np.random.default_rng(2), 2.776445  # Student's .975 at 4 degrees of freedom
+    shown = 0
+    for _ in range(2000):
+        one_, other_ = drawn(rng, between, within, 5, found.seeds, gap=1.0).mean(2)
+        gaps = one_ - other_
+        shown += gaps.mean() / (gaps.std(ddof=1) / np.sqrt(5)) > t
+    assert 0.76 < shown / 2000 < 0.93  # whole seeds, and so a little more than 80 % where few suffice
+
+
+def test_where_trials_differ_too_much_more_trials_are_asked_for():
+    found = compare.needed(*members_of(exactly(3.0, 0.5)))
+    assert found.seeds is None and 60 < found.trials < 90
+    alone = compare.needed(*members_of(exactly(3.0, 0.5)[:, :, :1]))
+    assert alone.within is None and alone.seeds is None and alone.trials
+
+
+def test_nothing_is_said_of_a_single_trial_or_of_other_classes():
+    one_, other_ = members_of(exactly(1.0, 1.0)[:, :1])
+    assert compare.needed(one_, other_) is None
+    moved = Member("m", tuple(replace(run, split=("MNIST", *run.split[1:])) for run in other_.runs))
+    assert compare.needed(one_, moved) is None
