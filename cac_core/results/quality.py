@@ -157,8 +157,8 @@ def _none_left_out(run: Run) -> Sentence:
         return say("of two known classes none can be left out: a third one would give an estimate")
     if "thaw" not in backbone_options(run.recipe.backbone) or run.recipe.trunk.get("thaw"):
         return say(
-            "its network has learnt all its classes, so that none can stand in for an unknown one: the preset photos "
-            "with thaw 0 gives an estimate, or a run for which one of the classes is unknown"
+            "its network has learnt all its classes, so that none can stand in for an unknown one: for an estimate "
+            "train with the preset photos and thaw 0, or with one of the classes as unknown"
         )
     if run.report().get("stand_ins"):
         return say("leaving known classes out tells nothing of this score here: more images, or another score, would")

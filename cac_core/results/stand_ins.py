@@ -76,13 +76,14 @@ def shuffled(pixels: np.ndarray) -> np.ndarray:
     What does not divide by GRID is filled with the image itself.
     """
     chosen = np.unique(np.linspace(0, len(pixels) - 1, min(MOST, len(pixels))).round().astype(int))
-    out = pixels[chosen].copy()
-    height, width = (side // GRID for side in pixels.shape[1:3])
+    whole = np.asarray(pixels[chosen])  # of images that lie on disk these alone are read
+    out = whole.copy()
+    height, width = (side // GRID for side in whole.shape[1:3])
     corners = [(row * height, column * width) for row in range(GRID) for column in range(GRID)]
-    for n, image in zip(chosen, out, strict=True):
+    for n, image, before in zip(chosen, out, whole, strict=True):
         order = np.random.default_rng([GRID, int(n)]).permutation(len(corners))
         for (top, left), (row, column) in zip(corners, (corners[place] for place in order), strict=True):
-            image[top : top + height, left : left + width] = pixels[n, row : row + height, column : column + width]
+            image[top : top + height, left : left + width] = before[row : row + height, column : column + width]
     return out
 
 

@@ -355,6 +355,7 @@ def test_two_images_a_class_and_classes_of_uneven_size_train(store, image_folder
     least = min(counts.values())
     assert run.report()["scorers"][run.report()["default"]]["accuracy"] is not None
     assert np.bincount(run.outputs("validation").labels).min() == least
+    assert quality.of_report(judge.report(run), run).word == quality.FEW  # two or three images of a class
 
 
 def test_images_that_are_all_equal_train_and_are_told_from_nothing(store, image_folder):
