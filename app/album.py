@@ -85,7 +85,12 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
                      unknown=names[1] or t("nothing")))  # fmt: skip
         st.markdown(holdings.openness(trial))
         if not unknown:
-            st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
+            st.caption(
+                t(
+                    "Without unknown classes, how well unknowns are rejected is estimated by leaving known classes "
+                    "out in turn."
+                )
+            )
         if jobs.read_only():
             return
         if st.button(t("On to training"), type="primary", icon=":material/arrow_forward:", key="album_train"):

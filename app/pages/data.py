@@ -216,7 +216,12 @@ def editor():
     st.markdown(f"**{holdings.openness(trial)}**")
     st.caption(t("Openness is 0 where every class is known, and grows with the share of unknown ones."))
     if not trial.unknown:
-        st.caption(t("Without unknown classes, how well unknowns are rejected cannot be measured on this trial."))
+        st.caption(
+            t(
+                "Without unknown classes, how well unknowns are rejected is estimated by leaving known classes "
+                "out in turn."
+            )
+        )
     keep(trial, starts, row)
     bring(name, row)
     roles(name, trial, row)

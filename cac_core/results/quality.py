@@ -281,5 +281,5 @@ def _percents(share: float, interval: tuple[float, float]) -> Sentence:
 
 def _percent(share: float) -> str:
     """Whole percents; what is not all does not read 100, and what is not nothing not 0."""
-    whole = round(100 * share)
-    return f"{min(max(whole, 1), 99) if 0 < share < 1 else whole} %"
+    whole, most = round(100 * share), 1 - 1e-9  # an interval up to 1 ends there to within rounding
+    return f"{min(max(whole, 1), 99) if 1 - most < share < most else whole} %"

@@ -190,3 +190,11 @@ def test_every_bundled_run_has_a_word():
             run = Run(path)
             report = judge.report(run)
             assert quality.of_report(report, run) == quality.of_report(judge.plain(report), run)
+
+
+def test_an_interval_holds_the_share_that_it_is_of_in_words_too():
+    for n in (5, 19, 144, 3000):
+        assert str(quality._share(n, n, metrics.wilson(n, n))).startswith("100 % (")
+        assert str(quality._share(n, n, metrics.wilson(n, n))).endswith("to 100 %)")
+        assert "(0 % to" in str(quality._share(0, n, metrics.wilson(0, n)))
+    assert "to 99 %)" in str(quality._share(2990, 3000, (0.99, 0.999)))
