@@ -14,7 +14,7 @@ from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
 from cac_core.scoring.logits import METRICS
-from cac_core.scoring.scorers import SCORERS, scorer_options
+from cac_core.scoring.scorers import BY_FEATURES, SCORERS, scorer_options, scorers_for
 
 
 def palette() -> charts.Palette:
@@ -23,7 +23,7 @@ def palette() -> charts.Palette:
 
 def choose_scorer(run: Run) -> str:
     return st.segmented_control(
-        t("Score"), list(SCORERS), default=judge.default_of(run), required=True,
+        t("Score"), scorers_for(run.recipe.method), default=judge.default_of(run), required=True,
         format_func=lambda name: t(wording.SHORT[name]),
         key="scorer", persist_state="session", on_change=_chose_scorer,
         help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by."),
@@ -93,7 +93,7 @@ def take_scorer(name: str, **options: Any) -> None:
 
 def _choose_perturbation(run: Run, scorer: str) -> None:
     """ODIN's temperature and magnitude, of those that the run's sweep holds; nothing where there is no sweep."""
-    if not (temperatures := verdicts.held(run)) or scorer in setting.BY_FEATURES:
+    if not (temperatures := verdicts.held(run)) or scorer in BY_FEATURES:
         return
     there, state = {"epsilon": verdicts.magnitudes(run), "odin": temperatures}, st.session_state
     if any(state.get(key) not in (None, *choices) for key, choices in there.items()):  # another run's, or not in a copy

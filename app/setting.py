@@ -17,9 +17,8 @@ from cac_core.data.images import way_of
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import scorer_options
+from cac_core.scoring.scorers import BY_FEATURES, scorer_options, scorers_for
 
-BY_FEATURES = ("knn", "mahalanobis")  # these know nothing of a perturbation: a sweep holds logits alone
 ORACLES = phrases({  # rules that look at the test unknowns, with what a page may set for each
     "cost": "least cost at {share:g} % unknowns in use, where an accepted unknown costs {ratio:g} rejected knowns",
     "fpr": "accepts at most {accept:g} % of the test unknowns",
@@ -69,6 +68,9 @@ class Setting:
 def set_up(run: Run, movable: bool = True) -> Setting:
     """What is set, for this run; movable: whether the images of the page can be perturbed."""
     state = st.session_state
+    offered = scorers_for(run.recipe.method)
+    if state.get("scorer") not in (None, *offered):  # of another method's run
+        state.scorer = judge.default_of(run)
     state.scorer_was = scorer = state.get("scorer") or judge.default_of(run)
     _note(run, scorer)
     anchors = run.outputs("train").anchors is not None
@@ -140,7 +142,7 @@ def _moved(run: Run, scorer: str, movable: bool) -> tuple[verdicts.Perturbation,
         notes = [t(NOT_HELD, **lacking["asked"])] if lacking.get("run") == run.id else []
         return verdicts.Perturbation(0.0, temperature), *notes
     state.not_held = {}
-    if scorer in BY_FEATURES:
+    if scorer in BY_FEATURES:  # these know nothing of a perturbation: a sweep holds logits alone
         return verdicts.Perturbation(), t("This score goes by features, which no sweep holds: images are judged as "
                                           "they are, without the step of ε = {e:g} that is set.", **asked)  # fmt: skip
     if magnitude not in verdicts.magnitudes(run) or temperature not in temperatures:

@@ -24,12 +24,15 @@ SAID = phrases(
         "energy": "energy of the logits",
         "knn": "distance to the k-th nearest training image, by features",
         "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
+        "cosine": "1 − largest cosine to a class mean, by features",
+        "placeholder": "largest dummy logit − largest known one",
         "openmax": "probability of unknown by OpenMax",
     }
 )
 SHORT = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
-    "knn": "k nearest", "mahalanobis": "Mahalanobis", "openmax": "OpenMax",
+    "knn": "k nearest", "mahalanobis": "Mahalanobis", "cosine": "cosine", "placeholder": "placeholder",
+    "openmax": "OpenMax",
 })  # fmt: skip
 COUNTS = phrases(
     {

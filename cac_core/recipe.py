@@ -23,10 +23,11 @@ CHOICES = {
     "schedule": ("onecycle", "triangle", "constant"),  # training.loop.rate_at gives the learning rate of each
     "optimizer": ("sgd", "nesterov"),
     "decays": ("all", "weights"),
-    "augment": ("affine", "shift"),  # training.augment has each
+    "augment": ("affine", "shift", "colour"),  # training.augment has each
     "tta": ("none", "mirror"),
     "precision": ("auto", "float32", "bfloat16"),
     "stem": ("auto", "small", "original"),
+    "mixing": ("apart", "all"),
 }
 WHOLE = {  # the least of each
     "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "divide": -1, "steps": 0, "folds": 0
@@ -41,6 +42,18 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of 
     "input_size": (lambda value: 32 <= value <= 1024, say("between 32 and 1024 pixels")),
     "thaw": (lambda value: value in (0, 1, 2), say("0, 1 or 2")),
     "crops": (lambda value: 0 <= value <= 8, say("between 0 and 8")),
+    **{
+        name: (lambda value: 0 <= value < math.inf, say("a number of at least 0"))
+        for name in ("weight", "placeholder", "mixed")
+    },
+    "queue": (lambda value: 2 <= value <= 10_000, say("between 2 and 10000")),
+    "draws": (lambda value: 1 <= value <= 100_000, say("between 1 and 100000")),
+    "start": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
+    "dummies": (lambda value: 1 <= value <= 100, say("between 1 and 100")),
+    "mixup": (lambda value: 0 < value < math.inf, say("a positive number")),
+    "temperature": (lambda value: 0 < value < math.inf, say("a positive number")),
+    "ema": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
+    "projection": (lambda value: 2 <= value <= 4096, say("between 2 and 4096")),
     "smoothing": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
     "widen": (lambda value: 0 < value <= 8, say("above 0 and at most 8")),
     "alpha": (lambda value: 0 < value < math.inf, say("a positive number")),
@@ -170,7 +183,7 @@ class Recipe:
                 if not isinstance(value, str | int | float) or not _counts(value):
                     value = reprlib.repr(value)
                     raise ValueError(say("{name} must be a number or a word, not {value}.", name=option, value=value))
-        for name in (*(name for name in CHOICES if name != "stem"), "held_out", *WHOLE, *RATES):
+        for name in (*(name for name in CHOICES if name not in ("stem", "mixing")), "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
         if self.optimizer == "nesterov" and not self.momentum:
             raise ValueError(say("Nesterov's steps need a momentum above 0. Give one, or the optimizer sgd."))
@@ -365,7 +378,14 @@ PRESETS = {
 COUNTED = {"photos": ("folds", "thaw")}  # presets that go by how many images there are, and what they choose by it
 
 # Where each method and backbone is: named here, so that nobody imports torch to know what there is.
-METHODS = {"cac": "networks.methods.cac.CAC", "cross_entropy": "networks.methods.cross_entropy.CrossEntropy"}
+METHODS = {
+    "cac": "networks.methods.cac.CAC",
+    "cross_entropy": "networks.methods.cross_entropy.CrossEntropy",
+    "supcon": "networks.methods.sphere.SupCon",
+    "cider": "networks.methods.sphere.CIDER",
+    "vos": "networks.methods.vos.VOS",
+    "proser": "networks.methods.proser.PROSER",
+}
 ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
 BACKBONES = {
     "small": "networks.backbones.small",

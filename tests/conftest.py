@@ -101,7 +101,8 @@ def toy_outputs():
     """toy_outputs(seed=0, known=60, unknown=30): outputs around the anchors, unknowns near the origin, with ties.
 
     Logits are rounded to halves and some images come twice, so that scores tie within and across the two sides. A few
-    known images lie at a wrong anchor. Features lie about 8 e_c of the same class, those of unknowns about 0.
+    known images lie at a wrong anchor. Features lie about 8 e_c of the same class, those of unknowns about 0, where
+    the one dummy head gives most.
     """
 
     def make(seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5) -> Outputs:
@@ -118,8 +119,9 @@ def toy_outputs():
         features = rng.normal(size=(n, 6)).astype(np.float32)
         features[np.flatnonzero(labels >= 0), at[labels >= 0] % 6] += 8
         return Outputs(
-            logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors
-        )
+            logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors,
+            dummies=np.r_[np.full(6, -0.5), 0.0][None].astype(np.float32),
+        )  # fmt: skip
 
     return make
 

@@ -568,3 +568,48 @@ def root_mean_square_distances(logits, anchors):
         [math.sqrt(sum(_distance(network[i], a) ** 2 for network in logits) / len(logits)) for a in anchors]
         for i in range(len(logits[0]))
     ]
+
+
+def sup_con(z, target, temperature):
+    """Mean over i of -mean over p != i of i's class of log(exp(z_i.z_p / t) / sum over a != i of exp(z_i.z_a / t))."""
+    total = 0.0
+    for i in range(len(z)):
+        s = {a: sum(x * y for x, y in zip(z[i], z[a], strict=True)) / temperature for a in range(len(z)) if a != i}
+        every = math.log(sum(math.exp(v) for v in s.values()))
+        mine = [s[a] - every for a in s if target[a] == target[i]]
+        total -= sum(mine) / len(mine)
+    return total / len(z)
+
+
+def moved_prototypes(prototypes, z, target, ema):
+    """For each z in turn the prototype of its class: ema times itself plus (1 - ema) times z, at length 1."""
+    moved = [list(row) for row in prototypes]
+    for x, y in zip(z, target, strict=True):
+        moved[y] = list(_unit([ema * a + (1 - ema) * b for a, b in zip(moved[y], x, strict=True)]))
+    return moved
+
+
+def dispersion(prototypes, temperature):
+    """Mean over i of the log of the mean over j != i of exp(mu_i . mu_j / t)."""
+    total = 0.0
+    for i, a in enumerate(prototypes):
+        rest = [
+            math.exp(sum(x * y for x, y in zip(a, b, strict=True)) / temperature)
+            for j, b in enumerate(prototypes)
+            if j != i
+        ]
+        total += math.log(sum(rest) / len(rest))
+    return total / len(prototypes)
+
+
+def cosine(features, bank, labels, classes):
+    """1 - the largest cosine to the mean of a class's features at length 1, and that class."""
+    means = []
+    for c in range(classes):
+        rows = [_unit(x) for x, y in zip(bank, labels, strict=True) if y == c]
+        means.append(_unit([sum(column) for column in zip(*rows, strict=True)]))
+    found = []
+    for x in features:
+        near = [sum(a * b for a, b in zip(_unit(x), m, strict=True)) for m in means]
+        found.append((1 - max(near), near.index(max(near))))
+    return found

@@ -11,7 +11,7 @@ from app.words import phrases, t
 from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import SCORERS
+from cac_core.scoring.scorers import scorers_for
 
 MEANING = phrases({
     "accuracy": ("Accuracy on knowns", "share of known images whose nearest class is theirs, rejected or not"),
@@ -191,7 +191,7 @@ def all_numbers(now: Setting):
         + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
         for key in MEANING
     ]
-    for name in SCORERS:
+    for name in scorers_for(run.recipe.method):
         if name in others and "error" not in others[name]:
             numbers = others[name]
             columns[t(wording.SHORT[name])] = [

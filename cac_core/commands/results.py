@@ -10,7 +10,7 @@ from cac_core.sentences import say, together
 
 
 def add(command) -> None:
-    names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis or openmax"
+    names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis, cosine, placeholder or openmax"
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
         "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax)"

@@ -31,7 +31,20 @@ class Backbone(nn.Module):
     fixed_by: str = ""
     given_maps: bool = False
 
+    @property
+    def pooled_width(self) -> int:
+        """The number of pooled features."""
+        return self.width
+
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        raise NotImplementedError
+
+    def early(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N ..."]:
+        """The maps before the last stage, from which `late` goes on; not of every backbone."""
+        raise NotImplementedError
+
+    def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
+        """The features from the maps that `early` gives."""
         raise NotImplementedError
 
     def prepare(self, x: Float[Tensor, "N C H W"]) -> None:
@@ -61,13 +74,27 @@ class ConvNet(Backbone):
             self.add_module(f"bn{i}", nn.BatchNorm2d(after))
             before, side = after, math.ceil(side / stride)
         self.depth, self.places, self.width = len(layers), side * side, before * side * side
+        self.cut = sorted(drop_after)[-2] + 1  # the last stage is what comes after the last dropout but one
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        for i in range(1, self.depth + 1):
+        return self.late(self.early(x))
+
+    def early(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N ..."]:
+        return self._layers(x, 1, self.cut)
+
+    def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
+        return self._layers(maps, self.cut, self.depth + 1).flatten(1)
+
+    def _layers(self, x: Tensor, first: int, stop: int) -> Tensor:
+        for i in range(first, stop):
             x = F.leaky_relu_(getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x)), 0.2)
             if i in self.drop_after:
                 x = self.drop(x)
-        return x.flatten(1)
+        return x
+
+    @property
+    def pooled_width(self) -> int:
+        return self.width // self.places
 
     def pooled(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N P"]:
         return features.unflatten(1, (-1, self.places)).mean(2)
@@ -136,8 +163,13 @@ class WideResNet(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        x = self.block3(self.block2(self.block1(self.conv1(x))))
-        return F.relu(self.bn1(x)).mean((2, 3))
+        return self.late(self.early(x))
+
+    def early(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N ..."]:
+        return self.block2(self.block1(self.conv1(x)))
+
+    def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
+        return F.relu(self.bn1(self.block3(maps))).mean((2, 3))
 
 
 class _WideBlock(nn.Module):

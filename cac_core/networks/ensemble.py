@@ -4,6 +4,8 @@ M networks, N images, C known classes, K channels. Either mean is a function of 
 a gradient goes through: uploads, ODIN and every page take an ensemble for one network.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -20,7 +22,7 @@ def mean_softmax(affinities: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
 
     log(mean of softmax) + mean of logsumexp. Lakshminarayanan et al., NeurIPS 2017.
     """
-    shares = F.log_softmax(affinities, 2).logsumexp(0) - torch.tensor(float(len(affinities))).log()
+    shares = F.log_softmax(affinities, 2).logsumexp(0) - math.log(len(affinities))
     return shares + affinities.logsumexp(2).mean(0)[:, None]
 
 
@@ -72,7 +74,7 @@ class Ensemble(Method):
         x = x * self.times[number] + self.plus[number]
         ways = [network(x), network(x.flip(3))] if self.both_ways[number] else [network(x)]
         logits = torch.stack([z for z, _ in ways]).mean(0)
-        return logits, torch.stack([network.backbone.pooled(f) for _, f in ways]).mean(0)
+        return logits, torch.stack([network.pooled(f) for _, f in ways]).mean(0)
 
     def together(self, logits: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
         """One vector of logits an image from those of all networks."""

@@ -35,7 +35,13 @@ class Fast(Backbone):
         self.whiten.weight.data.copy_(whitening(x))
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        return self.groups(F.gelu(self.whiten(x))).amax((2, 3))
+        return self.late(self.early(x))
+
+    def early(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N ..."]:
+        return self.groups[:-1](F.gelu(self.whiten(x)))
+
+    def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
+        return self.groups[-1](maps).amax((2, 3))
 
 
 class _Group(nn.Module):

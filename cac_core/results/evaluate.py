@@ -30,7 +30,7 @@ from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
 from cac_core.scoring.outputs import MARKS, Outputs, joined, only
-from cac_core.scoring.scorers import SCORERS, judge_of
+from cac_core.scoring.scorers import judge_of, scorers_for
 from cac_core.sentences import say
 
 BATCH = 256
@@ -59,6 +59,11 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
             backbone=recipe.backbone, tta=recipe.tta, augment=recipe.augment,
         ))  # fmt: skip
     method = find(METHODS, recipe.method)(backbone, classes, **recipe.hyper)
+    if backbone.fixed_by and type(method).losses is not Method.losses:
+        raise ValueError(say(
+            "{method} is not trained on what {backbone} makes of an image once and for all. Give another backbone.",
+            method=recipe.method, backbone=recipe.backbone,
+        ))  # fmt: skip
     if backbone.fixed_by:
         method.add_sides(sides_of(recipe, classes))
     return method
@@ -163,7 +168,7 @@ class Network:
             with torch.no_grad():
                 z, f = self(x)
                 logits.append(z.cpu().numpy())
-                features.append(self.method.backbone.pooled(f).cpu().numpy())
+                features.append(self.method.pooled(f).cpu().numpy())
             if progress:
                 progress(min(start + BATCH, len(pixels)), len(pixels))
         if not logits:
@@ -376,7 +381,8 @@ def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.St
     looked at. Nothing where no class was left out; nothing of what is caught where the network below has learnt them.
     """
     train, validation = run.outputs("train"), run.outputs("validation")
-    new, strange = {name: [] for name in SCORERS}, {name: [] for name in SCORERS}
+    scorers = scorers_for(run.recipe.method)
+    new, strange = {name: [] for name in scorers}, {name: [] for name in scorers}
     sides = [(n, fold, cls) for n, (fold, cls) in enumerate(network.method.left_out) if cls >= 0]
     for head, fold, cls in sides:
         learnt_from = only(train, (train.labels != cls) & (True if train.fold is None else train.fold != fold))
@@ -387,7 +393,7 @@ def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.St
         parts = [
             _without(network, head, cls, part) for part in (learnt_from, only(fresh, fresh.labels != cls), strangers)
         ]
-        for name in SCORERS:
+        for name in scorers:
             with contextlib.suppress(ValueError):  # such as openmax by few images
                 one = judge_of(name, parts[0])
                 scores = [one(part).score for part in parts[1:]]
@@ -395,7 +401,7 @@ def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.St
                 strange[name].append(scores[1])
     aurocs = {
         name: [metrics.Curve(*pair).auroc() for pair in zip(new[name], strange[name], strict=True)]
-        for name in SCORERS
+        for name in scorers
         if sides and len(new[name]) == len(sides)
     }
     aurocs = {name: some for name, some in aurocs.items() if np.isfinite(some).all()}  # nan without an image
@@ -412,7 +418,7 @@ def _shuffled(run: Run, network: Network, test: datasets.Part) -> runs.StandIns:
     train, validation = run.outputs("train"), run.outputs("validation")
     pixels = stand_ins.shuffled(test.pixels)
     seen, caught = Outputs.of_images(*network.outputs(pixels)), {}
-    for name in SCORERS:
+    for name in scorers_for(run.recipe.method):
         with contextlib.suppress(ValueError):
             one = judge_of(name, train)
             caught[name] = stand_ins.caught(one(validation).score, one(seen).score)
@@ -553,6 +559,7 @@ def _outputs(
     out = Outputs(
         logits, features, labels, classes, index, np.repeat(np.array(views) > 0, len(part)),
         None if anchors is None else anchors.cpu().numpy(),
+        dummies=None if (dummies := method.dummies()) is None else dummies.detach().float().cpu().numpy(),
     )  # fmt: skip
     if not run.recipe.folds or split not in ("train", "validation"):
         return out
@@ -586,7 +593,7 @@ def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
     }
     if out.fold is not None:
         arrays["fold"] = out.fold.astype(np.int16)
-    for name in ("anchors", "out_of_fold"):
+    for name in ("anchors", "out_of_fold", "dummies"):
         if getattr(out, name) is not None:
             arrays[name] = getattr(out, name)
     runs.write_npz(file, **arrays)

@@ -20,7 +20,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
-from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options
+from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options, scorers_for
 from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
@@ -87,7 +87,7 @@ BESIDE = ("choice", "stand_ins")  # of a report: what a network has said that th
 
 
 def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
-    """The report of every scorer at its defaults, by name, and which of them the run is judged by.
+    """The report of every scorer of its method at its defaults, by name, and which of them the run is judged by.
 
     That is the one of the choice, see `choice_of`, or else the one that the method's paper rejects by. Where a scorer
     cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place; the default one
@@ -99,7 +99,7 @@ def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
     choice, outputs = beside.get("choice"), list(map(run.outputs, SPLITS))
     default = choice["scorer"] if choice else default_for(run.recipe.method)
     scorers, before = {}, run.report().get("scorers", {})
-    for name in SCORERS:
+    for name in scorers_for(run.recipe.method):
         try:
             scorers[name] = _report(run, *outputs, name, None, {})
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Scores that read the features: knn, mahalanobis. N images, C known classes, D feature width.
+"""Scores that read the features: knn, mahalanobis, cosine, placeholder. N images, C known classes, D feature width.
 
 Where torch is loaded already, knn borrows its topk.
 """
@@ -81,6 +81,47 @@ def mahalanobis(train: Outputs) -> Judge:
             d[rows] = np.einsum("nr,nr->n", x, x)[:, None] - 2 * (x @ centres.T) + lengths
         np.maximum(d, 0, out=d)
         return Verdict(d.min(1), d.argmin(1))
+
+    return judge
+
+
+def cosine(train: Outputs) -> Judge:
+    """1 - the largest cosine of the features to a class mean, the mean of the class's training features at unit length.
+
+    The nearest class mean on the sphere, as for systems that learn there; the label is that class. Mirror images are
+    not in the means. A feature vector of zeros has no direction, and cosine 0 to every class.
+    """
+    mine = featured(train)
+    known = ~mine.mirrored & (mine.labels >= 0)
+    means = np.zeros((mine.logits.shape[1], mine.features.shape[1]))
+    for rows in blocks(int(known.sum()), 8 * means.shape[1]):
+        some = np.flatnonzero(known)[rows]
+        np.add.at(means, mine.labels[some], unit_rows(mine.features[some]))
+    means = unit_rows(means)
+
+    def judge(out: Outputs) -> Verdict:
+        near = np.empty((len(out), len(means)))
+        for rows in blocks(len(out), 8 * means.shape[1]):
+            near[rows] = unit_rows(out.features[rows]) @ means.T
+        return Verdict(1 - near.max(1), near.argmax(1))
+
+    return judge
+
+
+def placeholder(train: Outputs) -> Judge:
+    """The largest dummy logit less the largest known one; the label is that of the largest known logit.
+
+    Zhou, Ye and Zhan, CVPR 2021. Their code takes the softmax of all at temperature 1024 and subtracts the largest
+    known share from the dummy's: that is this difference over (K + 1) 1024, up to rounding, so that it ranks the same.
+    Raises ValueError where the outputs are of a network without dummies.
+    """
+    if featured(train).dummies is None:
+        raise ValueError(say("This network has no dummy heads, which placeholder reads: train one by proser."))
+    weights, biases = train.dummies[:, :-1].astype(float).T, train.dummies[:, -1]
+
+    def judge(out: Outputs) -> Verdict:
+        dummy = (out.features.astype(float) @ weights + biases).max(1)
+        return Verdict(dummy - out.logits.max(1), out.logits.argmax(1))
 
     return judge
 

@@ -17,7 +17,8 @@ ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits 
     "logits": Array("f", "N C"), "features": Array("f", "N d"), "labels": Array("iu", "N", -1, "C"),
     "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
     "anchors": Array("f", "C C", -FINITE, needed=False), "fold": Array("iu", "N", -1, needed=False),
-    "out_of_fold": Array("f", "K N C", needed=False), MARKS: Array("iu", "N", 0, needed=False),
+    "out_of_fold": Array("f", "K N C", needed=False),
+    "dummies": Array("f", "M e", needed=False), MARKS: Array("iu", "N", 0, needed=False),
     **{name: Array("U", needed=False) for name in ABOUT},
 }  # fmt: skip
 
@@ -30,7 +31,8 @@ class Outputs:
     classes [N], the class numbers of the data set; index [N], the images' places in the data set's train or test part;
     mirrored [N] bool, true for a mirror image; anchors [C, C], or None where the method has none. theta is not here:
     it belongs to a score. Where a run is cross-validated, fold [N] is the fold that an image is of, -1 for none; the
-    training outputs then hold the logits of the K networks without a fold each, too: out_of_fold [K, N, C].
+    training outputs then hold the logits of the K networks without a fold each, too: out_of_fold [K, N, C]. dummies
+    [M, D + 1] are the weights and, last, the biases of M linear heads on the features that stand for no class.
     """
 
     logits: np.ndarray
@@ -42,6 +44,7 @@ class Outputs:
     anchors: np.ndarray | None = None
     fold: np.ndarray | None = None
     out_of_fold: np.ndarray | None = None
+    dummies: np.ndarray | None = None
 
     def __post_init__(self):
         n, c = self.logits.shape
@@ -57,6 +60,11 @@ class Outputs:
             raise ValueError(say(
                 "{count} classes need anchors [{count}, {count}], not {shape}.",
                 count=c, shape=str(self.anchors.shape),
+            ))  # fmt: skip
+        if self.dummies is not None and self.features.shape[1] not in (0, self.dummies.shape[1] - 1):
+            raise ValueError(say(
+                "{count} features need dummies of {more} numbers, not {shape}.",
+                count=self.features.shape[1], more=self.features.shape[1] + 1, shape=str(self.dummies.shape),
             ))  # fmt: skip
         if n and (self.labels.min() < -1 or self.labels.max() >= c):
             raise ValueError(say(

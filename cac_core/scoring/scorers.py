@@ -15,22 +15,38 @@ import numpy as np
 
 from cac_core.recipe import checked_options, known_name
 from cac_core.scoring.distances import distance, gamma
-from cac_core.scoring.features import knn, mahalanobis
+from cac_core.scoring.features import cosine, knn, mahalanobis, placeholder
 from cac_core.scoring.logits import energy, max_logit, msp, openmax
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
 from cac_core.sentences import say
 
 SCORERS = {
     "gamma": gamma, "distance": distance, "msp": msp, "max_logit": max_logit, "energy": energy, "knn": knn,
-    "mahalanobis": mahalanobis, "openmax": openmax,
+    "mahalanobis": mahalanobis, "cosine": cosine, "placeholder": placeholder, "openmax": openmax,
 }  # fmt: skip
 
-BY_FEATURES = ("knn", "mahalanobis")  # the others read logits
+BY_FEATURES = ("knn", "mahalanobis", "cosine", "placeholder")  # the others read logits
+
+
+ALONE = {"placeholder": ("proser",)}  # scores of what some methods alone put out
+
+
+def scorers_for(method: str) -> list[str]:
+    """The scores that a method's outputs can be judged by."""
+    return [name for name in SCORERS if method in ALONE.get(name, (method,))]
 
 
 def default_for(method: str) -> str:
     """The score that a method's own paper rejects by."""
-    return {"cross_entropy": "msp", "softmax_ensemble": "msp"}.get(method, "gamma")
+    others = {
+        "cross_entropy": "msp",
+        "softmax_ensemble": "msp",
+        "supcon": "knn",
+        "cider": "knn",
+        "vos": "energy",
+        "proser": "placeholder",
+    }
+    return others.get(method, "gamma")
 
 
 def scorer_options(name: str) -> dict[str, Any]:

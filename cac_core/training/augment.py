@@ -66,10 +66,64 @@ class Shift:
         return seen
 
 
+class Colour(Affine):
+    """Affine, then colours: jitter in four of five images, grey in one of five, as SupContrast has them.
+
+    Brightness, contrast and saturation times 0.6 to 1.4, hue turned by up to a tenth of the circle, in this order,
+    where torchvision's ColorJitter draws the order too (Khosla et al., NeurIPS 2020). One channel stays as it is.
+    """
+
+    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+        places = super().draw(count, epoch, generator)
+        factors = 0.6 + 0.8 * torch.rand(count, 3, generator=generator)
+        hue = 0.2 * torch.rand(count, 1, generator=generator) - 0.1
+        jitter, grey = (torch.rand(count, 2, generator=generator) < torch.tensor([0.8, 0.2])).float().T[..., None]
+        factors = torch.where(jitter > 0, factors, torch.ones(()))
+        return torch.cat([places, factors, hue * jitter, grey], 1)
+
+    def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
+        x = super().__call__(x, drawn[:, :6])
+        if x.shape[1] == 1:
+            return x
+        brightness, contrast, saturation, hue, grey = drawn[:, 6:].T[:, :, None, None, None]
+        x = (x * brightness).clamp(0, 1)
+        x = _mixed(x, luma(x).mean((2, 3), keepdim=True), contrast)
+        x = turned_hue(_mixed(x, luma(x), saturation), hue)
+        return torch.where(grey > 0, luma(x), x)
+
+
+def luma(x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
+    """The brightness that an eye sees, as torchvision weighs it."""
+    return (x * torch.tensor([0.2989, 0.587, 0.114], device=x.device)[:, None, None]).sum(1, keepdim=True)
+
+
+def _mixed(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    return (share * x + (1 - share) * other).clamp(0, 1)
+
+
+def turned_hue(x: Float[Tensor, "N 3 H W"], by: Float[Tensor, "N 1 1 1"]) -> Float[Tensor, "N 3 H W"]:
+    """Each image with its hues turned by this share of the circle; value and saturation (of HSV) stay."""
+    red, green, blue = x.unbind(1)
+    high, low = x.amax(1), x.amin(1)
+    spread = high - low
+    part = torch.where(spread > 0, spread, torch.ones(()))
+    hue = torch.where(
+        high == red,
+        (green - blue) / part,
+        torch.where(high == green, 2 + (blue - red) / part, 4 + (red - green) / part),
+    )
+    hue = (hue / 6 + by[:, 0]) % 1
+    channels = []
+    for n in (5, 3, 1):
+        k = (n + 6 * hue) % 6
+        channels.append(high - spread * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, 1)
+
+
 def _reflected(places: Tensor, side: int) -> Tensor:
     """Places from -side + 1 to 2 side - 2 brought into the image, mirrored at the middle of its outermost pixels."""
     places = places.abs()
     return torch.where(places >= side, 2 * (side - 1) - places, places)
 
 
-AUGMENTATIONS: dict[str, Callable] = {"affine": Affine, "shift": Shift}
+AUGMENTATIONS: dict[str, Callable] = {"affine": Affine, "shift": Shift, "colour": Colour}

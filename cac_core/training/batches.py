@@ -21,6 +21,9 @@ from cac_core.training.augment import AUGMENTATIONS
 class Batches:
     """The training images [N, C, H, W] uint8 on the device, and their augmented, normalised batches.
 
+    With several views a batch holds each of its images so many times, each augmented by itself: all in their first
+    view, then all in their second, and the labels as often.
+
     A last batch that would not be full is left out of its epoch; other images are, in the next. Of several processes
     that train together each makes its share of the same batches: the images mine of each, as even as can be.
     Raises ValueError where there are fewer images in a batch than processes.
@@ -40,9 +43,10 @@ class Batches:
         least: int = 0,
         augment: str = "affine",
         cutout: int = 0,
+        views: int = 1,
     ):
         self.images, self.labels = on_device(part.pixels[:], device), torch.as_tensor(part.labels).to(device)
-        self.scale, self.seed = scale_of(stats, device), seed
+        self.scale, self.seed, self.views = scale_of(stats, device), seed, views
         self.augment = AUGMENTATIONS[augment](row, part.pixels.shape[1], seed, cutout, self.scale[0])
         self.batch, self.steps, self.mine = _sizes(len(part), batch, least, rank, processes)
 
@@ -50,14 +54,24 @@ class Batches:
         """The batches of an epoch, from the one numbered start."""
         generator, count = _generator(self.seed, epoch), len(self.images)
         rounds = [
-            (torch.randperm(count, generator=generator), self.augment.draw(count, epoch, generator))
+            (
+                torch.randperm(count, generator=generator),
+                *(self.augment.draw(count, epoch, generator) for _ in range(self.views)),
+            )
             for _ in range(_rounds(self, count))
         ]
-        order, drawn = (torch.cat(parts).to(self.images.device) for parts in zip(*rounds, strict=True))
+        order, *drawn = (torch.cat(parts).to(self.images.device) for parts in zip(*rounds, strict=True))
         for step in range(start, self.steps):
             at = slice(step * self.batch + self.mine.start, step * self.batch + self.mine.stop)
             chosen = order[at]
-            yield normalised(self.augment(self.images[chosen], drawn[at]), self.scale), self.labels[chosen]
+            x = torch.cat([self.augment(self.images[chosen], view[at]) for view in drawn])
+            yield normalised(x, self.scale), self.labels[chosen].repeat(self.views)
+
+    def plain(self, size: int) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:
+        """All images as they are, in their order, so many at a time."""
+        for start in range(0, len(self.images), size):
+            x = self.images[start : start + size].float() / 255
+            yield normalised(x, self.scale), self.labels[start : start + size]
 
 
 class MapBatches:

@@ -157,6 +157,12 @@ class Steps:
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
+        if self.method.alone and distributed.processes() > 1:
+            raise ValueError(say(
+                "{method} compares all images of a batch with each other: it is trained by one process. Leave out "
+                "torchrun.",
+                method=recipe.method,
+            ))  # fmt: skip
         self.fixed = bool(self.method.backbone.fixed_by)  # then its maps are computed once, in float32
         self.head_only = self.fixed and not any(p.requires_grad for p in self.method.backbone.parameters())
         precision = "float32" if self.fixed and recipe.precision == "auto" else recipe.precision
@@ -181,7 +187,7 @@ class Steps:
                  "processes": distributed.processes(), "least": least}  # fmt: skip
         if not self.fixed:
             self.batches = Batches(
-                self.train, self.row, self.stats, augment=r.augment, cutout=r.cutout, **sizes
+                self.train, self.row, self.stats, augment=r.augment, cutout=r.cutout, views=self.method.views, **sizes
             )  # fmt: skip
             some = np.random.default_rng(r.seed).permutation(len(self.train))[:PREPARED_BY]
             x = on_device(self.train.pixels[some], self.device).float() / 255
@@ -236,7 +242,7 @@ class Steps:
 
     def learn(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> None:
         """One batch, images [N, C, H, W] and labels [N], at this learning rate; its loss terms are added to sums."""
-        share = len(y) / self.batches.batch  # of the batch is here: all of it, but for torchrun
+        share = len(y) / (self.batches.batch * self.method.views)  # of the batch is here: all of it, but for torchrun
         for part, terms in self.method.losses(x, y):
             optimizer = self.optimizers[part]
             for group in optimizer.param_groups:
@@ -305,6 +311,8 @@ class _Training(Steps):
                     say("The processes do not find the same files in {path}. All need the same --runs.", path=run.path)
                 )
             if self.epoch == 0 and self.step == 0 and not self.snapshots:
+                if not self.fixed:
+                    self.method.eval().first(self.batches.plain(evaluate.BATCH))
                 self._snapshot(self._validate()[1], 0)
                 self._save()
             _set_status(run, "running", device=str(self.device), machine=machine(self.device))
@@ -347,6 +355,7 @@ class _Training(Steps):
 
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
         self.method.train()
+        self.method.way = self.epoch / self.total
         began, first = time.monotonic(), self.step
         rates = [rate_at(self.recipe, self.epoch + step / self.batches.steps) for step in range(self.batches.steps)]
         for x, y in self.batches.epoch(self.epoch, self.step):
@@ -364,7 +373,8 @@ class _Training(Steps):
         measured, logits = self._validate()
         _finite(measured, "validation", self.epoch + 1, self.recipe)
         number = self.epoch + 1
-        if measured[self.method.criterion] < self.best:
+        settled = number == self.total or self.epoch / self.total >= self.method.begins
+        if settled and measured[self.method.criterion] < self.best:
             self.best, self.best_epoch = measured[self.method.criterion], number
             self._write_best()
         if number % self.every == 0 or number == self.total:

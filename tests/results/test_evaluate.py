@@ -64,7 +64,7 @@ def test_data_sets_that_mirror_have_mirrored_training_outputs(image_folder, tmp_
     half = len(out) // 2
     assert out.mirrored.sum() == half and out.mirrored[half:].all()
     assert np.array_equal(out.index[:half], out.index[half:]) and np.array_equal(out.labels[:half], out.labels[half:])
-    pixels = datasets.parts_of(datasets.load("pets", root), run.trial, 0)["train"].pixels
+    pixels = datasets.parts_of(datasets.load("pets", root), run.trial, 0)["train"].pixels[:]
     flipped, _ = evaluate.load(run, "cpu").outputs(np.ascontiguousarray(pixels[:, :, ::-1]))
     assert np.allclose(out.logits[half:], flipped, atol=1e-4)
     assert run.known_names == ["cat", "dog"] and run.row.channels == 3

@@ -63,3 +63,48 @@ def test_a_cut_larger_than_the_image_is_all_of_it():
     shift = augment.Shift(ROW, 16, 0, 100, FILL)
     out = shift(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), drawn(shift, count=2))
     assert torch.equal(out, FILL.expand(2, 3, 16, 16))
+
+
+def test_colours_change_as_torchvisions_do():
+    from torchvision.transforms.v2 import functional as v2
+
+    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 16, 16), np.uint8)
+    pixels[0], pixels[1, 1:] = 128, 0  # grey, and pure red
+    colour = augment.Colour(dataclasses.replace(ROW, crop=1.0, turn=0.0, flip=False), 16, 0, 0, FILL)
+    rows = drawn(colour)
+    got = colour(torch.from_numpy(pixels), rows)
+    assert 20 < (rows[:, 6] != 1).sum() < 40 and 0 < rows[:, 10].sum() < 20
+    plain = torch.from_numpy(pixels).float() / 255
+    same = augment.Affine(colour.row, 16, 0, 0, FILL)(torch.from_numpy(pixels), rows[:, :6])
+    assert torch.allclose(same, plain, atol=1e-5)
+    for x, out, (brightness, contrast, saturation, hue, grey) in zip(same, got, rows[:, 6:].tolist(), strict=True):
+        want = v2.adjust_contrast(v2.adjust_brightness(x, brightness), contrast)
+        want = v2.adjust_hue(v2.adjust_saturation(want, saturation), hue)
+        want = v2.rgb_to_grayscale(want, 3) if grey else want
+        assert torch.allclose(out, want, atol=2e-3)
+
+
+def test_grey_images_keep_their_one_channel():
+    colour = augment.Colour(datasets.DATASETS["digits"], 16, 0, 0, FILL)
+    x, rows = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), drawn(colour, count=4)
+    affine = augment.Affine(datasets.DATASETS["digits"], 16, 0, 0, FILL)
+    assert torch.equal(colour(x, rows), affine(x, rows[:, :6]))
+
+
+def test_views_are_augmented_each_by_itself_and_one_view_is_as_before():
+    labels = np.arange(32) % 2
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3), np.uint8)
+    part, stats = datasets.Part(pixels, labels, labels, np.arange(32)), ((0.0,) * 3, (1.0,) * 3)
+
+    def made(views):
+        return batches.Batches(part, ROW, stats, batch=8, seed=0, device=torch.device("cpu"), views=views)
+
+    for (x, y), (xs, ys) in zip(made(1).epoch(1), made(2).epoch(1), strict=True):
+        assert torch.equal(x, xs[:8]) and torch.equal(y, ys[:8]) and torch.equal(ys[:8], ys[8:])
+        assert not torch.allclose(xs[:8], xs[8:], atol=1e-3)
+        assert (xs[:8].mean((2, 3)) - xs[8:].mean((2, 3))).abs().max() < 0.2  # of the same image
+    (x, y), *_ = made(2).plain(10)
+    assert (
+        torch.allclose(x, torch.from_numpy(pixels[:10]).permute(0, 3, 1, 2) / 255)
+        and y.tolist() == labels[:10].tolist()
+    )

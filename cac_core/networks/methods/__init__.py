@@ -4,7 +4,7 @@ To add one: a class in a file of its own, and a row in recipe.METHODS. Its optio
 its __init__, with defaults.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -24,16 +24,35 @@ class Method(nn.Module):
     """
 
     criterion = "total"
+    views = 1  # of each image that a batch holds, each augmented by itself: first all first ones, then all second
+    pools = False  # whether the head reads features without their places in the image
+    alone = False  # whether its losses need the whole batch in one process
+    begins = 0.0  # the share of the training after which all of its loss acts; no epoch before can be the best
+    way = 1.0  # the share of the epochs that is behind, which the loop says
     of_several = False  # an ensemble is
     half: torch.dtype | None = None  # the backbone's type under autocast; None is float32
 
-    def __init__(self, backbone: Backbone, classes: int):
+    def __init__(self, backbone: Backbone, classes: int, *, linear: bool = True):
+        """linear: whether a linear head makes the logits; else the subclass does."""
         super().__init__()
         self.backbone = backbone
-        self.classify = nn.Linear(backbone.width, classes)
-        nn.init.normal_(self.classify.weight, std=0.01)
-        nn.init.zeros_(self.classify.bias)
+        if linear:
+            self.classify = nn.Linear(self.width, classes)
+            nn.init.normal_(self.classify.weight, std=0.01)
+            nn.init.zeros_(self.classify.bias)
         self.sides, self.left_out = nn.ModuleDict(), []
+
+    @property
+    def width(self) -> int:
+        """Of the features that the head reads."""
+        return self.backbone.pooled_width if self.pools else self.backbone.width
+
+    def pooled(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N P"]:
+        """What is kept of the features that forward gives: they without their places in the image."""
+        return features if self.pools else self.backbone.pooled(features)
+
+    def first(self, batches: Iterator[tuple[Float[Tensor, "N ..."], Int[Tensor, " N"]]]) -> None:
+        """Before the first step: the training images as they are, batch by batch, for what is begun from them."""
 
     def add_sides(self, left_out: list[tuple[int, int]]) -> None:
         """Further heads on the same features, each without the images of a fold and those of a class; -1 is none.
@@ -63,10 +82,14 @@ class Method(nn.Module):
         rows = slice(place * self._width(name), (place + 1) * self._width(name))
         return nn.functional.linear(features, self.sides[name].weight[rows], self.sides[name].bias[rows])
 
-    def forward(self, x: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
+    def seen(self, x: Float[Tensor, "N ..."], how: Callable[[Tensor], Tensor] | None = None) -> Float[Tensor, "N D"]:
+        """The features of images; how: by another way through the backbone than the whole of it."""
         with torch.autocast(x.device.type, self.half, enabled=self.half is not None):
-            features = self.backbone(x)
-        features = features.float()
+            features = (how or self.backbone)(x)
+        return self.backbone.pooled(features.float()) if self.pools else features.float()
+
+    def forward(self, x: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N D"]]:
+        features = self.seen(x)
         return self.classify(features), features
 
     def losses(
@@ -90,6 +113,10 @@ class Method(nn.Module):
                 logits = head(features).unflatten(1, (len(folds), -1))
                 # the mean over all, as often as there are heads, is for each the mean over its own images
                 yield self.terms(logits[mine], labels[mine])["total"] * len(folds)
+
+    def dummies(self) -> Float[Tensor, "M D+1"] | None:
+        """Weights and biases of linear heads on the features that stand for no class, None without any."""
+        return None
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each part, each with an optimizer of its own."""
