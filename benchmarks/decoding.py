@@ -2,7 +2,7 @@
 
 python benchmarks/decoding.py [--images 500 2000] [--width 400] [--height 300] [--size 224] [--work DIR]
 
-A folder of five classes: JPEGs of noise over a slope, distinct by name alone (hard links of twenty). Each count is
+A folder of five classes: JPEGs of blurred noise, hard links of ten of them. Each count is
 decoded by processes of their own: one that is killed when it is half through, one that goes on to the end, divides the
 images into parts and takes their digest, and one that finds all done. Memory is what a process holds that is not a file
 (RssAnon), above what it holds before it reads, at its peak.
@@ -24,19 +24,19 @@ from PIL import Image
 
 from cac_core.data import datasets
 
-CLASSES, DISTINCT, NAME = 5, 20, "many"
+CLASSES, DISTINCT, NAME = 5, 10, "many"
 
 
 def make(root: Path, count: int, width: int, height: int) -> None:
     """The image folder: so many JPEGs in all."""
-    rng, slope = np.random.default_rng(0), np.linspace(0, 200, width)[None, :, None]
+    rng = np.random.default_rng(0)
     for n in range(count):
         file = root / NAME / f"class-{n % CLASSES}" / f"{n:06}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         first = root / f"{n % DISTINCT}.jpg"
         if n < DISTINCT:
-            pixels = slope + rng.integers(0, 50, (height, width, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(first, quality=85)
+            noise = Image.fromarray(rng.integers(0, 256, (height // 4, width // 4, 3), np.uint8))
+            noise.resize((width, height), Image.Resampling.BILINEAR).save(first, quality=85)
         os.link(first, file)
 
 

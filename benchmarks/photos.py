@@ -79,13 +79,14 @@ def lay_out(images: dict[str, datasets.Images], count: int, draw: int, work: Pat
 
 
 def learnt(recipe: Recipe, count: int, draw: int, cifar: dict[str, datasets.Images], work: Path) -> tuple[dict, float]:
-    """The report of a run, and the seconds that it took: read where it has been finished before."""
+    """The report of a run, and the seconds of processor that it took: read where it has been finished before."""
     run = Run(work / f"runs-{count}" / recipe.id)
     if run.state != "finished":
-        began = time.perf_counter()
-        run = train(recipe, run.path.parent, lay_out(cifar, count, draw, work), device="cpu")
-        (run.path / "seconds.txt").write_text(f"{time.perf_counter() - began:.1f}")
-    return run.report(), float((run.path / "seconds.txt").read_text())
+        root, began = lay_out(cifar, count, draw, work), time.process_time()
+        run = train(recipe, run.path.parent, root, device="cpu")
+        (run.path / "processor.txt").write_text(f"{time.process_time() - began:.1f}")
+    took = run.path / "processor.txt"
+    return run.report(), float(took.read_text()) if took.exists() else float("nan")
 
 
 def control(
@@ -148,7 +149,7 @@ if __name__ == "__main__":
         f"{a.backbone} at {a.side} pixels; trials {a.trials} x {a.draws} draws; accuracy / AUROC by each score, %, "
         "with the standard deviation over trials and draws\n"
     )
-    print(f"| images a class | method | learns | {' | '.join(SHOWN)} | chosen blind | seconds a run |")
+    print(f"| images a class | method | learns | {' | '.join(SHOWN)} | chosen blind | processor, s a run |")
     print("|-|-|-|" + "-|" * len(SHOWN) + "-|-|")
     for count in a.images:
         found, beside = {method: [] for method in a.methods}, []

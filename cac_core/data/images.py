@@ -149,7 +149,8 @@ def converted(pixels: np.ndarray, row: Format, way: str | None = None) -> np.nda
 
 def _brought(image: Image.Image, row: Format, way: str) -> tuple[np.ndarray, list[Note]]:
     """An upright and opaque L or RGB image to [size, size, channels], and what was done to make it so."""
-    image, done = image.convert("RGB" if row.channels == 3 else "L"), []
+    mode, done = "RGB" if row.channels == 3 else "L", []
+    image = image if image.mode == mode else image.convert(mode)
     width, height = image.size
     shown = _shown(np.asarray(image), row) if width == height else None
     if way == "drawing" and shown is None:
@@ -194,7 +195,7 @@ def at_size(image: Image.Image, row: Format) -> np.ndarray:
     These are reduced to `made` by a mean over areas, and brought to `grain` and to `size` by Pillow's bilinear filter;
     an image that is, or shows, one of the data set at one of these sides goes on from there.
     """
-    pixels = np.asarray(image)
+    pixels = whole = np.asarray(image)
     shown = _shown(pixels, row)
     if shown is not None:
         steps = [] if len(shown) == row.size else [row.size] if len(shown) == row.grain else [row.grain, row.size]
@@ -204,7 +205,8 @@ def at_size(image: Image.Image, row: Format) -> np.ndarray:
         steps = [row.grain, row.size]
     for side in steps:
         if len(pixels) != side:
-            pixels = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+            picture = image if pixels is whole else Image.fromarray(pixels)  # which would copy a photograph
+            pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
     return np.array(pixels).reshape(row.size, row.size, row.channels)
 
 

@@ -26,7 +26,7 @@ from app import charts, courses, holdings, jobs, plans, wording
 from cac_core import __main__ as command_line
 from cac_core import recipe, runs
 from cac_core.commands import training as training_command
-from cac_core.data import datasets
+from cac_core.data import datasets, decoded
 from cac_core.exchange import changes, own_data, sample, shelf
 from cac_core.jobs import launch
 from cac_core.recipe import Recipe
@@ -783,6 +783,21 @@ def test_an_image_folder_takes_the_preset_for_photos_unless_another_was_chosen(o
     assert opened("new", new_dataset="pets").segmented_control(key="new_preset").value == "photos"
 
 
+def test_what_decoding_many_photos_takes_is_told_before_anything_is_measured(opened, root, image_folder, monkeypatch):
+    image_folder("pets", {"ant": 4, "bee": 4, "cat": 4})
+    asked = []
+    monkeypatch.setattr(
+        holdings, "ahead", lambda *which: asked.append(which) or decoded.Ahead(20_000, 2400.0, 3 * 10**9, 10**9)
+    )
+    trial = datasets.Trial("pets", "custom", "mine", (0, 1), (2,))
+    own_data.save_trial(trial, datasets.row_of("pets", root), root)
+    at = opened("new", new_dataset="pets")
+    assert asked == [("pets", 224)] and "20000 images are decoded first, once: about **40 min**, and 3.0 GB" in text(at)
+    assert "it takes about 3.0 GB, and 1.0 GB are free" in text(at)
+    assert "can be measured once they are decoded" in text(at)
+    assert "20000 images are decoded first" in text(opened("data", data_view="sets", data_look="pets"))
+
+
 @pytest.mark.parametrize("images", [3, 200])
 def test_the_command_line_of_photos_makes_the_same_recipe_however_many_there_are(root, image_folder, images):
     image_folder("pets", {"ant": 4, "bee": 4, "cat": 4})
@@ -1085,6 +1100,12 @@ def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(ope
     at = opened("live", watched="begun")
     assert at.selectbox(key="watched").value == "begun" and "It is being made ready" in text(at) and not at.error
     assert "The queue is empty; what runs was started elsewhere." in text(at)
+    said = {"kind": "reading", "done": 64, "of": 20_000, "images_per_second": 8.0, "seconds_left": 2492.0}
+    runs.append(store / "begun" / "events.jsonl", said)
+    at = fine(at.run())
+    assert "It is being made ready" in text(at)
+    (bar,) = at.get("progress")
+    assert bar.proto.text == "Images decoded, once: 64 of 20000 · 8 a second, 42 min left"
 
 
 def test_what_was_stopped_before_it_began_says_so(opened, store):

@@ -90,7 +90,8 @@ def test_what_was_decoded_before_a_kill_is_not_decoded_again(root, seen):
         "from pathlib import Path\n"
         "from cac_core.data import datasets, decoded\n"
         "decoded.CHUNK = 4\n"
-        "datasets.load('pets', Path(sys.argv[1]), 16, lambda done, of, rate: os._exit(9) if done == 8 else None)\n"
+        "datasets.load('pets', Path(sys.argv[1]), 16,\n"
+        "              tell=lambda done, of, rate: os._exit(9) if done == 8 else None)\n"
     )
     assert subprocess.run([sys.executable, "-c", script, str(root)], check=False).returncode == 9
     told = []
