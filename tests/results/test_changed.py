@@ -25,14 +25,15 @@ GIVEN = {
 
 
 def filled(root, name: str, counts: dict[str, int], seed: int = 0):
-    """An image folder with so many noise images of each class, in the place of what was there."""
+    """An image folder with so many noise images of each class, a fifth of them for testing; what was there goes."""
     rng = np.random.default_rng(seed)
     shutil.rmtree(root / name, ignore_errors=True)
     for c, (cls, count) in enumerate(counts.items()):
-        (root / name / cls).mkdir(parents=True)
+        for part in ("train", "test"):
+            (root / name / part / cls).mkdir(parents=True)
         for i in range(count):
             pixels = np.clip(80 * c + rng.integers(0, 60, (12, 12, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / name / cls / f"{i:03}.png")
+            Image.fromarray(pixels).save(root / name / ("train" if i % 5 else "test") / cls / f"{i:03}.png")
 
 
 def pets(root, each: int = 10, seed: int = 0):
