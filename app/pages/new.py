@@ -50,6 +50,22 @@ DIGITS = phrases(  # for which nothing is published
         "paper": "The small network, and the schedule that was published with Class Anchor Clustering for MNIST.",
     }
 )
+METHODS = phrases(
+    {
+        "cac": "**cac**: Class Anchor Clustering, logits gather around a fixed anchor for each class (Miller et al., "
+        "WACV 2021). Rejected by γ.",
+        "cross_entropy": "**cross_entropy**: softmax cross-entropy, the control of all others. Rejected by 1 − "
+        "softmax.",
+        "supcon": "**supcon**: two views of images of one class are drawn together on a sphere (Khosla et al., NeurIPS "
+        "2020). Rejected by the k-th nearest training image. Photographs want the augmentation colour.",
+        "cider": "**cider**: on a sphere, each image close to its class's prototype, prototypes far apart (Ming et "
+        "al., ICLR 2023). Rejected by the k-th nearest training image. Photographs want the augmentation colour.",
+        "vos": "**vos**: unlikely draws from each class's features stand in for unknowns (Du et al., ICLR 2022). "
+        "Rejected by energy.",
+        "proser": "**proser**: a dummy class learns what lies between the known ones (Zhou et al., CVPR 2021). "
+        "Rejected by how far the dummy is above them.",
+    }
+)
 FIELDS = phrases(
     {  # of Recipe, in the order of the form: label and what it means
         "epochs": ("Epochs", "How often every training image is seen."),
@@ -68,7 +84,7 @@ FIELDS = phrases(
         "augment": (
             "Augmentation",
             "How training changes an image. affine: crops, mirror images and rotations. shift: by whole pixels, and "
-            "mirrored in every other epoch.",
+            "mirrored in every other epoch. colour: as affine, and colours jittered or taken away.",
         ),
         "cutout": ("Cut-out, pixels", "The side of a square that each image loses in training, with shift; 0 is none."),
         "tta": (
@@ -271,6 +287,7 @@ def choose_networks(preset: str, name: str, images: int) -> tuple[list[str], str
     if not methods:
         left.error(t("Choose at least one method."))
         return None
+    st.caption("  \n".join(t(METHODS[name]) for name in methods if name in METHODS))
     return methods, backbone
 
 

@@ -67,7 +67,10 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--decay", type=float, help="weight decay")
     flags.add_argument("--optimizer", help="sgd, or nesterov: with its momentum")
     flags.add_argument("--decays", help="what decays: all, or weights alone")
-    flags.add_argument("--augment", help="affine: crops, mirrors, rotations; shift: by pixels, mirrored in turns")
+    flags.add_argument(
+        "--augment",
+        help="affine: crops, mirrors, rotations; shift: by pixels, mirrored in turns; colour: affine and colour jitter",
+    )
     flags.add_argument("--cutout", type=int, help="side in pixels of a square that an image loses, with shift")
     flags.add_argument("--tta", help="none, or mirror: judged by the mean with the mirror image")
     flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
