@@ -16,7 +16,7 @@ import machine
 from cac_core.data.datasets import root_of
 from cac_core.recipe import compose
 from cac_core.results import judge
-from cac_core.scoring.scorers import SCORERS
+from cac_core.scoring.scorers import scorers_for
 from cac_core.training.loop import train
 
 
@@ -49,7 +49,7 @@ if __name__ == "__main__":
                 recipe = compose(dataset="digits", trial=str(trial), method=method, seed=seed, **arguments)
                 runs[trial, seed] = train(recipe, store, root_of())
                 seconds.append(time.perf_counter() - began)
-        for scorer in SCORERS:
+        for scorer in scorers_for(method):
             numbers = {key: judge.report(run, scorer) for key, run in runs.items()}
             by_trial = [statistics.mean(numbers[t, s]["auroc"] for s in range(seeds)) for t in range(5)]
             print(

@@ -1,0 +1,107 @@
+"""Every system on the digits, beside its control: five trials, three seeds each, all scores.
+
+python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--only NAME ...]
+
+A control is the same training without what makes the system: cross-entropy of as many epochs (for those that take two
+views of each image also of twice as many, which takes as long), VOS with weight 0. The difference of a system from its
+control is paired by trial, each the mean of its seeds; its interval is Student's over the trials, 95 %. Runs that are
+in --runs are read, not trained again.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import machine
+from scipy.special import stdtrit
+
+from cac_core.data.datasets import root_of
+from cac_core.recipe import compose
+from cac_core.runs import Run, seconds_trained
+from cac_core.scoring.scorers import default_for, scorers_for
+from cac_core.training.loop import train
+
+# name: method, options, times the epochs; and the controls: name and the score that both are compared by
+SYSTEMS = {
+    "cross-entropy": ("cross_entropy", {}, 1, []),
+    "cross-entropy, twice as long": ("cross_entropy", {}, 2, []),
+    "cross-entropy, smoothed labels (0.1)": (
+        "cross_entropy", {"smoothing": 0.1}, 1, [("cross-entropy", "msp"), ("cross-entropy", "max_logit")]
+    ),
+    "CAC": ("cac", {}, 1, [("cross-entropy", None)]),
+    "SupCon": ("supcon", {}, 1, [("cross-entropy", "knn"), ("cross-entropy, twice as long", "knn")]),
+    "CIDER": ("cider", {}, 1, [("cross-entropy", "knn"), ("cross-entropy, twice as long", "knn")]),
+    "VOS": ("vos", {}, 1, [("VOS, weight 0", "energy")]),
+    "VOS, weight 0": ("vos", {"weight": 0.0}, 1, []),
+    "PROSER": ("proser", {}, 1, [("cross-entropy", "max_logit"), ("cross-entropy", "knn")]),
+}  # fmt: skip
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def by_trial(runs: dict[tuple[int, int], Run], scorer: str, what: str = "auroc") -> list[float]:
+    """In percent, the mean over the seeds of each trial."""
+    found: dict[int, list[float]] = {}
+    for (trial, _), run in runs.items():
+        found.setdefault(trial, []).append(100 * run.report()["scorers"][scorer][what])
+    return [statistics.mean(some) for some in found.values()]
+
+
+def difference(mine: list[float], theirs: list[float]) -> str:
+    gaps = [a - b for a, b in zip(mine, theirs, strict=True)]
+    if len(gaps) < 2:
+        return f"{gaps[0]:+.1f}"
+    half = stdtrit(len(gaps) - 1, 0.975) * statistics.stdev(gaps) / len(gaps) ** 0.5
+    mean = statistics.mean(gaps)
+    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}{', for sure' if abs(mean) >= half else ''})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--only", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
+    a = parser.parse_args()
+    store, every = a.runs or Path(tempfile.mkdtemp()), {}
+    print(machine.described())
+    print(f"{a.dataset}, {a.preset}, {a.epochs} epochs, {a.trials} trials (osrci) x {a.seeds} seeds\n")
+    for name in a.only:
+        method, options, times, _ = SYSTEMS[name]
+        every[name] = {}
+        for trial in range(a.trials):
+            for seed in range(a.seeds):
+                recipe = compose(
+                    a.preset, dict(options), dataset=a.dataset, trial=str(trial), method=method, seed=seed,
+                    epochs=times * a.epochs,
+                )  # fmt: skip
+                every[name][trial, seed] = train(recipe, store, root_of(a.data), device="cpu")
+    scores = list(dict.fromkeys(score for name in a.only for score in scorers_for(SYSTEMS[name][0])))
+    print("| system | its score | accuracy | AUROC by it | " + " | ".join(scores) + " | seconds a run |")
+    print("|-|-|-|-|" + "-|" * len(scores) + "-|")
+    for name, runs in every.items():
+        own, there = default_for(SYSTEMS[name][0]), scorers_for(SYSTEMS[name][0])
+        cells = [
+            spread(by_trial(runs, score)) if score in there
+            and all("auroc" in run.report()["scorers"].get(score, {}) for run in runs.values()) else ""
+            for score in scores
+        ]  # fmt: skip
+        seconds = statistics.median(seconds_trained(run.epochs()) or 0 for run in runs.values())
+        print(f"| {name} | {own} | {spread(by_trial(runs, own, 'accuracy'))} | {spread(by_trial(runs, own))} | "
+              f"{' | '.join(cells)} | {seconds:.0f} |", flush=True)  # fmt: skip
+    print("\n| system, score | control, score | difference in AUROC, points (95 % interval) |\n|-|-|-|")
+    for name, runs in every.items():
+        method, *_, controls = SYSTEMS[name]
+        for control, score in controls:
+            if control in every:
+                theirs = score or default_for(SYSTEMS[control][0])
+                mine = score if method == "cross_entropy" else default_for(method)
+                gap = difference(by_trial(runs, mine), by_trial(every[control], theirs))
+                print(f"| {name}, {mine} | {control}, {theirs} | {gap} |")
