@@ -85,7 +85,11 @@ def feed_of(
 
 
 def without(out: Outputs, which: np.ndarray) -> Outputs:
-    parts = {name: value[~which] for name, value in vars(out).items() if value is not None and name != "anchors"}
+    parts = {
+        name: value[~which]
+        for name, value in vars(out).items()
+        if value is not None and name not in ("anchors", "dummies")
+    }
     return Outputs(**parts, anchors=out.anchors)
 
 

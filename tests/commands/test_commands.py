@@ -136,7 +136,7 @@ def test_training_without_an_unknown_ends_well(where, place):
     [
         (
             ["--scorer", "gama"],
-            "no scorer 'gama'; there are: gamma, distance, msp, max_logit, energy, knn, mahalanobis, openmax",
+            "no scorer 'gama'; there are: gamma, distance, msp, max_logit, energy, knn, mahalanobis, cosine",
         ),
         (["--centres", "middle"], "no kind of centres 'middle'; there are: means, anchors"),
         (["--scorer", "msp", "--centres", "means"], "msp has no option centres; it takes temperature"),
