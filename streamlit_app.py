@@ -62,7 +62,8 @@ page = st.navigation(
             for url, p in places.items()
         ]
         for section, places in SECTIONS.items()
-    }
+    },
+    expanded=True,
 )
 place = PLACES[page.url_path]
 links.arrive(page.url_path)

@@ -32,5 +32,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   );
   list.replaceChildren(...[...data.legend, ...(data.note ? [["", ...data.note]] : [])].map(([kind, shape, words]) =>
     make("li", { className: kind }, make("span", { className: "shape", textContent: shape, ariaHidden: "true" }), words)));
+  const chosen = table.querySelector("[aria-pressed=true]");  // on a narrow screen it may lie beyond the edge
+  const beyond = chosen ? chosen.getBoundingClientRect().right - frame.getBoundingClientRect().right : 0;
+  if (beyond > 0) frame.scrollLeft += beyond + 8;
   if (before) [...table.querySelectorAll("button")].find((one) => one.dataset.key === before)?.focus();
 }

@@ -30,7 +30,7 @@ KINDS = phrases(
 )
 SHAPES = {"above": "▲", "within": "●", "below": "▼", "one": "◇", "alone": "□", "none": "–"}
 CAVEAT = "*"
-OWN = phrases({"cac": "CAC", "cross_entropy": "Softmax"})  # what a row is called that nothing is published for
+OWN = {"cac": "CAC", "cross_entropy": "Softmax"}  # what a row is called that nothing is published for
 
 _component = st.components.v2.component(
     "anchorscope_grid",
@@ -40,13 +40,13 @@ _component = st.components.v2.component(
     table { border-collapse: separate; border-spacing: 4px; width: 100%; font: inherit; color: var(--st-text-color); }
     th { font-weight: 600; text-align: left; font-size: .875rem; padding: .25rem .375rem; white-space: nowrap; }
     tbody th { position: sticky; left: 0; z-index: 1; background: var(--st-background-color); max-width: 11rem;
-               white-space: normal; }
+               white-space: normal; min-width: 5.5rem; }
     th small { display: block; font-weight: 400; opacity: .75; }
-    td { padding: 0; min-width: 6.75rem; height: 3.5rem; }
+    td { padding: 0; min-width: 6.25rem; height: 3.25rem; }
     .above { --mark: var(--above); } .within { --mark: var(--within); } .below { --mark: var(--below); }
     .one, .alone, .none { --mark: var(--other); }
-    button { display: grid; grid-template-columns: 1.1rem 1fr; align-items: baseline; width: 100%; height: 100%;
-             padding: .375rem .5rem; font: inherit; font-size: .875rem; text-align: left; cursor: pointer;
+    button { display: grid; grid-template-columns: 1rem 1fr; align-items: baseline; align-content: start; width: 100%;
+             height: 100%; padding: .375rem; font: inherit; font-size: .875rem; text-align: left; cursor: pointer;
              font-variant-numeric: tabular-nums; color: inherit; border-radius: var(--st-base-radius);
              border: 1px solid var(--st-border-color); border-left: 4px solid var(--mark);
              background: color-mix(in srgb, var(--mark) 13%, transparent); }
@@ -57,7 +57,7 @@ _component = st.components.v2.component(
     button[aria-pressed=true] { outline: 2px solid var(--st-text-color); outline-offset: 1px; }
     button .shape, li .shape { color: var(--mark); }
     button .measured { font-weight: 600; white-space: nowrap; }
-    button.none .measured { font-weight: 400; opacity: .8; }
+    button.none .measured { font-weight: 400; font-size: .8125rem; opacity: .8; }
     button .published { grid-column: 2; font-size: .8125rem; opacity: .85; white-space: nowrap; }
     ul { display: flex; flex-wrap: wrap; gap: .125rem 1.25rem; margin: .375rem 0 0; padding: 0 .25rem; list-style: none;
          font-size: .8125rem; color: var(--st-text-color); }
@@ -120,12 +120,12 @@ def lines_of(cells: Iterable[Cell], others: Iterable[Entry]) -> list[Line]:
     for (method, scorer), squares in found.items():
         named = next((e["method"] for square in squares.values() for e in square.entries), None)
         by = t("measured by {score}", score=t(wording.SHORT[scorer])) if scorer in wording.SHORT else ""
-        lines.append(Line(named or t(OWN.get(method, method)), by, squares))
+        lines.append(Line(named or OWN.get(method, method), by, squares))
     alone: dict[str, dict[str, Square]] = {}
     for entry in others:
         key = ".".join((entry["dataset"], entry["family"], entry["method"]))
         alone.setdefault(entry["method"], {})[entry["dataset"]] = Square(key, entry["dataset"], None, (entry,))
-    return lines + [Line(name, t("not among the methods here"), squares) for name, squares in alone.items()]
+    return lines + [Line(name, t("published only"), squares) for name, squares in alone.items()]
 
 
 def columns_of(lines: Iterable[Line]) -> list[str]:

@@ -51,6 +51,10 @@ def close():
     st.session_state.cell = None
 
 
+def opened_in_table():
+    st.session_state.cell = st.session_state.papers_open
+
+
 def opened():
     st.session_state.cell = st.session_state.grid_of_cells["cell"]
 
@@ -116,6 +120,7 @@ def report():
                   {c.dataset: Square(grid.key_of(c), c.dataset, c, c.published) for c in cells if c.scorer == label})
         for label, score in ((reproduce.ON_REPORT, "gamma"), (reproduce.WITH_ODIN, "distance"))
     ]  # fmt: skip
+    st.caption(t(sweep.LEAK))
     shown(lines, st.toggle(t("As a table"), key="papers_table"))
     if (square := chosen(lines)) is not None:
         detail(*square)
@@ -145,7 +150,7 @@ def tutorial():
             auroc=charts.fixed(said["auroc"], 1), accuracy=charts.fixed(said["accuracy"], 1), source=t(said["source"]),
         )
     )  # fmt: skip
-    st.warning(f"{grid.CAVEAT} {t(said['note'])}", icon=":material/info:")
+    st.warning(f"{t('Caveat')}: {wording.plain(t(said['note']))}", icon=":material/info:")
     rows = [
         (one, name, numbers)
         for one in every
@@ -176,7 +181,7 @@ def tutorial():
             hide_index=True, placeholder="–", key="tutorial_rows",
         )  # fmt: skip
         st.caption(
-            t("A run that knows six of the ten classes has another task than the tutorial: the two do not rank.")
+            t("A run that knows fewer than ten classes has another task than the tutorial: the two do not rank.")
         )
         links_of([one.run for one, *_ in rows])
     else:
@@ -213,12 +218,11 @@ def shown(lines: list[grid.Line], in_table: bool):
     if not in_table:
         grid.draw(lines, st.session_state.get("cell"), "grid_of_cells", opened, controls.palette())
         return
-    st.dataframe(grid.as_table(lines), hide_index=True, key="papers_rows")
     there = squares(lines)
-    if st.session_state.get("cell") not in there:
-        st.session_state.cell = None
+    st.dataframe(grid.as_table(lines), hide_index=True, key="papers_rows", height=35 * len(there) + 38)
+    st.session_state.papers_open = cell if (cell := st.session_state.get("cell")) in there else None
     st.selectbox(
-        t("Open a cell"), [None, *there], key="cell", width=420,
+        t("Open a cell"), [None, *there], key="papers_open", width=420, on_change=opened_in_table,
         format_func=lambda key: t("none") if key is None else f"{there[key][0].name}, {there[key][1].dataset}",
     )  # fmt: skip
 
@@ -245,7 +249,7 @@ def detail(line: grid.Line, square: Square):
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.subheader(f"{wording.plain(line.name)}, {wording.plain(square.dataset)}", anchor=False)
-            st.button(t("Close"), icon=":material/close:", type="tertiary", key="close_cell", on_click=close)
+            st.button(t("Close the cell"), icon=":material/close:", type="tertiary", key="close_cell", on_click=close)
         st.markdown(f"{grid.SHAPES[square.kind]} {t(grid.KINDS[square.kind])}" + (f" · {line.by}" if line.by else ""))
         for entry in square.entries:
             published(entry)
@@ -255,9 +259,10 @@ def detail(line: grid.Line, square: Square):
             return
         if not cell.measured:
             st.markdown(t("Nothing was measured for this cell yet."))
-        for place, one in enumerate(cell.measured):
+        for place, one in enumerate(cell.measured, 1):
             measurement(cell, one, place)
-        bands(cell)
+        with wording.explained():
+            bands(cell)
         making(cell)
 
 
@@ -267,13 +272,14 @@ def published(entry: Entry):
           method=wording.plain(entry["method"]), source=wording.plain(t(entry["source"])))
     )  # fmt: skip
     if note := entry.get("note"):
-        st.warning(f"{grid.CAVEAT} {wording.plain(t(note))}", icon=":material/info:")
+        st.warning(f"{t('Caveat')}: {wording.plain(t(note))}", icon=":material/info:")
 
 
 def measurement(cell: Cell, one: Measured, place: int):
     """What runs of one recipe on the same images measured."""
     st.markdown(
-        t("**Measured**: {auroc} % AUROC, {accuracy} % accuracy · {over}", auroc=grid.spread(one.auroc, one.sd),
+        (f"{place}: " if len(cell.measured) > 1 else "")
+        + t("**Measured**: {auroc} % AUROC, {accuracy} % accuracy · {over}", auroc=grid.spread(one.auroc, one.sd),
           accuracy=grid.spread(one.accuracy, one.accuracy_sd), over=wording.plain(grid.over(one)))
     )  # fmt: skip
     if gap := grid.difference(one):
@@ -325,7 +331,7 @@ def bands(cell: Cell):
         return
     scorer = "gamma" if cell.scorer == reproduce.ON_REPORT else cell.scorer
     groups = {
-        f"{n}: {one.recipe}": ready
+        f"{n}: {', '.join(one.recipe.split(', ')[:2])}": ready
         for n, one in enumerate(cell.measured[:SHOWN], 1)
         if (ready := [run for name in one.runs if (run := Run(store / name)).written])
     }

@@ -579,8 +579,8 @@ class Tutorial(TypedDict):
 TUTORIAL: Tutorial = {
     "dataset": "CIFAR10", "unknown": "Textures", "method": "CAC", "auroc": 89.58, "accuracy": 93.80,
     "source": "the tutorial on CAC of pytorch-ood",
-    "note": "a WideResNet-40-2 that was trained on small ImageNet images first knows all ten classes, and learned by a "
-    "loss that is not the paper's",
+    "note": "a WideResNet-40-2 that had been trained on small ImageNet images; it knows all ten classes, and learned "
+    "by a loss that is not the paper's",
 }  # fmt: skip
 STAND_IN = "CIFAR100"  # where Textures is not here
 
