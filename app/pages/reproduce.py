@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
@@ -291,19 +292,23 @@ def measurement(cell: Cell, one: Measured, place: int):
         if len(one.runs) > 1:
             address.link("compare", t("Compare these {count}", count=len(one.runs)), "compare_arrows",
                          {"ids": ",".join(one.runs)})  # fmt: skip
-        run = Run(store / one.runs[0])
-        with st.popover(t("Recipe"), icon=":material/data_object:"):
-            st.code(json.dumps(run.recipe.to_json(), ensure_ascii=False, indent=1), language="json")
-        with st.popover(t("Command"), icon=":material/terminal:"):
-            st.code("\n".join(made_by(Run(store / name)) for name in one.runs), language="bash")
-    if len(one.runs) <= SHOWN:
-        links_of(list(one.runs))
-    else:
-        with st.expander(t("The {count} runs", count=len(one.runs)), key=f"runs_of_{place}"):
-            links_of(list(one.runs))
+        # what is closed is not made: a cell may be of many runs
+        recipe = st.popover(t("Recipe"), icon=":material/data_object:", key=f"recipe_of_{place}", on_change="rerun")
+        command = st.popover(t("Command"), icon=":material/terminal:", key=f"command_of_{place}", on_change="rerun")
+    if recipe.open:
+        text = json.dumps(Run(store / one.runs[0]).recipe.to_json(), ensure_ascii=False, indent=1)
+        recipe.code(text, language="json")
+    if command.open:
+        command.code("\n".join(made_by(Run(store / name)) for name in one.runs), language="bash")
+    links_of(one.runs[:SHOWN])
+    if len(one.runs) > SHOWN:
+        label = t("{count} more", count=len(one.runs) - SHOWN)
+        with st.expander(label, key=f"runs_of_{place}", on_change="rerun") as more:
+            if more.open:
+                links_of(one.runs[SHOWN:])
 
 
-def links_of(names: list[str]):
+def links_of(names: Iterable[str]):
     """Ways to each run: its pictures, its course, its row."""
     for name in names:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -200,21 +200,33 @@ def tables(
     keys = [key for key in dict.fromkeys(keys) if dataset in (None, key[0]) and method in (None, key[2])]
     states = {one.recipe or one.run: _state(one) for one in readings if not one.counts}
     states |= {one.recipe: "finished" for one in readings if one.counts}
+    named = [(r, r.id) for r in wanted]
     cells = []
     for key in keys:
         name, family, way, scorer = key
         here = tuple(e for e in said if (e["dataset"], e["family"], *e.get("measured_as", ())) == key)
-        mine = tuple(r for r in wanted if (r.dataset, r.family, r.method) == key[:3])
-        of_grid = {r.id for r in mine}
+        mine = [(r, ours) for r, ours in named if (r.dataset, r.family, r.method) == key[:3]]
+        of_grid = {ours for _, ours in mine}
         found = [
             (one, not of_grid & {run.recipe for run in members})
             for (*at, words, _), members in groups.items()
             if at == [*key[:3]] and (one := _measured(words, members, scorer, here))
         ]
         found.sort(key=lambda pair: (-len(pair[0].trials), -len(pair[0].runs), pair[1], pair[0].recipe))
-        left = tuple(r for r in mine if states.get(r.id) != "finished")
-        begun = tuple((r.id, states[r.id]) for r in left if r.id in states)
-        cells.append(Cell(name, family, way, scorer, here, tuple(one for one, _ in found), mine, left, begun))
+        left = [(r, ours) for r, ours in mine if states.get(ours) != "finished"]
+        cells.append(
+            Cell(
+                name,
+                family,
+                way,
+                scorer,
+                here,
+                tuple(one for one, _ in found),
+                tuple(r for r, _ in mine),
+                tuple(r for r, _ in left),
+                tuple((ours, states[ours]) for _, ours in left if ours in states),
+            )
+        )
     order = {name: place for place, name in enumerate(GRID)}
     cells.sort(
         key=lambda cell: (order.get(cell.dataset, len(order)), cell.dataset, cell.family != "osrci", cell.family)

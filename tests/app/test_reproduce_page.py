@@ -71,8 +71,9 @@ def trained(store):
     return make
 
 
-def opened(cell: str | None = None, **query: str) -> AppTest:
+def opened(cell: str | None = None, command_of_1: bool = False, **query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=LONG)
+    at.session_state["command_of_1"] = command_of_1  # open from the start
     for name, value in ({"cell": cell} if cell else {}).items() | query.items():
         at.query_params[name] = value
     at.run()
@@ -112,7 +113,7 @@ def test_without_runs_every_cell_shows_what_is_published(store):
 
 def test_the_bundled_runs_stand_in_their_cells(store):
     shutil.copytree(BUNDLED, store, dirs_exist_ok=True)
-    at = opened("CIFAR10.osrci.cac.gamma")
+    at = opened("CIFAR10.osrci.cac.gamma", command_of_1=True)
     numbers = json.loads((BUNDLED / CAC / "report.json").read_text())["scorers"]["gamma"]
     said = text(at)
     assert f"{100 * numbers['auroc']:.1f} % AUROC, {100 * numbers['accuracy']:.1f} % accuracy" in said
