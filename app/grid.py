@@ -39,13 +39,13 @@ _component = st.components.v2.component(
     .frame { overflow-x: auto; }
     table { border-collapse: separate; border-spacing: 4px; width: 100%; font: inherit; color: var(--st-text-color); }
     th { font-weight: 600; text-align: left; font-size: .875rem; padding: .25rem .375rem; white-space: nowrap; }
-    tbody th { position: sticky; left: 0; z-index: 1; background: var(--st-background-color); max-width: 11rem;
-               white-space: normal; min-width: 5.5rem; }
+    th:first-child { position: sticky; left: 0; z-index: 1; background: var(--st-background-color); max-width: 11rem; }
+    tbody th { white-space: normal; min-width: 5.5rem; }
     th small { display: block; font-weight: 400; opacity: .75; }
     td { padding: 0; min-width: 6.25rem; height: 3.25rem; }
     .above { --mark: var(--above); } .within { --mark: var(--within); } .below { --mark: var(--below); }
     .one, .alone, .none { --mark: var(--other); }
-    button { display: grid; grid-template-columns: 1rem 1fr; align-items: baseline; align-content: start; width: 100%;
+    button { display: grid; grid-template-columns: 1.1rem 1fr; align-items: baseline; align-content: start; width: 100%;
              height: 100%; padding: .375rem; font: inherit; font-size: .875rem; text-align: left; cursor: pointer;
              font-variant-numeric: tabular-nums; color: inherit; border-radius: var(--st-base-radius);
              border: 1px solid var(--st-border-color); border-left: 4px solid var(--mark);

@@ -224,6 +224,7 @@ def shown(lines: list[grid.Line], in_table: bool):
     st.session_state.papers_open = cell if (cell := st.session_state.get("cell")) in there else None
     st.selectbox(
         t("Open a cell"), [None, *there], key="papers_open", width=420, on_change=opened_in_table,
+        placeholder=t("none"),
         format_func=lambda key: t("none") if key is None else f"{there[key][0].name}, {there[key][1].dataset}",
     )  # fmt: skip
 
@@ -284,7 +285,7 @@ def measurement(cell: Cell, one: Measured, place: int):
           accuracy=grid.spread(one.accuracy, one.accuracy_sd), over=wording.plain(grid.over(one)))
     )  # fmt: skip
     if gap := grid.difference(one):
-        st.markdown(f"{gap}.")
+        st.markdown(gap)
     facts = [grid.effort(one), wording.plain(one.recipe)]
     facts += [t("commit {commits}", commits=", ".join(c[:12] for c in one.commits))] if one.commits else []
     st.caption(" · ".join(facts))
