@@ -288,6 +288,8 @@ def measurement(cell: Cell, one: Measured, place: int):
         st.markdown(gap)
     facts = [grid.effort(one), wording.plain(one.recipe)]
     facts += [t("commit {commits}", commits=", ".join(c[:12] for c in one.commits))] if one.commits else []
+    if sum(other.recipe == one.recipe for other in cell.measured) > 1:
+        facts += [t("images {digest}", digest=wording.plain(one.images[:12]) or t("that the runs do not name"))]
     st.caption(" · ".join(facts))
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(one.runs) > 1:

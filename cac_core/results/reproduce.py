@@ -92,7 +92,7 @@ class Measured:
     auroc and accuracy in percent; sd over the trials, or over the seeds of a single trial, None of a single one. seeds:
     of the trial that has most. low and high bound the AUROC's difference from the published value, over says what by;
     place is where it lies, seen from the published value. minutes [runs] of training, None where nobody knows; machines
-    and commits of them.
+    and commits of them, and the digest of their images.
     """
 
     recipe: str
@@ -111,6 +111,7 @@ class Measured:
     minutes: tuple[float | None, ...] = ()
     machines: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
+    images: str = ""
 
 
 @dataclass(frozen=True)
@@ -322,7 +323,7 @@ def _measured(words: str, members: list[Reading], scorer: str, entries: tuple[En
         words, tuple(one.run for one in every), tuple(trials), max(map(len, seeds.values())), auroc, sd, accuracy,
         accuracy_sd, minutes=tuple(one.minutes for one in every),
         machines=tuple(dict.fromkeys(one.machine for one in every if one.machine)),
-        commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), **gap,
+        commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data, **gap,
     )  # fmt: skip
 
 
@@ -456,7 +457,8 @@ def as_csv(found: Tables) -> str:
     """A row for each measurement, and for each published value that nothing was measured against."""
     names = ["dataset", "family", "method", "scorer", "recipe", "runs", "trials", "seeds", "auroc", "auroc_sd",
              "accuracy", "accuracy_sd", "published_method", "published_auroc", "published_sd", "source", "note",
-             "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits"]  # fmt: skip
+             "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits",
+             "images"]  # fmt: skip
     text = io.StringIO()
     rows = csv.DictWriter(text, names)
     rows.writeheader()
@@ -470,7 +472,7 @@ def as_csv(found: Tables) -> str:
                 "auroc": one.auroc, "auroc_sd": one.sd, "accuracy": one.accuracy, "accuracy_sd": one.accuracy_sd,
                 "difference": one.difference, "low": one.low, "high": one.high, "interval_over": one.over,
                 "median_minutes": statistics.median(known) if known else None, "machines": "; ".join(one.machines),
-                "commits": " ".join(one.commits),
+                "commits": " ".join(one.commits), "images": one.images,
             }  # fmt: skip
             rows.writerow(base | own | _of_entry(entry))
     for entry in found.others:

@@ -147,6 +147,13 @@ def test_a_value_over_five_trials_is_placed_and_its_runs_are_compared(store, tra
     assert not [button for button in at.button if button.key == "train_missing"]
 
 
+def test_runs_on_other_images_are_told_apart(store, trained):
+    trained("0", 0.9)
+    trained("1", 0.8, data="elsewhere")
+    said = text(opened("CIFAR10.osrci.cac.gamma"))
+    assert "1: **Measured**: 90.0 %" in said and "2: **Measured**: 80.0 %" in said and "images elsewhere" in said
+
+
 def test_a_caveat_stands_in_the_cell_its_tooltip_and_its_detail(store):
     square = lines(store)["Softmax"].squares["CIFAR10"]
     assert grid.published(square) == "67.7*" and "hinge loss" in grid.tip(lines(store)["Softmax"], square)

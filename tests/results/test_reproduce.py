@@ -144,6 +144,7 @@ def test_other_images_and_other_recipes_are_measurements_of_their_own(store, mea
     measured("2", 0.9, record={"data": "two"}, name="other-images")
     measured("3", 0.6, epochs=7)
     every = cell(store).measured
+    assert [one.images for one in every] == ["one", "two", "one"]
     assert [(one.auroc, one.trials) for one in every] == [
         (pytest.approx(75), ("0", "1")), (pytest.approx(90), ("2",)), (pytest.approx(60), ("3",)),
     ]  # fmt: skip
@@ -166,6 +167,27 @@ def test_what_has_not_ended_is_named_and_is_in_no_mean(store, measured, state):
     assert [m.runs for m in one.measured] == [(compose("fast", dataset="CIFAR10", trial="1").id,)]
     assert one.under_way == ((run.id, state or "lost"),) and run.id in {r.id for r in one.missing}
     assert (run.id in {r.id for r in one.to_train}) == (state not in ("running", "starting"))
+
+
+def test_a_run_that_is_still_reading_its_images_is_under_way(store):
+    name = compose("fast", dataset="CIFAR10", trial="3").id
+    runs.write_json(store / name / "status.json", {"state": "starting"})
+    found = tables(store)
+    assert cell(store).under_way == ((name, "starting"),) and not found.broken
+    assert name not in {r.id for r in cell(store).to_train}
+
+
+@pytest.mark.parametrize("family", datasets.published())
+def test_every_published_trial_is_taken_for_what_it_is(store, measured, family, monkeypatch):
+    monkeypatch.setattr(datasets.sources, "tinyimagenet_classes", lambda root: tuple(map(str, range(200))))
+    for name, row in datasets.DATASETS.items():
+        for trial in range(len(datasets.published()[family].get(row.trials or "", []))):
+            recipe = compose("fast", dataset=name, family=family, trial=str(trial))
+            row = datasets.row_of(name, store)
+            of = datasets.trial_of(recipe, row)
+            classes = {"known": of.known, "unknown": of.unknown, "names": [str(c) for c in row.classes]}
+            run = measured(str(trial), 0.8, dataset=name, family=family, record={"classes": classes})
+            assert reproduce.reading(run).problem == "", (name, trial)
 
 
 def test_a_finished_run_without_numbers_is_evaluated_not_trained(store, measured):
