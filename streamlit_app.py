@@ -51,6 +51,7 @@ SECTIONS = {
     t("Results"): {
         "runs": Place(t("Runs"), "table_rows", t("Runs"), of_run=False),
         "compare": Place(t("Compare"), "compare_arrows", t("Compare"), of_run=False),
+        "reproduce": Place(t("Reproduce"), "fact_check", t("Reproduce"), of_run=False),
     },
 }
 PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
@@ -61,7 +62,8 @@ page = st.navigation(
             for url, p in places.items()
         ]
         for section, places in SECTIONS.items()
-    }
+    },
+    expanded=True,
 )
 place = PLACES[page.url_path]
 links.arrive(page.url_path)

@@ -75,6 +75,11 @@ def _shelves(root: str) -> list[Shelf]:
     return found
 
 
+def here(name: str) -> bool:
+    """Whether the images of a data set of the table are here."""
+    return next((not shelf.missing for shelf in shelves() if shelf.name == name), False)
+
+
 def closed() -> list[Sentence]:
     """Which folders in the data root cannot be read, in sentences."""
     return datasets.passed_over(root())

@@ -27,7 +27,7 @@ from cac_core import records, runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
 from cac_core.records import Unfit
-from cac_core.results import compare, judge, quality
+from cac_core.results import compare, judge, quality, reproduce
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
 from cac_core.runs import Broken, Run
 from cac_core.scoring.scorers import default_for
@@ -54,7 +54,8 @@ LINES = ("solid", "dashed", "dotted")
 class Row:
     """What the table says of a run: shares from 0 to 1, None where nothing is known, problem where it is broken.
 
-    worth is the word of its quality, in English; empty where it has no report.
+    worth is the word of its quality, in English; empty where it has no report. reading is for the page
+    Reproduce.
     """
 
     run: Run
@@ -75,6 +76,7 @@ class Row:
     oscr: float | None = None
     seconds: float | None = None
     worth: str = ""
+    reading: reproduce.Reading | None = None
 
     @property
     def name(self) -> str:
@@ -158,14 +160,14 @@ def _as_of_now(row: Row) -> Row:
 def row_of(run: Run) -> Row:
     on_it = shelf.read(run)
     if run.beginning:
-        return Row(run, "", run.state, on_it)
+        return Row(run, "", run.state, on_it, reading=reproduce.reading(run))
     once = runs.Once(run.path)
     try:
         if problem := once.problem():
             raise Broken(problem)
         recipe, report, epochs = once.recipe, once.report(), once.epochs()
     except Broken as error:
-        return Row(run, error.args[0], "broken", on_it)
+        return Row(run, error.args[0], "broken", on_it, reading=reproduce.Reading(run.id, "broken", error.args[0]))
     numbers = _numbers(report, recipe.method)
     accuracies = [x for epoch in epochs if (x := validated(epoch, "accuracy")) is not None]
     differs = compare.differing(recipe)
@@ -177,6 +179,7 @@ def row_of(run: Run) -> Row:
         *(numbers.get(name) for name in ("auroc", "accuracy", "oscr")),
         runs.seconds_trained(epochs),
         str(quality.of_report(numbers, once).word) if "confusion" in numbers and "intervals" in numbers else "",
+        reproduce.reading(once),
     )  # fmt: skip
 
 
@@ -189,6 +192,12 @@ def validated(epoch: runs.Event, measure: str) -> float | None:
     """A measure of the validation images in the event of an epoch, where it is there and finite."""
     value = epoch.get("validation", {}).get(measure)
     return value if value is not None and math.isfinite(value) else None
+
+
+def readings(store: Path) -> list[reproduce.Reading]:
+    """What the papers' tables need of every run, as it is now."""
+    every = [row for row in rows(store) if row.reading]
+    return [replace(row.reading, state=row.state) if row.reading.state in runs.ALIVE else row.reading for row in every]
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------

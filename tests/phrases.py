@@ -12,7 +12,7 @@ from pathlib import Path
 from app import live, teach, words
 from cac_core.data import images, sources
 from cac_core.jobs import launch
-from cac_core.results import compare, judge, project, sweep
+from cac_core.results import compare, judge, project, reproduce, sweep
 
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
@@ -25,6 +25,9 @@ CORE = (
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW, compare.ONE_PAIR,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,
     *(note for _, note in images.DRAWN.values()), *images.NOTES.values(),
+    *(entry[name] for entry in (*reproduce.published()[0], reproduce.TUTORIAL) for name in ("source", "note")
+      if name in entry),
+    reproduce.TRIALS_BOTH, reproduce.TRIALS_OURS, reproduce.SEEDS_OURS, reproduce.IMAGES,
 )  # fmt: skip
 
 

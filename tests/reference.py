@@ -613,3 +613,51 @@ def cosine(features, bank, labels, classes):
         near = [sum(a * b for a, b in zip(_unit(x), m, strict=True)) for m in means]
         found.append((1 - max(near), near.index(max(near))))
     return found
+
+
+def t_quantile(share, freedom):
+    """Student's quantile at a share above a half: bisection on the density's integral by Simpson's rule."""
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+
+    def below(x):
+        count = 2000
+        step, total = x / count, 0.0
+        for n in range(count + 1):
+            weight = 1 if n in (0, count) else 4 if n % 2 else 2
+            total += weight * constant * (1 + (n * step) ** 2 / freedom) ** (-(freedom + 1) / 2)
+        return 0.5 + total * step / 3
+
+    low, high = 0.0, 1.0
+    while below(high) < share:
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < share else (low, middle)
+    return (low + high) / 2
+
+
+def student_interval(values, against, level=0.95):
+    """Ends of the t interval of the mean of values, less a value that is exact."""
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((x - mean) ** 2 for x in values) / (n - 1)
+    half = t_quantile((1 + level) / 2, n - 1) * math.sqrt(variance / n)
+    return mean - against - half, mean - against + half
+
+
+def welch_interval(values, other_mean, other_sd, other_n, level=0.95):
+    """Ends of Welch's interval of the difference of two means, the other known by its mean, deviation and count."""
+    n, mean = len(values), sum(values) / len(values)
+    one = sum((x - mean) ** 2 for x in values) / (n - 1) / n
+    other = other_sd**2 / other_n
+    freedom = (one + other) ** 2 / (one**2 / (n - 1) + other**2 / (other_n - 1))
+    half = t_quantile((1 + level) / 2, freedom) * math.sqrt(one + other)
+    return mean - other_mean - half, mean - other_mean + half
+
+
+def mean_over_trials(values):
+    """Of {trial: {seed: [values]}}: the mean over trials of the means over seeds of the means of the same."""
+    trials = []
+    for seeds in values.values():
+        means = [sum(same) / len(same) for same in seeds.values()]
+        trials.append(sum(means) / len(means))
+    return sum(trials) / len(trials), trials

@@ -295,14 +295,17 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     recipes.known_name(a.dataset or reproduce.GRID[0], reproduce.GRID, say("data set"))
     recipes.known_name(a.method or "cac", reproduce.METHODS, say("method"))
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
-    found = reproduce.tables(store, a.dataset, a.method)
+    found = reproduce.tables(reproduce.readings(store), a.dataset, a.method)
     result = {"cells": [reproduce.record(cell) for cell in found.cells], "published_only": found.others,
-              "broken": [{"run": name, "why": why} for name, why in found.broken]}  # fmt: skip
+              "broken": [{"run": name, "why": why} for name, why in found.broken], "unfit": found.unfit}  # fmt: skip
     lines = reproduce.lines(found)
-    lines += [f"{name} cannot be read: {why}" for name, why in found.broken]
-    left = [recipe for cell in found.cells for recipe in cell.missing]
+    lines += [f"{name} is not counted: {why}" for name, why in found.broken]
+    lines += [f"entry {place} of published.json is none, and is left out" for place in found.unfit]
+    lines += dict.fromkeys(f"{name}: {state}" for cell in found.cells for name, state in cell.under_way)
+    left = list({recipe.id: recipe for cell in found.cells for recipe in cell.to_train}.values())
     if not a.missing:
-        lines += [f"{len(left)} runs are missing; --missing puts them into the queue"] if left else []
+        missing = len({recipe.id for cell in found.cells for recipe in cell.missing})
+        lines += [f"{missing} runs are missing; --missing puts {len(left)} into the queue"] if missing else []
         return result, lines
     from cac_core.jobs import launch
 

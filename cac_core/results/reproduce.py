@@ -2,7 +2,8 @@
 
 A cell is a data set with its family of class lists and a published method, measured by the method and the score of ours
 that it is to be held against. AUROCs are in percent. Every trial counts once: a measured value is the mean over the
-trials of the means over their seeds. Runs of different recipes, or of different images, are different measurements.
+trials of the means over their seeds. Runs of different recipes, or of different images, are different measurements. A
+run counts where it is finished, evaluated, and knows the published classes of its trial.
 
 What is to be measured is the grid: the preset `fast`, CAC and cross-entropy, the five trials of osrci. Of CIFAR+10 and
 CIFAR+50 all trials know the same four classes, so there the trial is the seed, too: otherwise the five networks of
@@ -14,15 +15,19 @@ import io
 import itertools
 import math
 import statistics
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from cac_core import records, runs
+from cac_core.data import datasets
+from cac_core.data.datasets import DATASETS
 from cac_core.recipe import Recipe, compose
-from cac_core.records import Unfit
-from cac_core.results.table import recipe_words
-from cac_core.runs import Run
+from cac_core.records import Unfit, Within
+from cac_core.results.table import recipe_words, words_of
+from cac_core.runs import ALIVE, Broken, Run
 from cac_core.sentences import Sentence, say
 
 PRESET = "fast"
@@ -33,7 +38,7 @@ GRID = ("digits", "MNIST", "SVHN", "CIFAR10", "CIFAR+10", "CIFAR+50", "TinyImage
 BY_TRIAL = ("CIFAR+10", "CIFAR+50")
 PUBLISHED_TRIALS = 5  # that a published mean and deviation are over
 LEVEL = 0.95
-NAMES = {"cac": "CAC", "cross_entropy": "Softmax"}  # of the published methods that ours are held against
+UNEVALUATED = "not evaluated"  # of a run that is finished and has no numbers
 
 ABOVE, WITHIN, BELOW = PLACES = ("above", "within", "below")
 
@@ -44,20 +49,50 @@ class Entry(TypedDict):
     dataset: str
     family: str
     method: str
-    auroc: float
-    sd: NotRequired[float]
-    measured_as: NotRequired[list[str]]
+    auroc: Annotated[float, Within(0, 100)]
+    sd: NotRequired[Annotated[float, Within(0, 100)]]
+    measured_as: NotRequired[tuple[str, str]]
     source: str
     note: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the tables need of a run, so that whoever asks again can keep it.
+
+    state as the run has it, or "broken", with the problem. recipe is the id of its recipe, words the rest of it.
+    numbers are by score: AUROC, accuracy, and the ends of the AUROC's interval over the test images, as shares.
+    """
+
+    run: str
+    state: str
+    problem: str = ""
+    recipe: str = ""
+    dataset: str = ""
+    family: str = ""
+    method: str = ""
+    words: str = ""
+    trial: str = ""
+    seed: int = 0
+    data: str = ""
+    numbers: dict[str, tuple[float, float, float | None, float | None]] = field(default_factory=dict)
+    minutes: float | None = None
+    machine: str = ""
+    commit: str = ""
+
+    @property
+    def counts(self) -> bool:
+        return self.state == "finished" and bool(self.numbers)
 
 
 @dataclass(frozen=True)
 class Measured:
     """What runs of one recipe on the same images measured, over trials and seeds.
 
-    auroc and accuracy in percent; sd over the trials, or over the seeds of a single trial, None of a single run. low
-    and high bound the AUROC's difference from the published value, over says what by; place is where it lies, seen from
-    the published value. minutes [runs] of training, None where nobody knows; machines and commits of them.
+    auroc and accuracy in percent; sd over the trials, or over the seeds of a single trial, None of a single one. seeds:
+    of the trial that has most. low and high bound the AUROC's difference from the published value, over says what by;
+    place is where it lies, seen from the published value. minutes [runs] of training, None where nobody knows; machines
+    and commits of them, and the digest of their images.
     """
 
     recipe: str
@@ -76,12 +111,16 @@ class Measured:
     minutes: tuple[float | None, ...] = ()
     machines: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
+    images: str = ""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Published and measured. missing: the recipes of the grid without a finished run; under_way: ids and states of
-    those that are begun; broken: ids of runs that would belong here and cannot be read, with the reason."""
+    """Published and measured, the measurement over most trials first, of these the one of most runs, then the grid's.
+
+    wanted: the recipes of the grid; missing: those of them without a run that counts; under_way: the ids and states of
+    those of the missing that are begun.
+    """
 
     dataset: str
     family: str
@@ -89,26 +128,39 @@ class Cell:
     scorer: str
     published: tuple[Entry, ...]
     measured: tuple[Measured, ...]
+    wanted: tuple[Recipe, ...] = ()
     missing: tuple[Recipe, ...] = ()
     under_way: tuple[tuple[str, str], ...] = ()
 
     @property
-    def best_known(self) -> Measured | None:
-        """The measurement over most trials, of these the one with most runs."""
-        return max(self.measured, key=lambda one: (len(one.trials), len(one.runs), one.auroc), default=None)
+    def first(self) -> Measured | None:
+        return next(iter(self.measured), None)
+
+    @property
+    def to_train(self) -> tuple[Recipe, ...]:
+        """What of the missing a training would bring: not what is being trained, lacks numbers alone, or is broken."""
+        left = {name for name, state in self.under_way if state in (*ALIVE, UNEVALUATED, "broken")}
+        return tuple(one for one in self.missing if one.id not in left)
 
 
 @dataclass(frozen=True)
 class Tables:
+    """others: published, and by nothing of ours to be held against. broken: runs that cannot be counted, and why;
+    unfit: places in published.json that hold no entry."""
+
     cells: tuple[Cell, ...]
-    others: tuple[Entry, ...]  # published, and by nothing of ours to be held against
-    broken: tuple[tuple[str, Sentence | str], ...] = field(default=())  # runs that cannot be read, and why
+    others: tuple[Entry, ...]
+    broken: tuple[tuple[str, Sentence | str], ...] = ()
+    unfit: tuple[int, ...] = ()
 
 
-def published(file: Path = Path(__file__).parent / "published.json") -> tuple[list[Entry], list[int]]:
+PUBLISHED = Path(__file__).parent / "published.json"
+
+
+def published(file: Path = PUBLISHED) -> tuple[list[Entry], list[int]]:
     """The entries of a file of published values, and the places of those that are none and are left out."""
     try:
-        every = records.read(file, list[dict[str, object]], links=True)
+        every = records.read(file, list[object], links=True)
     except (OSError, Unfit) as error:
         raise ValueError(say("{file} holds no published values ({error}).", file=file, error=error)) from error
     good, wrong = [], []
@@ -120,105 +172,169 @@ def published(file: Path = Path(__file__).parent / "published.json") -> tuple[li
     return good, wrong
 
 
-def grid(dataset: str | None = None, method: str | None = None) -> list[Recipe]:
+@cache
+def grid(dataset: str | None = None, method: str | None = None) -> tuple[Recipe, ...]:
     """What the tables need, trial by trial."""
     found = []
     for name, trial, way in itertools.product(GRID, TRIALS, METHODS):
         if (dataset in (None, name)) and (method in (None, way)):
             seeds = (int(trial),) if name in BY_TRIAL else SEEDS.get(name, (0,))
             found += [compose(PRESET, dataset=name, trial=trial, method=way, seed=seed) for seed in seeds]
-    return found
+    return tuple(found)
 
 
-def tables(store: Path, dataset: str | None = None, method: str | None = None) -> Tables:
-    """Every cell that is published for a method of ours, or in the grid, with what the runs of the store measured."""
-    said, _ = published()
-    wanted = grid(dataset, method)
+def readings(store: Path) -> list[Reading]:
+    return [reading(run) for run in runs.every(store)]
+
+
+def tables(
+    readings: Iterable[Reading], dataset: str | None = None, method: str | None = None, file: Path = PUBLISHED
+) -> Tables:
+    """Every cell that is published for a method of ours, in the grid, or measured on published classes by the method's
+    own score; of a data set or a method alone, where they are named."""
+    said, unfit = published(file)
+    wanted, readings = grid(dataset, method), list(readings)
     keys = [(r.dataset, r.family, r.method, METHODS[r.method]) for r in wanted]
-    keys += [
-        (entry["dataset"], entry["family"], *entry["measured_as"])
-        for entry in said
-        if entry.get("measured_as")
-        and dataset in (None, entry["dataset"])
-        and method in (None, entry["measured_as"][0])
-    ]
-    groups, states, broken = _groups(store)
+    keys += [(e["dataset"], e["family"], *e["measured_as"]) for e in said if e.get("measured_as")]
+    families, groups = datasets.published(), _groups(readings)
+    keys += [(*at, METHODS[at[2]]) for *at, _, _ in groups if at[1] in families and at[2] in METHODS]
+    keys = [key for key in dict.fromkeys(keys) if dataset in (None, key[0]) and method in (None, key[2])]
+    states = {one.recipe or one.run: _state(one) for one in readings if not one.counts}
+    states |= {one.recipe: "finished" for one in readings if one.counts}
+    named = [(r, r.id) for r in wanted]
     cells = []
-    for key in dict.fromkeys(keys):
+    for key in keys:
         name, family, way, scorer = key
         here = tuple(e for e in said if (e["dataset"], e["family"], *e.get("measured_as", ())) == key)
+        mine = [(r, ours) for r, ours in named if (r.dataset, r.family, r.method) == key[:3]]
+        of_grid = {ours for _, ours in mine}
         found = [
-            _measured(words, members, scorer, here) for (*at, words, _), members in groups.items() if at == [*key[:3]]
+            (one, not of_grid & {run.recipe for run in members})
+            for (*at, words, _), members in groups.items()
+            if at == [*key[:3]] and (one := _measured(words, members, scorer, here))
         ]
-        mine = [r for r in wanted if (r.dataset, r.family, r.method) == key[:3]] if scorer == METHODS.get(way) else []
-        cells.append(Cell(
-            name, family, way, scorer, here, tuple(one for one in found if one),
-            tuple(r for r in mine if states.get(r.id) != "finished"),
-            tuple((r.id, states[r.id]) for r in mine if states.get(r.id) not in (None, "finished")),
-        ))  # fmt: skip
+        found.sort(key=lambda pair: (-len(pair[0].trials), -len(pair[0].runs), pair[1], pair[0].recipe))
+        left = [(r, ours) for r, ours in mine if states.get(ours) != "finished"]
+        cells.append(
+            Cell(
+                name,
+                family,
+                way,
+                scorer,
+                here,
+                tuple(one for one, _ in found),
+                tuple(r for r, _ in mine),
+                tuple(r for r, _ in left),
+                tuple((ours, states[ours]) for _, ours in left if ours in states),
+            )
+        )
     order = {name: place for place, name in enumerate(GRID)}
     cells.sort(
         key=lambda cell: (order.get(cell.dataset, len(order)), cell.dataset, cell.family != "osrci", cell.family)
     )
     others = [e for e in said if not e.get("measured_as") and dataset in (None, e["dataset"]) and method is None]
-    return Tables(tuple(cells), tuple(others), tuple(broken))
+    broken = tuple((one.run, one.problem) for one in readings if one.problem)
+    return Tables(tuple(cells), tuple(others), broken, tuple(unfit))
 
 
-def _groups(store: Path) -> tuple[dict[tuple, list[Run]], dict[str, str], list[tuple[str, Sentence | str]]]:
-    """Finished runs by data set, family, method, recipe and images; the state of every run; what cannot be read."""
-    groups, states, broken = {}, {}, []
-    for run in runs.every(store):
-        if run.beginning:
-            states[run.id] = run.state
-            continue
-        once = runs.Once(run.path)
-        if problem := once.problem():
-            broken.append((run.id, problem))
-            continue
-        states[run.id] = "finished" if once.report().get("scorers") else once.state
-        if states[run.id] == "finished":
-            dataset, family, method, words = recipe_words(once)
-            key = (dataset, family, _stands_for(once, method), words, once.record.get("data"))
-            groups.setdefault(key, []).append(once)
-    return groups, states, broken
+def _state(one: Reading) -> str:
+    return UNEVALUATED if one.state == "finished" else one.state
+
+
+def reading(run: Run) -> Reading:
+    """Raises nothing for a run that cannot be read: it says so."""
+    if run.beginning:
+        return Reading(run.id, run.state)
+    once = run if isinstance(run, runs.Once) else runs.Once(run.path)
+    try:
+        if problem := once.problem() or _other_classes(once):
+            raise Broken(problem)
+        recipe, report, epochs, status = once.recipe, once.report(), once.epochs(), once.status
+    except Broken as error:
+        return Reading(run.id, "broken", error.args[0])
+    dataset, family, method, words = recipe_words(once)
+    numbers = {
+        name: (one["auroc"], one["accuracy"], *one.get("intervals", {}).get("auroc", (None, None)))
+        for name, one in report.get("scorers", {}).items()
+        if None not in (one.get("auroc"), one.get("accuracy"))
+    }
+    seconds = runs.seconds_trained(epochs)
+    return Reading(
+        run.id, status["state"], "", recipe.id, dataset, family, _stands_for(once, method), words, recipe.trial,
+        recipe.seed, once.record.get("data") or "", numbers, None if seconds is None else seconds / 60,
+        status.get("machine", ""), once.record.get("commit") or "",
+    )  # fmt: skip
+
+
+def _other_classes(run: Run) -> Sentence | str:
+    """Why a run that names a published trial is none of it; empty where it is, or names none."""
+    recipe, trial = run.recipe, run.trial
+    if recipe.family == "custom":
+        return ""
+    row = DATASETS.get(recipe.dataset)
+    lists = datasets.published().get(recipe.family, {}).get(row.trials or "" if row else "", [])
+    listed = next((one for place, one in enumerate(lists) if str(place) == recipe.trial), None)
+    if listed and set(trial.known) == set(listed["known"]):
+        unknown = listed["unknown"]
+        if unknown == "rest":
+            unknown = set(range(len(run.class_names))) - set(trial.known)
+        else:
+            unknown = {row.unknown_from + c for c in unknown}
+        if set(trial.unknown) == unknown:
+            return ""
+    return say(
+        "It says that it is of trial {trial} of {family} on {dataset}, and its classes are not those of that trial.",
+        trial=recipe.trial, family=recipe.family, dataset=recipe.dataset,
+    )  # fmt: skip
 
 
 def _stands_for(run: Run, method: str) -> str:
     """The method that an ensemble's score is comparable with: CAC by distances, cross-entropy by softmax."""
     parts = {part["recipe"].get("method") for part in run.record.get("parts", [])}
-    return {"distance_ensemble": "cac", "softmax_ensemble": "cross_entropy"}.get(method, method) if (
-        method == "distance_ensemble" or parts == {"cross_entropy"}
-    ) else method  # fmt: skip
+    if method == "distance_ensemble":
+        return "cac"
+    return "cross_entropy" if method == "softmax_ensemble" and parts == {"cross_entropy"} else method
 
 
-def _measured(words: str, members: list[Run], scorer: str, entries: tuple[Entry, ...]) -> Measured | None:
-    numbers = [(run, run.report()["scorers"].get(scorer, {})) for run in members]
-    numbers = [(run, found) for run, found in numbers if None not in (found.get("auroc"), found.get("accuracy"))]
-    if not numbers:
+def _groups(readings: Iterable[Reading]) -> dict[tuple[str, ...], list[Reading]]:
+    """Runs that count, by data set, family, method, recipe and images."""
+    groups: dict[tuple[str, ...], list[Reading]] = {}
+    for one in readings:
+        if one.counts:
+            groups.setdefault((one.dataset, one.family, one.method, one.words, one.data), []).append(one)
+    return groups
+
+
+def _measured(words: str, members: list[Reading], scorer: str, entries: tuple[Entry, ...]) -> Measured | None:
+    every = [one for one in members if scorer in one.numbers]
+    if not every:
         return None
-    values = {name: _by_trial(numbers, name) for name in ("auroc", "accuracy")}
-    (auroc, sd), (accuracy, accuracy_sd) = (_spread(values[name]) for name in ("auroc", "accuracy"))
-    every = [run for run, _ in numbers]
-    trials = sorted({run.recipe.trial for run in every}, key=lambda trial: (len(trial), trial))
+    aurocs, accuracies = (_by_trial([(one, 100 * one.numbers[scorer][n]) for one in every]) for n in (0, 1))
+    (auroc, sd), (accuracy, accuracy_sd) = _spread(aurocs), _spread(accuracies)
+    seeds: dict[str, set[int]] = {}
+    for one in every:
+        seeds.setdefault(one.trial, set()).add(one.seed)
+    trials = sorted(seeds, key=lambda trial: (len(trial), trial))
     gap = {}
     if entries:
-        ends = numbers[0][1].get("intervals", {}).get("auroc") if len(numbers) == 1 else None
-        gap = against(auroc, sd, len(values["auroc"]), len(trials), entries[0], ends)
-    minutes = (runs.seconds_trained(run.epochs()) for run in every)
+        ends = every[0].numbers[scorer][2:] if len(every) == 1 else None
+        gap = against(auroc, sd, len(aurocs), len(trials), entries[0], ends)
     return Measured(
-        words, tuple(run.id for run in every), tuple(trials), len({run.recipe.seed for run in every}), auroc, sd,
-        accuracy, accuracy_sd, minutes=tuple(None if m is None else m / 60 for m in minutes),
-        machines=tuple(dict.fromkeys(m for run in every if (m := str(run.status.get("machine", ""))))),
-        commits=tuple(dict.fromkeys(c for run in every if (c := run.record.get("commit")))), **gap,
+        words, tuple(one.run for one in every), tuple(trials), max(map(len, seeds.values())), auroc, sd, accuracy,
+        accuracy_sd, minutes=tuple(one.minutes for one in every),
+        machines=tuple(dict.fromkeys(one.machine for one in every if one.machine)),
+        commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data, **gap,
     )  # fmt: skip
 
 
-def _by_trial(numbers: list[tuple[Run, dict]], name: str) -> list[float]:
-    """In percent: a value for each trial, or of a single trial for each of its seeds."""
-    found: dict[str, list[float]] = {}
-    for run, of in numbers:
-        found.setdefault(run.recipe.trial, []).append(100 * of[name])
-    return [statistics.fmean(some) for some in found.values()] if len(found) > 1 else next(iter(found.values()))
+def _by_trial(numbers: list[tuple[Reading, float]]) -> list[float]:
+    """A value for each trial, the mean of its seeds; of a single trial one for each seed. A run that is there twice, or
+    was trained again, counts as one."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for one, value in numbers:
+        found.setdefault(one.trial, {}).setdefault(one.seed, []).append(value)
+    trials = [[statistics.fmean(same) for same in seeds.values()] for seeds in found.values()]
+    return [statistics.fmean(seeds) for seeds in trials] if len(trials) > 1 else trials[0]
 
 
 def _spread(values: list[float]) -> tuple[float, float | None]:
@@ -232,7 +348,7 @@ IMAGES = "test images of one run; other trials and seeds are not in it"
 
 
 def against(
-    mean: float, sd: float | None, count: int, trials: int, entry: Entry, ends: list[float] | None = None
+    mean: float, sd: float | None, count: int, trials: int, entry: Entry, ends: tuple[float | None, ...] | None = None
 ) -> dict[str, Any]:
     """Measured less published, its 95 % interval, what this is over, and where the measured value lies.
 
@@ -255,13 +371,8 @@ def against(
         freedom = sum(parts) ** 2 / below if below else math.inf
     half = math.sqrt(sum(parts)) * float(stdtrit(min(freedom, 1e6), (1 + LEVEL) / 2))
     over = TRIALS_BOTH if len(parts) == 2 else TRIALS_OURS if trials > 1 else SEEDS_OURS
-    return {
-        "difference": gap,
-        "low": gap - half,
-        "high": gap + half,
-        "over": over,
-        "place": _place(gap - half, gap + half),
-    }
+    place = _place(gap - half, gap + half) if trials > 1 else ""
+    return {"difference": gap, "low": gap - half, "high": gap + half, "over": over, "place": place}
 
 
 def _place(low: float, high: float) -> str:
@@ -293,7 +404,7 @@ def lines(found: Tables) -> list[str]:
     """The cells as Markdown, a line for each measurement."""
     head = ["data set", "family", "method, score", "measured AUROC, %", "accuracy, %", "over", "published AUROC, %",
             "difference (95 % interval)", "minutes a run", "recipe", "source"]  # fmt: skip
-    said = [f"| {' | '.join(head)} |", "|" + "-|" * len(head)]
+    said = [_line(head), "|" + "-|" * len(head)]
     for cell in found.cells:
         entry = cell.published[0] if cell.published else None
         value = pm(entry["auroc"], entry.get("sd"), 1) if entry else ""
@@ -301,12 +412,17 @@ def lines(found: Tables) -> list[str]:
         named = [cell.dataset, cell.family, f"{cell.method}, {cell.scorer}"]
         for one in cell.measured or [None]:
             if one is None:
-                said.append("| " + " | ".join([*named, "", "", _lacking(cell), value, "", "", "", source]) + " |")
+                said.append(_line([*named, "", "", _lacking(cell), value, "", "", "", source]))
                 continue
             cells = [pm(one.auroc, one.sd, 2), pm(one.accuracy, one.accuracy_sd, 2), over(one), value, difference(one),
                      minutes(one), one.recipe, source]  # fmt: skip
-            said.append("| " + " | ".join([*named, *cells]) + " |")
+            said.append(_line([*named, *cells]))
     return said
+
+
+def _line(cells: list[str]) -> str:
+    safe = (" ".join(cell.replace("\\", "\\\\").replace("|", "\\|").split()) for cell in cells)
+    return f"| {' | '.join(safe)} |"
 
 
 def _lacking(cell: Cell) -> str:
@@ -341,7 +457,8 @@ def as_csv(found: Tables) -> str:
     """A row for each measurement, and for each published value that nothing was measured against."""
     names = ["dataset", "family", "method", "scorer", "recipe", "runs", "trials", "seeds", "auroc", "auroc_sd",
              "accuracy", "accuracy_sd", "published_method", "published_auroc", "published_sd", "source", "note",
-             "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits"]  # fmt: skip
+             "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits",
+             "images"]  # fmt: skip
     text = io.StringIO()
     rows = csv.DictWriter(text, names)
     rows.writeheader()
@@ -355,7 +472,7 @@ def as_csv(found: Tables) -> str:
                 "auroc": one.auroc, "auroc_sd": one.sd, "accuracy": one.accuracy, "accuracy_sd": one.accuracy_sd,
                 "difference": one.difference, "low": one.low, "high": one.high, "interval_over": one.over,
                 "median_minutes": statistics.median(known) if known else None, "machines": "; ".join(one.machines),
-                "commits": " ".join(one.commits),
+                "commits": " ".join(one.commits), "images": one.images,
             }  # fmt: skip
             rows.writerow(base | own | _of_entry(entry))
     for entry in found.others:
@@ -377,27 +494,112 @@ TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}
 def as_latex(found: Tables, family: str = "osrci") -> str:
     """One family as a table: data sets across, methods down, measured over trials above published.
 
-    Needs booktabs. A dagger marks a value over fewer than the five trials.
+    Needs booktabs. A dagger marks a value over fewer than the five trials, an asterisk a published one with a caveat,
+    which stands in a comment below.
     """
     cells = [cell for cell in found.cells if cell.family == family]
-    columns = list(dict.fromkeys(cell.dataset for cell in cells))
+    others = [entry for entry in found.others if entry["family"] == family]
+    every = {cell.dataset for cell in cells} | {entry["dataset"] for entry in others}
+    columns = sorted(every, key=lambda name: (GRID.index(name) if name in GRID else len(GRID), name))
     ways = list(dict.fromkeys((cell.method, cell.scorer) for cell in cells))
     at = {(cell.dataset, cell.method, cell.scorer): cell for cell in cells}
     head = " & ".join(["", *(name.translate(TEX) for name in columns)])
-    said = [r"\begin{tabular}{l" + "c" * len(columns) + "}", r"\toprule", head + r" \\", r"\midrule"]
+    said = [f"% {family}; AUROC in percent, mean and standard deviation over the trials".replace("\n", " ")]
+    said += [r"\begin{tabular}{l" + "c" * len(columns) + "}", r"\toprule", head + r" \\", r"\midrule"]
+    notes: dict[str, None] = {}
+
+    def theirs(label: str, entries: list[Entry | None]) -> str:
+        notes.update(dict.fromkeys(f"{label}: {e['note']}" for e in entries if e and e.get("note")))
+        values = [_tex(e["auroc"], e.get("sd"), 1) + (r"$^\ast$" if e.get("note") else "") if e else "--"
+                  for e in entries]  # fmt: skip
+        return " & ".join([f"{label} (published)".translate(TEX), *values]) + r" \\"
+
     for way, scorer in ways:
-        ours, theirs = [], []
-        for name in columns:
-            cell = at.get((name, way, scorer))
-            one, entry = (cell.best_known, next(iter(cell.published), None)) if cell else (None, None)
-            few = r"$^\dagger$" if one and len(one.trials) < len(TRIALS) else ""
-            ours.append(_tex(one.auroc, one.sd, 1) + few if one else "--")
-            theirs.append(_tex(entry["auroc"], entry.get("sd"), 1) if entry else "--")
-        label = f"{way}, {scorer}".translate(TEX)
-        said.append(" & ".join([f"{label} (measured)", *ours]) + r" \\")
-        said.append(" & ".join([f"{NAMES.get(way, way)} (published)", *theirs]) + r" \\")
-    return "\n".join([*said, r"\bottomrule", r"\end{tabular}", ""])
+        row = [at.get((name, way, scorer)) for name in columns]
+        ours = [
+            _tex(one.auroc, one.sd, 1) + (r"$^\dagger$" if len(one.trials) < len(TRIALS) else "") if one else "--"
+            for one in (cell.first if cell else None for cell in row)
+        ]
+        said.append(" & ".join([f"{way}, {scorer} (measured)".translate(TEX), *ours]) + r" \\")
+        entries = [next(iter(cell.published), None) if cell else None for cell in row]
+        if label := next((entry["method"] for entry in entries if entry), ""):
+            said.append(theirs(label, entries))
+    for label in dict.fromkeys(entry["method"] for entry in others):
+        mine = {entry["dataset"]: entry for entry in others if entry["method"] == label}
+        said.append(theirs(label, [mine.get(name) for name in columns]))
+    said += [r"\bottomrule", r"\end{tabular}", *(f"% * {' '.join(note.split())}" for note in notes), ""]
+    return "\n".join(said)
 
 
 def _tex(mean: float, sd: float | None, digits: int) -> str:
     return f"${mean:.{digits}f}" + (f" \\pm {sd:.{digits}f}$" if sd is not None else "$")
+
+
+# --- two tables beside the benchmarks --------------------------------------------------------------------------------
+
+REPORT = {"CIFAR10": "report-cifar10", "TinyImageNet": "report-tinyimagenet"}  # the presets of its networks
+ON_REPORT = "CAC on EfficientNet-B5"
+WITH_ODIN = f"{ON_REPORT}, with ODIN"
+
+
+def of_report(readings: Iterable[Reading], odin: dict[str, float], file: Path = PUBLISHED) -> list[Cell]:
+    """The EfficientNet report's values, beside what runs of its presets measured.
+
+    It names no class lists: ours are over osrci. odin: by run, the AUROC in percent, of distance, at the best cell of a
+    sweep that moves images as the report does, with their true labels.
+    """
+    said, _ = published(file)
+    groups, found = _groups(readings), []
+    for name, preset in REPORT.items():
+        alike = {words_of(compose(preset, trial=trial)) for trial in TRIALS}
+        for label, scorer in ((ON_REPORT, "gamma"), (WITH_ODIN, "distance")):
+            here = tuple(e for e in said if (e["dataset"], e["method"]) == (name, label))
+            mine = []
+            for (dataset, family, method, words, _), members in groups.items():
+                if (dataset, family, method) != (name, "osrci", "cac") or words not in alike:
+                    continue
+                if label == WITH_ODIN:
+                    members = [_moved(one, odin[one.run]) for one in members if one.run in odin]
+                mine += [one] if (one := _measured(words, members, scorer, here)) else []
+            found.append(Cell(name, "not stated", "cac", label, here, tuple(mine)))
+    return found
+
+
+def _moved(one: Reading, auroc: float) -> Reading:
+    return replace(one, numbers={"distance": (auroc / 100, one.numbers["distance"][1], None, None)})
+
+
+def report_commands(cell: Cell) -> list[str]:
+    """What makes the runs of a cell of the report."""
+    preset, trials = REPORT[cell.dataset], TRIALS
+    every = [compose(preset, trial=trial) for trial in trials]
+    if cell.scorer == WITH_ODIN:
+        return [f"python -m cac_core sweep {one.id} --as-published" for one in every]
+    return [f"python -m cac_core train --preset {preset} --trial {trial}" for trial in trials]
+
+
+class Tutorial(TypedDict):
+    """A published value of a network that knows all classes of a data set, against the images of another."""
+
+    dataset: str
+    unknown: str
+    method: str
+    auroc: float
+    accuracy: float
+    source: str
+    note: str
+
+
+TUTORIAL: Tutorial = {
+    "dataset": "CIFAR10", "unknown": "Textures", "method": "CAC", "auroc": 89.58, "accuracy": 93.80,
+    "source": "the tutorial on CAC of pytorch-ood",
+    "note": "a WideResNet-40-2 that had been trained on small ImageNet images; it knows all ten classes, and learned "
+    "by a loss that is not the paper's",
+}  # fmt: skip
+STAND_IN = "CIFAR100"  # where Textures is not here
+
+
+def sets_of(run: Run) -> list[str]:
+    """The data sets that a run was evaluated on as unknowns, by `eval --unknown`."""
+    files = sorted((run.path / "outputs").glob("unknown-*.npz"))
+    return list(dict.fromkeys(name for file in files if (name := runs.said_in(file, "dataset"))))

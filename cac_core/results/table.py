@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import runs
+from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
 PER_RUN = {"trial", "seed", "known", "unknown"}  # what runs of a row may differ in
@@ -75,14 +76,19 @@ def recipe_words(run: Run) -> tuple[str, str, str, str]:
     recipe = run.recipe
     if came_from := run.record.get("imported_from"):
         return recipe.dataset, recipe.family, recipe.method, f"published weights ({came_from.split('_')[-1]})"
+    family = recipe.family if recipe.family != "custom" else f"custom ({recipe.trial})"
+    return recipe.dataset, family, recipe.method, words_of(recipe)
+
+
+def words_of(recipe: Recipe) -> str:
+    """A recipe in words, without data set, family, trial, method and seed."""
     rest = {
         k: v for k, v in recipe.differences().items() if k not in PER_RUN | {"dataset", "family", "method", "backbone"}
     }
     shown = {"epochs": recipe.epochs, **{k: v for k, v in rest.items() if k not in ("hyper", "trunk")}}
     shown |= recipe.hyper | recipe.trunk
-    family = recipe.family if recipe.family != "custom" else f"custom ({recipe.trial})"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-    return recipe.dataset, family, recipe.method, f"{recipe.backbone}, {words}"
+    return f"{recipe.backbone}, {words}"
 
 
 def lines(table: list[dict[str, Any]]) -> list[str]:

@@ -12,7 +12,8 @@ from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
 
-PAGES = ("home", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare", "anchors", "lessons")
+PAGES = ("home", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare", "reproduce",
+         "anchors", "lessons")  # fmt: skip
 CLOSED = {
     "a run": (0o700, "runs/closed"),
     "a run that tells names alone": (0o744, "runs/closed"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "checkpoints" / "digits-osrci-0-cac-small-s0"
 OF_RUN = ("home", "space", "thresholds", "sweep", "try")
-PAGES = (*OF_RUN, "lessons", "anchors", "data", "new", "live", "runs", "compare")
+PAGES = (*OF_RUN, "lessons", "anchors", "data", "new", "live", "runs", "compare", "reproduce")
 SPOILT = 8  # runs beside the good one
 ADDRESSES = 1000
 OPENED = 3  # addresses of these that each page is opened at
@@ -53,7 +53,10 @@ def test_pages_over_spoilt_runs_are_not_lost_and_the_good_one_stays_usable(place
         mutants.mutant(bad.path, outside, random.Random(f"{seed} {number} pages"))
     for page in PAGES:
         at = opened(page, run="good", scorer="gamma")
-        assert not at.error or page in ("runs", "compare", "live"), (page, [error.value for error in at.error])
+        assert not at.error or page in ("runs", "compare", "reproduce", "live"), (
+            page,
+            [error.value for error in at.error],
+        )
     for number in range(SPOILT):
         opened(OF_RUN[number % len(OF_RUN)], run=f"bad-{number}")
     opened("compare", ids=",".join(f"bad-{number}" for number in range(SPOILT)))

@@ -23,7 +23,8 @@ from tests.waiting import LONG
 pytestmark = pytest.mark.long
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
-PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare"]
+PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare",
+         "reproduce"]  # fmt: skip
 
 
 def marks(phrase: str) -> dict[str, int]:
@@ -226,7 +227,7 @@ def test_a_run_that_cannot_be_shown_is_explained_in_the_readers_language(languag
         assert english(at) == [], page
 
 
-@pytest.mark.parametrize("page", ["data", "new", "live", "runs", "compare"])
+@pytest.mark.parametrize("page", ["data", "new", "live", "runs", "compare", "reproduce"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_failed_is_told_in_the_readers_language(language, page, wrong):
     at = wrong(language, "unwritten", page)

@@ -12,7 +12,7 @@ from cac_core import runs
 from cac_core.__main__ import main
 from cac_core.data import datasets
 from cac_core.recipe import compose
-from cac_core.results import ensemble, evaluate, judge, sweep
+from cac_core.results import ensemble, evaluate, judge, reproduce, sweep
 from cac_core.training import loop
 
 pytestmark = pytest.mark.long
@@ -63,6 +63,16 @@ def test_it_puts_out_what_its_network_does(made, data):
     assert np.allclose(logits, kept["test"].logits[:20], atol=1e-3)
     said = judge.said_of(made, logits, features, judge.default_of(made))
     assert len(said) == 20 and {one["decision"] for one in said} <= {*made.known_names, "unknown"}
+
+
+def test_the_papers_tables_hold_it_against_what_its_score_is_comparable_with(made):
+    """Distances of CAC's networks are CAC's; the mean of their softmax is neither CAC's nor cross-entropy's."""
+    found = reproduce.reading(made)
+    assert found.counts and not found.problem
+    cells = reproduce.tables([found]).cells
+    mine = [c for c in cells if c.measured]
+    distances = made.recipe.method == "distance_ensemble"
+    assert [(c.dataset, c.method, c.scorer) for c in mine] == ([("digits", "cac", "gamma")] if distances else [])
 
 
 def test_it_stands_without_its_parts_and_pages_find_what_they_need(made, data):
