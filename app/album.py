@@ -151,10 +151,10 @@ def images(name: str) -> None:
     looking(name, found)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cls = one_of(t("Class"), "album_class", ["", *classes], lambda c: c or t("all classes"))
-        order = one_of(
-            t("Order"), "album_order", ["first", "name"] if found else ["name"],
-            {"first": t("look here first"), "name": t("by class")}.get,
-        )  # fmt: skip
+        order = "name"  # what is doubtful is not known yet; once it is, it comes first
+        if found:
+            said = {"first": t("look here first"), "name": t("by class")}
+            order = one_of(t("Order"), "album_order", list(said), said.get)
     shown = found.first().tolist() if found and order == "first" else list(range(len(photos)))
     shown = [n for n in shown if not cls or photos[n].cls == cls]
     pages = max(-(-len(shown) // SHOWN), 1)

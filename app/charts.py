@@ -251,9 +251,9 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "itemStyle": {"color": "transparent"}, "tooltip": {"show": False},
         "data": [
             {"value": [rim, turn * c], "name": n,
-             "label": {"show": True, "formatter": "{b}", "position": _outward(turn * c), "distance": 6,
+             "label": {"show": True, "formatter": "{b}", "position": _outward(turn * c, count), "distance": 6,
                        "fontSize": 15 if count <= 12 else 12, "fontWeight": "bold", "color": palette.text,
-                       "width": 90, "overflow": "truncate"}}
+                       "width": 84, "overflow": "truncate"}}
             for c, n in enumerate(names)
         ],
     }  # fmt: skip
@@ -263,7 +263,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "tooltip": {"trigger": "item", "formatter": "{b}", "confine": True},
         "legend": {"type": "plain" if count <= 10 else "scroll", "bottom": 0, "itemHeight": 11, "itemWidth": 14,
                    "data": [*legend, t(MEANS), *([t(ANCHORS)] if anchors else [])]},
-        "polar": {"center": ["50%", "45%"], "radius": "78%"},
+        "polar": {"center": ["50%", "45%"], "radius": "76%"},
         "angleAxis": {"type": "value", "min": 0, "max": 360, "interval": turn, "startAngle": 90, "clockwise": True,
                       "axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False},
                       "splitLine": {"show": True, "lineStyle": {"color": palette.faint}}},
@@ -452,10 +452,13 @@ def _polar(xy: np.ndarray, rim: float) -> list[list[float]]:
     return [[round(float(r), 3), round(float(a), 2)] for r, a in zip(radius, angle, strict=True)]
 
 
-def _outward(angle: float) -> str:
-    """On which side of its place a label of the rim lies; 0 is the top and angles go clockwise."""
-    if angle % 180 == 0:
-        return "top" if angle % 360 == 0 else "bottom"
+def _outward(angle: float, count: int) -> str:
+    """On which side of its place a label of the rim lies; 0 is the top and angles go clockwise.
+
+    Of few, above or below: half of it is beside the rim then, and fits into a narrow chart. Of many they would meet.
+    """
+    if count <= 12 or angle % 180 == 0:
+        return "bottom" if 90 < angle % 360 < 270 else "top"
     return "right" if angle % 360 < 180 else "left"
 
 

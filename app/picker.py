@@ -151,9 +151,17 @@ def empty_store() -> None:
     )
     st.code(TRAIN, language="bash")
     address.link("new", t("New run"), "add")
+    own_photos()
     st.markdown(t("Then reload this page. Runs are looked for in:"))
     st.code(str(runs.store_of().absolute()), language=None)
     st.button(t("Look again"), icon=":material/refresh:")
+
+
+def own_photos() -> None:
+    """The way to a network on pictures of one's own."""
+    address.link("data", t("**Train it on your own photos**"), "add_photo_alternate", {"data_view": "own"})
+    st.caption(t("From a zip, a folder or the camera to a network that rejects what it does not know. Ten pictures a "
+                 "class will do."))  # fmt: skip
 
 
 def ready(run: Run) -> bool:

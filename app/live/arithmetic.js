@@ -228,7 +228,11 @@ function wilson(hits, of) {
   const spread = (z * z) / of;
   const middle = share + spread / 2;
   const half = z * Math.sqrt((share * (1 - share)) / of + spread / (4 * of));
-  return [Math.max(0, (middle - half) / (1 + spread)), Math.min(1, (middle + half) / (1 + spread))];
+  // of none and of all an end is 0 or 1 itself, which rounding would miss
+  return [
+    hits ? Math.max(0, (middle - half) / (1 + spread)) : 0,
+    hits < of ? Math.min(1, (middle + half) / (1 + spread)) : 1,
+  ];
 }
 
 // --- the scale of a score --------------------------------------------------------------------------------------------

@@ -185,3 +185,5 @@ with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=300):
         address.link("try", t("**Try an image of your own**"), "image_search")
         st.caption(t("Drop a picture and see what the network takes it for, and why."))
+    with st.container(border=True, width=300):
+        picker.own_photos()

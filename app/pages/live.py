@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import address, charts, controls, courses, growing, jobs, links, picker, verdicts, wording
-from app.words import t
+from app.words import phrases, t
 from cac_core import runs
 from cac_core.files import is_file
 from cac_core.jobs import launch
@@ -13,6 +13,12 @@ from cac_core.runs import Run
 
 SHOWN = 10  # jobs that wait that are listed, and such that have ended at a time
 PAGES = {"train": "home", "eval": "home", "sweep": "sweep", "map": "space"}  # where what a job made is to be seen
+AHEAD = phrases(  # events that come before the first epoch, and how far they are
+    {
+        "reading": "Images decoded, once: {done} of {of}",
+        "features": "Features of images, computed once: {done} of {of}",
+    }
+)
 LINKS: links.Links = {"watched": (str, None)}
 
 st.markdown(
@@ -210,8 +216,8 @@ def unseen(name: str, job: Job | None, run: Run | None):
     elif jobs.going(job) or (run and run.beginning):
         st.info(t("It has not begun yet.") if job and job.state == "queued" else t("It is being made ready…"),
                 icon=":material/hourglass_top:")  # fmt: skip
-        if run and (said := courses.course(run)) and said.last["kind"] == "reading":
-            reading(said.last)
+        if run and (said := courses.course(run)) and said.last["kind"] in AHEAD:
+            ahead(said.last)
     elif job is not None and job.state == "stopped" and run is None:
         st.info(wording.told(job.reason), icon=":material/pause:")
         if not jobs.read_only():
@@ -224,10 +230,10 @@ def unseen(name: str, job: Job | None, run: Run | None):
         address.link("runs", t("To the runs"), "table_rows")
 
 
-def reading(event: dict):
-    """How far the images of an image folder are decoded."""
-    words = t("Images decoded, once: {done} of {of}", done=event["done"], of=event["of"])
-    if event.get("images_per_second"):
+def ahead(event: dict):
+    """How far that is which comes before the first epoch."""
+    words = t(AHEAD[event["kind"]], done=event["done"], of=event["of"])
+    if event.get("images_per_second") and event["done"] < event["of"]:
         words += " · " + t("{n} a second, {time} left", n=f"{event['images_per_second']:.0f}",
                            time=wording.span(event["seconds_left"]))  # fmt: skip
     st.progress(event["done"] / max(event["of"], 1), words)
@@ -271,17 +277,23 @@ def head(run: Run, job: Job | None, state: str):
     words = t("Epoch {done} of {total}", done=done, total=total)
     if going and done == total:
         words += " · " + t("being evaluated")
-    if going and said.last["kind"] == "features":
-        words = t("Features of images, computed once: {done} of {of}", done=said.last["done"], of=said.last["of"])
-    st.progress(part, words)
+    before = said.last["kind"] in AHEAD
+    if going and before:
+        ahead(said.last)
+    else:
+        st.progress(part, words)
+    if not said.epochs:
+        return
     with st.container(horizontal=True):
         accuracy = said.terms.get(("validation", "accuracy"), ())
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
-        tile(t("Images a second"), f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f"))
+        rate = "–" if before else f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f")
+        tile(t("Images a second"), rate)
         if said.memory:
             tile(t("Memory, at most"), wording.megabytes(said.memory))
         if going:
-            tile(t("Time left"), wording.span(said.last["seconds_left"]) if "seconds_left" in said.last else "–")
+            tell = "seconds_left" in said.last and not before
+            tile(t("Time left"), wording.span(said.last["seconds_left"]) if tell else "–")
         tile(t("Best epoch"), str(said.best) if said.best > 0 else "–")
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from app import address, charts, controls, feeds, links, live, picker, setting, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
+from cac_core import runs
 from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.scoring import metrics
@@ -224,7 +225,7 @@ from cac_core.data import images
 from cac_core.results import evaluate, judge
 from cac_core.scoring.distances import moved_by
 
-run = runs.find("{run}", Path("checkpoints"))
+run = runs.find("{run}", Path({store}))
 threshold = judge.threshold_from(Path("threshold.json"), run)
 network = evaluate.load(run)
 pixels = images.prepare("picture.png", run.row, threshold.way).pixels[None]
@@ -260,7 +261,7 @@ def take_along(now: Setting):
             language="bash",
             wrap_lines=True,
         )
-    right.code(SNIPPET.format(run=run.id), language="python")
+    right.code(SNIPPET.format(run=run.id, store=json.dumps(str(runs.store_of()))), language="python")
 
 
 page()

@@ -79,24 +79,28 @@ def kept(
 ) -> Kept:
     """The maps of images [N, H, W, C] uint8 in these views; what is not on disk yet is computed, in chunks.
 
-    tell hears after each chunk how many there are of how many, and images a second; what it raises ends the work,
-    which goes on from there another time. Where the disk takes nothing, the maps stay in memory, with a warning.
+    tell hears before the first and after every BATCH how many there are of how many, and images a second, 0 before it
+    is known; what it raises ends the work, which goes on from there another time. Where the disk takes nothing, the maps stay in memory, with a warning.
     """
     shelf = _Shelf(_folder(backbone, root, dataset, scale))
     geometry = f"{row.crop} {row.turn} {row.flip}"
     ids = np.array([_ids(image, views, geometry) for image in pixels], f"S{2 * ID}").reshape(-1, len(views)).T
     missing = [(v, n) for v, n in np.ndindex(ids.shape) if ids[v, n] not in shelf.places]
     missing = list({ids[v, n]: (v, n) for v, n in missing}.values())  # equal images are one
-    began = time.monotonic()
+    began, here = time.monotonic(), ids.size - len(missing)
+    if missing:
+        tell(here, ids.size, 0.0)
     for start in range(0, len(missing), CHUNK):
-        some = missing[start : start + CHUNK]
-        parts = []
-        for at in range(0, len(some), BATCH):
-            x = torch.cat([_seen(pixels[n], views[v], row, ids[v, n]) for v, n in some[at : at + BATCH]])
-            parts.append(_maps(backbone, x, scale))
-        shelf.add([ids[v, n] for v, n in some], np.concatenate(parts))
-        done = start + len(some)
-        tell(ids.size - len(missing) + done, ids.size, done / max(time.monotonic() - began, 1e-9))
+        some, parts, done = missing[start : start + CHUNK], [], start
+        try:
+            for at in range(0, len(some), BATCH):
+                x = torch.cat([_seen(pixels[n], views[v], row, ids[v, n]) for v, n in some[at : at + BATCH]])
+                parts.append(_maps(backbone, x, scale))
+                done += len(parts[-1])
+                tell(here + done, ids.size, done / max(time.monotonic() - began, 1e-9))
+        finally:
+            if parts:
+                shelf.add([ids[v, n] for v, n in some[: done - start]], np.concatenate(parts))
     places = [[shelf.places[one] for one in of] for of in ids]
     return Kept(shelf.files, np.array(places, int).reshape(len(views), -1, 2))
 

@@ -231,7 +231,9 @@ def wilson(hits: float, of: float, level: float = 0.95) -> tuple[float, float]:
     z = normal(level)
     share, spread = hits / of, z * z / of
     middle, half = share + spread / 2, z * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+    # of none and of all an end is 0 or 1 itself, which rounding would miss
+    low = max(0.0, (middle - half) / (1 + spread)) if hits else 0.0
+    return low, min(1.0, (middle + half) / (1 + spread)) if hits < of else 1.0
 
 
 def over_classes(shares: Sequence[float], images: int, level: float = 0.95) -> tuple[float, float]:

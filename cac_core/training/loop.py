@@ -36,6 +36,7 @@ SNAPSHOTS = 60  # so many at most, of so many validation images:
 SNAPSHOT_IMAGES = 400
 PREPARED_BY = 5000  # training images that a backbone may look at before the first step
 BEAT = 5.0  # seconds between two signs of life within an epoch
+PAUSE = 1.0  # and while features are computed
 
 
 class TrainingFailed(RuntimeError):
@@ -287,6 +288,7 @@ class _Training(Steps):
         sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
         self.sample = np.unique(sample)
         self.every = math.ceil(self.total / (SNAPSHOTS - 1))
+        self.beat = 0.0
 
         # the state, all of it: what _save writes and _load reads
         self.epoch, self.step, self.counted = 0, 0, 0
@@ -333,8 +335,10 @@ class _Training(Steps):
         self._event(kind=kind, done=done, of=of, **said)
 
     def _features(self, done: int, of: int, rate: float, stop: threading.Event) -> None:
-        """Here, too, one may stop."""
-        self._ahead("features", done, of, rate)
+        """Said now and then; here, too, one may stop."""
+        if not rate or done == of or time.monotonic() - self.beat > PAUSE:
+            self._ahead("features", done, of, rate)
+            self.beat = time.monotonic()
         if stop.is_set() or (self.run.path / "stop").exists():
             raise _Stop
 

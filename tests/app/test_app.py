@@ -236,7 +236,8 @@ def test_a_theta_of_its_own_for_each_class_is_counted_once_and_says_where_it_can
 
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_store_names_the_command(app, page):
-    assert picker.TRAIN in text(fine(app(page=page)))
+    at = fine(app(page=page))
+    assert picker.TRAIN in text(at) and "Ten pictures a class will do" in text(at)
 
 
 @pytest.mark.parametrize("page", PAGES)

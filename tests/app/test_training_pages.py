@@ -365,6 +365,26 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "12 in all, a fifth of them for testing" in text(at)
 
 
+def test_what_is_doubtful_comes_first_once_it_is_known(opened, root):
+    upload = own_data.zipped(io.BytesIO(zip_of({"cat": 4, "dog": 5})))
+    own_data.write(own_data.check(upload), upload, root, "pets", {"size": 16})
+    at = opened("data", data_view="album", album="pets")
+    assert "album_order" not in {box.key for box in at.selectbox}
+    photos = changes.photos(root, "pets")
+    side = np.array([[1.0, 0.0], [0.0, 1.0]])[[int(photo.cls == "dog") for photo in photos]]
+    side[-1] = [1.0, 0.1]  # the last dog is among the cats
+    look.file_of(root, "pets").parent.mkdir(parents=True)
+    np.savez(
+        look.file_of(root, "pets"),
+        marks=np.array([photo.mark for photo in photos]),
+        features=side / np.linalg.norm(side, axis=1, keepdims=True),
+    )
+    at = fine(at.run())
+    assert at.selectbox(key="album_order").value == "first"
+    first = next(box for box in at.checkbox if (box.key or "").startswith("album_pick"))
+    assert first.key == f"album_pick_{photos[-1].mark}"
+
+
 def test_images_are_looked_through_moved_renamed_and_brought_back(opened, root, monkeypatch):
     upload = own_data.zipped(io.BytesIO(zip_of({"cat": 4, "dog": 5})))
     own_data.write(own_data.check(upload), upload, root, "pets", {"size": 16})
@@ -1106,6 +1126,24 @@ def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(ope
     assert "It is being made ready" in text(at)
     (bar,) = at.get("progress")
     assert bar.proto.text == "Images decoded, once: 64 of 20000 · 8 a second, 42 min left"
+
+
+def test_what_comes_before_the_first_epoch_is_told_as_what_it_is(opened, finished):
+    runs.write_json(finished.path / "status.json", {"state": "running", "device": "cpu", **runs.process_now()})
+    (finished.path / "events.jsonl").unlink()
+
+    def said(at):
+        return [bar.proto.text for bar in at.get("progress")]
+
+    for done, words in ((64, "Images decoded, once: 64 of 200 · 9 a second, 15 s left"),
+                        (200, "Images decoded, once: 200 of 200")):  # fmt: skip
+        rate = {"images_per_second": 9.0, "seconds_left": (200 - done) / 9}
+        runs.append(finished.path / "events.jsonl", {"kind": "reading", "done": done, "of": 200, "time": done, **rate})
+        at = fine(opened("live", watched=finished.id))
+        assert said(at) == [words] and not at.metric
+    runs.append(finished.path / "events.jsonl", {"kind": "features", "done": 0, "of": 308, "time": 300})
+    at = fine(opened("live", watched=finished.id))
+    assert said(at) == ["Features of images, computed once: 0 of 308"] and not at.metric
 
 
 def test_what_was_stopped_before_it_began_says_so(opened, store):

@@ -88,7 +88,7 @@ def test_equal_images_are_one(small, pixels, tmp_path):
 
 def test_what_was_interrupted_goes_on(small, pixels, tmp_path):
     def stop(done, of, rate):
-        assert of == 80 and rate > 0
+        assert of == 80 and (rate > 0 or not done)
         if done >= 32:
             raise KeyboardInterrupt
 
@@ -98,6 +98,22 @@ def test_what_was_interrupted_goes_on(small, pixels, tmp_path):
     kept(small, pixels, tmp_path)
     assert small.shown == 80
     assert not [file for file in files(tmp_path) if "tmp" in file.name]
+
+
+def test_every_batch_is_told_and_none_is_lost_that_was_computed(small, pixels, tmp_path):
+    heard = []
+
+    def stop(done, of, rate):
+        heard.append(done)
+        if done == 24:  # within a chunk
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(small, pixels, tmp_path, tell=stop)
+    assert heard == [0, 8, 16, 24] and small.shown == 24
+    kept(small, pixels, tmp_path, tell=lambda done, of, rate: heard.append(done))
+    assert heard[4:] == list(range(24, 81, 8)) and small.shown == 80
+    kept(small, pixels, tmp_path, tell=lambda *told: pytest.fail("there is nothing to do"))
 
 
 @pytest.mark.parametrize(

@@ -329,6 +329,11 @@ def test_wilson_is_the_formula_and_stays_between_0_and_1(hits, of):
     assert 0 <= low <= hits / of <= high <= 1
 
 
+def test_wilson_of_none_and_of_all_ends_at_0_and_1_itself():
+    for n in range(1, 300):
+        assert metrics.wilson(0, n)[0] == 0 and metrics.wilson(n, n)[1] == 1
+
+
 T = {1: 12.7062047, 2: 4.30265273, 3: 3.18244631, 6: 2.44691185, 10: 2.22813885}  # 0.975 quantiles of Student's
 
 
