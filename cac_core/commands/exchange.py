@@ -27,6 +27,7 @@ def add(command) -> None:
     share = command("share", "a small copy of a run, to give away: no features, no images", _share)
     share.add_argument("run", metavar="RUN", help="a path or an id")
     share.add_argument("into", metavar="DIR", help="the store to put the copy into")
+    share.add_argument("--without-weights", action="store_true", help="numbers alone: it judges no further image")
 
 
 def _import_weights(a: argparse.Namespace, options: dict[str, str]):
@@ -80,6 +81,7 @@ def _share(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.exchange import share
 
-    copy = share.share(runs.find(a.run, runs.store_of(a.runs)), Path(a.into))
+    run = runs.find(a.run, runs.store_of(a.runs))
+    copy = share.share(run, Path(a.into), weights=not a.without_weights)
     size = sum(file.stat().st_size for file in copy.path.rglob("*") if file.is_file())
     return {"run": copy.id, "path": str(copy.path), "bytes": size}, [f"{copy.path}: {size / 1e6:.1f} MB"]

@@ -33,25 +33,28 @@ NUMBERS = (
 )
 
 
-def share(run: Run, into: Path) -> Run:
-    """Write the copy to into/<id>. Raises FileNotFoundError where the run has no outputs, FileExistsError where the
-    copy would take the place of another."""
+def share(run: Run, into: Path, *, weights: bool = True) -> Run:
+    """Write the copy to into/<id>, without the weights where they are not wanted: it then judges no further image.
+
+    Raises FileNotFoundError where the run has no outputs, FileExistsError where the copy would take the place of
+    another.
+    """
     copy, full = Run(into / run.id), run.report()
     run.outputs("test")  # says what is missing, and the command that writes it
     if copy.path.exists():
         raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=copy.path))
     copy.path.mkdir(parents=True)
     try:
-        _write(run, full, copy)
+        _write(run, full, copy, weights)
     except BaseException:
         shutil.rmtree(copy.path)
         raise
     return copy
 
 
-def _write(run: Run, full: runs.Report, copy: Run) -> None:
+def _write(run: Run, full: runs.Report, copy: Run, weights: bool) -> None:
     for name in COPIED:
-        if (run.path / name).exists():
+        if (run.path / name).exists() and (weights or name != "best.safetensors"):
             try:
                 records.copied(run.path / name, copy.path / name)
             except Unfit as error:

@@ -80,7 +80,8 @@ def kept(
     """The maps of images [N, H, W, C] uint8 in these views; what is not on disk yet is computed, in chunks.
 
     tell hears before the first and after every BATCH how many there are of how many, and images a second, 0 before it
-    is known; what it raises ends the work, which goes on from there another time. Where the disk takes nothing, the maps stay in memory, with a warning.
+    is known; what it raises ends the work, which goes on from there another time. Where the disk takes nothing, the
+    maps stay in memory, with a warning.
     """
     shelf = _Shelf(_folder(backbone, root, dataset, scale))
     geometry = f"{row.crop} {row.turn} {row.flip}"

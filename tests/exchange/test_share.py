@@ -50,6 +50,12 @@ def test_a_copy_is_smaller_and_holds_no_features_and_no_state(run, copy):
     assert (copy.path / "best.safetensors").read_bytes() == (run.path / "best.safetensors").read_bytes()
 
 
+def test_a_copy_without_weights_says_the_same_numbers(run, copy, tmp_path):
+    slim = share.share(run, tmp_path, weights=False)
+    assert not (slim.path / "best.safetensors").exists() and not slim.problem()
+    assert judge.plain(judge.report(slim, "gamma")) == judge.plain(judge.report(copy, "gamma"))
+
+
 def test_a_score_by_features_says_what_a_copy_lacks(copy):
     for name in ("knn", "mahalanobis"):
         with pytest.raises(ValueError, match=r"without features(?s:.*)eval RUN --again"):

@@ -400,3 +400,17 @@ def test_the_reports_values_stand_beside_runs_of_its_presets(store, measured):
     for c in cells.values():
         assert reproduce.report_commands(c)
     shutil.rmtree(run.path)
+
+
+def test_the_grid_that_is_kept_here_proves_the_numbers_in_the_readme():
+    root = Path(__file__).parents[2]
+    found = reproduce.tables(root / "benchmarks" / "grid", dataset="digits")
+    readme = (root / "README.md").read_text("utf-8")
+    assert not found.broken
+    names = ("CAC, preset `fast` | γ", "cross-entropy, preset `fast` | 1 − softmax")
+    for cell, name in zip(found.cells, names, strict=True):
+        (one,) = cell.measured
+        assert (len(one.runs), one.trials, one.seeds) == (15, ("0", "1", "2", "3", "4"), 3) and not cell.missing
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {name}"))
+        for mean, sd in ((one.accuracy, one.accuracy_sd), (one.auroc, one.sd)):
+            assert f"{mean:.1f} ± {sd:.1f} %" in line
