@@ -549,8 +549,8 @@ def write(found: own_data.Checked, upload: own_data.Upload):
                              help=t("Small letters, digits and dashes."))  # fmt: skip
         side = st.number_input(
             t("Side that the network sees, pixels"), 16, 224, 32, 16, key="own_side", width=260,
-            help=t("For networks that learn from nothing. The preset photos sees the pictures at its own size, whatever "
-                   "stands here."),
+            help=t("For networks that learn from nothing. The preset photos sees the pictures at its own size, "
+                   "whatever stands here."),
         )  # fmt: skip
         grey = st.segmented_control(t("Colours"), ["colour", "grey"], default="colour", required=True, key="own_grey",
                                     format_func={"colour": t("colour"), "grey": t("grey")}.get)  # fmt: skip

@@ -404,7 +404,7 @@ def test_the_reports_values_stand_beside_runs_of_its_presets(store, measured):
 
 def test_the_grid_that_is_kept_here_proves_the_numbers_in_the_readme():
     root = Path(__file__).parents[2]
-    found = reproduce.tables(root / "benchmarks" / "grid", dataset="digits")
+    found = reproduce.tables(reproduce.readings(root / "benchmarks" / "grid"), dataset="digits")
     readme = (root / "README.md").read_text("utf-8")
     assert not found.broken
     names = ("CAC, preset `fast` | γ", "cross-entropy, preset `fast` | 1 − softmax")
