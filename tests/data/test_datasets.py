@@ -474,7 +474,7 @@ def test_a_changed_added_or_removed_file_is_noticed(image_folder):
     (root / "pets/dog/002.png").unlink()
     seen.append(datasets.digest(load("pets", root)))
     assert len(set(seen)) == 4
-    assert len(list((root / ".cache").glob("*.npz"))) == 1  # older ones are swept away
+    assert len(list((root / ".cache" / "decoded").rglob("*.pixels"))) == 1  # older ones are swept away
 
 
 def test_a_file_replaced_by_one_of_the_same_size_is_noticed(image_folder):

@@ -61,7 +61,7 @@ def test_the_whitening_is_that_of_the_training_images_and_does_not_learn(whole, 
     from cac_core.networks import fast, inputs
 
     train = datasets.parts_of(datasets.load("pets", pets, 16), whole.trial, 0)["train"]
-    x = inputs.on_device(train.pixels, torch.device("cpu")).float() / 255
+    x = inputs.on_device(train.pixels[:], torch.device("cpu")).float() / 255
     want = fast.whitening(inputs.normalised(x, inputs.scale_of(whole.stats, torch.device("cpu"))))
     stored = load_file(whole.path / "best.safetensors")["backbone.whiten.weight"]
     assert torch.allclose(stored, want, atol=1e-3)
@@ -71,7 +71,7 @@ def test_the_whitening_is_that_of_the_training_images_and_does_not_learn(whole, 
 
 def test_an_image_is_judged_by_the_mean_with_its_mirror_image(whole, pets):
     network, out = evaluate.load(whole, "cpu"), whole.outputs("test")
-    pixels = datasets.parts_of(datasets.load("pets", pets, 16), whole.trial, 0)["test"].pixels
+    pixels = datasets.parts_of(datasets.load("pets", pets, 16), whole.trial, 0)["test"].pixels[:]
     alone = evaluate.Network(network.method, whole.stats, torch.device("cpu"))
     ways = [alone.outputs(np.ascontiguousarray(some)) for some in (pixels, pixels[:, :, ::-1])]
     assert not np.allclose(ways[0][0], ways[1][0], atol=1e-3)
