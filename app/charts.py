@@ -253,7 +253,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
             {"value": [rim, turn * c], "name": n,
              "label": {"show": True, "formatter": "{b}", "position": _outward(turn * c, count), "distance": 6,
                        "fontSize": 15 if count <= 12 else 12, "fontWeight": "bold", "color": palette.text,
-                       "width": 84, "overflow": "truncate"}}
+                       "width": 96, "overflow": "truncate"}}
             for c, n in enumerate(names)
         ],
     }  # fmt: skip
@@ -263,7 +263,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "tooltip": {"trigger": "item", "formatter": "{b}", "confine": True},
         "legend": {"type": "plain" if count <= 10 else "scroll", "bottom": 0, "itemHeight": 11, "itemWidth": 14,
                    "data": [*legend, t(MEANS), *([t(ANCHORS)] if anchors else [])]},
-        "polar": {"center": ["50%", "45%"], "radius": "76%"},
+        "polar": {"center": ["50%", "45%"], "radius": "72%"},
         "angleAxis": {"type": "value", "min": 0, "max": 360, "interval": turn, "startAngle": 90, "clockwise": True,
                       "axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False},
                       "splitLine": {"show": True, "lineStyle": {"color": palette.faint}}},
