@@ -117,8 +117,9 @@ def rules(found: quality.Quality) -> None:
     lines = {
         quality.USABLE: t("at least {keeps} of the known images are kept and named right, and at least {catches} of "
                           "the unknown ones caught, by the lower ends of both intervals", keeps=keeps, catches=catches),
-        quality.WEAK: t("one of the two lies below that for sure, or both intervals are ± {points} points or closer "
-                        "and still do not tell", points=round(100 * quality.CLOSE)),
+        quality.WEAK: t("one of the two lies below that for sure, or of a single class less than {each} is kept and "
+                        "named right for sure, or both intervals are ± {points} points or closer and still do not tell",
+                        each=f"{100 * quality.EACH:.0f} %", points=round(100 * quality.CLOSE)),
         quality.CHANCE: t("besides, the AUROC may be 50 % and is at most {most}, or the names of the known classes "
                           "may be guesses", most=f"{100 * quality.FAR:.0f} %"),
         quality.FEW: t("the intervals are too wide for any of these words"),

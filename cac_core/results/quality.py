@@ -23,6 +23,7 @@ from cac_core.sentences import Sentence, say, together
 
 KEEPS = 0.7  # of the knowns, kept and named right: usable from here on
 CATCHES = 1 / 3  # of the unknowns
+EACH = 0.5  # of every single class: a run that loses one for sure is not usable
 CLOSE = 0.1  # an interval of this much to either side is close enough to judge by
 FAR = 0.75  # an AUROC of that much can be ruled out before a run is called no better than chance
 USABLE, WEAK, CHANCE, FEW = WORDS = (
@@ -117,6 +118,8 @@ def of_counts(
         left_out=tuple((hits, of) for _, hits, of in found.classes) if told else (),
     )
     quality = of(seen)
+    if quality.word == USABLE and (lost := _lost(known, run.known_names)):
+        quality = Quality(WEAK, together([quality.why, lost], "; "))
     if quality.word in (WEAK, CHANCE):
         quality = replace(quality, advice=advice(confusion, run))
     if unknowns:
@@ -252,6 +255,16 @@ def _lacking(hits: int, of: int) -> int:
         if high - low <= 2 * CLOSE:
             return n - of
         n += 1
+
+
+def _lost(known: list[list[int]], names: Sequence[str]) -> Sentence | None:
+    """The class that is kept and named right least often, where that is for sure less than EACH; few images of it do
+    not weigh much in the share of all."""
+    shares = [(metrics.wilson(row[c], sum(row))[1], row[c], sum(row), c) for c, row in enumerate(known) if sum(row)]
+    high, right, of, c = min(shares)
+    if high >= EACH:
+        return None
+    return say("but of {name} only {right} of {of} are kept and named right", name=names[c], right=right, of=of)
 
 
 def advice(confusion: list[list[int]], run: Run) -> Sentence:

@@ -198,3 +198,15 @@ def test_an_interval_holds_the_share_that_it_is_of_in_words_too():
         assert str(quality._share(n, n, metrics.wilson(n, n))).endswith("to 100 %)")
         assert "(0 % to" in str(quality._share(0, n, metrics.wilson(0, n)))
     assert "to 99 %)" in str(quality._share(2990, 3000, (0.99, 0.999)))
+
+
+def test_a_run_that_loses_a_class_for_sure_is_not_usable_however_few_its_images(make_run):
+    run, sure = make_run(), {"auroc": (0.9, 0.95), "accuracy": (0.9, 0.99)}
+    good = [[50, 0, 0, 0, 2], [0, 50, 0, 0, 1], [0, 0, 50, 0, 2], [0, 0, 0, 5, 0], [0, 0, 0, 0, 40]]
+    assert quality.of_counts(good, sure, run, "gamma", None).word == quality.USABLE
+    lost = [*good[:3], [0, 5, 0, 0, 1], good[4]]  # 150 of 161 are right: 93 %
+    found = quality.of_counts(lost, sure, run, "gamma", None)
+    assert found.word == quality.WEAK and found.why.endswith("but of 3 only 0 of 6 are kept and named right")
+    assert "More images of 3" in found.advice
+    perhaps = [*good[:3], [0, 2, 0, 3, 1], good[4]]  # may be 81 %
+    assert quality.of_counts(perhaps, sure, run, "gamma", None).word == quality.USABLE
