@@ -4,6 +4,7 @@ What happens in a training that goes on meanwhile is put into order by gates: it
 """
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -73,6 +74,14 @@ def downloaded(page, button, **options) -> Path:
     browser_until(page, comes, "nothing was downloaded")
     page.remove_listener("download", comes_in)
     return Path(came[0].path())
+
+
+def followed(page, link: str, heading: str) -> None:
+    """The page behind a link, by its heading."""
+    at_rest(page)
+    page.get_by_role("link", name=re.compile(link)).first.click()
+    page.get_by_role("heading", name=heading, exact=True).wait_for()
+    at_rest(page)
 
 
 def picked(page, label: str, option: str) -> None:

@@ -40,7 +40,7 @@ PUBLISHED_TRIALS = 5  # that a published mean and deviation are over
 LEVEL = 0.95
 UNEVALUATED = "not evaluated"  # of a run that is finished and has no numbers
 
-ABOVE, WITHIN, BELOW = PLACES = ("above", "within", "below")
+ABOVE, WITHIN, BELOW = ("above", "within", "below")
 
 
 class Entry(TypedDict):

@@ -79,6 +79,20 @@ def served(script, log, **environment):
         process.wait(LONG)
 
 
+@contextlib.contextmanager
+def app_over(store, root, **environment):
+    """The address of an app over a store and a data root while open; its workers, which outlive it, end with it."""
+    folders = {"ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(root)}
+    try:
+        with served("streamlit_app.py", store.parent / "server.log", **folders, **environment) as address:
+            yield address
+    finally:
+        for other in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(store) in other.cmdline():
+                    other.terminate()
+
+
 @pytest.fixture(scope="session")
 def serve():
     """serve(script, log, **environment), for an app of a test's own."""
@@ -95,15 +109,8 @@ def training_gates(tmp_path_factory):
 def server(trained, training_gates):
     """The address of a running app."""
     place, _ = trained
-    folders = {"ANCHORSCOPE_RUNS": str(place / "runs"), "ANCHORSCOPE_DATA": str(place / "data")}
-    try:
-        with served("streamlit_app.py", place / "server.log", **folders, **training_gates.environment) as address:
-            yield address
-    finally:
-        for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
-            with contextlib.suppress(psutil.Error):
-                if str(place / "runs") in other.cmdline():
-                    other.terminate()
+    with app_over(place / "runs", place / "data", **training_gates.environment) as address:
+        yield address
 
 
 @pytest.fixture

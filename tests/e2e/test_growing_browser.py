@@ -1,11 +1,9 @@
 """A class out of what a network has rejected, by clicking from Try to Compare; and what is put in order on Data."""
 
-import contextlib
 import io
 import re
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -13,7 +11,8 @@ from cac_core import runs
 from cac_core.data import datasets
 from cac_core.exchange import changes, own_data
 from cac_core.jobs import launch
-from tests.waiting import at_rest
+from tests.e2e.conftest import app_over
+from tests.waiting import at_rest, followed
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -44,25 +43,9 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(folders, serve):
-    store, root = folders
-    environment = {"ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(root)}
-    try:
-        with serve("streamlit_app.py", store.parent / "server.log", **environment) as address:
-            yield address
-    finally:
-        for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
-            with contextlib.suppress(psutil.Error):
-                if str(store) in other.cmdline():
-                    other.terminate()
-
-
-def opened(page, link: str, heading: str):
-    """The page behind a link."""
-    at_rest(page)
-    page.get_by_role("link", name=re.compile(link)).first.click()
-    page.get_by_role("heading", name=heading, exact=True).wait_for()
-    at_rest(page)
+def server(folders):
+    with app_over(*folders) as address:
+        yield address
 
 
 def pressed(page, name: str):
@@ -85,7 +68,7 @@ def started(page, store, how) -> runs.Run:
     before = {job.id for job in launch.jobs(store)}
     how()
     (job,) = [job for job in launch.jobs(store) if job.id not in before]
-    opened(page, "^Watch them under Live", "Live")
+    followed(page, "^Watch them under Live", "Live")
     page.get_by_role("link", name="See what it can do").wait_for()
     return runs.Run(store / job.run)
 
@@ -138,14 +121,14 @@ def test_a_class_out_of_the_rejected_is_learnt_and_held_against_the_run_before(p
     page.get_by_text("12 images added to amber.").wait_for()
     assert counts(root, "hues") == {"amber": 12, "blue": 24, "fern": 24, "soot": 24}
 
-    opened(page, "^Train a network that knows amber", "New run")
+    followed(page, "^Train a network that knows amber", "New run")
     page.get_by_text("learns 3 classes of hues in 8 epochs of batches of 16").wait_for()
     second = started(page, store, lambda: start(page))
     row = datasets.row_of("hues", root)
     assert second.known_names == ["amber", "blue", "fern"] and row.classes == tuple(second.class_names)
     assert second.recipe.lr == first.recipe.lr == 0.03 and second.recipe.backbone == "small"
 
-    opened(page, "^Compare with the run before", "Compare")
+    followed(page, "^Compare with the run before", "Compare")
     page.get_by_role("heading", name="On the same test images").wait_for()
     shared = set(first.marks().tolist()) & set(second.marks().tolist())
     assert len(shared) == len(first.outputs("test"))

@@ -1,6 +1,5 @@
 """The paths through the app, by clicking its links: from one's own pictures to a verdict on the command line."""
 
-import contextlib
 import io
 import json
 import re
@@ -10,7 +9,6 @@ import sys
 import zipfile
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -18,8 +16,8 @@ from cac_core import recipe, runs
 from cac_core.data import datasets
 from cac_core.exchange import shelf
 from cac_core.jobs import launch
-from tests.e2e.conftest import ROOT
-from tests.waiting import at_rest, downloaded
+from tests.e2e.conftest import ROOT, app_over
+from tests.waiting import at_rest, downloaded, followed
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -44,26 +42,10 @@ def folders(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(folders, serve):
+def server(folders):
     """An app of these tests' own: they start trainings and delete runs."""
-    store, root = folders
-    environment = {"ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(root)}
-    try:
-        with serve("streamlit_app.py", store.parent / "server.log", **environment) as address:
-            yield address
-    finally:
-        for other in psutil.process_iter():  # workers outlive the server, as they should; not the tests
-            with contextlib.suppress(psutil.Error):
-                if str(store) in other.cmdline():
-                    other.terminate()
-
-
-def opened(page, link: str, heading: str):
-    """The page behind a link."""
-    at_rest(page)
-    page.get_by_role("link", name=re.compile(link)).first.click()
-    page.get_by_role("heading", name=heading, exact=True).wait_for()
-    at_rest(page)
+    with app_over(*folders) as address:
+        yield address
 
 
 def picked(page, label: str, option: str):
@@ -103,7 +85,7 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
     picked(page, "Run", "second")  # another run is chosen all the way
     until(page, lambda: "run=second" in page.url)
 
-    opened(page, "^Data and trials", "Data and trials")
+    followed(page, "^Data and trials", "Data and trials")
     page.get_by_text("Images of your own").click()
     at_rest(page)
     page.set_input_files("input[type=file]", tmp_path / "colours.zip")
@@ -134,15 +116,15 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
     page.get_by_text("In the queue already: 1.").wait_for()
     (job,) = launch.jobs(store)
 
-    opened(page, "^Watch them under Live", "Live")
+    followed(page, "^Watch them under Live", "Live")
     page.get_by_role("link", name="See what it can do").wait_for()
     assert runs.Run(store / job.run).state == "finished" and shown_run(page) == "second"
 
-    opened(page, "^See what it can do", "Does it know what it does not know?")
+    followed(page, "^See what it can do", "Does it know what it does not know?")
     assert shown_run(page) == job.run and f"run={job.run}" in page.url
     page.get_by_text("This network learned 3 classes: amber, blue and fern.").wait_for()
 
-    opened(page, "^Choose a threshold", "Thresholds")
+    followed(page, "^Choose a threshold", "Thresholds")
     assert shown_run(page) == job.run
     until(page, lambda: f"run={job.run}" in page.url)
     file = downloaded(page, page.get_by_role("button", name="threshold.json"))
@@ -206,7 +188,7 @@ def test_from_the_camera_to_a_verdict(page, server, folders):
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_text("In the queue already: 1.").wait_for()
     (job,) = [job for job in launch.jobs(store) if job.id not in before]
-    opened(page, "^Watch them under Live", "Live")
+    followed(page, "^Watch them under Live", "Live")
     page.get_by_role("link", name="See what it can do").wait_for()
     page.get_by_text("cannot be told: too few images").first.wait_for()
     assert runs.Run(store / job.run).state == "finished"
