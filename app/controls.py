@@ -25,7 +25,7 @@ def choose_scorer(run: Run) -> str:
     return st.segmented_control(
         t("Score"), scorers_for(run.recipe.method), default=judge.default_of(run), required=True,
         format_func=lambda name: t(wording.SHORT[name]),
-        key="scorer", persist_state="session", on_change=_chose_scorer,
+        key="scorer", persist_state="session", on_change=_chose_scorer, wrap=True,
         help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by."),
     )  # fmt: skip
 

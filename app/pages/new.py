@@ -199,7 +199,7 @@ def page():
     with preset_box:
         preset = st.segmented_control(
             t("Preset"), presets, default=usual, required=True, format_func=lambda p: t(PRESETS[p]), key="new_preset",
-            persist_state="session",
+            persist_state="session", wrap=True,
         )  # fmt: skip
         st.caption(about(preset, name))
     preset = f"report-{name.lower()}" if preset == "report" else preset
