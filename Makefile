@@ -11,7 +11,7 @@ app: $(VENV)/installed
 	$(BIN)/python -m streamlit run streamlit_app.py --server.port $(PORT)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope --maxprocesses 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope --maxprocesses 2 --max-worker-restart 1
 
 check: lint
 	$(BIN)/python -m pytest -n 2 --maxprocesses 2 -m "not long and not browser"
