@@ -217,6 +217,12 @@ def members(groups: dict[str, list[Run]], scorer: str | None) -> list[Member]:
         ]
 
 
+def scores(members: list[Member]) -> dict[str, list[str]]:
+    """A column of a table that names what each is judged by, where not all are by the same score."""
+    named = [", ".join(t(wording.SHORT[scorer]) for scorer in member.scorers) for member in members]
+    return {t("score"): named} if len(set(named)) > 1 else {}
+
+
 def differences(groups: dict[str, list[Run]], scorer: str | None) -> list[Difference]:
     key = tuple((name, tuple((str(run.path), run.written) for run in group)) for name, group in groups.items())
     with st.spinner(t("Drawing the images again, 2000 times…")):
@@ -425,14 +431,14 @@ def as_csv(some: list[Member]) -> str:
     file = io.StringIO()
     line = csv.writer(file)
     numbers = [f"{measure} {what}" for measure in compare.MEASURES for what in ("mean", "sd")]
-    line.writerow(["data set", "family", "trials", "member", "runs", *numbers, "validated on"])
+    line.writerow(["data set", "family", "trials", "member", "runs", *numbers, "validated on", "score"])
     for ranking in rankings(some):
         for member in ranking.members:
             numbers = itertools.chain(*(member.spread()[m] for m in compare.MEASURES))
             said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
             names = (*ranking.field, " ".join(ranking.trials), member.name)
             kinds = "; ".join(dict.fromkeys(run.validated_on for run in member.runs))
-            line.writerow([*map(wording.no_formula, names), len(member.runs), *said, kinds])
+            line.writerow([*map(wording.no_formula, names), len(member.runs), *said, kinds, "; ".join(member.scorers)])
     return file.getvalue()
 
 
@@ -489,9 +495,11 @@ def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Differ
         body.append(f"<p><strong>{safe(apart)}</strong></p>")
     for ranking in rankings(some):
         body.append(f"<h2>{safe(ranking.title)}</h2>")
-        heads = ["", t("runs"), *(t(title) for title in MEASURES.values())]
-        lines = [[m.name, str(len(m.runs)), *(spread(*m.spread()[name]) for name in MEASURES)]
-                 for m in ranking.members]  # fmt: skip
+        judged = scores(ranking.members)
+        heads = ["", t("runs"), *judged, *(t(title) for title in MEASURES.values())]
+        lines = [[m.name, str(len(m.runs)), *(column[n] for column in judged.values()),
+                  *(spread(*m.spread()[name]) for name in MEASURES)]
+                 for n, m in enumerate(ranking.members)]  # fmt: skip
         body.append(_table(heads, lines))
         body += [f"<p>{safe(note)}</p>" for note in theta_notes(ranking.members)]
     said = dict.fromkeys(sentence(d) for d in sorted(found, key=lambda d: not d.speaks))

@@ -121,6 +121,7 @@ def numbers(members: list[Member]):
         ours = ranking.members
         st.subheader(wording.plain(ranking.title), anchor=False)
         columns = {"": [wording.plain(member.name) for member in ours], t("runs"): [str(len(m.runs)) for m in ours]}
+        columns |= results.scores(ours)
         for name, title in MEASURES.items():
             columns[t(title)] = [results.spread(*member.spread()[name]) for member in ours]
         st.table(columns, hide_index=True, border="horizontal")

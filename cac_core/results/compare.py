@@ -50,7 +50,7 @@ class Scored:
     split tells apart which images and classes were tested on: data set, family, trial, class lists and data digest.
     validation [V] are the scores of the validation knowns, from which theta comes, and validated_on says what these
     are, see Run. labels, classes, index [N] are those of the test images, as in Outputs; names are those of all classes
-    by number, and marks [N] what each image is known by, None where its outputs do not say.
+    by number, and marks [N] what each image is known by, None where its outputs do not say. scorer is the score.
     """
 
     id: str
@@ -64,6 +64,7 @@ class Scored:
     validated_on: str = HELD_OUT
     names: tuple[str, ...] = ()
     marks: np.ndarray | None = None
+    scorer: str = ""
 
     @functools.cached_property
     def theta(self) -> float:
@@ -106,6 +107,11 @@ class Member:
     def trials(self) -> list[str]:
         return sorted({run.split[2] for run in self.runs}, key=lambda trial: (len(trial), trial))
 
+    @property
+    def scorers(self) -> list[str]:
+        """The scores that its runs are judged by."""
+        return list(dict.fromkeys(run.scorer for run in self.runs))
+
     def spread(self) -> dict[str, tuple[float, float]]:
         """Mean and sample standard deviation of each of MEASURES over the trials, each the mean of its seeds.
 
@@ -129,11 +135,12 @@ def _sd(values: list[float]) -> float:
 def scored(run: Run, scorer: str | None = None) -> Scored:
     """Judge a run by a score at its defaults; None is the one that its method rejects by."""
     train, validation, test = (run.outputs(split) for split in SPLITS)
-    judged, trial = judge_of(scorer or judge.default_of(run), train), run.trial
+    scorer = scorer or judge.default_of(run)
+    judged, trial = judge_of(scorer, train), run.trial
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
     kept, said = judged(validation).score, judged(test)
     images = test.labels, test.classes, test.index
-    named = tuple(run.class_names), run.marks()
+    named = tuple(run.class_names), run.marks(), scorer
     return Scored(run.id, run.recipe.seed, split, kept, said, *images, run.validated_on, *named)
 
 

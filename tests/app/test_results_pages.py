@@ -611,6 +611,16 @@ def test_csv_holds_the_numbers_and_no_formula(full):
             assert float(line[f"{name} mean"]) == pytest.approx(mean, abs=1e-6) and line[f"{name} sd"] == ""
 
 
+def test_what_each_is_judged_by_is_said_where_it_is_not_the_same(app, full):
+    groups, members, found = compared(full)
+    assert {line["score"] for line in csv.DictReader(io.StringIO(results.as_csv(members)))} == {"gamma", "msp"}
+    assert "<th>score</th>" in results.as_html(groups, members, found, None)
+    same = [compare.Member(m.name, tuple(compare.scored(run, "energy") for run in groups[m.name])) for m in members]
+    assert "<th>score</th>" not in results.as_html(groups, same, found, "energy")
+    at = app(COMPARE, ids=",".join(run.id for run in differing_runs(full)))
+    assert any("score" in table.value.columns for table in at.table)
+
+
 def test_latex_escapes_names_and_marks_the_best(full):
     _, members, _ = compared(full, WILD)
     said = results.as_latex(members)
