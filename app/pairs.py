@@ -47,8 +47,9 @@ def one_pair(pair: Pair, n: int, scorer: str | None) -> None:
     st.subheader(t("On the same test images"), anchor=False)
     st.markdown(told(pair))
     numbers = [side.numbers() for side in (common.one, common.other)]
-    columns = {"": names} | results.scores(list(pair.members)) | {t(title): [results.spread(one[measure], np.nan) for one in numbers]
-                             for measure, title in MEASURES.items()}  # fmt: skip
+    columns = {"": names} | results.scores(list(pair.members))
+    columns |= {t(title): [results.spread(one[measure], np.nan) for one in numbers]
+                for measure, title in MEASURES.items()}  # fmt: skip
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("Over {known} test images of classes that both know and {unknown} of classes that neither knows.",
                  known=known, unknown=len(common.one.labels) - known))  # fmt: skip

@@ -264,6 +264,8 @@ def head(run: Run, job: Job | None, state: str):
         actions(run, job, state)
     if state == "finished" and (found := verdicts.worth(run)):
         wording.worth(found)
+    if state == "finished" and (reason := run.status.get("reason")):  # how it came without a training of its own
+        st.caption(wording.told(str(reason)))
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
     elif job is not None and job.state == "failed" and jobs.of_other_images(job.reason):

@@ -29,7 +29,7 @@ from cac_core.records import Count, Curve, Within
 from cac_core.results import evaluate, frozen
 from cac_core.runs import Run
 from cac_core.sentences import say
-from cac_core.training import distributed
+from cac_core.training import distributed, twins
 from cac_core.training.batches import Batches, MapBatches
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:
@@ -297,6 +297,8 @@ class _Training(Steps):
 
     def work(self) -> None:
         run, stop = self.run, threading.Event()
+        if self._is_twin():
+            return
 
         def asked() -> bool:
             return distributed.any_of(stop.is_set() or (run.path / "stop").exists())
@@ -347,15 +349,28 @@ class _Training(Steps):
         (self.run.path / "stop").unlink(missing_ok=True)
         _set_status(self.run, "stopped", reason=say("Stopped when asked to; train it again to go on."))
 
+    def _is_twin(self) -> bool:
+        """Whether another run has this very network, which is taken from there then, and judged on this data set."""
+        if distributed.processes() > 1 or (self.run.path / "last.pt").exists():
+            return False
+        if (other := twins.twin_of(self.run, self.digest)) is None:
+            return False
+        twins.take_from(other, self.run)
+        self._finish(device=str(self.device), machine=str(other.status.get("machine", "")), reason=say(
+            "It was not trained again: {other} has the same recipe, images and known classes, and so the same network.",
+            other=other.id,
+        ))  # fmt: skip
+        return True
+
     @distributed.only_first
-    def _finish(self) -> None:
+    def _finish(self, **about: str) -> None:
         if self.writer:
             self.writer.close()
         evaluate.evaluate(
             self.run, self.root, device=str(self.device), parts=self.parts,
             progress=lambda *p: self.told({"kind": "evaluation", "at": p}),
         )  # fmt: skip
-        _set_status(self.run, "finished", final=True)
+        _set_status(self.run, "finished", final=True, **about)
 
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
         self.method.train()

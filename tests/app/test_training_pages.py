@@ -946,6 +946,12 @@ def test_in_a_show_nothing_is_trained_again(opened, of_other_images, monkeypatch
     assert "has changed since" in text(at) and "new_again" not in [b.key for b in at.button]
 
 
+def test_live_says_how_a_run_came_that_was_not_trained(opened, of_other_images):
+    run = of_other_images()
+    runs.write_json(run.path / "status.json", {"state": "finished", "reason": "An ensemble of <b>one</b>, two."})
+    assert r"An ensemble of \<b\>one\<\/b\>\, two\." in [c.value for c in opened("live", watched=run.id).caption]
+
+
 def test_live_says_why_a_training_of_other_images_did_not_begin_and_offers_it_again(opened, store, of_other_images):
     run = of_other_images()
     with pytest.raises(ValueError, match="has changed since") as refused:
