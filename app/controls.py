@@ -8,13 +8,14 @@ import streamlit as st
 
 from app import charts, live, setting, verdicts, wording
 from app.setting import Setting
-from app.words import t
+from app.words import said, t
 from cac_core.results import judge, quality, stand_ins
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
+from cac_core.scoring.features import COVARIANCES
 from cac_core.scoring.logits import METRICS
-from cac_core.scoring.scorers import BY_FEATURES, SCORERS, scorer_options, scorers_for
+from cac_core.scoring.scorers import BY_FEATURES, SCORERS, UNSURE, grouped, scorer_options
 
 
 def palette() -> charts.Palette:
@@ -22,11 +23,15 @@ def palette() -> charts.Palette:
 
 
 def choose_scorer(run: Run) -> str:
-    return st.segmented_control(
-        t("Score"), scorers_for(run.recipe.method), default=judge.default_of(run), required=True,
-        format_func=lambda name: t(wording.SHORT[name]),
-        key="scorer", persist_state="session", on_change=_chose_scorer, wrap=True,
-        help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by."),
+    """A list of all scores that the run's outputs allow, the method's own first; what is typed looks for one."""
+    groups, gone = grouped(run.recipe.method), verdicts.lacking(run)
+    group_of = {name: group for group, names in groups.items() for name in names}
+    chosen, default = st.session_state.get("scorer"), judge.default_of(run)
+    there = [name for name in group_of if name not in gone or name in (chosen, default)]
+    return st.selectbox(
+        t("Score"), there, index=there.index(default), format_func=lambda name: wording.score(name, group_of[name]),
+        key="scorer", persist_state="session", on_change=_chose_scorer, width=300,
+        help=t("How unknown an image looks. γ is what Class Anchor Clustering rejects by. Type to look for one."),
     )  # fmt: skip
 
 
@@ -51,6 +56,7 @@ def choose_options(run: Run, scorer: str) -> None:
         )  # fmt: skip
     for name, label in wording.COUNTS.items():
         if name in options:
+            label = wording.NEAR if (name, scorer) == ("k", "nnguide") else label
             by_count = None if options[name] else t("0 goes by the number of images.")
             st.number_input(
                 t(label), min_value=min(1, options[name]), max_value=100_000, value=options[name], step=1, key=name,
@@ -62,13 +68,52 @@ def choose_options(run: Run, scorer: str) -> None:
             format_func={"euclidean": t("Euclidean"), "eucos": t("Euclidean and cosine")}.get,
             key="metric", persist_state="session",
         )  # fmt: skip
+    for name, label in wording.PERCENTILES.items():
+        if name in options:
+            st.number_input(
+                t(label), min_value=0.0, max_value=99.9, value=options[name], step=5.0, format="%g", key=name,
+                persist_state="session",
+            )  # fmt: skip
+    if "power" in options:
+        st.number_input(
+            t("Power of the shares"), min_value=0.01, max_value=10.0, value=options["power"], step=0.1, format="%g",
+            key="power", persist_state="session",
+        )  # fmt: skip
+    if "covariance" in options:
+        st.segmented_control(
+            t("Covariances"), COVARIANCES, default=options["covariance"], required=True,
+            format_func={"shared": t("one for all classes"), "full": t("one for each class")}.get,
+            key="covariance", persist_state="session",
+        )  # fmt: skip
     if not options:
         st.caption(t("This score has no options."))
+    if scorer in UNSURE:
+        st.caption(
+            t(
+                "By default this is set as in the paper, for other networks. What is best for this one only unknown "
+                "images could tell; a value that looks best on the test images has looked at them."
+            )
+        )
+    _not_offered(run)
     _choose_perturbation(run, scorer)
     st.toggle(
         t("A θ of its own for each class"), key="each", persist_state="session",
         help=t("Each class keeps the same share of its new knowns. Scores are then shown less that θ."),
     )  # fmt: skip
+
+
+def _not_offered(run: Run) -> None:
+    """Which scores the run's outputs do not allow, and why."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in verdicts.lacking(run).items():
+        reasons.setdefault(why, []).append(name)
+    if reasons:
+        with st.popover(t("Scores that are not offered"), type="tertiary", icon=":material/help:"):
+            for why, names in reasons.items():
+                cause, _, command = said(why).partition("\n    ")
+                st.markdown(f"**{t(', ').join(t(wording.SHORT[name]) for name in names)}**: {wording.plain(cause)}")
+                if command:
+                    st.code(command.replace("RUN", run.id), language="bash")
 
 
 def _chose_scorer() -> None:
@@ -78,10 +123,10 @@ def _chose_scorer() -> None:
 
 def another_scorer() -> None:
     """Options go back to what they are for a score; one's temperature is not another's."""
-    for name in SCORERS:
-        for key, value in scorer_options(name).items():
-            if key in st.session_state:
-                st.session_state[key] = value
+    defaults = {key: value for name in SCORERS for key, value in scorer_options(name).items()}
+    for key, value in (defaults | scorer_options(st.session_state.scorer)).items():
+        if key in st.session_state:
+            st.session_state[key] = value
 
 
 def take_scorer(name: str, **options: Any) -> None:

@@ -107,7 +107,8 @@ def _scored(
 ) -> Verdict:  # fmt: skip
     run = Run(Path(path))
     every = rows(run, sets)
-    verdict = judge_of(scorer, every.train, **dict(options))(moved_rows(every, run, moved))
+    judge_one = judge_of(scorer, every.train, run.outputs("validation"), **dict(options))
+    verdict = judge_one(moved_rows(every, run, moved))
     if each is None:
         return verdict
     first = every.split == 0

@@ -132,7 +132,9 @@ def ask(*what: str) -> None:
 
 def judged(old: Scored, run: Run, pixels: np.ndarray, scorer: str | None) -> Fate:
     """What the network of a run makes of images [N, H, W, C] of a class that it does not know."""
-    verdict = judge_of(scorer or judge.default_of(run), run.outputs("train"))(uploads.outputs_of(run, pixels))
+    verdict = judge_of(scorer or judge.default_of(run), run.outputs("train"), run.outputs("validation"))(
+        uploads.outputs_of(run, pixels)
+    )
     said = ["" if score > old.theta else run.known_names[label]
             for score, label in zip(verdict.score.tolist(), verdict.label.tolist(), strict=True)]  # fmt: skip
     return Fate(len(said), 0, said.count(""), {name: said.count(name) for name in run.known_names if name in said})

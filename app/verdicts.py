@@ -2,6 +2,8 @@
 
 Cached functions are keyed by where a run lies and when its outputs were written, never by arrays."""
 
+import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import charts
+from app import charts, wording
 from app.words import t
 from cac_core.files import changed
 from cac_core.results import judge, quality, sweep
-from cac_core.runs import Run
+from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict
-from cac_core.scoring.scorers import judge_of
+from cac_core.scoring.scorers import judge_of, scorers_for
+from cac_core.scoring.scorers import lacking as lacking_of
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,8 @@ def _judged(
 ) -> Judged:
     run = Run(Path(path))
     train = run.outputs("train")
-    judge_one, validation, test = (
-        judge_of(scorer, train, **dict(options)),
-        run.outputs("validation"),
-        run.outputs("test"),
-    )
+    validation, test = run.outputs("validation"), run.outputs("test")
+    judge_one = judge_of(scorer, train, validation, **dict(options))
     if moved:
         validation, test = (
             moved_outputs(run, out, split, moved) for out, split in ((validation, "validation"), (test, "test"))
@@ -124,6 +124,58 @@ def worth(run: Run) -> quality.Quality | None:
     said = report(run)
     numbers = said.get("scorers", {}).get(said.get("default"), {})
     return quality.of_report(numbers, run) if "confusion" in numbers else None
+
+
+def lacking(run: Run) -> dict[str, str]:
+    """The scores of a run's method that cannot be had from its outputs, and why."""
+    return _lacking(str(run.path), run.written)
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def _lacking(path: str, written: str) -> dict[str, str]:
+    run = Run(Path(path))
+    train = run.outputs("train")
+    return {name: why for name in scorers_for(run.recipe.method) if (why := lacking_of(name, train))}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a score is worth on the test images at its defaults, and the seconds that it took; or why it is not."""
+
+    report: dict[str, float]
+    auroc: tuple[float, float]
+    accuracy: tuple[float, float]
+    caught: float
+    seconds: float
+    error: str = ""
+
+
+def all_scores(run: Run, names: list[str]) -> dict[str, Numbers]:
+    """The numbers of these scores, each computed once; while that takes time it is said which."""
+    bar, found = st.empty(), {}
+    for number, name in enumerate(names, 1):
+        said = t("{score}: {number} of {count}", score=t(wording.SHORT[name]), number=number, count=len(names))
+        bar.progress(number / len(names), said)
+        found[name] = _numbers(str(run.path), run.written, name)
+    bar.empty()
+    return found
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _numbers(path: str, written: str, name: str) -> Numbers:
+    train, validation, test = (Run(Path(path)).outputs(split) for split in SPLITS)
+    began = time.perf_counter()
+    try:
+        judge_one = judge_of(name, train, validation)
+        kept, verdict = judge_one(validation), judge_one(test)
+    except ValueError as error:
+        nothing = (math.nan, math.nan)
+        return Numbers({}, nothing, nothing, math.nan, math.nan, str(error))
+    seconds = time.perf_counter() - began
+    theta, spread = metrics.theta_at(judge.KEPT, kept.score), metrics.intervals(verdict, test.labels, 0.0)
+    caught = metrics.at(theta, verdict, test.labels, train.logits.shape[1])["unknowns_caught"]
+    said = metrics.report(verdict, test.labels)
+    return Numbers(said, metrics.delong(verdict, test.labels), spread["accuracy"], caught, seconds)
 
 
 def held(run: Run) -> list[float]:

@@ -27,20 +27,52 @@ SAID = phrases(
         "cosine": "1 − largest cosine to a class mean, by features",
         "placeholder": "largest dummy logit − largest known one",
         "openmax": "probability of unknown by OpenMax",
+        "temperature_scaling": "1 − largest softmax probability, at the temperature of the validation images",
+        "entropy": "entropy of the softmax",
+        "gen": "generalised entropy of the softmax (GEN)",
+        "margin": "− largest logit less the second",
+        "kl_matching": "divergence of the softmax from a class's typical one",
+        "rmds": "relative Mahalanobis distance, by features",
+        "gmm": "− log likelihood by a normal for each class, by features",
+        "nnguide": "− energy times nearness to training images (NNGuide)",
+        "she": "− product with the pattern of the predicted class (SHE)",
+        "residual": "features outside the principal directions",
+        "vim": "virtual logit less the energy (ViM)",
+        "fdbd": "− distance to the decision boundaries, by features (fDBD)",
+        "react": "energy after cutting off large features (ReAct)",
+        "ash_p": "energy after pruning small features (ASH-P)",
+        "ash_b": "energy after making features two-valued (ASH-B)",
+        "ash_s": "energy after pruning and scaling features (ASH-S)",
+        "scale": "energy after scaling features (SCALE)",
+        "dice": "energy by the weights that contribute most (DICE)",
+        "gradnorm": "− size of the gradient in the head (GradNorm)",
     }
 )
 SHORT = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
     "knn": "k nearest", "mahalanobis": "Mahalanobis", "cosine": "cosine", "placeholder": "placeholder",
-    "openmax": "OpenMax",
+    "openmax": "OpenMax", "temperature_scaling": "temperature scaling", "entropy": "entropy", "gen": "GEN",
+    "margin": "margin", "kl_matching": "KL matching", "rmds": "relative Mahalanobis", "gmm": "GMM",
+    "nnguide": "NNGuide", "she": "SHE", "residual": "residual", "vim": "ViM", "fdbd": "fDBD", "react": "ReAct",
+    "ash_p": "ASH-P", "ash_b": "ASH-B", "ash_s": "ASH-S", "scale": "SCALE", "dice": "DICE", "gradnorm": "GradNorm",
+})  # fmt: skip
+GROUPS = phrases({
+    "own": "the method's own", "logits": "logits", "features": "features", "head": "features through the head",
 })  # fmt: skip
 COUNTS = phrases(
     {
         "k": "The neighbour that counts, k",
         "tail": "Images in each class's tail",
         "alpha": "Top classes that are revised",
+        "top": "Largest shares that count",
+        "dim": "Principal directions that count for nothing",
     }
 )
+NEAR = phrases("Neighbours that are averaged, k")
+PERCENTILES = phrases({
+    "clip": "Features are cut off above this percentile", "prune": "Smallest features that are set to 0, %",
+    "sparsity": "Weights that are set to 0, %",
+})  # fmt: skip
 LOOK = {  # colour and icon of the chip for each state of a run
     "finished": ("green", ":material/check:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -58,6 +90,11 @@ WORTH = {  # the same for each word of quality
     quality.CHANCE: ("red", ":material/casino:"),
     quality.FEW: ("gray", ":material/help:"),
 }
+
+
+def score(name: str, group: str) -> str:
+    """A score as it stands in a list: what it is called, and what it reads."""
+    return t("{score} · {group}", score=t(SHORT[name]), group=t(GROUPS[group]))
 
 
 def plain(text: str) -> str:

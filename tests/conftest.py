@@ -101,8 +101,8 @@ def toy_outputs():
     """toy_outputs(seed=0, known=60, unknown=30): outputs around the anchors, unknowns near the origin, with ties.
 
     Logits are rounded to halves and some images come twice, so that scores tie within and across the two sides. A few
-    known images lie at a wrong anchor. Features lie about 8 e_c of the same class, those of unknowns about 0, where
-    the one dummy head gives most.
+    known images lie at a wrong anchor. Features are positive, about 8 e_c of the same class, those of unknowns about 0
+    but for the last, where the one dummy head gives most. The head gives about the anchors of these features.
     """
 
     def make(seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5) -> Outputs:
@@ -116,11 +116,13 @@ def toy_outputs():
         if known and unknown:
             logits[-1] = logits[0]  # an unknown that looks exactly like a known
         n = known + unknown
-        features = rng.normal(size=(n, 6)).astype(np.float32)
+        features = np.abs(rng.normal(size=(n, 6))).astype(np.float32)
         features[np.flatnonzero(labels >= 0), at[labels >= 0] % 6] += 8
+        features[labels < 0, 5] += 4
         return Outputs(
             logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors,
             dummies=np.r_[np.full(6, -0.5), 0.0][None].astype(np.float32),
+            head=np.column_stack([1.25 * np.eye(classes, 6), np.full(classes, 0.5)]).astype(np.float32),
         )  # fmt: skip
 
     return make

@@ -661,3 +661,253 @@ def mean_over_trials(values):
         means = [sum(same) / len(same) for same in seeds.values()]
         trials.append(sum(means) / len(means))
     return sum(trials) / len(trials), trials
+
+
+# --- further scores: plain loops over the papers' formulas ------------------------------------------------------------
+
+
+def _log_sum_exp(row):
+    top = max(row)
+    return top + math.log(sum(math.exp(z - top) for z in row))
+
+
+def _mean_row(rows):
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
+def _dot(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def entropy(logits):
+    """- sum p log p."""
+    return [-sum(p * math.log(p) for p in _softmax(z) if p > 0) for z in logits]
+
+
+def gen(logits, power, top):
+    """Sum over the largest p of p^g (1 - p)^g. Liu et al., CVPR 2023; 1 - p is the sum of the other shares."""
+    scores = []
+    for z in logits:
+        p = _softmax(z)
+        terms = [(p[c], sum(q for d, q in enumerate(p) if d != c)) for c in range(len(p))]
+        scores.append(sum((a * b) ** power for a, b in sorted(terms, reverse=True)[:top]))
+    return scores
+
+
+def margin(logits):
+    return [sorted(z)[-2] - max(z) for z in logits]
+
+
+def kl_matching(logits, bank):
+    """min over k of sum p log(p / d_k), d_k the mean softmax of what is predicted k. Hendrycks et al., ICML 2022."""
+    typical = []
+    for k in range(len(bank[0])):
+        if mine := [_softmax(z) for z in bank if _argmax(z) == k]:
+            typical.append(_mean_row(mine))
+    scores = []
+    for z in logits:
+        p = _softmax(z)
+        scores.append(
+            min(sum(a * math.log(a / b) for a, b in zip(p, d, strict=True) if a > 0) for d in typical)
+        )  # fmt: skip
+    return scores
+
+
+def likeliest_temperature(logits, labels, low=0.05, high=100.0):
+    """Golden-section search in log T for the least mean of logsumexp(z / T) - z_y / T."""
+
+    def loss(log_t):
+        t = math.exp(log_t)
+        return sum(_log_sum_exp([v / t for v in z]) - z[y] / t for z, y in zip(logits, labels, strict=True))
+
+    a, b, ratio = math.log(low), math.log(high), (math.sqrt(5) - 1) / 2
+    for _ in range(200):
+        c, d = b - ratio * (b - a), a + ratio * (b - a)
+        a, b = (a, d) if loss(c) < loss(d) else (c, b)
+    return math.exp((a + b) / 2)
+
+
+def _normal(rows):
+    """Mean and shrunk covariance of rows about it."""
+    mean = _mean_row(rows)
+    return mean, ledoit_wolf([[x - m for x, m in zip(row, mean, strict=True)] for row in rows])[1]
+
+
+def _gap(x, mean, covariance):
+    gap = [a - b for a, b in zip(x, mean, strict=True)]
+    return _dot(gap, _solved(covariance, gap))
+
+
+def rmds(features, bank, labels, classes):
+    """Per image and class MD_k - MD_0, the latter by one normal of all. Ren et al., 2021."""
+    mean, covariance = _normal(bank)
+    near = mahalanobis(features, bank, labels, classes)
+    return [[d - _gap(f, mean, covariance) for d in row] for f, row in zip(features, near, strict=True)]
+
+
+def _determinant(matrix):
+    rows, value = [list(row) for row in matrix], 1.0
+    for i in range(len(rows)):
+        best = max(range(i, len(rows)), key=lambda r: abs(rows[r][i]))
+        if best != i:
+            rows[i], rows[best], value = rows[best], rows[i], -value
+        value *= rows[i][i]
+        for r in range(i + 1, len(rows)):
+            factor = rows[r][i] / rows[i][i]
+            rows[r] = [a - factor * b for a, b in zip(rows[r], rows[i], strict=True)]
+    return value
+
+
+def gmm(features, bank, labels, classes, covariance):
+    """- log sum over k of pi_k N(x; m_k, S_k), and the likeliest class; S shrunk, of all classes or of each."""
+    parts, width = [], len(bank[0])
+    for c in range(classes):
+        mine = [b for b, y in zip(bank, labels, strict=True) if y == c]
+        parts.append((len(mine) / len(bank), *_normal(mine)))
+    if covariance == "shared":
+        gaps = [[x - m for x, m in zip(b, parts[y][1], strict=True)] for b, y in zip(bank, labels, strict=True)]
+        shared = ledoit_wolf(gaps)[1]
+        parts = [(share, mean, shared) for share, mean, _ in parts]
+    found = []
+    for f in features:
+        joint = [
+            math.log(share) - (_gap(f, mean, s) + width * math.log(2 * math.pi) + math.log(_determinant(s))) / 2
+            for share, mean, s in parts
+        ]
+        found.append((-_log_sum_exp(joint), _argmax(joint)))
+    return found
+
+
+def she(features, logits, bank, bank_logits, labels):
+    """- <f, mean of the features of the predicted class's images that are classified right>. Zhang et al., 2023."""
+    scores = []
+    for f, z in zip(features, logits, strict=True):
+        c = _argmax(z)
+        mine = [b for b, v, y in zip(bank, bank_logits, labels, strict=True) if y == c == _argmax(v)]
+        scores.append(-_dot(f, _mean_row(mine)))
+    return scores
+
+
+def nnguide(features, logits, bank, bank_logits, k):
+    """- E(x) times the mean of the k largest E(b) cos(x, b). Park et al., ICCV 2023."""
+    scores = []
+    for f, z in zip(features, logits, strict=True):
+        near = [_log_sum_exp(v) * _dot(_unit(f), _unit(b)) for b, v in zip(bank, bank_logits, strict=True)]
+        scores.append(-_log_sum_exp(z) * sum(sorted(near)[-k:]) / k)
+    return scores
+
+
+def residual(features, bank, head, dim):
+    """|x - o| outside the dim first directions of the bank about o. Wang et al., CVPR 2022.
+
+    The directions by power iteration, each in what the ones before have left; o = - W' (W W')^-1 b, of full rank.
+    """
+    weights, biases = [row[:-1] for row in head], [row[-1] for row in head]
+    inner = _solved([[_dot(a, b) for b in weights] for a in weights], biases)
+    origin = [-sum(t * w[i] for t, w in zip(inner, weights, strict=True)) for i in range(len(bank[0]))]
+    rows = [[x - o for x, o in zip(b, origin, strict=True)] for b in bank]
+    axes = []
+    for n in range(dim):
+        axis = _unit([1.0 + 0.1 * math.sin(7 * n + i) for i in range(len(origin))])
+        for _ in range(5000):
+            along = [_dot(r, axis) for r in rows]
+            axis = [sum(a * r[i] for a, r in zip(along, rows, strict=True)) for i in range(len(origin))]
+            for other in axes:
+                part = _dot(axis, other)
+                axis = [x - part * o for x, o in zip(axis, other, strict=True)]
+            axis = _unit(axis)
+        axes.append(axis)
+
+    def left(x):
+        gap = [a - o for a, o in zip(x, origin, strict=True)]
+        return math.sqrt(max(0.0, _dot(gap, gap) - sum(_dot(gap, axis) ** 2 for axis in axes)))
+
+    return [left(f) for f in features], [left(b) for b in bank]
+
+
+def vim(features, logits, bank, bank_logits, head, dim):
+    """alpha |residual| - logsumexp(z), alpha = sum of largest training logits / sum of training residuals."""
+    scores, bank_scores = residual(features, bank, head, dim)
+    alpha = sum(max(z) for z in bank_logits) / sum(bank_scores)
+    return [alpha * r - _log_sum_exp(z) for r, z in zip(scores, logits, strict=True)]
+
+
+def fdbd(features, logits, bank, head):
+    """- mean over c != y of (z_y - z_c) / |w_y - w_c|, over |f - mean of the bank|. Liu and Qin, ICML 2024."""
+    middle, scores = _mean_row(bank), []
+    for f, z in zip(features, logits, strict=True):
+        y = _argmax(z)
+        to = [(z[y] - z[c]) / _distance(head[y][:-1], head[c][:-1]) for c in range(len(z)) if c != y]
+        scores.append(-sum(to) / len(to) / _distance(f, middle))
+    return scores
+
+
+def _through(features, head):
+    """- logsumexp of W f + b."""
+    return [-_log_sum_exp([_dot(f, row[:-1]) + row[-1] for row in head]) for f in features]
+
+
+def _percentile(values, share):
+    """Between the two values about the place share % of the way, by how far it is from each."""
+    values = sorted(values)
+    at = share / 100 * (len(values) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (at - low) * (values[high] - values[low])
+
+
+def react(features, bank, head, clip):
+    """min(f, c), c a percentile of all activations. Sun et al., NeurIPS 2021."""
+    most = _percentile([x for row in bank for x in row], clip)
+    return _through([[min(x, most) for x in f] for f in features], head)
+
+
+def _kept(f, prune):
+    """The features that stay, zeros where they do not: the D - round(D prune / 100) largest, of these positive ones."""
+    count = max(1, len(f) - round(len(f) * prune / 100))
+    least = sorted(f)[-count]
+    return [x if x >= least else 0.0 for x in f]
+
+
+def ash(features, head, prune, how):
+    """Djurisic et al., ICLR 2023, algorithms 1 (p), 2 (b) and 3 (s); "scale" is Xu et al., ICLR 2024."""
+    shaped = []
+    for f in features:
+        kept = _kept(f, prune)
+        if how == "b":
+            fill = sum(f) / max(1, sum(x != 0 for x in kept))
+            kept = [fill if x != 0 else 0.0 for x in kept]
+        if how in ("s", "scale"):
+            factor = math.exp(sum(f) / sum(kept)) if sum(kept) > 0 else math.e
+            kept = [factor * x for x in (kept if how == "s" else f)]
+        shaped.append(kept)
+    return _through(shaped, head)
+
+
+def dice(features, bank, head, sparsity):
+    """The head without the weights that contribute least to the bank on average. Sun and Li, ECCV 2022."""
+    means = _mean_row(bank)
+    contributions = [[w * m for w, m in zip(row[:-1], means, strict=True)] for row in head]
+    least = _percentile([x for row in contributions for x in row], sparsity)
+    sparse = [
+        [w if x > least else 0.0 for w, x in zip(row[:-1], given, strict=True)] + [row[-1]]
+        for row, given in zip(head, contributions, strict=True)
+    ]
+    return _through(features, sparse)
+
+
+def gradnorm(features, logits):
+    """- sum over all weights of |dL/dw_ci|, L = sum over c of - log p_c / C, its gradient at z by differences."""
+
+    def loss(z):
+        return sum(_log_sum_exp(z) - v for v in z) / len(z)
+
+    scores = []
+    for f, z in zip(features, logits, strict=True):
+        total = 0.0
+        for c in range(len(z)):
+            up, down = ([v + (h if d == c else 0.0) for d, v in enumerate(z)] for h in (1e-5, -1e-5))
+            slope = (loss(up) - loss(down)) / 2e-5  # of the loss by logit c; by w_ci it is this times f_i
+            total += sum(abs(slope * x) for x in f)
+        scores.append(-total)
+    return scores

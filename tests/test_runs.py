@@ -514,7 +514,8 @@ def test_the_report_is_what_the_outputs_give(make_run):
 @pytest.mark.parametrize("scorer", judge.SCORERS)
 def test_theta_is_the_order_statistic_of_the_validation_knowns(make_run, scorer):
     run = make_run()
-    verdict = judge_of(scorer, run.outputs("train"))(run.outputs("validation"))
+    validation = run.outputs("validation")
+    verdict = judge_of(scorer, run.outputs("train"), validation)(validation)
     report = judge.report(run, scorer)
     assert report["theta"] == sorted(verdict.score)[76]  # the 77th of 80: 0.95 * 81 is 76.95
     assert report["theta_rule"] == "keeps 95 % of new knowns on average, by 80 images held out of training"

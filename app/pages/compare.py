@@ -13,8 +13,9 @@ from cac_core.results import compare, judge
 from cac_core.results.compare import Difference, Member, Scored
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import SCORERS
+from cac_core.scoring.scorers import READ, SCORERS
 
+GROUP_OF = {name: group for group, names in READ.items() for name in names}
 MOST = 60  # runs, in groups
 SHOWN = 24  # images at a time
 LINKS: links.Links = {
@@ -43,8 +44,8 @@ def page():
         ids = chosen_ids()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             scorer = st.selectbox(
-                t("Score"), [None, *SCORERS], key="compare_scorer", width=260,
-                format_func=lambda s: t("each method's own") if s is None else t(wording.SHORT[s]),
+                t("Score"), [None, *GROUP_OF], key="compare_scorer", width=300,
+                format_func=lambda s: t("each method's own") if s is None else wording.score(s, GROUP_OF[s]),
             )  # fmt: skip
             together = st.toggle(
                 t("Trials and seeds together"), True, key="compare_together",

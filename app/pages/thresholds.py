@@ -12,7 +12,7 @@ from cac_core import runs
 from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.scoring import metrics
-from cac_core.scoring.scorers import scorers_for
+from cac_core.scoring.scorers import grouped
 
 MEANING = phrases({
     "accuracy": ("Accuracy on knowns", "share of known images whose nearest class is theirs, rejected or not"),
@@ -185,21 +185,15 @@ def all_numbers(now: Setting):
     here = metrics.report(said.test, said.labels)
     spread = {"accuracy": metrics.intervals(said.test, said.labels, 0.0)["accuracy"],
               "auroc": metrics.delong(said.test, said.labels)}  # fmt: skip
-    others = verdicts.report(run).get("scorers", {})
     columns = {"": [t(title) for title, _ in MEANING.values()]}
     columns[t("{score}, as set above", score=t(wording.SHORT[now.scorer]))] = [
         charts.percent(here[key])
         + (f" ({charts.between(spread[key])})" if here[key] == here[key] and key in spread else "")
         for key in MEANING
     ]
-    for name in scorers_for(run.recipe.method):
-        if name in others and "error" not in others[name]:
-            numbers = others[name]
-            columns[t(wording.SHORT[name])] = [
-                charts.percent(float("nan") if numbers.get(key) is None else numbers[key]) for key in MEANING
-            ]
     st.table(columns, hide_index=True, border="horizontal")
-    st.caption(t("In brackets 95 % intervals. The columns on the right show each score at its own defaults."))
+    st.caption(t("In brackets 95 % intervals."))
+    every_score()
     if not run.outputs("train").features.shape[1]:
         st.caption(
             t(
@@ -216,6 +210,68 @@ def all_numbers(now: Setting):
                     "than new ones, and θ keeps a little less of these."
                 )
             )
+
+
+def every_score():
+    """The scores at their own defaults: those of the report, or, at a click, all that the outputs allow."""
+    groups, gone = grouped(run.recipe.method), verdicts.lacking(run)
+    group_of = {name: group for group, names in groups.items() for name in names}
+    reported = verdicts.report(run).get("scorers", {})
+    found = {name: _as_reported(reported[name]) for name in group_of if "auroc" in reported.get(name, {})}
+    if st.session_state.get("all_scores") == run.id:
+        found |= verdicts.all_scores(run, [name for name in group_of if name not in gone])
+    else:
+        st.button(
+            t("Compare all {count} scores", count=len(group_of) - len(gone)), key="compare_scores",
+            icon=":material/leaderboard:", on_click=lambda: st.session_state.update(all_scores=run.id),
+        )  # fmt: skip
+    fine = {name: found[name] for name in group_of if name in found and not found[name].error}
+    numbers = list(fine.values())
+    titles = {key: t(MEANING[key][0]) for key in ("auroc", "accuracy", "oscr", "fpr_at_95_knowns_kept")}
+    shares = {titles[key]: [100 * one.report[key] for one in numbers] for key in titles}
+    shares[t("Unknowns caught at θ")] = [100 * one.caught for one in numbers]
+    rows = {
+        t("Score"): [t(wording.SHORT[name]) for name in fine],
+        t("reads"): [t(wording.GROUPS[group_of[name]]) for name in fine],
+        titles["auroc"]: shares[titles["auroc"]],
+        t("{measure}, 95 % interval", measure=titles["auroc"]): [charts.between(one.auroc) for one in numbers],
+        t("seconds"): [one.seconds for one in numbers],
+        titles["accuracy"]: shares[titles["accuracy"]],
+        t("{measure}, 95 % interval", measure=titles["accuracy"]): [charts.between(one.accuracy) for one in numbers],
+    } | shares
+    if not any(np.isfinite(one.seconds) for one in numbers):
+        del rows[t("seconds")]
+    looks = dict.fromkeys(shares, st.column_config.NumberColumn(format="%.1f %%"))
+    looks |= {
+        t("Score"): st.column_config.TextColumn(pinned=True, width=150),
+        t("reads"): st.column_config.TextColumn(width=165),
+        t("seconds"): st.column_config.NumberColumn(format="%.3f"),
+    }
+    st.dataframe(rows, hide_index=True, column_config=looks, height="content")
+    st.caption(
+        t(
+            "Each score at its own defaults and at the θ that keeps {kept:g} % of new knowns, the method's own first; "
+            "a click on a head sorts. Seconds are those of reading the training images and judging the others, here "
+            "and now. Who picks a score by these numbers has looked at the test unknowns.",
+            kept=100 * judge.KEPT,
+        )
+    )
+    for name in group_of:
+        if name in found and (why := found[name].error):
+            st.caption(f"{t(wording.SHORT[name])}: {wording.told(why).partition(chr(10))[0]}")
+
+
+def _as_reported(numbers: dict) -> verdicts.Numbers:
+    """The numbers of a report, which knows no seconds."""
+    spread = {key: tuple(_number(end) for end in numbers["intervals"][key]) for key in ("auroc", "accuracy")}
+    return verdicts.Numbers(
+        {key: _number(numbers.get(key)) for key in MEANING}, **spread,
+        caught=_number(numbers["at_theta"]["unknowns_caught"]), seconds=float("nan"),
+    )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 SNIPPET = """from pathlib import Path

@@ -10,10 +10,15 @@ from cac_core.sentences import say, together
 
 
 def add(command) -> None:
-    names = "gamma, distance, msp, max_logit, energy, knn, mahalanobis, cosine, placeholder or openmax"
+    names = (
+        "by logits: gamma, distance, msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, "
+        "openmax; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, fdbd, placeholder; by "
+        "features through the head: react, ash_p, ash_b, ash_s, scale, dice or gradnorm"
+    )
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
-        "energy),\n  k (knn), tail, alpha, metric euclidean|eucos (openmax)"
+        "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax), k (knn, nnguide),\n  covariance "
+        "shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, scale),\n  sparsity (dice)"
     )
     evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")

@@ -136,7 +136,7 @@ def scored(run: Run, scorer: str | None = None) -> Scored:
     """Judge a run by a score at its defaults; None is the one that its method rejects by."""
     train, validation, test = (run.outputs(split) for split in SPLITS)
     scorer = scorer or judge.default_of(run)
-    judged, trial = judge_of(scorer, train), run.trial
+    judged, trial = judge_of(scorer, train, validation), run.trial
     split = (trial.dataset, trial.family, trial.index, trial.known, trial.unknown, run.record.get("data"))
     kept, said = judged(validation).score, judged(test)
     images = test.labels, test.classes, test.index

@@ -30,7 +30,7 @@ from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
 from cac_core.scoring.outputs import MARKS, Outputs, joined, only
-from cac_core.scoring.scorers import judge_of, scorers_for
+from cac_core.scoring.scorers import judge_of, reported_for
 from cac_core.sentences import say
 
 BATCH = 256
@@ -381,7 +381,7 @@ def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.St
     looked at. Nothing where no class was left out; nothing of what is caught where the network below has learnt them.
     """
     train, validation = run.outputs("train"), run.outputs("validation")
-    scorers = scorers_for(run.recipe.method)
+    scorers = reported_for(run.recipe.method)
     new, strange = {name: [] for name in scorers}, {name: [] for name in scorers}
     sides = [(n, fold, cls) for n, (fold, cls) in enumerate(network.method.left_out) if cls >= 0]
     for head, fold, cls in sides:
@@ -395,7 +395,7 @@ def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.St
         ]
         for name in scorers:
             with contextlib.suppress(ValueError):  # such as openmax by few images
-                one = judge_of(name, parts[0])
+                one = judge_of(name, parts[0], parts[1])
                 scores = [one(part).score for part in parts[1:]]
                 new[name].append(scores[0])
                 strange[name].append(scores[1])
@@ -418,19 +418,22 @@ def _shuffled(run: Run, network: Network, test: datasets.Part) -> runs.StandIns:
     train, validation = run.outputs("train"), run.outputs("validation")
     pixels = stand_ins.shuffled(test.pixels)
     seen, caught = Outputs.of_images(*network.outputs(pixels)), {}
-    for name in scorers_for(run.recipe.method):
+    for name in reported_for(run.recipe.method):
         with contextlib.suppress(ValueError):
-            one = judge_of(name, train)
+            one = judge_of(name, train, validation)
             caught[name] = stand_ins.caught(one(validation).score, one(seen).score)
     return {"levels": list(stand_ins.LEVELS), "shuffled": {"images": len(pixels), "caught": caught}}
 
 
 def _without(network: Network, head: int, cls: int, out: Outputs) -> Outputs:
-    """Outputs of a side head that has not learnt a class: without its label and its anchor."""
+    """Outputs of a side head that has not learnt a class: without its label and its anchor, and with its weights."""
     labels = np.where(out.labels == cls, -1, out.labels - (out.labels > cls))
     anchors = None if out.anchors is None else out.anchors[:-1, :-1]
     given = network.side(head, out.features)
-    return replace(out, logits=given, labels=labels, anchors=anchors, fold=None, out_of_fold=None)
+    own = None if out.head is None else network.method.side_head(head)
+    return replace(
+        out, logits=given, labels=labels, anchors=anchors, fold=None, out_of_fold=None, head=own, heads_out_of_fold=None
+    )  # fmt: skip
 
 
 def images_of(run: Run, root: Path) -> dict[str, datasets.Images]:
@@ -561,13 +564,31 @@ def _outputs(
         None if anchors is None else anchors.cpu().numpy(),
         dummies=None if (dummies := method.dummies()) is None else dummies.detach().float().cpu().numpy(),
     )  # fmt: skip
+    if split == "train" and (head := method.head()) is not None and linear(head, logits, features):
+        out = replace(out, head=head)
     if not run.recipe.folds or split not in ("train", "validation"):
         return out
     fold = np.tile(datasets.folds_of(part.labels, run.recipe.folds, run.recipe.divided_by), len(views))
     every = np.stack([network.side(n, features) for n in range(run.recipe.folds)])
     if split == "train":
-        return replace(out, fold=fold, out_of_fold=every)
+        heads = np.stack([method.side_head(n) for n in range(run.recipe.folds)]) if out.head is not None else None
+        return replace(out, fold=fold, out_of_fold=every, heads_out_of_fold=heads)
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
+
+
+TRIED, ROUNDED = 1000, 1e-3  # images that a head is tried on; of the largest logit, what rounding in float32 leaves
+
+
+def linear(head: np.ndarray, logits: np.ndarray, features: np.ndarray) -> bool:
+    """Whether a head [C, D + 1] makes these logits of these features: W f + b on TRIED of the images, spread evenly.
+
+    It does not where it reads every place of the image and what is kept is their mean, nor where logits are cosines.
+    """
+    if head.shape != (logits.shape[1], features.shape[1] + 1):
+        return False
+    some = np.unique(np.linspace(0, len(logits) - 1, TRIED).round().astype(int))
+    made = features[some].astype(float) @ head[:, :-1].T.astype(float) + head[:, -1]
+    return bool(np.abs(made - logits[some]).max() <= ROUNDED * max(1.0, float(np.abs(logits[some]).max())))
 
 
 def write_outputs(run: Run, split: str, out: Outputs, images: str, **more: np.ndarray) -> None:
@@ -593,7 +614,7 @@ def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
     }
     if out.fold is not None:
         arrays["fold"] = out.fold.astype(np.int16)
-    for name in ("anchors", "out_of_fold", "dummies"):
+    for name in ("anchors", "out_of_fold", "dummies", "head", "heads_out_of_fold"):
         if getattr(out, name) is not None:
             arrays[name] = getattr(out, name)
     runs.write_npz(file, **arrays)

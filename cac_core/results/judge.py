@@ -20,7 +20,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
-from cac_core.scoring.scorers import SCORERS, default_for, judge_of, scorer_options, scorers_for
+from cac_core.scoring.scorers import SCORERS, default_for, judge_of, reported_for, scorer_options
 from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
@@ -46,7 +46,7 @@ def report(
 def _report(
     run: Run, train: Outputs, validation: Outputs, test: Outputs, scorer: str, theta: float | None, options: dict
 ) -> dict[str, Any]:
-    judge = judge_of(scorer, train, **options)
+    judge = judge_of(scorer, train, validation, **options)
     validation, verdict = judge(validation), judge(test)
     checked_theta(theta)
     rule = rule_of(run, KEPT, len(validation.score)) if theta is None else "given"
@@ -87,7 +87,7 @@ BESIDE = ("choice", "stand_ins")  # of a report: what a network has said that th
 
 
 def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
-    """The report of every scorer of its method at its defaults, by name, and which of them the run is judged by.
+    """The report of its method's scorers of REPORTED at their defaults, by name, and which of them it is judged by.
 
     That is the one of the choice, see `choice_of`, or else the one that the method's paper rejects by. Where a scorer
     cannot be applied to this run, such as openmax to few images, {"error": why} stands in its place; the default one
@@ -99,7 +99,7 @@ def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
     choice, outputs = beside.get("choice"), list(map(run.outputs, SPLITS))
     default = choice["scorer"] if choice else default_for(run.recipe.method)
     scorers, before = {}, run.report().get("scorers", {})
-    for name in scorers_for(run.recipe.method):
+    for name in reported_for(run.recipe.method):
         try:
             scorers[name] = _report(run, *outputs, name, None, {})
         except ValueError as error:
@@ -158,9 +158,9 @@ def said_of(
     are by known class, to the class means or, with centres="anchors", to the anchors.
     """
     checked_theta(theta)
-    train = run.outputs("train")
-    judge = judge_of(scorer, train, **options)
-    theta = metrics.theta_at(KEPT, judge(run.outputs("validation")).score) if theta is None else theta
+    train, validation = run.outputs("train"), run.outputs("validation")
+    judge = judge_of(scorer, train, validation, **options)
+    theta = metrics.theta_at(KEPT, judge(validation).score) if theta is None else theta
     verdict, names = judge(Outputs.of_images(logits, features)), run.known_names
     limits = np.full(len(names), theta) if thetas is None else thetas
     d = distances(logits, centres_of(train, options.get("centres", "means")))

@@ -1,4 +1,4 @@
-"""The arithmetic that scorers share: softmax, rows of length 1, tables in pieces, checks of options.
+"""The arithmetic that scorers share: softmax and its logarithm, rows of length 1, tables in pieces, checks of options.
 
 N images, D width of a row.
 """
@@ -18,6 +18,20 @@ def softmax(x: np.ndarray) -> np.ndarray:
     """Along the last axis, without overflow."""
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
+
+
+def log_sum_exp(x: np.ndarray) -> np.ndarray:
+    """log(sum(exp x)) along the last axis, without overflow."""
+    top = x.max(-1)
+    return top + np.log(np.exp(x - top[..., None]).sum(-1))
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """Of rows [N, C], with its digits where one share is nearly 1: log1p of what the others are to it."""
+    x = x - x.max(1, keepdims=True)
+    others = np.exp(x)
+    np.put_along_axis(others, x.argmax(1)[:, None], 0, 1)
+    return x - np.log1p(others.sum(1))[:, None]
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:

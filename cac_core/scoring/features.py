@@ -1,15 +1,18 @@
-"""Scores that read the features: knn, mahalanobis, cosine, placeholder. N images, C known classes, D feature width.
+"""Scores that read the features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, placeholder.
 
-Where torch is loaded already, knn borrows its topk.
+N images, C known classes, D feature width.
+
+Where torch is loaded already, knn and nnguide borrow its topk.
 """
 
 import numpy as np
 
-from cac_core.scoring.arrays import at_least, blocks, ranked, unit_rows
+from cac_core.recipe import known_name
+from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, unit_rows
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
 from cac_core.sentences import say
 
-# ranks to either side of the k-th in which knn looks again: rounding in float32 moves neighbours by one or two
+# ranks to either side of the k-th in which neighbours are looked at again: rounding in float32 moves them by one or two
 NEAR = 8
 FLAT = 1e-10  # times the largest: so little variance is none, since features are float32
 
@@ -35,9 +38,7 @@ def knn(train: Outputs, *, k: int = 0) -> Judge:
             "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",
             k=k, count=len(features),
         ))  # fmt: skip
-    bank = np.empty(features.shape, np.float32)
-    for rows in blocks(len(features), 8 * features.shape[1]):
-        bank[rows] = unit_rows(features[rows])
+    bank = _directions(features)
     nothing = np.flatnonzero(~bank.any(1))
     first, last = max(0, k - 1 - NEAR), min(len(bank), k + NEAR)
 
@@ -56,6 +57,54 @@ def knn(train: Outputs, *, k: int = 0) -> Judge:
     return judge
 
 
+def nnguide(train: Outputs, *, k: int = 10) -> Judge:
+    """- the energy of an image times its guidance, the mean of the k largest E(b) cos(x, b) over training images b.
+
+    Park, Jung and Teoh, ICCV 2023, section 3: E is logsumexp of the logits, and both factors fall for an unknown. k =
+    10 is theirs with 1 % of ImageNet in the bank, drawn by chance; here all training images are in it, but not the
+    mirrored copies, so that nothing is. pytorch-ood does the same; OpenOOD takes k = 100 and adds 1e-10 to directions.
+    The largest products are found in float32 and taken again in float64. Raises ValueError where k is not between 1 and
+    the number of training images, and where the mean energy of these is below 0: the product of two negative numbers
+    would call known what is unknown.
+    """
+    at_least(k, 1, "k")
+    features = featured(train).features[~train.mirrored]
+    energies = log_sum_exp(train.logits[~train.mirrored].astype(np.float64))
+    if k > len(features):
+        raise ValueError(say(
+            "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",
+            k=k, count=len(features),
+        ))  # fmt: skip
+    if energies.mean() <= 0:
+        raise ValueError(say(
+            "nnguide multiplies two energies, which must be positive; those of the training images are {mean} on "
+            "average.",
+            mean=f"{energies.mean():.3g}",
+        ))  # fmt: skip
+    bank = _directions(features) * energies[:, None].astype(np.float32)
+    last = min(len(bank), k + NEAR)
+
+    def judge(out: Outputs) -> Verdict:
+        guidance = np.empty(len(out))
+        for rows in blocks(len(out), 4 * max(len(bank), 4 * NEAR * bank.shape[1])):
+            x = unit_rows(out.features[rows])
+            found = ranked(x.astype(np.float32) @ bank.T, 0, last)
+            near = unit_rows(features[found.ravel()]).reshape(*found.shape, -1)
+            products = np.einsum("nmd,nd->nm", near, x) * energies[found]
+            guidance[rows] = np.sort(products, 1)[:, last - k :].mean(1)
+        return Verdict(-guidance * log_sum_exp(out.logits.astype(np.float64)), out.logits.argmax(1))
+
+    return judge
+
+
+def _directions(features: np.ndarray) -> np.ndarray:
+    """Rows at length 1, in float32."""
+    bank = np.empty(features.shape, np.float32)
+    for rows in blocks(len(features), 8 * features.shape[1]):
+        bank[rows] = unit_rows(features[rows])
+    return bank
+
+
 def mahalanobis(train: Outputs) -> Judge:
     """The least over classes of (x - m_c)' S^-1 (x - m_c), x the features, S one covariance about the class means m_c.
 
@@ -66,21 +115,99 @@ def mahalanobis(train: Outputs) -> Judge:
     features are constant and nothing is shrunk, they are left out. Takes memory for three matrices [D, D], whatever N
     is.
     """
-    middle, means, covariance, lengths = spread_of(featured(train))
-    share, mean = shrinkage(covariance, lengths), np.trace(covariance) / len(middle)
-    covariance *= 1 - share
-    covariance[np.diag_indices(len(middle))] += share * mean
-    whiten = _whitening(covariance)
-    centres = means @ whiten
-    lengths = (centres**2).sum(1)
+    gaps = _Distances(spread_of(featured(train).features, train.labels, train.mirrored, train.logits.shape[1]))
 
     def judge(out: Outputs) -> Verdict:
-        d = np.empty((len(out), len(centres)))
-        for rows in blocks(len(out), 8 * len(middle)):
-            x = (out.features[rows] - middle) @ whiten
-            d[rows] = np.einsum("nr,nr->n", x, x)[:, None] - 2 * (x @ centres.T) + lengths
-        np.maximum(d, 0, out=d)
+        d = gaps(out.features)
         return Verdict(d.min(1), d.argmin(1))
+
+    return judge
+
+
+def rmds(train: Outputs) -> Judge:
+    """The relative Mahalanobis distance: the least over classes of it, less that to one normal of all images.
+
+    Ren et al., 2021 (arXiv 2106.09022), section 3: MD_k(x) - MD_0(x), MD_0 by the mean and the covariance of all
+    training features whatever their class, so that what varies in every image counts for nothing. As there and in
+    OpenOOD, but both covariances are shrunk as those of `mahalanobis`; pytorch-ood takes their sums over the images for
+    their means, a factor that ranks the same. The label is the nearest class.
+    """
+    mine = featured(train)
+    near = _Distances(spread_of(mine.features, mine.labels, mine.mirrored, mine.logits.shape[1]))
+    far = _Distances(spread_of(mine.features, np.zeros_like(mine.labels), mine.mirrored, 1))
+
+    def judge(out: Outputs) -> Verdict:
+        d = near(out.features)
+        return Verdict(d.min(1) - far(out.features)[:, 0], d.argmin(1))
+
+    return judge
+
+
+COVARIANCES = ("shared", "full")
+MOST_FULL = 2**30  # bytes of covariances of all classes: 100 classes of width 1024
+
+
+def gmm(train: Outputs, *, covariance: str = "shared") -> Judge:
+    """- log of the likelihood by a normal for each class: - log sum over k of pi_k N(x; m_k, S_k), pi_k its share.
+
+    A classic with no one paper; one normal a class is Lee et al.'s model (NeurIPS 2018), whose nearest class alone is
+    `mahalanobis`. covariance: shared, one S for all classes, or full, each its own, which takes many images a class.
+    Both are shrunk as that of `mahalanobis`, full ones each by its own images, and kept above 1e-10 of the mean
+    variance; pytorch-ood takes full ones plus 1e-6 I, OpenOOD clusters that need not be classes and no determinant. The
+    label is the likeliest class. Raises ValueError where full covariances would take more than a gigabyte.
+    """
+    known_name(covariance, COVARIANCES, say("kind of covariance"))
+    mine = featured(train)
+    classes, width = mine.logits.shape[1], mine.features.shape[1]
+    together = spread_of(mine.features, mine.labels, mine.mirrored, classes)
+    log_shares = np.log(np.bincount(mine.labels[~mine.mirrored], minlength=classes) / (~mine.mirrored).sum())
+    if covariance == "full" and 8 * classes * width**2 > MOST_FULL:
+        raise ValueError(say(
+            "covariance=full needs {classes} matrices of {width} by {width} numbers, which is too much memory; take "
+            "covariance=shared.",
+            classes=classes, width=width,
+        ))  # fmt: skip
+    least = FLAT * np.trace(together[2]) / width
+    if covariance == "full":
+        spreads = [
+            spread_of(mine.features, np.zeros_like(mine.labels), mine.mirrored | (mine.labels != c), 1)
+            for c in range(classes)
+        ]
+    else:
+        spreads = [together]
+    gaps = [_Distances(spread, least) for spread in spreads]
+    offsets = np.concatenate(
+        [np.full(len(spread[1]), gap.log_volume) for spread, gap in zip(spreads, gaps, strict=True)]
+    )
+
+    def judge(out: Outputs) -> Verdict:
+        d = np.column_stack([gap(out.features) for gap in gaps])
+        log_joint = log_shares - (d + width * np.log(2 * np.pi)) / 2 - offsets
+        return Verdict(-log_sum_exp(log_joint), log_joint.argmax(1))
+
+    return judge
+
+
+def she(train: Outputs) -> Judge:
+    """- the inner product of the features with the stored pattern of the predicted class.
+
+    Simplified Hopfield energy. Zhang et al., ICLR 2023: the pattern is the mean of the features of a class's training
+    images that are classified right (not of mirrored copies); of a class of which none is, of all its images, where
+    OpenOOD has no number and pytorch-ood refuses. Theirs are alike otherwise.
+    """
+    mine = featured(train)
+    right, patterns = mine.logits.argmax(1) == mine.labels, np.empty((mine.logits.shape[1], mine.features.shape[1]))
+    for c in range(len(patterns)):
+        of_class = (mine.labels == c) & ~mine.mirrored
+        if not of_class.any():
+            raise ValueError(_none_of(c))
+        patterns[c] = mine.features[of_class & right if (of_class & right).any() else of_class].mean(0, dtype=float)
+
+    def judge(out: Outputs) -> Verdict:
+        label, score = out.logits.argmax(1), np.empty(len(out))
+        for rows in blocks(len(out), 8 * patterns.shape[1]):
+            score[rows] = -np.einsum("nd,nd->n", out.features[rows].astype(np.float64), patterns[label[rows]])
+        return Verdict(score, label)
 
     return judge
 
@@ -150,38 +277,67 @@ def shrinkage(covariance: np.ndarray, lengths: np.ndarray) -> float:
     return float(min(max(beta, 0.0), delta) / delta) if delta > 1e-12 * square else 0.0
 
 
-def _whitening(covariance: np.ndarray) -> np.ndarray:
-    """W [D, R] with W W' = S^-1; the pseudo-inverse where S [D, D] has directions of no variance."""
+class _Distances:
+    """Squared distances [N, C] to class means by one covariance, shrunk, of what `spread_of` gives.
+
+    least: a variance that is added in every direction. log_volume is half the logarithm of the determinant.
+    """
+
+    def __init__(self, spread: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], least: float = 0.0):
+        self.middle, means, covariance, lengths = spread
+        share, mean = shrinkage(covariance, lengths), np.trace(covariance) / len(covariance)
+        covariance = (1 - share) * covariance
+        covariance[np.diag_indices(len(covariance))] += share * mean + least
+        self.whiten, self.log_volume = _whitening(covariance)
+        self.centres = means @ self.whiten
+        self.lengths = (self.centres**2).sum(1)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        d = np.empty((len(features), len(self.centres)))
+        for rows in blocks(len(features), 8 * len(self.middle)):
+            x = (features[rows] - self.middle) @ self.whiten
+            d[rows] = np.einsum("nr,nr->n", x, x)[:, None] - 2 * (x @ self.centres.T) + self.lengths
+        return np.maximum(d, 0, out=d)
+
+
+def _whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """W [D, R] with W W' = S^-1, and half the logarithm of the determinant of S [D, D].
+
+    Where S has directions of no variance, the pseudo-inverse and the determinant in the others."""
     try:
-        return np.linalg.inv(np.linalg.cholesky(covariance)).T
+        root = np.linalg.cholesky(covariance)
+        return np.linalg.inv(root).T, float(np.log(np.diag(root)).sum())
     except np.linalg.LinAlgError:
         variance, axes = np.linalg.eigh(covariance)
         kept = variance > FLAT * variance[-1]
-        return axes[:, kept] / np.sqrt(variance[kept])
+        return axes[:, kept] / np.sqrt(variance[kept]), float(np.log(variance[kept]).sum() / 2)
 
 
-def spread_of(train: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _none_of(number: int) -> str:
+    return say("The training outputs hold no image of class {number}: its mean cannot be computed.", number=number)
+
+
+def spread_of(
+    features: np.ndarray, labels: np.ndarray, left_out: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A place m [D] among the features, the class means [C, D] less m, the covariance [D, D] about the class means, and
     the squared distance [N] of each image from the mean of its class.
 
-    Of the training images, not the mirrored copies, in pieces. Taking m away first keeps the digits.
+    Of the rows that are not left out [N], in pieces. Taking m away first keeps the digits.
     """
-    mine, classes = np.flatnonzero(~train.mirrored), np.arange(train.logits.shape[1])
-    counts = np.bincount(train.labels[mine], minlength=len(classes))
+    mine = np.flatnonzero(~left_out)
+    counts = np.bincount(labels[mine], minlength=classes)
     if not counts.all():
-        raise ValueError(say(
-            "The training outputs hold no image of class {number}: its mean cannot be computed.",
-            number=counts.argmin(),
-        ))  # fmt: skip
-    middle = train.features[mine[:1000]].mean(0, dtype=np.float64)
-    sums, products = np.zeros((len(classes), len(middle))), np.zeros((len(middle), len(middle)))
+        raise ValueError(_none_of(int(counts.argmin())))
+    middle = features[mine[:1000]].mean(0, dtype=np.float64)
+    sums, products = np.zeros((classes, len(middle))), np.zeros((len(middle), len(middle)))
     for rows in blocks(len(mine), 8 * len(middle)):
-        x = train.features[mine[rows]] - middle
-        sums += (train.labels[mine[rows]] == classes[:, None]).astype(np.float64) @ x
+        x = features[mine[rows]] - middle
+        sums += (labels[mine[rows]] == np.arange(classes)[:, None]).astype(np.float64) @ x
     means = sums / counts[:, None]
     lengths = np.empty(len(mine))
     for rows in blocks(len(mine), 8 * len(middle)):
-        x = train.features[mine[rows]] - middle - means[train.labels[mine[rows]]]
+        x = features[mine[rows]] - middle - means[labels[mine[rows]]]
         products += x.T @ x
         lengths[rows] = np.einsum("nd,nd->n", x, x)
     return middle, means, products / len(mine), lengths

@@ -1,10 +1,13 @@
-"""Scores that read the logits: msp, max_logit, energy, openmax. N images, C known classes."""
+"""Scores that read the logits: msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, openmax.
+
+N images, C known classes.
+"""
 
 import numpy as np
 
 from cac_core.recipe import known_name
 from cac_core.scoring import weibull
-from cac_core.scoring.arrays import at_least, positive, softmax, unit_rows
+from cac_core.scoring.arrays import at_least, blocks, log_softmax, log_sum_exp, positive, softmax, unit_rows
 from cac_core.scoring.distances import distances
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
 from cac_core.sentences import say
@@ -34,8 +37,113 @@ def energy(train: Outputs, *, temperature: float = 1.0) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         z = out.logits.astype(np.float64) / temperature
-        top = z.max(1)
-        return Verdict(-temperature * (top + np.log(np.exp(z - top[:, None]).sum(1))), z.argmax(1))
+        return Verdict(-temperature * log_sum_exp(z), z.argmax(1))
+
+    return judge
+
+
+COLDEST, HOTTEST = 0.05, 100.0  # between these a temperature is looked for
+
+
+def temperature_scaling(train: Outputs, validation: Outputs | None) -> Judge:
+    """msp at the temperature at which the validation knowns are likeliest. Guo et al., ICML 2017, section 4.2.
+
+    T minimises the mean of logsumexp(z / T) - z_y / T over validation images of known classes, which is convex in
+    1 / T; the score is 1 - the largest softmax(z / T), as msp's. It is looked for between COLDEST and HOTTEST: where
+    every validation image is classified right the likelihood may rise without end. The authors' code, OpenOOD and
+    pytorch-ood take 50 steps of L-BFGS at a rate of 0.01 from 1 or 1.5, which need not arrive; this is the minimum.
+    """
+    if validation is None or not (validation.labels >= 0).any():
+        raise ValueError(say("temperature_scaling is fitted on validation images of known classes; there are none."))
+    known = validation.labels >= 0
+    return msp(train, temperature=likeliest_temperature(validation.logits[known], validation.labels[known]))
+
+
+def likeliest_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """By Newton's method in 1 / T on the slope of the loss, kept within bounds that each step narrows."""
+    low, high, at = 1 / HOTTEST, 1 / COLDEST, 1.0
+    for _ in range(100):
+        slope = bend = 0.0
+        for rows in blocks(len(logits), 8 * logits.shape[1]):
+            z = logits[rows].astype(np.float64)
+            p = softmax(z * at)
+            mean = (p * z).sum(1)
+            slope += (mean - z[np.arange(len(z)), labels[rows]]).sum()
+            bend += (p * (z - mean[:, None]) ** 2).sum()
+        low, high = (at, high) if slope < 0 else (low, at)
+        stepped = at - slope / bend if bend > 0 else low - 1
+        new = stepped if low < stepped < high else np.sqrt(low * high)
+        if abs(new - at) <= 1e-12 * at:
+            break
+        at = new
+    return float(1 / at)
+
+
+def entropy(train: Outputs) -> Judge:
+    """The entropy of the softmax, - sum p log p. Named by Chan, Rottmann and Gottschalk, ICCV 2021; a classic before.
+
+    pytorch-ood cuts p at 1e-7 below, which changes sure images alone: they tie there and differ here.
+    """
+
+    def judge(out: Outputs) -> Verdict:
+        log_p = log_softmax(out.logits.astype(np.float64))
+        return Verdict(-(np.exp(log_p) * log_p).sum(1), out.logits.argmax(1))
+
+    return judge
+
+
+def gen(train: Outputs, *, power: float = 0.1, top: int = 100) -> Judge:
+    """Generalised entropy: the sum of p^g (1 - p)^g over the `top` largest softmax p, g the power.
+
+    Liu, Lochman and Zach, CVPR 2023, equations 3 and 5; g = 0.1 and the 100 largest are theirs, for 1000 classes; of
+    fewer than 100 classes all are taken. As the authors' code and OpenOOD; pytorch-ood takes the mean, which ranks the
+    same, and cuts p at 1e-7 and 1 - 1e-7, which ties sure images. 1 - p of the largest is added up from the others.
+    """
+    power, top = positive(power, "power"), at_least(top, 1, "top")
+
+    def judge(out: Outputs) -> Verdict:
+        p = np.sort(softmax(out.logits.astype(np.float64)), 1)
+        rest = 1 - p
+        rest[:, -1] = p[:, :-1].sum(1)
+        return Verdict(((p * rest)[:, -top:] ** power).sum(1), out.logits.argmax(1))
+
+    return judge
+
+
+def margin(train: Outputs) -> Judge:
+    """- (the largest logit less the second largest): how close the decision between two classes is.
+
+    The margin of active learning (Scheffer, Decomain and Wrobel, IDA 2001), on logits: the logarithm of the ratio of
+    the two shares.
+    """
+
+    def judge(out: Outputs) -> Verdict:
+        z = np.sort(out.logits, 1)[:, -2:].astype(np.float64)
+        return Verdict(z[:, 0] - z[:, -1], out.logits.argmax(1))
+
+    return judge
+
+
+def kl_matching(train: Outputs) -> Judge:
+    """The least divergence of the softmax p from a class's typical one: min over k of KL(p || d_k).
+
+    Hendrycks et al., ICML 2022, section 4: d_k is the mean softmax of the images that are predicted as k, whatever they
+    are; a class that is never predicted has none. Theirs are of a validation set; these are of the training images,
+    not the mirrored copies, since theta is cut from the validation images, and each of them would stand in the mean
+    that it is held against. Of the same images pytorch-ood gives the same.
+    """
+    known = train.logits[~train.mirrored]
+    sums, counts = np.zeros((known.shape[1],) * 2), np.bincount(known.argmax(1), minlength=known.shape[1])
+    for rows in blocks(len(known), 8 * known.shape[1]):
+        chosen = known[rows].argmax(1)[:, None] == np.arange(known.shape[1])
+        sums += chosen.T.astype(np.float64) @ softmax(known[rows].astype(np.float64))
+    typical = sums[counts > 0] / counts[counts > 0, None]
+    log_typical = np.log(np.maximum(typical, np.finfo(float).tiny))
+
+    def judge(out: Outputs) -> Verdict:
+        log_p = log_softmax(out.logits.astype(np.float64))
+        p = np.exp(log_p)
+        return Verdict((p * log_p).sum(1) - (p @ log_typical.T).max(1), out.logits.argmax(1))
 
     return judge
 

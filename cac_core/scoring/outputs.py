@@ -18,7 +18,9 @@ ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits 
     "classes": Array("iu", "N", 0), "index": Array("iu", "N", 0), "mirrored": Array("b", "N"),
     "anchors": Array("f", "C C", -FINITE, needed=False), "fold": Array("iu", "N", -1, needed=False),
     "out_of_fold": Array("f", "K N C", needed=False),
-    "dummies": Array("f", "M e", needed=False), MARKS: Array("iu", "N", 0, needed=False),
+    "dummies": Array("f", "M e", needed=False),
+    "head": Array("f", "C h", -FINITE, needed=False), "heads_out_of_fold": Array("f", "K C h", -FINITE, needed=False),
+    MARKS: Array("iu", "N", 0, needed=False),
     **{name: Array("U", needed=False) for name in ABOUT},
 }  # fmt: skip
 
@@ -32,7 +34,10 @@ class Outputs:
     mirrored [N] bool, true for a mirror image; anchors [C, C], or None where the method has none. theta is not here:
     it belongs to a score. Where a run is cross-validated, fold [N] is the fold that an image is of, -1 for none; the
     training outputs then hold the logits of the K networks without a fold each, too: out_of_fold [K, N, C]. dummies
-    [M, D + 1] are the weights and, last, the biases of M linear heads on the features that stand for no class.
+    [M, D + 1] are the weights and, last, the biases of M linear heads on the features that stand for no class. head
+    [C, D + 1] is the same of the head that makes the logits of the features, logits = W features + b, or None where it
+    reads something else; the training outputs alone hold it, and beside out_of_fold those that made these,
+    heads_out_of_fold [K, C, D + 1].
     """
 
     logits: np.ndarray
@@ -45,6 +50,8 @@ class Outputs:
     fold: np.ndarray | None = None
     out_of_fold: np.ndarray | None = None
     dummies: np.ndarray | None = None
+    head: np.ndarray | None = None
+    heads_out_of_fold: np.ndarray | None = None
 
     def __post_init__(self):
         n, c = self.logits.shape
@@ -65,6 +72,11 @@ class Outputs:
             raise ValueError(say(
                 "{count} features need dummies of {more} numbers, not {shape}.",
                 count=self.features.shape[1], more=self.features.shape[1] + 1, shape=str(self.dummies.shape),
+            ))  # fmt: skip
+        if self.head is not None and (len(self.head) != c or self.features.shape[1] not in (0, self.head.shape[1] - 1)):
+            raise ValueError(say(
+                "{count} classes and {width} features need a head [{count}, {more}], not {shape}.",
+                count=c, width=self.features.shape[1], more=self.features.shape[1] + 1, shape=str(self.head.shape),
             ))  # fmt: skip
         if n and (self.labels.min() < -1 or self.labels.max() >= c):
             raise ValueError(say(
@@ -100,7 +112,10 @@ def only(out: Outputs, keep: np.ndarray) -> Outputs:
 def without_fold(train: Outputs, fold: int) -> Outputs:
     """The training outputs of the network that has not learnt from this fold, without its images."""
     if train.out_of_fold is not None:
-        train = replace(train, logits=train.out_of_fold[fold], out_of_fold=None)
+        head = None if train.heads_out_of_fold is None else train.heads_out_of_fold[fold]
+        train = replace(
+            train, logits=train.out_of_fold[fold], out_of_fold=None, head=head, heads_out_of_fold=None
+        )  # fmt: skip
     return only(train, train.fold != fold)
 
 

@@ -2,8 +2,8 @@
 
 A scorer reads the outputs on the training images once and returns a judge, a function from any other outputs to a
 Verdict. HIGHER always means MORE UNKNOWN; an image is rejected when score > theta. Numpy only, so that the app can
-score without importing torch. The scorers stand by what they read: distances.py, logits.py, features.py; here are
-the table of them and the way in.
+score without importing torch. The scorers stand by what they read: distances.py, logits.py, features.py, heads.py;
+here are the table of them and the way in.
 
 Keywords are a scorer's own options: the command line, the app's forms and the sweeps read them from the signature.
 """
@@ -14,26 +14,76 @@ from typing import Any
 import numpy as np
 
 from cac_core.recipe import checked_options, known_name
+from cac_core.scoring import features, heads, logits
 from cac_core.scoring.distances import distance, gamma
-from cac_core.scoring.features import cosine, knn, mahalanobis, placeholder
-from cac_core.scoring.logits import energy, max_logit, msp, openmax
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
 from cac_core.sentences import say
 
 SCORERS = {
-    "gamma": gamma, "distance": distance, "msp": msp, "max_logit": max_logit, "energy": energy, "knn": knn,
-    "mahalanobis": mahalanobis, "cosine": cosine, "placeholder": placeholder, "openmax": openmax,
+    "gamma": gamma, "distance": distance, "msp": logits.msp, "max_logit": logits.max_logit, "energy": logits.energy,
+    "knn": features.knn, "mahalanobis": features.mahalanobis, "cosine": features.cosine,
+    "placeholder": features.placeholder, "openmax": logits.openmax,
+    "temperature_scaling": logits.temperature_scaling, "entropy": logits.entropy, "gen": logits.gen,
+    "margin": logits.margin, "kl_matching": logits.kl_matching,
+    "rmds": features.rmds, "gmm": features.gmm, "nnguide": features.nnguide, "she": features.she,
+    "residual": heads.residual, "vim": heads.vim, "fdbd": heads.fdbd,
+    "react": heads.react, "ash_p": heads.ash_p, "ash_b": heads.ash_b, "ash_s": heads.ash_s, "scale": heads.scale,
+    "dice": heads.dice, "gradnorm": heads.gradnorm,
 }  # fmt: skip
 
-BY_FEATURES = ("knn", "mahalanobis", "cosine", "placeholder")  # the others read logits
-
-
+READ = {  # by what they read, in the order in which they are shown
+    "logits": (
+        "gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin",
+        "kl_matching", "openmax",
+    ),
+    "features": (
+        "knn", "nnguide", "mahalanobis", "rmds", "gmm", "cosine", "she", "residual", "vim", "fdbd", "placeholder",
+    ),
+    "head": ("react", "ash_p", "ash_b", "ash_s", "scale", "dice", "gradnorm"),
+}  # fmt: skip
+BY_FEATURES = READ["features"] + READ["head"]  # the others read logits alone
+BY_VALIDATION = ("temperature_scaling",)  # is fitted on the validation images, too
+NEEDS = {  # what outputs must hold, beside features, and what says why they do not
+    **dict.fromkeys(BY_FEATURES, (features.featured,)),
+    **dict.fromkeys(("residual", "vim", "fdbd", *READ["head"]), (heads.headed,)),
+    **dict.fromkeys(("ash_b", "ash_s", "scale"), (heads.positive,)),
+}
+# what every evaluation reports, and what a score is chosen among without unknowns; the others are computed when asked
+# for: a report of all would be three times as long, and a choice among more is more by chance
+REPORTED = (
+    "gamma", "distance", "msp", "max_logit", "energy", "knn", "mahalanobis", "cosine", "placeholder", "openmax",
+)  # fmt: skip
+# whose options are set as in the papers, for other networks, and where only unknowns could tell what is best
+UNSURE = ("knn", "nnguide", "openmax", "residual", "vim", "react", "ash_p", "ash_b", "ash_s", "scale", "dice")
 ALONE = {"placeholder": ("proser",)}  # scores of what some methods alone put out
+OWN = {"cac": ("gamma", "distance"), "distance_ensemble": ("gamma", "distance")}  # of these methods, by their papers
 
 
 def scorers_for(method: str) -> list[str]:
     """The scores that a method's outputs can be judged by."""
     return [name for name in SCORERS if method in ALONE.get(name, (method,))]
+
+
+def reported_for(method: str) -> list[str]:
+    """Those of them that every evaluation reports."""
+    return [name for name in scorers_for(method) if name in REPORTED]
+
+
+def grouped(method: str) -> dict[str, list[str]]:
+    """The same by group, "own" first, the method's own, then what the others read; within each in order."""
+    own, there = OWN.get(method, (default_for(method),)), scorers_for(method)
+    rest = {group: [name for name in names if name in there and name not in own] for group, names in READ.items()}
+    return {"own": list(own)} | rest
+
+
+def lacking(name: str, train: Outputs) -> str:
+    """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
+    try:
+        for need in NEEDS.get(name, ()):
+            need(train)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def default_for(method: str) -> str:
@@ -55,14 +105,17 @@ def scorer_options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def judge_of(name: str, train: Outputs, **options: Any) -> Judge:
+def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **options: Any) -> Judge:
     """The judge of a scorer by name. Raises ValueError with the right names where one is wrong.
+
+    validation: the outputs on the validation images, which those of BY_VALIDATION are fitted on.
 
     So do logits or features that are not finite, of the training images here, of others when they are judged. An image
     that is of a fold is judged by what the network without that fold put out for the other training images.
     """
     options = checked_options(name, scorer_options(name), options)
-    judges: dict[int, Judge] = {-1: SCORERS[name](finite(train), **options)}
+    held = (validation and finite(validation),) if name in BY_VALIDATION else ()
+    judges: dict[int, Judge] = {-1: SCORERS[name](finite(train), *held, **options)}
 
     def judge(out: Outputs) -> Verdict:
         if finite(out).fold is None or train.fold is None:
@@ -70,7 +123,7 @@ def judge_of(name: str, train: Outputs, **options: Any) -> Judge:
         score, label = np.empty(len(out)), np.empty(len(out), int)
         for fold in np.unique(out.fold).tolist():
             if fold not in judges:
-                judges[fold] = SCORERS[name](without_fold(train, fold), **options)
+                judges[fold] = SCORERS[name](without_fold(train, fold), *held, **options)
             mine = out.fold == fold
             verdict = judges[fold](only(out, mine))
             score[mine], label[mine] = verdict.score, verdict.label

@@ -49,6 +49,8 @@ ADDRESSES: dict[str, dict[str, str]] = {
     "moved and each": MOVED | {"each": "true"},
     "moved, by a score of the server": MOVED | {"scorer": "openmax"},
     "by features": {"scorer": "knn", "k": "3"},
+    "by features, with its covariances": {"scorer": "gmm", "covariance": "full"},
+    "by shares": {"scorer": "gen", "power": "0.5", "top": "3"},
     "accept at most": {"rule": "fpr", "accept": "10"},
     "least cost": {"rule": "cost", "ratio": "2", "share": "50"},
     "Youden": {"rule": "youden", "scorer": "distance"},
@@ -301,7 +303,7 @@ CHANGES = {
     "epsilon": lambda at: at.selectbox(key="epsilon").set_value(E),
     "centres": lambda at: at.segmented_control(key="centres").set_value("anchors"),
     "each": lambda at: at.toggle(key="each").set_value(True),
-    "scorer": lambda at: at.segmented_control(key="scorer").set_value("distance"),
+    "scorer": lambda at: at.selectbox(key="scorer").set_value("distance"),
 }
 
 

@@ -452,7 +452,7 @@ def test_another_run_forgets_theta_and_scorer(app):
     at = fine(app("cac", "cross_entropy", theta="0.5", scorer="distance"))
     at = fine(at.selectbox(key="run").set_value("cross-entropy").run())
     run = Run(runs.store_of() / "cross-entropy")
-    assert at.segmented_control(key="scorer").value == "msp" and at.number_input(key="theta").value is None
+    assert at.selectbox(key="scorer").value == "msp" and at.number_input(key="theta").value is None
     assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run)["at_theta"]["unknowns_caught"])
 
 
@@ -486,12 +486,12 @@ def test_scores_are_compared_and_an_oracle_can_be_used(app):
     at = tables(fine(app("cac", page="thresholds")))
     run = Run(runs.store_of() / "cac")
     for scorer in ("distance", "msp", "max_logit", "energy"):
-        at = fine(at.segmented_control(key="scorer").set_value(scorer).run())
+        at = fine(at.selectbox(key="scorer").set_value(scorer).run())
         assert shown(at)["Unknowns caught"] == charts.percent(judge.report(run, scorer)["at_theta"]["unknowns_caught"])
     at = fine(at.button(key="rule_youden").click().run())
     best = judge.report(run, "energy")["oracle_thetas"]["youden"]
     assert at.number_input(key="theta").proto.placeholder == charts.number(best) and not at.error
-    at = fine(at.segmented_control(key="scorer").set_value("gamma").run())
+    at = fine(at.selectbox(key="scorer").set_value("gamma").run())
     assert at.number_input(key="theta").value is None
     at = fine(at.segmented_control(key="centres").set_value("anchors").run())
     caught = judge.report(run, "gamma", centres="anchors")["at_theta"]["unknowns_caught"]

@@ -113,6 +113,10 @@ def test_a_run_on_frozen_features_leaves_everything_behind_and_stays_small(store
     np.testing.assert_array_equal(train.index[:30], validation.index)
     rows = validation.fold, np.arange(30)
     np.testing.assert_array_equal(validation.logits, train.out_of_fold[rows])
+    for head, logits in ((train.head, train.logits), *zip(train.heads_out_of_fold, train.out_of_fold, strict=True)):
+        made = train.features @ head[:, :-1].T + head[:, -1]  # features are kept in half precision
+        np.testing.assert_allclose(made, logits, atol=2e-3 * np.abs(logits).max())
+    assert validation.head is None
     report = run.report()
     assert report["default"] == report["choice"]["scorer"] == judge.default_of(run)
     assert report["choice"]["classes"] == 3 and set(report["choice"]["aurocs"]) >= {"gamma", "knn", "mahalanobis"}
@@ -243,7 +247,14 @@ def test_without_unknown_images_the_report_holds_what_is_caught_of_classes_left_
             logits = np.stack([network.side(head, row[None])[0] for row in some.features])
             labels = np.array([place_of.get(c, -1) for c in some.labels])
             parts[name] = dataclasses.replace(
-                some, logits=logits, labels=labels, anchors=None, fold=None, out_of_fold=None
+                some,
+                logits=logits,
+                labels=labels,
+                anchors=None,
+                fold=None,
+                out_of_fold=None,
+                head=None,
+                heads_out_of_fold=None,
             )
         one = judge_of("energy", parts["learnt"])
         new += one(parts["new"]).score.tolist()

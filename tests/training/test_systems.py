@@ -63,6 +63,8 @@ def test_a_run_that_was_stopped_in_every_stage_is_the_undisturbed_one(method, da
         features, out.features[:9], atol=1e-2, rtol=1e-2
     )
     assert (out.dummies is not None) == (method == "proser")
+    # a linear head reads what is kept of the features: not on the sphere, nor where it reads every place
+    assert (run.outputs("train").head is not None) == (method in ("vos", "proser"))
     assert len(judge.said_of(run, logits, features, OWN[method])) == 9
 
 

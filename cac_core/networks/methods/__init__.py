@@ -6,6 +6,7 @@ its __init__, with defaults.
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -77,10 +78,14 @@ class Method(nn.Module):
 
     def side(self, number: int, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
         """The logits of the side head that is this one of left_out."""
+        name, rows = self._rows(number)
+        return nn.functional.linear(features, self.sides[name].weight[rows], self.sides[name].bias[rows])
+
+    def _rows(self, number: int) -> tuple[str, slice]:
+        """Where a side head stands: among which of the sides, and in which rows."""
         name = "classes" if self.left_out[number][1] >= 0 else "folds"
         place = [s for s in self.left_out if (s[1] >= 0) == (name == "classes")].index(self.left_out[number])
-        rows = slice(place * self._width(name), (place + 1) * self._width(name))
-        return nn.functional.linear(features, self.sides[name].weight[rows], self.sides[name].bias[rows])
+        return name, slice(place * self._width(name), (place + 1) * self._width(name))
 
     def seen(self, x: Float[Tensor, "N ..."], how: Callable[[Tensor], Tensor] | None = None) -> Float[Tensor, "N D"]:
         """The features of images; how: by another way through the backbone than the whole of it."""
@@ -118,6 +123,15 @@ class Method(nn.Module):
         """Weights and biases of linear heads on the features that stand for no class, None without any."""
         return None
 
+    def head(self) -> np.ndarray | None:
+        """Weights and, last, biases [C, D + 1] of the linear head that makes the logits, None without one."""
+        return _of_linear(self.classify.weight, self.classify.bias) if hasattr(self, "classify") else None
+
+    def side_head(self, number: int) -> np.ndarray:
+        """The same of the side head that is this one of left_out."""
+        name, rows = self._rows(number)
+        return _of_linear(self.sides[name].weight[rows], self.sides[name].bias[rows])
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each part, each with an optimizer of its own."""
         sides = list(self.sides.parameters())
@@ -132,3 +146,7 @@ class Method(nn.Module):
     def affinity(self, logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """What the classes are compared by: the largest is the predicted one."""
         return logits
+
+
+def _of_linear(weight: Tensor, bias: Tensor) -> np.ndarray:
+    return torch.cat([weight, bias[:, None]], 1).detach().float().cpu().numpy()
