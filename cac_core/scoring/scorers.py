@@ -15,20 +15,21 @@ import numpy as np
 
 from cac_core.recipe import checked_options, known_name
 from cac_core.scoring.distances import distance, gamma
-from cac_core.scoring.features import cosine, knn, mahalanobis, placeholder
+from cac_core.scoring.features import cosine, knn, mahalanobis, placeholder, unknown_class
 from cac_core.scoring.logits import energy, max_logit, msp, openmax
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
 from cac_core.sentences import say
 
 SCORERS = {
     "gamma": gamma, "distance": distance, "msp": msp, "max_logit": max_logit, "energy": energy, "knn": knn,
-    "mahalanobis": mahalanobis, "cosine": cosine, "placeholder": placeholder, "openmax": openmax,
+    "mahalanobis": mahalanobis, "cosine": cosine, "placeholder": placeholder,
+    "unknown_class": unknown_class, "openmax": openmax,
 }  # fmt: skip
 
 BY_FEATURES = ("knn", "mahalanobis", "cosine", "placeholder")  # the others read logits
 
 
-ALONE = {"placeholder": ("proser",)}  # scores of what some methods alone put out
+ALONE = {"placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax")}  # scores of what some methods alone put out
 
 
 def scorers_for(method: str) -> list[str]:
@@ -45,6 +46,8 @@ def default_for(method: str) -> str:
         "cider": "knn",
         "vos": "energy",
         "proser": "placeholder",
+        "osrci": "unknown_class",
+        "g_openmax": "unknown_class",
     }
     return others.get(method, "gamma")
 
