@@ -189,7 +189,7 @@ class _Made(Method):
         """Of making an image."""
         raise NotImplementedError
 
-    def _shares(self, painted: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K+1"]:
+    def _shares(self, painted: Float[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
         """Of the K + 1 classes, by the classifier as it is."""
         return losses.with_unknown(self(self.scaled(painted))[0]).softmax(1)
 
@@ -240,7 +240,7 @@ class _Made(Method):
         few = int((self.way_classes >= 0).sum())
         return {
             "made": self.scaled(self.made[: int(self.found[0])] / 255), "begun": self.begun[: int(self.found[0])],
-            "way": self.scaled(self.way_images.unflatten(0, (MOMENTS, SHOWN))[:, :few] / 255), "before": self.way_shares[:, :few],
+            "way": self.scaled(self.way_images / 255).unflatten(0, (MOMENTS, SHOWN))[:, :few], "before": self.way_shares[:, :few],
             "steps": self.way_steps, "classes": self.way_classes[:few],
         }  # fmt: skip
 
