@@ -291,7 +291,11 @@ def head(run: Run, job: Job | None, state: str):
     with st.container(horizontal=True):
         accuracy = said.terms.get(("validation", "accuracy"), ())
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
-        rate = "–" if before or said.last["kind"] == MAKING else f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f")
+        rate = (
+            "–"
+            if before or said.last["kind"] == MAKING
+            else f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f")
+        )
         tile(t("Images a second"), rate)
         if said.memory:
             tile(t("Memory, at most"), wording.megabytes(said.memory))

@@ -29,7 +29,10 @@ SCORERS = {
 BY_FEATURES = ("knn", "mahalanobis", "cosine", "placeholder")  # the others read logits
 
 
-ALONE = {"placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax")}  # scores of what some methods alone put out
+ALONE = {
+    "placeholder": ("proser",),
+    "unknown_class": ("osrci", "g_openmax"),
+}  # scores of what some methods alone put out
 
 
 def scorers_for(method: str) -> list[str]:
