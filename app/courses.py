@@ -20,7 +20,7 @@ from cac_core.runs import Run
 @dataclass(frozen=True)
 class Course:
     """How a training went so far: epochs [E], terms {(split, name): [E]}, learning rate [E], the last event, the best
-    epoch, and the most memory that it took, in bytes (0: not told)."""
+    epoch, the most memory that it took, in bytes (0: not told), and what it said that somebody should know."""
 
     epochs: tuple[int, ...]
     terms: dict[tuple[str, str], tuple[float, ...]]
@@ -28,6 +28,7 @@ class Course:
     last: dict[str, Any]
     best: int
     memory: int
+    warnings: tuple[str, ...] = ()
 
 
 def course(run: Run) -> Course | None:
@@ -53,6 +54,7 @@ def _course(path: str, stamp: int, size: int) -> Course | None:
     return Course(
         tuple(e["epoch"] for e in epochs), terms, tuple(e.get("lr", math.nan) for e in epochs), last,
         epochs[-1].get("best_epoch", 0) if epochs else 0, max((e.get("memory", 0) for e in epochs), default=0),
+        tuple(run.warnings()),
     )  # fmt: skip
 
 

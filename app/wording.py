@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import streamlit as st
@@ -26,6 +26,7 @@ SAID = phrases(
         "mahalanobis": "Mahalanobis distance to the nearest class mean, by features",
         "cosine": "1 − largest cosine to a class mean, by features",
         "placeholder": "largest dummy logit − largest known one",
+        "unknown_class": "share of the class of unknowns − largest known one",
         "openmax": "probability of unknown by OpenMax",
         "temperature_scaling": "1 − largest softmax probability, at the temperature of the validation images",
         "entropy": "entropy of the softmax",
@@ -51,6 +52,7 @@ SAID = phrases(
 SHORT = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
     "knn": "k nearest", "mahalanobis": "Mahalanobis", "cosine": "cosine", "placeholder": "placeholder",
+    "unknown_class": "P(unknown)",
     "openmax": "OpenMax", "temperature_scaling": "temperature scaling", "entropy": "entropy", "gen": "GEN",
     "margin": "margin", "kl_matching": "KL matching", "rmds": "relative Mahalanobis", "gmm": "GMM",
     "nnguide": "NNGuide", "she": "SHE", "residual": "residual", "vim": "ViM", "fdbd": "fDBD", "react": "ReAct",
@@ -130,6 +132,12 @@ def reason(error: Exception) -> str:
     """What is wrong with one of several things, where the others go on, in plain text."""
     logging.getLogger(__name__).log(logging.WARNING, "One of several could not be shown.", exc_info=error)
     return said(error) or type(error).__name__
+
+
+def doubts(warnings: Iterable[str]) -> None:
+    """What a training said that somebody should know."""
+    for text in warnings:
+        st.warning(told(text), icon=":material/warning:")
 
 
 def badge(state: str) -> None:

@@ -28,6 +28,8 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
     "stem": ("auto", "small", "original"),
     "mixing": ("apart", "all"),
+    "images": ("made", "noise", "none"),
+    **dict.fromkeys(("gan", "search", "blend"), ("paper", "released")),
 }
 WHOLE = {  # the least of each
     "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "divide": -1, "steps": 0, "folds": 0
@@ -44,12 +46,18 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of 
     "crops": (lambda value: 0 <= value <= 8, say("between 0 and 8")),
     **{
         name: (lambda value: 0 <= value < math.inf, say("a number of at least 0"))
-        for name in ("weight", "placeholder", "mixed")
+        for name in ("weight", "placeholder", "mixed", "distance", "reconstruction")
     },
     "queue": (lambda value: 2 <= value <= 10_000, say("between 2 and 10000")),
     "draws": (lambda value: 1 <= value <= 100_000, say("between 1 and 100000")),
     "start": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
     "dummies": (lambda value: 1 <= value <= 100, say("between 1 and 100")),
+    "count": (lambda value: 1 <= value <= 2000, say("between 1 and 2000")),
+    "walk": (lambda value: 1 <= value <= 10_000, say("between 1 and 10000")),
+    "latent": (lambda value: 1 <= value <= 1024, say("between 1 and 1024")),
+    "maps": (lambda value: 2 <= value <= 1024, say("between 2 and 1024")),
+    "unsure": (lambda value: 0 < value <= 1, say("above 0 and at most 1")),
+    "speed": (lambda value: 0 < value < math.inf, say("a positive number")),
     "mixup": (lambda value: 0 < value < math.inf, say("a positive number")),
     "temperature": (lambda value: 0 < value < math.inf, say("a positive number")),
     "ema": (lambda value: 0 <= value < 1, say("at least 0 and less than 1")),
@@ -183,7 +191,7 @@ class Recipe:
                 if not isinstance(value, str | int | float) or not _counts(value):
                     value = reprlib.repr(value)
                     raise ValueError(say("{name} must be a number or a word, not {value}.", name=option, value=value))
-        for name in (*(name for name in CHOICES if name not in ("stem", "mixing")), "held_out", *WHOLE, *RATES):
+        for name in (*(name for name in CHOICES if hasattr(self, name)), "held_out", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
         if self.optimizer == "nesterov" and not self.momentum:
             raise ValueError(say("Nesterov's steps need a momentum above 0. Give one, or the optimizer sgd."))
@@ -385,6 +393,8 @@ METHODS = {
     "cider": "networks.methods.sphere.CIDER",
     "vos": "networks.methods.vos.VOS",
     "proser": "networks.methods.proser.PROSER",
+    "osrci": "networks.methods.openset.OSRCI",
+    "g_openmax": "networks.methods.openset.GOpenMax",
 }
 ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
 BACKBONES = {

@@ -10,6 +10,7 @@
     snapshots.npz     validation logits [E, N, C] of a fixed sample, every few epochs
     outputs/{train,validation,test}.npz  report.json
     outputs/unknown-NAME.npz      outputs on another data set, taken as unknown
+    made.npz          images that a method made up, and the ways that led to some of them; see MADE
     stop              its presence asks the run to stop after the batch
 
 Every file is written beside itself and moved into place, so a reader sees the old one or the new one. Outputs, and a
@@ -145,6 +146,9 @@ class Event(TypedDict, total=False):
     images_per_second: float
     seconds_left: float
     memory: Count
+    done: Count
+    of: Count
+    text: str
 
 
 class Scored(TypedDict, total=False):
@@ -210,6 +214,15 @@ class Report(TypedDict, total=False):
 SNAPSHOTS = {
     "epochs": Array("iu", "E", 0), "logits": Array("f", "E N C"), "labels": Array("iu", "N", 0, "C"),
     "index": Array("iu", "N", 0),
+}  # fmt: skip
+
+
+MADE = {  # images [M] made from ones of the classes begun, -1 for none; and the ways of P images of these classes
+    "made": Array("u", "m H W c", 0, 255), "begun": Array("iu", "m", -1, "K"),
+    "way": Array("u", "S p H W c", 0, 255), "classes": Array("iu", "p", 0, "K"),
+    "steps": Array("iu", "S", -1, 10**6),  # of the way, -1 for the real image
+    # the shares of K known classes and, last, of being unknown, by the classifier before the last stage and by the run's
+    "before": Array("f", "S p n", 0, 1), "after": Array("f", "S p n", 0, 1),
 }  # fmt: skip
 
 
@@ -369,6 +382,10 @@ class Run:
             raise Broken(self.unreadable(file, error)) from error
         return events + [epochs[e] for e in sorted(epochs)]
 
+    def warnings(self) -> list[str]:
+        """What training said that somebody should know, each once. Raises Broken where the file cannot be read."""
+        return list(dict.fromkeys(e["text"] for e in self.events() if e["kind"] == "warning" and e.get("text")))
+
     def _first_event(self) -> Event | None:
         """Which tells whether the file can be read, without reading it."""
         return next(records.lines(self.path / "events.jsonl", Event), None)
@@ -381,6 +398,14 @@ class Run:
         """epochs [E], logits [E, N, C], labels [N], index [N]; None where there are none, or damaged ones."""
         try:
             return records.arrays(self.path / "snapshots.npz", SNAPSHOTS, C=len(self.trial.known))
+        except (OSError, Unfit):
+            return None
+
+    def made(self) -> dict[str, np.ndarray] | None:
+        """What a method made up, see MADE; None where there is none, or a damaged file."""
+        known = len(self.trial.known)
+        try:
+            return records.arrays(self.path / "made.npz", MADE, K=known, n=known + 1, c=self.row.channels)
         except (OSError, Unfit):
             return None
 

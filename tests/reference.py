@@ -911,3 +911,28 @@ def gradnorm(features, logits):
             total += sum(abs(slope * x) for x in f)
         scores.append(-total)
     return scores
+
+
+def one_vs_rest(logits, target):
+    """Each class told from all others by a logistic regression on its logit, the mean over images and classes."""
+    total = 0.0
+    for row, own in zip(logits, target, strict=True):
+        for c, value in enumerate(row):
+            total += math.log(1 + math.exp(-value if c == own else value))
+    return total / (len(logits) * len(logits[0]))
+
+
+def open_set(known, target, made):
+    """Cross-entropies of real images with their class and of made ones with a further class, whose logit is 0."""
+    real = [-math.log(_softmax([*row, 0.0])[own]) for row, own in zip(known, target, strict=True)]
+    unknown = [-math.log(_softmax([*row, 0.0])[-1]) for row in made]
+    return sum(real) / len(real), sum(unknown) / len(unknown)
+
+
+def unknown_class(logits):
+    """The share of the further class, whose logit is 0, less the largest one of a known class."""
+    scores = []
+    for row in logits:
+        shares = _softmax([*row, 0.0])
+        scores.append(shares[-1] - max(shares[:-1]))
+    return scores

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, links, picker, setting, thumbnails, verdicts, wording
+from app import address, charts, controls, courses, links, picker, setting, thumbnails, verdicts, wording
 from app.setting import Setting
 from app.words import t
 from cac_core.results import judge
@@ -21,6 +21,9 @@ if trial.unknown:
         kind=wording.kinds(run, len(never)), names=wording.listed(never),
     )  # fmt: skip
 st.markdown(f"{purpose} {t('Move θ and watch.')}")
+with wording.explained():
+    course = courses.course(run)
+    wording.doubts(course.warnings if course else ())
 
 
 @st.fragment

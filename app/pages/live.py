@@ -19,6 +19,7 @@ AHEAD = phrases(  # events that come before the first epoch, and how far they ar
         "features": "Features of images, computed once: {done} of {of}",
     }
 )
+MAKING = "making"  # between the stages of a method that makes images up
 LINKS: links.Links = {"watched": (str, None)}
 
 st.markdown(
@@ -266,6 +267,7 @@ def head(run: Run, job: Job | None, state: str):
         wording.worth(found)
     if state == "finished" and (reason := run.status.get("reason")):  # how it came without a training of its own
         st.caption(wording.told(str(reason)))
+    wording.doubts(said.warnings if said else ())
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
     elif job is not None and job.state == "failed" and jobs.of_other_images(job.reason):
@@ -279,6 +281,8 @@ def head(run: Run, job: Job | None, state: str):
     words = t("Epoch {done} of {total}", done=done, total=total)
     if going and done == total:
         words += " · " + t("being evaluated")
+    elif going and said.last["kind"] == MAKING:
+        words += " · " + t("images are made: {done} %", done=said.last.get("done", 0))
     before = said.last["kind"] in AHEAD
     if going and before:
         ahead(said.last)
@@ -289,7 +293,11 @@ def head(run: Run, job: Job | None, state: str):
     with st.container(horizontal=True):
         accuracy = said.terms.get(("validation", "accuracy"), ())
         tile(t("Accuracy, validation"), charts.percent(accuracy[-1]) if accuracy else "–")
-        rate = "–" if before else f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f")
+        rate = (
+            "–"
+            if before or said.last["kind"] == MAKING
+            else f"{said.last.get('images_per_second', 0):,.0f}".replace(",", "\u202f")
+        )
         tile(t("Images a second"), rate)
         if said.memory:
             tile(t("Memory, at most"), wording.megabytes(said.memory))

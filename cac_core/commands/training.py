@@ -115,6 +115,9 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     status, report = run.status, run.report()
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
+    if doubts := run.warnings():
+        result["warnings"] = doubts
+        lines += doubts
     if a.preset in recipes.COUNTED and not (a.resume or a.recipe):
         result["chosen"] = recipes.by_count(recipe, _fewest(recipe, root))
         lines.append(result["chosen"])
@@ -219,6 +222,10 @@ class _Progress:
         elif event["kind"] == "progress":
             part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
             line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+        elif event["kind"] == "making":
+            line = f"making images {event['done']} %  {terminal.span(event['seconds_left'])} left"
+        elif event["kind"] == "warning":
+            line = f"warning  {event['text']}"
         elif event["kind"] in ("reading", "features"):
             line = f"{event['kind']} {event['done']}/{event['of']}"
             if "seconds_left" in event:
@@ -229,7 +236,7 @@ class _Progress:
             file.write(line + "\n")
         if self.quiet:
             return
-        if not sys.stderr.isatty() or event["kind"] in ("reading", "features"):
+        if not sys.stderr.isatty() or event["kind"] not in ("epoch", "progress"):
             print(line, file=sys.stderr, flush=True)
             return
         if self.bar is None:

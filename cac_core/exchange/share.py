@@ -21,7 +21,8 @@ from cac_core.scoring.scorers import BY_FEATURES, default_for
 from cac_core.sentences import say
 
 TOLERANCE = 1e-4
-COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "sweep-as-published.json")
+COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "made.npz",
+          "sweep-as-published.json")  # fmt: skip
 NUMBERS = (
     "accuracy",
     "auroc",

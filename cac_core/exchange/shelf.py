@@ -181,7 +181,7 @@ def purge(one: Trashed) -> None:
 # --- in and out ------------------------------------------------------------------------------------------------------
 
 FILES = re.compile(
-    r"recipe\.json|status\.json|events\.jsonl|report\.json|best\.safetensors|snapshots\.npz|shelf\.json"
+    r"recipe\.json|status\.json|events\.jsonl|report\.json|best\.safetensors|(snapshots|made)\.npz|shelf\.json"
     r"|sweep(-as-published)?\.(json|npz)|(outputs|maps)/[a-z0-9-]{1,80}\.(npz|json)"
 )
 LEFT_OUT = re.compile(

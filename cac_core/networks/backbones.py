@@ -27,6 +27,7 @@ class Backbone(nn.Module):
     """
 
     width: int
+    takes: tuple[int, int]  # channels and side of the images that it was built for; evaluate.build says it
     scale: Stats | None = None
     fixed_by: str = ""
     given_maps: bool = False

@@ -88,3 +88,26 @@ def dispersion(prototypes: Float[Tensor, "C D"], *, temperature: float) -> Float
     own = torch.eye(count, dtype=torch.bool, device=prototypes.device)
     similar = (prototypes @ prototypes.T / temperature).masked_fill(own, -torch.inf)
     return (similar.logsumexp(1) - math.log(count - 1)).mean()
+
+
+def one_vs_rest(logits: Float[Tensor, "N C"], target: Int[Tensor, " N"]) -> Float[Tensor, ""]:
+    """mean over images and classes of log(1 + exp(-t logit)), t = 1 for the own class and -1 for the others.
+
+    As the code of Neal et al., ECCV 2018, trains its first classifier. Each logit is told from 0, which softmax
+    cross-entropy leaves free.
+    """
+    sign = 2 * F.one_hot(target, logits.shape[1]) - 1
+    return F.softplus(-sign * logits).mean()
+
+
+def with_unknown(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C+1"]:
+    """The logits, and behind them that of one further class, which is 0."""
+    return F.pad(logits, (0, 1))
+
+
+def of_unknown(logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
+    """log(1 + sum over k of exp(logit_k)): the cross-entropy of each image with the class of unknowns, whose logit is 0.
+
+    Neal et al., ECCV 2018.
+    """
+    return with_unknown(logits).logsumexp(1)

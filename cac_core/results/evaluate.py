@@ -47,6 +47,7 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
             method=recipe.method,
         ))  # fmt: skip
     backbone = find(BACKBONES, recipe.backbone)(recipe.backbone, channels, size, **recipe.trunk)
+    backbone.takes = channels, size
     if recipe.folds and not (backbone.fixed_by and not [*backbone.after.parameters()]):
         raise ValueError(say(
             "Cross-validation takes a network of which the head alone learns: efficientnet-lite0 to 2 with thaw 0. "
@@ -368,10 +369,33 @@ def evaluate(
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
             write_outputs(run, split, outputs, own, **known_by)
+        _write_made(run, network)
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
     if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
+
+
+def _write_made(run: Run, network: Network) -> None:
+    """The images that a method made up, and what the network says of the ways that led to some of them: made.npz."""
+    made = {name: value.detach() for name, value in network.method.shown().items()}
+    if not made:
+        return
+    mean, std = network.scale
+
+    def pixels(x: Tensor) -> np.ndarray:
+        return ((x * std + mean).clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+    flat = made["way"].flatten(0, 1)
+    with torch.no_grad():
+        logits = network.method(flat)[0] if len(flat) else flat.new_zeros(0, made["before"].shape[2] - 1)
+    after = losses.with_unknown(logits).softmax(1).view(made["before"].shape)
+    images = {name: pixels(made[name]) for name in ("made", "way")}
+    small = {name: made[name].cpu().numpy().astype(np.int16) for name in ("begun", "steps", "classes")}
+    shares = {"before": made["before"], "after": after}
+    runs.write_npz(
+        run.path / "made.npz", **images, **small, **{n: s.cpu().numpy().astype(np.float32) for n, s in shares.items()}
+    )
 
 
 def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.StandIns]:

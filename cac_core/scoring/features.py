@@ -1,14 +1,17 @@
-"""Scores that read the features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, placeholder.
+"""Scores that read the features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, and those of dummy heads on them,
+placeholder and unknown_class.
 
 N images, C known classes, D feature width.
 
 Where torch is loaded already, knn and nnguide borrow its topk.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cac_core.recipe import known_name
-from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, unit_rows
+from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, softmax, unit_rows
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
 from cac_core.sentences import say
 
@@ -242,15 +245,37 @@ def placeholder(train: Outputs) -> Judge:
     known share from the dummy's: that is this difference over (K + 1) 1024, up to rounding, so that it ranks the same.
     Raises ValueError where the outputs are of a network without dummies.
     """
-    if featured(train).dummies is None:
-        raise ValueError(say("This network has no dummy heads, which placeholder reads: train one by proser."))
-    weights, biases = train.dummies[:, :-1].astype(float).T, train.dummies[:, -1]
+    dummy = _dummies_of(train, "placeholder", "proser")
+    return lambda out: Verdict(dummy(out) - out.logits.max(1), out.logits.argmax(1))
+
+
+def unknown_class(train: Outputs) -> Judge:
+    """P(unknown) less the largest share of a known class, by the softmax of K + 1 classes; the label is the known one.
+
+    Neal et al., ECCV 2018: the logit of the further class is 0, which the outputs hold as a dummy head without weights;
+    of several dummies it would be the largest. Raises ValueError where the outputs are of a network without any.
+    """
+    dummy = _dummies_of(train, "unknown_class", "osrci")
 
     def judge(out: Outputs) -> Verdict:
-        dummy = (out.features.astype(float) @ weights + biases).max(1)
-        return Verdict(dummy - out.logits.max(1), out.logits.argmax(1))
+        shares = softmax(np.column_stack([out.logits.astype(np.float64), dummy(out)]))
+        return Verdict(shares[:, -1] - shares[:, :-1].max(1), out.logits.argmax(1))
 
     return judge
+
+
+def _dummies_of(train: Outputs, scorer: str, method: str) -> Callable[[Outputs], np.ndarray]:
+    """What gives the largest dummy logit [N] of outputs."""
+    if train.dummies is None:
+        raise ValueError(say(
+            "This network has no dummy heads, which {scorer} reads: train one by {method}.",
+            scorer=scorer, method=method,
+        ))  # fmt: skip
+    weights, biases = train.dummies[:, :-1].astype(float).T, train.dummies[:, -1].astype(float)
+    if not weights.any():  # the same for all images, so that outputs without features will do
+        return lambda out: np.full(len(out), biases.max())
+    featured(train)
+    return lambda out: (out.features.astype(float) @ weights + biases).max(1)
 
 
 def featured(train: Outputs) -> Outputs:

@@ -22,7 +22,7 @@ from cac_core.sentences import say
 SCORERS = {
     "gamma": gamma, "distance": distance, "msp": logits.msp, "max_logit": logits.max_logit, "energy": logits.energy,
     "knn": features.knn, "mahalanobis": features.mahalanobis, "cosine": features.cosine,
-    "placeholder": features.placeholder, "openmax": logits.openmax,
+    "placeholder": features.placeholder, "unknown_class": features.unknown_class, "openmax": logits.openmax,
     "temperature_scaling": logits.temperature_scaling, "entropy": logits.entropy, "gen": logits.gen,
     "margin": logits.margin, "kl_matching": logits.kl_matching,
     "rmds": features.rmds, "gmm": features.gmm, "nnguide": features.nnguide, "she": features.she,
@@ -34,7 +34,7 @@ SCORERS = {
 READ = {  # by what they read, in the order in which they are shown
     "logits": (
         "gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin",
-        "kl_matching", "openmax",
+        "kl_matching", "openmax", "unknown_class",
     ),
     "features": (
         "knn", "nnguide", "mahalanobis", "rmds", "gmm", "cosine", "she", "residual", "vim", "fdbd", "placeholder",
@@ -51,11 +51,12 @@ NEEDS = {  # what outputs must hold, beside features, and what says why they do 
 # what every evaluation reports, and what a score is chosen among without unknowns; the others are computed when asked
 # for: a report of all would be three times as long, and a choice among more is more by chance
 REPORTED = (
-    "gamma", "distance", "msp", "max_logit", "energy", "knn", "mahalanobis", "cosine", "placeholder", "openmax",
+    "gamma", "distance", "msp", "max_logit", "energy", "knn", "mahalanobis", "cosine", "placeholder",
+    "unknown_class", "openmax",
 )  # fmt: skip
 # whose options are set as in the papers, for other networks, and where only unknowns could tell what is best
 UNSURE = ("knn", "nnguide", "openmax", "residual", "vim", "react", "ash_p", "ash_b", "ash_s", "scale", "dice")
-ALONE = {"placeholder": ("proser",)}  # scores of what some methods alone put out
+ALONE = {"placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax")}  # of what some methods alone put out
 OWN = {"cac": ("gamma", "distance"), "distance_ensemble": ("gamma", "distance")}  # of these methods, by their papers
 
 
@@ -95,6 +96,8 @@ def default_for(method: str) -> str:
         "cider": "knn",
         "vos": "energy",
         "proser": "placeholder",
+        "osrci": "unknown_class",
+        "g_openmax": "unknown_class",
     }
     return others.get(method, "gamma")
 

@@ -158,6 +158,12 @@ class Steps:
         torch.manual_seed(recipe.seed)
         torch.backends.cudnn.deterministic = True  # so that a run that went on is the run that never stopped
         self.method = evaluate.build(recipe, len(trial.known), row.channels, row.size)
+        if distributed.processes() > 1 and self.method.done() < 1:
+            raise ValueError(say(
+                "{method} makes images up between two stages, and several networks learn in turn: it is trained by one "
+                "process. Leave out torchrun.",
+                method=recipe.method,
+            ))  # fmt: skip
         if self.method.alone and distributed.processes() > 1:
             raise ValueError(say(
                 "{method} compares all images of a batch with each other: it is trained by one process. Leave out "
@@ -224,11 +230,11 @@ class Steps:
     def _new_optimizers(self) -> None:
         r = self.recipe
         self.optimizers = {
-            part: torch.optim.SGD(
+            part: self.method.optimizer(part, parameters) or torch.optim.SGD(
                 self._groups(parameters), lr=r.lr, momentum=r.momentum, nesterov=r.optimizer == "nesterov"
             )
             for part, parameters in self.method.parts().items()
-        }
+        }  # fmt: skip
 
     def _groups(self, parameters: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
         """The backbone's parameters at their own rate, and the others; those that decay, and those that do not."""
@@ -247,7 +253,7 @@ class Steps:
         for part, terms in self.method.losses(x, y):
             optimizer = self.optimizers[part]
             for group in optimizer.param_groups:
-                group["lr"] = rate * group["times"]
+                group["lr"] = rate * group["times"] if "times" in group else group["lr"]
             optimizer.zero_grad(set_to_none=True)
             terms = {name: value * share for name, value in terms.items()}
             terms["total"].backward()
@@ -284,6 +290,7 @@ class _Training(Steps):
         if compiled:
             self.method.backbone.compile()
         self.total = recipe.epochs + recipe.fine_epochs
+        self.turn = min(math.ceil(self.method.begins * self.total), self.total - 1)  # the first epoch of the last stage
         self.writer = _tensorboard(run.path) if tensorboard and distributed.rank() == 0 else None
         sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
         self.sample = np.unique(sample)
@@ -291,7 +298,7 @@ class _Training(Steps):
         self.beat = 0.0
 
         # the state, all of it: what _save writes and _load reads
-        self.epoch, self.step, self.counted = 0, 0, 0
+        self.epoch, self.step, self.counted, self.makings = 0, 0, 0, 0
         self.best, self.best_epoch = math.inf, -1
         self.snapshots: dict[int, np.ndarray] = {}
 
@@ -320,7 +327,7 @@ class _Training(Steps):
                 self._snapshot(self._validate()[1], 0)
                 self._save()
             _set_status(run, "running", device=str(self.device), machine=machine(self.device))
-            self.began, self.beat, self.seen = time.monotonic(), time.monotonic(), 0
+            self.began, self.beat, self.seen, self.spent = time.monotonic(), time.monotonic(), 0, 0.0
             try:
                 with _threads(1 if self.head_only else torch.get_num_threads()):
                     while self.epoch < self.total:
@@ -373,8 +380,13 @@ class _Training(Steps):
         _set_status(self.run, "finished", final=True, **about)
 
     def _one_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
-        self.method.train()
+        late = self.epoch >= self.turn
         self.method.way = self.epoch / self.total
+        if late:
+            self.method.way = max(self.method.way, self.method.begins)
+        if self.epoch == self.turn and self.step == 0:
+            self._make(asked_to_stop)
+        self.method.train()
         began, first = time.monotonic(), self.step
         rates = [rate_at(self.recipe, self.epoch + step / self.batches.steps) for step in range(self.batches.steps)]
         for x, y in self.batches.epoch(self.epoch, self.step):
@@ -382,6 +394,7 @@ class _Training(Steps):
             self.step += 1
             self.counted += 1
             self.seen += self.batches.batch
+            self.spent += self.batches.batch * self.costs[late]
             if time.monotonic() - self.beat > BEAT:
                 self._beat()
             if asked_to_stop():
@@ -392,8 +405,7 @@ class _Training(Steps):
         measured, logits = self._validate()
         _finite(measured, "validation", self.epoch + 1, self.recipe)
         number = self.epoch + 1
-        settled = number == self.total or self.epoch / self.total >= self.method.begins
-        if settled and measured[self.method.criterion] < self.best:
+        if late and measured[self.method.criterion] < self.best:
             self.best, self.best_epoch = measured[self.method.criterion], number
             self._write_best()
         if number % self.every == 0 or number == self.total:
@@ -405,12 +417,32 @@ class _Training(Steps):
             memory=_memory(self.device),
         )  # fmt: skip
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
-        if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch
+        if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch,
             distributed.gathered(number)  # none reads it before it is written
-            best = load_file(self.run.path / "best.safetensors", device=str(self.device))
-            evaluate.load_learnt(self.method, best)
+            if self.best_epoch > 0:  # where one is settled
+                best = load_file(self.run.path / "best.safetensors", device=str(self.device))
+                evaluate.load_learnt(self.method, best)
             self._new_optimizers()
         self._save()
+
+    def _make(self, asked_to_stop: Callable[[], bool]) -> None:
+        """What a method makes up between its stages, from batches of epochs that are not trained on."""
+        self.method.eval()
+        before = self.makings
+        while (done := self.method.done()) < 1:
+            further, step = divmod(self.makings, self.batches.steps)
+            self.method.make(*next(self.batches.epoch(self.total + further, step)))
+            self.makings += 1
+            self.spent += (self.method.done() - done) * self.costs[2]
+            if time.monotonic() - self.beat > BEAT:
+                self._event(kind="making", done=round(100 * self.method.done()), of=100, seconds_left=self._left())
+                self.beat = time.monotonic()
+            if asked_to_stop():
+                raise _Stop
+        if self.makings > before:
+            for doubt in self.method.doubts():
+                self._event(kind="warning", text=doubt)
+            self._save()
 
     def _validate(self) -> tuple[dict[str, float], np.ndarray]:
         """The loss terms and the accuracy on the validation images, and their logits [N, C]."""
@@ -437,11 +469,18 @@ class _Training(Steps):
         self.beat = time.monotonic()
 
     def _left(self) -> float:
-        """Seconds to the end of training, by the images seen since this process began."""
-        done = self.epoch * self.batches.steps + self.step
-        steps = self.total * self.batches.steps - done
-        rate = (time.monotonic() - self.began) / max(self.seen, 1) * self.batches.batch
-        return round(steps * rate, 1)
+        """Seconds to the end of training, all stages of it, by what this process has done since it began."""
+        turn = self.turn * self.batches.steps
+        done, total = self.epoch * self.batches.steps + self.step, self.total * self.batches.steps
+        early, late, making = self.costs
+        left = self.batches.batch * (max(turn - done, 0) * early + (total - max(turn, done)) * late)
+        if done <= turn:
+            left += (1 - self.method.done()) * making
+        return round(left * (time.monotonic() - self.began) / max(self.spent, 1), 1)
+
+    @property
+    def costs(self) -> tuple[float, float, float]:
+        return self.method.costs()
 
     @distributed.only_first
     def _event(self, **event: Any) -> None:
@@ -481,6 +520,7 @@ class _Training(Steps):
             "epoch": self.epoch,
             "step": self.step,
             "counted": self.counted,
+            "makings": self.makings,
             "sums": {name: torch.as_tensor(value) for name, value in self.sums.items()},
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -505,12 +545,13 @@ class _Training(Steps):
             evaluate.load_learnt(self.method, state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
-            far = records.fitted({name: state[name] for name in _Far.__annotations__}, _Far)
+            far = records.fitted({name: ({"makings": 0} | state)[name] for name in _Far.__annotations__}, _Far)
             if not all(isinstance(name, str) and value.numel() == 1 for name, value in state["sums"].items()):
                 raise ValueError(say("its sums are no numbers by name"))
             if far["epoch"] > self.total or far["step"] > self.batches.steps or far["counted"] != far["step"]:
                 raise ValueError(say("its counters are not those of a run of {epochs} epochs", epochs=self.total))
             self.epoch, self.step, self.counted = far["epoch"], far["step"], far["counted"]
+            self.makings = far["makings"]
             self.sums, self.best, self.best_epoch = state["sums"], far["best"], far["best_epoch"]
             torch.set_rng_state(state["generator"].cpu())
             if state["cuda_generator"] is not None and self.device.type == "cuda":
@@ -531,6 +572,7 @@ class _Far(TypedDict):
     epoch: Count
     step: Count
     counted: Count
+    makings: Count
     best: Curve
     best_epoch: Annotated[int, Within(-1, 10**12)]
 

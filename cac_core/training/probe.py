@@ -32,7 +32,7 @@ from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.datasets import Dataset, Trial
 from cac_core.jobs import launch
-from cac_core.recipe import Recipe, slug
+from cac_core.recipe import Recipe, method_options, slug
 from cac_core.records import Unfit
 from cac_core.sentences import say
 
@@ -100,6 +100,8 @@ def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int
         "trunk": recipe.trunk, "batch": recipe.batch, "precision": recipe.precision, "device": _slot(device),
         "host": socket.gethostname(), "torch": _version(), "threads": os.environ.get("OMP_NUM_THREADS"),
     }  # fmt: skip
+    if "start" in method_options(recipe.method):  # a training in stages, which do not take the same
+        what |= {"hyper": recipe.hyper, "epochs": recipe.epochs + recipe.fine_epochs}
     if recipe.tta != "none":
         what["tta"] = recipe.tta
     if recipe.steps or recipe.folds:  # which the steps of an epoch and the heads hang on
@@ -195,7 +197,7 @@ def _steps(recipe: Recipe, trial: Trial, row: Dataset, root: Path, device) -> di
     steps = loop.Steps(recipe, trial, row, datasets.load(recipe.dataset, root, recipe.size), device)
     steps.begin(root, few=FEW)
     maps = _maps(steps) if steps.fixed else {}
-    took = {"start": time.perf_counter() - began + maps.get("start", 0), "room": 0, "step": _step(steps)}
+    took = {"start": time.perf_counter() - began + maps.get("start", 0), "room": 0, "step": _mean_step(steps)}
     if device.type == "cuda":
         took["memory"] = torch.cuda.max_memory_allocated(device)
         took["room"] = torch.cuda.get_device_properties(device).total_memory
@@ -245,6 +247,16 @@ def _timed(work) -> float:
     with torch.no_grad():
         work()
     return time.perf_counter() - began
+
+
+def _mean_step(steps) -> float:
+    """Seconds of a training step: the mean of all stages, and what is made between them, where they take other times."""
+    early, late, making = costs = steps.method.costs()
+    if costs == (1.0, 1.0, 0.0):
+        return _step(steps)
+    steps.method.way, share, r = 0.0, steps.method.begins, steps.recipe
+    images = steps.batches.batch * steps.batches.steps * (r.epochs + r.fine_epochs)
+    return _step(steps) * (share + (1 - share) * late / early + making / early / images)
 
 
 def _step(steps) -> float:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cac_core.networks.methods import openset
 from cac_core.recipe import METHODS, compose
 from cac_core.results import evaluate, judge
 from cac_core.training import distributed, loop
@@ -12,7 +13,10 @@ from cac_core.training import distributed, loop
 pytestmark = pytest.mark.long
 
 SHORT = {"dataset": "digits", "epochs": 3, "batch": 128}
-OPTIONS = {"vos": {"queue": 20, "draws": 50, "start": 0.3}, "proser": {"start": 0.3}}
+OPTIONS = {"vos": {"queue": 20, "draws": 50, "start": 0.3}, "proser": {"start": 0.3},
+           "osrci": {"start": 0.5, "count": 100, "walk": 3, "maps": 6, "latent": 3},
+           "g_openmax": {"start": 0.5, "count": 100, "unsure": 0.9, "maps": 6, "latent": 3}}  # fmt: skip
+MAKES = ["osrci", "g_openmax"]
 OWN = {
     "cac": "gamma",
     "cross_entropy": "msp",
@@ -20,6 +24,8 @@ OWN = {
     "cider": "knn",
     "vos": "energy",
     "proser": "placeholder",
+    "osrci": "unknown_class",
+    "g_openmax": "unknown_class",
 }
 
 
@@ -62,7 +68,7 @@ def test_a_run_that_was_stopped_in_every_stage_is_the_undisturbed_one(method, da
     assert np.allclose(logits, out.logits[:9], atol=1e-3) and np.allclose(
         features, out.features[:9], atol=1e-2, rtol=1e-2
     )
-    assert (out.dummies is not None) == (method == "proser")
+    assert (out.dummies is not None) == (method in ("proser", *MAKES))
     # a linear head reads what is kept of the features: not on the sphere, nor where it reads every place
     assert (run.outputs("train").head is not None) == (method in ("vos", "proser"))
     assert len(judge.said_of(run, logits, features, OWN[method])) == 9
@@ -87,6 +93,86 @@ def test_what_looks_across_a_batch_refuses_several_processes(method, data, tmp_p
         ValueError, match=f"{method} compares all images of a batch.*by one process. Leave out torchrun"
     ):
         loop.Steps(recipe, datasets.trial_of(recipe, row), row, datasets.load("digits", data), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("method", MAKES)
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_run_that_ended_in_every_stage_is_the_undisturbed_one(method, how, data, tmp_path, monkeypatch):
+    recipe = recipe_of(method, batch=32)
+    whole = loop.train(recipe, tmp_path / "whole", data, device="cpu")
+    monkeypatch.setattr(loop, "BEAT", 0.0)
+    ended = []
+
+    def tell(event):
+        stage = {"progress": f"epoch {event.get('epoch')}", "making": f"making {event.get('done', 0) > 50}"}.get(
+            event["kind"]
+        )
+        if stage and stage not in ended:
+            ended.append(stage)
+            if how == "kill":
+                raise KeyError  # nothing more is saved
+            (tmp_path / "again" / recipe.id / "stop").touch()
+
+    for _ in range(5):  # the three epochs, and twice between the second and the third
+        if how == "kill":
+            with pytest.raises(loop.TrainingFailed):
+                loop.train(recipe, tmp_path / "again", data, device="cpu", tell=tell)
+        else:
+            assert loop.train(recipe, tmp_path / "again", data, device="cpu", tell=tell).state == "stopped"
+    assert ended == ["epoch 1", "epoch 2", "making False", "making True", "epoch 3"]
+    run = loop.train(recipe, tmp_path / "again", data, device="cpu", tell=tell)
+    assert run.state == "finished"
+    for name in ("best.safetensors", "last.pt"):
+        one, two = (
+            load_file(r.path / name) if name.startswith("best") else torch.load(r.path / name)["method"]
+            for r in (whole, run)
+        )
+        assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one), name
+    one, two = whole.made(), run.made()
+    assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("method", MAKES)
+def test_what_was_made_is_kept_with_the_run_and_the_time_left_counts_it(method, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "BEAT", 0.0)
+    told = []
+    run = loop.train(recipe_of(method, batch=32), tmp_path, data, device="cpu", tell=told.append)
+    kinds = [event["kind"] for event in told if event["kind"] in ("progress", "making", "epoch")]
+    first, last = kinds.index("making"), len(kinds) - 1 - kinds[::-1].index("making")
+    assert set(kinds[first : last + 1]) == {"making"} and kinds[:first].count("epoch") == 2
+    makes = [event for event in told if event["kind"] == "making"]
+    assert makes[-1]["done"] == 100 and all(event["seconds_left"] > 0 for event in makes)
+    made = run.made()
+    assert made["made"].shape == (100, 16, 16, 1) and made["way"].shape == (6, 12, 16, 16, 1)
+    assert np.allclose(made["before"].sum(2), 1, atol=1e-3) and np.allclose(made["after"].sum(2), 1, atol=1e-3)
+    assert made["steps"][0] == -1 and set(made["classes"].tolist()) == set(range(6))
+    assert run.outputs("test").dummies.tolist() == [[0.0] * 97]  # the logit of the further class is 0
+
+
+def test_a_generator_that_has_collapsed_is_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(openset, "ALIKE", 1e9)
+    told = []
+    run = loop.train(recipe_of("osrci"), tmp_path, data, device="cpu", tell=told.append)
+    (warning,) = run.warnings()
+    assert warning.startswith("The generator has collapsed: the images that it rebuilds differ")
+    assert [event["text"] for event in told if event["kind"] == "warning"] == [warning]
+
+
+@pytest.mark.parametrize("method", MAKES)
+def test_what_makes_images_refuses_several_processes(method, data, monkeypatch):
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    from cac_core.data import datasets
+
+    recipe, row = recipe_of(method), datasets.row_of("digits", data)
+    with pytest.raises(ValueError, match=f"{method} makes images up between two stages.*one process. Leave out torch"):
+        loop.Steps(recipe, datasets.trial_of(recipe, row), row, datasets.load("digits", data), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("method", ["proser", "osrci"])
+def test_fine_epochs_that_begin_before_the_last_stage_go_on_from_where_training_is(method, data, tmp_path):
+    recipe = compose(options=OPTIONS[method] | {"start": 0.7}, method=method, **(SHORT | {"epochs": 2}), fine_epochs=2)
+    run = loop.train(recipe, tmp_path, data, device="cpu")
+    assert run.state == "finished" and [e["best_epoch"] for e in run.epochs()] == [-1, -1, -1, 4]
 
 
 @pytest.mark.parametrize("method", METHODS)

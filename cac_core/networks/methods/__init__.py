@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cac_core.networks.backbones import Backbone
+from cac_core.sentences import Sentence
 
 Terms = dict[str, Float[Tensor, ""]]
 SIDES = "sides"  # the part of the side heads: it is trained beside the network, and its losses are not reported
@@ -54,6 +55,29 @@ class Method(nn.Module):
 
     def first(self, batches: Iterator[tuple[Float[Tensor, "N ..."], Int[Tensor, " N"]]]) -> None:
         """Before the first step: the training images as they are, batch by batch, for what is begun from them."""
+
+    def costs(self) -> tuple[float, float, float]:
+        """What learning by an image takes, before and after `begins`, and making all that is made in between, in the
+        time of an image before it."""
+        return 1.0, 1.0, 0.0
+
+    def done(self) -> float:
+        """The share that is made of the images that it makes up before the first epoch after `begins`; 1 is all."""
+        return 1.0
+
+    def make(self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> None:
+        """Make some more of them, from these training images. What is made is in buffers, so that it is saved."""
+        raise NotImplementedError
+
+    def doubts(self) -> Iterator[Sentence]:
+        """What somebody should know of what was made."""
+        yield from ()
+
+    def shown(self) -> dict[str, Tensor]:
+        """What was made, for people to look at: made [M, C, H, W] from images of the classes begun [M]; and of P images
+        of these classes [P] the way [S, P, C, H, W] at these steps [S], with the shares of the K + 1 classes before
+        the last stage [S, P, K + 1]. Images are normalised. Empty where nothing is."""
+        return {}
 
     def add_sides(self, left_out: list[tuple[int, int]]) -> None:
         """Further heads on the same features, each without the images of a fold and those of a class; -1 is none.
@@ -138,6 +162,10 @@ class Method(nn.Module):
         beside = {id(p) for p in sides}
         net = [p for p in self.parameters() if p.requires_grad and id(p) not in beside]
         return {"net": net} | ({SIDES: sides} if sides else {})
+
+    def optimizer(self, part: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer | None:
+        """Of a part that has one of its own kind and rate; None is the recipe's."""
+        return None
 
     def terms(self, logits: Float[Tensor, "N C"], y: Int[Tensor, " N"]) -> Terms:
         """Also of fewer classes than the network's, by a head that leaves one out."""
