@@ -396,6 +396,8 @@ METHODS = {
     "osrci": "networks.methods.openset.OSRCI",
     "g_openmax": "networks.methods.openset.GOpenMax",
 }
+IMPORTED = "imported"  # method and network of a run of outputs that were made elsewhere, see exchange.import_outputs
+IMPORTED_SCORES = "imported_scores"  # the method of one of scores alone
 ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
 BACKBONES = {
     "small": "networks.backbones.small",
@@ -412,12 +414,14 @@ BACKBONES = {
 
 
 def method_options(name: str) -> dict[str, Any]:
-    if name in ENSEMBLES:
+    if name in (*ENSEMBLES, IMPORTED, IMPORTED_SCORES):
         return {}  # they are not trained
     return options_in(*METHODS[known_name(name, METHODS, say("method"))].rsplit(".", 1))
 
 
 def backbone_options(name: str) -> dict[str, Any]:
+    if name == IMPORTED:
+        return {}
     return options_in(*BACKBONES[known_name(name, BACKBONES, say("backbone"))].rsplit(".", 1))
 
 

@@ -389,14 +389,28 @@ class Array:
     needed: bool = True
 
 
-def arrays(file: Path, shapes: dict[str, Array], only: tuple[str, ...] = (), **sizes: int) -> dict[str, np.ndarray]:
+def names(file: Path, *, links: bool = False) -> list[str]:
+    """The names of the arrays in an .npz. Raises as `arrays` does."""
+    with opened(file, links=links) as raw:
+        try:
+            with zipfile.ZipFile(raw) as packed:
+                if len(packed.infolist()) > MOST_MEMBERS:
+                    raise Unfit(say("it holds more than any record does"))
+                return [entry.filename.removesuffix(".npy") for entry in packed.infolist()]
+        except zipfile.BadZipFile as error:
+            raise Unfit(say("it is damaged: {error}", error=error)) from error
+
+
+def arrays(
+    file: Path, shapes: dict[str, Array], only: tuple[str, ...] = (), *, links: bool = False, **sizes: int
+) -> dict[str, np.ndarray]:
     """The arrays of an .npz that shapes names, or only some; what else the file holds is passed over.
 
     All headers are looked at before anything is allocated. sizes gives letters beforehand. Raises Unfit where an array
     is missing or is not as its shape says, where it would run code, and where the file is damaged or too large; OSError
     where it cannot be read.
     """
-    with opened(file) as raw:
+    with opened(file, links=links) as raw:
         try:
             with zipfile.ZipFile(raw) as packed:
                 entries = {entry.filename.removesuffix(".npy"): entry for entry in packed.infolist()}
@@ -421,7 +435,7 @@ def arrays(file: Path, shapes: dict[str, Array], only: tuple[str, ...] = (), **s
 
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_KINDS = {"f": "float", "iu": "int", "b": "bool", "U": "str"}
+_KINDS = {"f": "float", "iu": "int", "b": "bool", "U": "str", "fiu": "number", "fiuU": "number or str"}
 
 
 def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> tuple[tuple[int, ...], np.dtype]:

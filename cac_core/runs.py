@@ -38,7 +38,7 @@ import numpy as np
 from cac_core import files, records
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS, FOLDER, FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE, Dataset, Trial
-from cac_core.recipe import Recipe, slug
+from cac_core.recipe import IMPORTED, IMPORTED_SCORES, Recipe, slug
 from cac_core.records import Array, Count, Curve, Seconds, Unfit, Within
 from cac_core.scoring.outputs import ABOUT, ARRAYS, MARKS, Outputs
 from cac_core.sentences import Sentence, say
@@ -96,6 +96,7 @@ class Record(TypedDict, total=False):
     versions: dict[str, str]
     commit: str | None
     imported_from: str
+    notes: list[str]
     parts: list[Part]
     trains_on: str
     validated_on: Literal[HELD_OUT, PUBLISHED, SET_ASIDE, SEEN, FOLDS]
@@ -425,7 +426,9 @@ class Run:
                 run=self.id, split=split, path=self.path,
             ))  # fmt: skip
         try:
-            arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
+            empty = split == "train" and self.recipe.method in (IMPORTED, IMPORTED_SCORES)  # perhaps
+            shapes = {name: replace(one, sides=one.sides.replace("N", "n")) for name, one in ARRAYS.items()}
+            arrays = records.arrays(file, shapes if empty else ARRAYS, C=len(self.trial.known))
             for name in {"logits", "features", "out_of_fold"} & arrays.keys():
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with

@@ -1,7 +1,9 @@
-"""import-weights, import-images and share: what comes from outside and what goes out."""
+"""import-weights, import-outputs, import-images and share: what comes from outside and what goes out."""
 
 import argparse
 from pathlib import Path
+
+from cac_core.commands import terminal
 
 
 def add(command) -> None:
@@ -10,6 +12,13 @@ def add(command) -> None:
     weights.add_argument("--dataset", help="if the file's name does not say it")
     weights.add_argument("--trial", help="if the file's name does not say it")
     weights.add_argument("--family", default="cac-2020", help="the class lists that they were trained on: cac-2020")
+    outputs = command(
+        "import-outputs", "a run of what a network that was trained elsewhere put out: logits, features, or scores",
+        _import_outputs,
+    )  # fmt: skip
+    outputs.add_argument("files", metavar="FILE", nargs="+", help="an .npz, Parquet or CSV; see the page Runs, Import")
+    outputs.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
+    outputs.add_argument("--classes", metavar="FILE", help="the known classes in the order of the logits, one a line")
     pictures = command(
         "import-images", "make a data set of a zip of class folders; without --write, show what it would be",
         _import_images,
@@ -51,6 +60,32 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     made = [{"run": one.run.id, "path": str(one.run.path), "file": str(one.file), "state": one.state}
             for one in done if one.run]  # fmt: skip
     return {"runs": made, "failed": [{"file": str(one.file), "why": one.why} for one in failed]}, lines, bool(failed)
+
+
+def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.exchange import import_outputs
+    from cac_core.results import quality
+
+    files, classes = [Path(file) for file in a.files], None
+    if a.classes:
+        classes = import_outputs.class_list(Path(a.classes))
+    found = import_outputs.outputs_of(import_outputs.read(files), classes)
+    store = runs.store_of(a.runs)
+    run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files))
+    report = run.report()
+    numbers = report["scorers"][report["default"]]
+    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    counts = {split: len(out) for split, out in found.outputs.items()}
+    lines = [
+        f"{run.path}: {'made' if new else 'is there already'}",
+        ", ".join(f"{count} {split}" for split, count in counts.items()) + " images",
+        *found.notes,
+        *terminal.report_lines(numbers),
+    ]
+    said = {"run": run.id, "path": str(run.path), "new": new, "images": counts, "notes": list(found.notes),
+            "report": numbers}  # fmt: skip
+    return said, lines
 
 
 def _import_images(a: argparse.Namespace, options: dict[str, str]):

@@ -1,6 +1,7 @@
 """eval, predict, sweep, map, runs and table: what the networks of runs say."""
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def add(command) -> None:
         "MNIST were, which is the default there",
     )  # fmt: skip
     predict.add_argument("--device", default="auto")
+
+    judged = command("judge", "verdicts on new outputs of a network, by a threshold; no network is needed", _judge)
+    judged.add_argument("run", metavar="RUN", help="a path or an id")
+    judged.add_argument("files", metavar="FILE", nargs="+", help="an .npz, Parquet or CSV with logits, as imported")
+    judged.add_argument("--threshold", metavar="FILE", required=True, help="an exported threshold.json")
+    judged.add_argument("--out", metavar="FILE", help="write the verdicts into this .csv instead")
 
     sweep = command("sweep", "ODIN: every score at each temperature and magnitude of a perturbation", _sweep)
     sweep.add_argument("run", metavar="RUN", help="a path or an id")
@@ -189,6 +196,47 @@ def _predict(a: argparse.Namespace, options: dict[str, str]):
         if (word := threshold.quality.get("word")) != quality.USABLE:
             lines.insert(0, f"this threshold's run, in a word: {word}; {threshold.quality.get('why')}")
     return said, lines, bool(broken)
+
+
+def _judge(a: argparse.Namespace, options: dict[str, str]):
+    import csv
+
+    from cac_core import runs
+    from cac_core.exchange import import_outputs
+    from cac_core.results import judge, quality
+
+    run = runs.find(a.run, runs.store_of(a.runs))
+    threshold = judge.threshold_from(Path(a.threshold), run)
+    out = import_outputs.new_outputs(import_outputs.read([Path(file) for file in a.files]), run)
+    verdict, theta = threshold.decided(run, out)
+    names, rejected = run.known_names, verdict.score > theta
+    rows = [
+        {"image": n, "decision": judge.UNKNOWN if no else names[label], "label": names[label], "score": score,
+         "theta": limit}
+        for n, (label, score, limit, no) in enumerate(
+            zip(verdict.label.tolist(), verdict.score.tolist(), theta.tolist(), rejected.tolist(), strict=True)
+        )
+    ]  # fmt: skip
+    lines = [f"{sum(rejected)} of {len(rows)} are unknown by {threshold.scorer}"]
+    if threshold.quality and (word := threshold.quality.get("word")) != quality.USABLE:
+        lines.insert(0, f"this threshold's run, in a word: {word}; {threshold.quality.get('why')}")
+    said = {"run": run.id, "scorer": threshold.scorer, "classes": names, "unknown": int(rejected.sum())}
+    said |= {"quality": threshold.quality} if threshold.quality else {}
+    if a.out:
+
+        def write(file):
+            text = io.TextIOWrapper(file, "utf-8", newline="")
+            table = csv.DictWriter(text, list(rows[0]) if rows else ["image"])
+            table.writeheader()
+            table.writerows(rows)
+            text.flush()
+            text.detach()
+
+        runs.in_one_step(Path(a.out), write)
+        return said | {"written": a.out}, [*lines, f"written to {a.out}"]
+    each = [f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
+            for r in rows]  # fmt: skip
+    return said | {"images": rows}, [*each, *lines]
 
 
 def _scorer(run, a: argparse.Namespace, options: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ from cac_core.networks import losses
 from cac_core.networks.ensemble import Ensemble
 from cac_core.networks.inputs import Stats, device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
-from cac_core.recipe import BACKBONES, ENSEMBLES, METHODS, Recipe, find, slug
+from cac_core.recipe import BACKBONES, ENSEMBLES, IMPORTED, METHODS, Recipe, find, slug
 from cac_core.results import frozen, judge, stand_ins
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
@@ -282,6 +282,13 @@ def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int, fixed_by
 def load(run: Run, device: str = "auto") -> Network:
     """A run's best network. Raises FileNotFoundError where it has no weights yet, Broken where they do not fit."""
     file, recipe, trial = run.path / "best.safetensors", run.recipe, run.trial
+    if recipe.backbone == IMPORTED:
+        raise FileNotFoundError(say(
+            "{run} was imported as outputs alone: there is no network here that could judge an image. Judge new "
+            "outputs of that network with:\n"
+            "    python -m cac_core judge {run} FILE --threshold threshold.json",
+            run=run.id,
+        ))  # fmt: skip
     if not file.is_file():
         raise FileNotFoundError(
             say("{run} has no weights yet. Train it with:\n    {command}", run=run.id, command=train_command(run))
@@ -638,7 +645,7 @@ def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
     }
     if out.fold is not None:
         arrays["fold"] = out.fold.astype(np.int16)
-    for name in ("anchors", "out_of_fold", "dummies", "head", "heads_out_of_fold"):
+    for name in ("anchors", "out_of_fold", "dummies", "given", "head", "heads_out_of_fold"):
         if getattr(out, name) is not None:
             arrays[name] = getattr(out, name)
     runs.write_npz(file, **arrays)

@@ -294,6 +294,18 @@ class Threshold:
         thetas = None if self.thetas is None else np.array(self.thetas)
         return said_of(run, logits, features, self.scorer, self.theta, thetas, **self.options)
 
+    def decided(self, run: Run, out: Outputs) -> tuple[Verdict, np.ndarray]:
+        """The verdict on outputs that the run's network, or what it was imported from, put out elsewhere, and the theta
+        [N] that counts for each image: rejected where its score lies above.
+
+        Raises ValueError where a perturbation comes before the network, which is not here.
+        """
+        if self.magnitude:
+            raise ValueError(say("This threshold perturbs images before the network: it judges images, not outputs."))
+        verdict = judge_of(self.scorer, run.outputs("train"), run.outputs("validation"), **self.options)(out)
+        limits = np.full(len(run.known_names), self.theta) if self.thetas is None else np.array(self.thetas)
+        return verdict, limits[verdict.label]
+
 
 class _Prepare(TypedDict, total=False):
     """How the images are prepared that a threshold is for; `as` is one of images.WAYS."""

@@ -20,6 +20,7 @@ ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits 
     "out_of_fold": Array("f", "K N C", needed=False),
     "dummies": Array("f", "M e", needed=False),
     "head": Array("f", "C h", -FINITE, needed=False), "heads_out_of_fold": Array("f", "K C h", -FINITE, needed=False),
+    "given": Array("f", "N", -FINITE, needed=False),
     MARKS: Array("iu", "N", 0, needed=False),
     **{name: Array("U", needed=False) for name in ABOUT},
 }  # fmt: skip
@@ -37,7 +38,7 @@ class Outputs:
     [M, D + 1] are the weights and, last, the biases of M linear heads on the features that stand for no class. head
     [C, D + 1] is the same of the head that makes the logits of the features, logits = W features + b, or None where it
     reads something else; the training outputs alone hold it, and beside out_of_fold those that made these,
-    heads_out_of_fold [K, C, D + 1].
+    heads_out_of_fold [K, C, D + 1]. given [N] are scores that came with outputs from elsewhere.
     """
 
     logits: np.ndarray
@@ -52,10 +53,11 @@ class Outputs:
     dummies: np.ndarray | None = None
     head: np.ndarray | None = None
     heads_out_of_fold: np.ndarray | None = None
+    given: np.ndarray | None = None
 
     def __post_init__(self):
         n, c = self.logits.shape
-        for name in ("features", "labels", "classes", "index", "mirrored", "fold"):
+        for name in ("features", "labels", "classes", "index", "mirrored", "fold", "given"):
             if getattr(self, name) is not None and len(getattr(self, name)) != n:
                 raise ValueError(say(
                     "{count} {name} for {images} images: these outputs do not belong together.",
@@ -102,8 +104,7 @@ def known_only(out: Outputs) -> Outputs:
 def only(out: Outputs, keep: np.ndarray) -> Outputs:
     """Some of the images: a mask [N], or places."""
     some = {name: getattr(out, name)[keep] for name in _PER_IMAGE}
-    if out.fold is not None:
-        some["fold"] = out.fold[keep]
+    some |= {name: getattr(out, name)[keep] for name in ("fold", "given") if getattr(out, name) is not None}
     if out.out_of_fold is not None:
         some["out_of_fold"] = out.out_of_fold[:, keep]
     return replace(out, **some)
@@ -126,6 +127,8 @@ def joined(one: Outputs, other: Outputs) -> Outputs:
     both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _PER_IMAGE}
     if one.fold is not None or other.fold is not None:
         both["fold"] = np.concatenate([np.full(len(o), -1) if o.fold is None else o.fold for o in (one, other)])
+    if one.given is not None:
+        both["given"] = np.concatenate([one.given, other.given])
     return replace(one, **both)
 
 

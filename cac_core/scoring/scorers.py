@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cac_core.recipe import checked_options, known_name
+from cac_core.recipe import IMPORTED, IMPORTED_SCORES, checked_options, known_name
 from cac_core.scoring import features, heads, logits
 from cac_core.scoring.distances import distance, gamma
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
@@ -28,13 +28,13 @@ SCORERS = {
     "rmds": features.rmds, "gmm": features.gmm, "nnguide": features.nnguide, "she": features.she,
     "residual": heads.residual, "vim": heads.vim, "fdbd": heads.fdbd,
     "react": heads.react, "ash_p": heads.ash_p, "ash_b": heads.ash_b, "ash_s": heads.ash_s, "scale": heads.scale,
-    "dice": heads.dice, "gradnorm": heads.gradnorm,
+    "dice": heads.dice, "gradnorm": heads.gradnorm, "given": logits.given,
 }  # fmt: skip
 
 READ = {  # by what they read, in the order in which they are shown
     "logits": (
         "gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin",
-        "kl_matching", "openmax", "unknown_class",
+        "kl_matching", "openmax", "unknown_class", "given",
     ),
     "features": (
         "knn", "nnguide", "mahalanobis", "rmds", "gmm", "cosine", "she", "residual", "vim", "fdbd", "placeholder",
@@ -43,6 +43,10 @@ READ = {  # by what they read, in the order in which they are shown
 }  # fmt: skip
 BY_FEATURES = READ["features"] + READ["head"]  # the others read logits alone
 BY_VALIDATION = ("temperature_scaling",)  # is fitted on the validation images, too
+UNFITTED = (  # which read no training images; the others are fitted to them
+    "msp", "max_logit", "energy", "temperature_scaling", "entropy", "gen", "margin", "unknown_class", "given", "ash_p",
+    "gradnorm",
+)  # fmt: skip
 NEEDS = {  # what outputs must hold, beside features, and what says why they do not
     **dict.fromkeys(BY_FEATURES, (features.featured,)),
     **dict.fromkeys(("residual", "vim", "fdbd", *READ["head"]), (heads.headed,)),
@@ -52,16 +56,20 @@ NEEDS = {  # what outputs must hold, beside features, and what says why they do 
 # for: a report of all would be three times as long, and a choice among more is more by chance
 REPORTED = (
     "gamma", "distance", "msp", "max_logit", "energy", "knn", "mahalanobis", "cosine", "placeholder",
-    "unknown_class", "openmax",
+    "unknown_class", "openmax", "given",
 )  # fmt: skip
 # whose options are set as in the papers, for other networks, and where only unknowns could tell what is best
 UNSURE = ("knn", "nnguide", "openmax", "residual", "vim", "react", "ash_p", "ash_b", "ash_s", "scale", "dice")
-ALONE = {"placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax")}  # of what some methods alone put out
+ALONE = {  # of what some methods alone put out
+    "placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax"), "given": (IMPORTED_SCORES,)
+}  # fmt: skip
 OWN = {"cac": ("gamma", "distance"), "distance_ensemble": ("gamma", "distance")}  # of these methods, by their papers
 
 
 def scorers_for(method: str) -> list[str]:
     """The scores that a method's outputs can be judged by."""
+    if method == IMPORTED_SCORES:
+        return ["given"]
     return [name for name in SCORERS if method in ALONE.get(name, (method,))]
 
 
@@ -80,6 +88,7 @@ def grouped(method: str) -> dict[str, list[str]]:
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
     try:
+        _fitted(name, train)
         for need in NEEDS.get(name, ()):
             need(train)
     except ValueError as error:
@@ -87,10 +96,17 @@ def lacking(name: str, train: Outputs) -> str:
     return ""
 
 
+def _fitted(name: str, train: Outputs) -> None:
+    if not len(train) and name not in UNFITTED:
+        raise ValueError(say("{scorer} is fitted to training images, and there are no outputs on any.", scorer=name))
+
+
 def default_for(method: str) -> str:
     """The score that a method's own paper rejects by."""
     others = {
         "cross_entropy": "msp",
+        IMPORTED: "msp",
+        IMPORTED_SCORES: "given",
         "softmax_ensemble": "msp",
         "supcon": "knn",
         "cider": "knn",
@@ -117,6 +133,7 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
     that is of a fold is judged by what the network without that fold put out for the other training images.
     """
     options = checked_options(name, scorer_options(name), options)
+    _fitted(name, train)
     held = (validation and finite(validation),) if name in BY_VALIDATION else ()
     judges: dict[int, Judge] = {-1: SCORERS[name](finite(train), *held, **options)}
 
