@@ -3,10 +3,9 @@
 python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--only NAME ...]
 
 A control is the same training without what makes the system: cross-entropy of as many epochs (for those that take two
-views of each image also of twice as many, which takes as long), VOS with weight 0, K + 1 classes without any made image and
-with noise. The difference of a system from its
-control is paired by trial, each the mean of its seeds; its interval is Student's over the trials, 95 %. Runs that are
-in --runs are read, not trained again.
+views of each image also of twice as many, which takes as long), VOS with weight 0, K + 1 classes without any made
+image and with noise. The difference of a system from its control is paired by trial, each the mean of its seeds; its
+interval is Student's over the trials, 95 %. Runs that are in --runs are read, not trained again.
 """
 
 import argparse
@@ -39,7 +38,7 @@ SYSTEMS = {
     "OSRCI": ("osrci", {}, 1, [("K + 1 classes, no images", None), ("K + 1 classes, noise", None)]),
     "G-OpenMax": ("g_openmax", {}, 1, [("K + 1 classes, no images", None), ("K + 1 classes, noise", None)]),
     "K + 1 classes, noise": ("osrci", {"images": "noise"}, 1, [("K + 1 classes, no images", None)]),
-    "K + 1 classes, no images": ("osrci", {"images": "none"}, 1, []),
+    "K + 1 classes, no images": ("osrci", {"images": "none"}, 1, [("cross-entropy", "max_logit")]),
 }  # fmt: skip
 
 

@@ -222,7 +222,7 @@ MADE = {  # images [M] made from ones of the classes begun, -1 for none; and the
     "made": Array("u", "m H W c", 0, 255), "begun": Array("iu", "m", -1, "K"),
     "way": Array("u", "S p H W c", 0, 255), "classes": Array("iu", "p", 0, "K"),
     "steps": Array("iu", "S", -1, 10**6),  # of the way, -1 for the real image
-    # the shares of K known classes and, last, of being unknown, by the classifier before the last stage and by the run's
+    # the shares of K known classes and, last, of being unknown, by the classifier before the last stage and by the last
     "before": Array("f", "S p n", 0, 1), "after": Array("f", "S p n", 0, 1),
 }  # fmt: skip
 

@@ -64,8 +64,8 @@ METHODS = phrases(
         "Rejected by energy.",
         "proser": "**proser**: a dummy class learns what lies between the known ones (Zhou et al., CVPR 2021). "
         "Rejected by how far the dummy is above them.",
-        "osrci": "**osrci**: counterfactual images, just far enough from real ones to be of no class, become a class of "
-        "their own (Neal et al., ECCV 2018). Rejected by that class's share. Takes about four times as long.",
+        "osrci": "**osrci**: counterfactual images, just far enough from real ones to be of no class, become a class "
+        "of their own (Neal et al., ECCV 2018). Rejected by that class's share. Takes about four times as long.",
         "g_openmax": "**g_openmax**: mixtures of two classes that the classifier is unsure of become a class of their "
         "own (Ge et al., BMVC 2017). Rejected by that class's share. Takes about four times as long.",
     }

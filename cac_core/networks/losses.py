@@ -106,7 +106,7 @@ def with_unknown(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C+1"]:
 
 
 def of_unknown(logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
-    """log(1 + sum over k of exp(logit_k)): the cross-entropy of each image with the class of unknowns, whose logit is 0.
+    """log(1 + sum over k of exp(logit_k)): each image's cross-entropy with the class of unknowns, whose logit is 0.
 
     Neal et al., ECCV 2018.
     """

@@ -250,7 +250,7 @@ def _timed(work) -> float:
 
 
 def _mean_step(steps) -> float:
-    """Seconds of a training step: the mean of all stages, and what is made between them, where they take other times."""
+    """Seconds of a training step: the mean over all stages, and over what is made between them."""
     early, late, making = costs = steps.method.costs()
     if costs == (1.0, 1.0, 0.0):
         return _step(steps)

@@ -239,10 +239,13 @@ class _Made(Method):
             return {}
         few = int((self.way_classes >= 0).sum())
         return {
-            "made": self.scaled(self.made[: int(self.found[0])] / 255), "begun": self.begun[: int(self.found[0])],
-            "way": self.scaled(self.way_images / 255).unflatten(0, (MOMENTS, SHOWN))[:, :few], "before": self.way_shares[:, :few],
-            "steps": self.way_steps, "classes": self.way_classes[:few],
-        }  # fmt: skip
+            "made": self.scaled(self.made[: int(self.found[0])] / 255),
+            "begun": self.begun[: int(self.found[0])],
+            "way": self.scaled(self.way_images / 255).unflatten(0, (MOMENTS, SHOWN))[:, :few],
+            "before": self.way_shares[:, :few],
+            "steps": self.way_steps,
+            "classes": self.way_classes[:few],
+        }
 
 
 def walk(
@@ -293,8 +296,12 @@ class OSRCI(_Made):
         latent: int = 16, maps: int = 48, start: float = 0.85,
     ):  # fmt: skip
         super().__init__(backbone, classes, images, count, gan, reconstruction, latent, maps, start)
-        self.how = {"steps": checked("walk", walk), "speed": checked("speed", speed),
-                    "distance": checked("distance", distance), "released": checked("search", search) == "released"}  # fmt: skip
+        self.how = {
+            "steps": checked("walk", walk),
+            "speed": checked("speed", speed),
+            "distance": checked("distance", distance),
+            "released": checked("search", search) == "released",
+        }
 
     def _cost(self):
         return self.how["steps"] * SEARCH
@@ -342,10 +349,9 @@ class GOpenMax(_Made):
         use = torch.ones_like(y, dtype=torch.bool) if self.as_released else y != y[other]
         back = (lambda z: z) if self.as_released else on_spheres
         pictures = generator(back(theta * z + (1 - theta) * z[other]))
+        shares = self._shares(pictures)[:, :-1]
         if self.as_released:
-            shares = self(self.scaled(pictures))[0].softmax(1)
-        else:
-            shares = self._shares(pictures)[:, :-1]
+            shares = shares / shares.sum(1, keepdim=True)
         chosen = self._chosen(y)
         if len(chosen):
             self._show(0, -1, self.painted(x), chosen)
