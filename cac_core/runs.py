@@ -434,7 +434,7 @@ class Run:
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
                 arrays[name] = arrays[name].astype(np.int64, copy=False)
             return Outputs(**{name: values for name, values in arrays.items() if name not in (*ABOUT, MARKS)})
-        except (OSError, Unfit) as error:
+        except (OSError, ValueError) as error:  # also of arrays that are well each and do not belong together
             raise self.damaged(file, error) from error
 
     def marks(self) -> np.ndarray | None:

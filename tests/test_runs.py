@@ -575,3 +575,13 @@ def test_a_report_without_outputs_names_the_command(make_run, split):
     (run.path / "outputs" / f"{split}.npz").unlink()
     with pytest.raises(FileNotFoundError, match=rf"no outputs on '{split}' yet"):
         judge.report(run)
+
+
+@pytest.mark.parametrize("name", ["head", "dummies"])
+def test_arrays_of_one_file_that_do_not_belong_together_are_a_damaged_file(make_run, name):
+    run = make_run()
+    file = run.path / "outputs" / "train.npz"
+    with np.load(file) as arrays:
+        runs.write_npz(file, **dict(arrays) | {name: np.zeros((4, 9), np.float32)})
+    with pytest.raises(runs.Broken, match=r"train\.npz is damaged .* not "):
+        run.outputs("train")

@@ -1,9 +1,9 @@
 """A copy of a run that is small enough to give away, and still says everything that the pages show.
 
 Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
-report), unless one of these two is the score that the run is judged by. Logits are in half precision where that changes
-no number of the report by more than TOLERANCE. Of a sweep, the report stays whole, and the logits at the temperatures
-that its choices name for the method's own score, in half precision on the same condition.
+report), and the head on them, unless the score that the run is judged by reads features. Logits are in half precision
+where that changes no number of the report by more than TOLERANCE. Of a sweep, the report stays whole, and the logits at
+the temperatures that its choices name for the method's own score, in half precision on the same condition.
 """
 
 import shutil
@@ -84,6 +84,7 @@ def _write_slim(file: Path, to: Path, kind: type, features: bool) -> None:
         arrays[name] = arrays[name].astype(kind)
     if not features:
         arrays["features"] = np.zeros((len(arrays["logits"]), 0), np.float16)
+        arrays = {name: one for name, one in arrays.items() if name not in ("head", "heads_out_of_fold")}  # on features
     runs.write_npz(to, **arrays)
 
 

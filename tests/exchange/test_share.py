@@ -153,3 +153,9 @@ def test_a_run_without_outputs_is_not_shared(store, tmp_path):
     with pytest.raises(FileNotFoundError, match="no outputs on 'test' yet"):
         share.share(run, tmp_path / "copies")
     assert not (tmp_path / "copies").exists()
+
+
+def test_a_copy_without_features_has_no_head_on_them_either(make_run, tmp_path):
+    run = make_run()
+    assert run.outputs("train").head is not None
+    assert share.share(run, tmp_path / "copies").outputs("train").head is None

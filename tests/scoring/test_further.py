@@ -330,8 +330,8 @@ def test_what_each_score_reads_is_said_once():
 @pytest.mark.parametrize("name", [n for n in NEW if n in scorers.BY_FEATURES])
 def test_two_hundred_thousand_wide_features_stay_within_two_gigabytes(name):
     rng = np.random.default_rng(0)
-    labels = np.arange(100_000) % 10  # half as many, within half as much
-    features = rng.random((100_000, 512), np.float32)
+    labels = np.arange(20_000) % 10  # a tenth as many, within a tenth as much
+    features = rng.random((20_000, 512), np.float32)
     logits = 9 * np.eye(10, dtype=np.float32)[labels]
     head = rng.standard_normal((10, 513)).astype(np.float32)
     train = replace(Outputs.of_images(logits, features), labels=labels, head=head)
@@ -341,4 +341,4 @@ def test_two_hundred_thousand_wide_features_stay_within_two_gigabytes(name):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.isfinite(score).all()
-    assert peak < 0.8e9  # beside the outputs' own 0.2 GB
+    assert peak < 0.16e9  # beside the outputs' own 0.04 GB
