@@ -63,12 +63,12 @@ def knn(train: Outputs, *, k: int = 0) -> Judge:
 def nnguide(train: Outputs, *, k: int = 10) -> Judge:
     """- the energy of an image times its guidance, the mean of the k largest E(b) cos(x, b) over training images b.
 
-    Park, Jung and Teoh, ICCV 2023, section 3: E is logsumexp of the logits, and both factors fall for an unknown. k =
-    10 is theirs with 1 % of ImageNet in the bank, drawn by chance; here all training images are in it, but not the
-    mirrored copies, so that nothing is. pytorch-ood does the same; OpenOOD takes k = 100 and adds 1e-10 to directions.
-    The largest products are found in float32 and taken again in float64. Raises ValueError where k is not between 1 and
-    the number of training images, and where the mean energy of these is below 0: the product of two negative numbers
-    would call known what is unknown.
+    Park, Jung and Teoh, ICCV 2023: E is logsumexp of the logits, and both factors fall for an unknown. k = 10 is theirs
+    with 1 % of ImageNet in the bank, drawn by chance; here all training images are in it, but not the mirrored copies,
+    so that nothing is. pytorch-ood does the same; OpenOOD takes k = 100 of 1 % and adds 1e-10 to directions. The
+    largest products are found in float32 and taken again in float64. Raises ValueError where k is not between 1 and the
+    number of training images, and where the mean energy of these is below 0: the product of two negative numbers would
+    call known what is unknown.
     """
     at_least(k, 1, "k")
     features = featured(train).features[~train.mirrored]
@@ -130,7 +130,7 @@ def mahalanobis(train: Outputs) -> Judge:
 def rmds(train: Outputs) -> Judge:
     """The relative Mahalanobis distance: the least over classes of it, less that to one normal of all images.
 
-    Ren et al., 2021 (arXiv 2106.09022), section 3: MD_k(x) - MD_0(x), MD_0 by the mean and the covariance of all
+    Ren et al., 2021 (arXiv 2106.09022): MD_k(x) - MD_0(x), MD_0 by the mean and the covariance of all
     training features whatever their class, so that what varies in every image counts for nothing. As there and in
     OpenOOD, but both covariances are shrunk as those of `mahalanobis`; pytorch-ood takes their sums over the images for
     their means, a factor that ranks the same. The label is the nearest class.

@@ -54,10 +54,10 @@ def percentile(value: float, what: str) -> float:
 def residual(train: Outputs, *, dim: int = 0) -> Judge:
     """The length of what is left of the features outside the `dim` directions in which training features are largest.
 
-    Wang et al., CVPR 2022, section 4.1 (and as a score by itself in their table 1): features less the origin o =
-    - W^+ b; the directions are the first eigenvectors of the second moments about o. dim 0 is the authors' 1000 from
-    width 2048 on and 512 below, from 768 down half the width; but never less than there are classes, which span as
-    many. OpenOOD fits on validation images and has 256 of 512 for CIFAR; pytorch-ood has dim given.
+    Wang et al., CVPR 2022, section 4 (there also a score by itself): features less the origin o = - W^+ b; the
+    directions are the first eigenvectors of the second moments about o. dim 0 is the authors' 1000 from width 2048 on
+    and 512 below; where features are narrower than 768, half the width; and never less than there are classes, which
+    span as many. OpenOOD and pytorch-ood have dim given, and OpenOOD's residual is fitted on validation images.
     """
     left, _ = _outside(train, dim)
     return lambda out: Verdict(left(out.features), out.logits.argmax(1))
@@ -118,7 +118,7 @@ def _outside(train: Outputs, dim: int) -> tuple[Callable[[np.ndarray], np.ndarra
 def fdbd(train: Outputs) -> Judge:
     """- the mean distance of the features to the decision boundaries, over their distance from the training mean.
 
-    Liu and Qin, ICML 2024, equations 4 and 8: mean over c other than the predicted y of |z_y - z_c| / |w_y - w_c|,
+    Liu and Qin, ICML 2024: mean over c other than the predicted y of |z_y - z_c| / |w_y - w_c|,
     divided by |f - mu|, mu the mean of the training features (not of mirrored copies). As pytorch-ood; OpenOOD sums,
     which ranks the same, and chooses between |f - mu| and |f| by unknowns. Two classes with the same weights have no
     boundary, and none is counted.
@@ -144,10 +144,10 @@ def fdbd(train: Outputs) -> Judge:
 
 
 def react(train: Outputs, *, clip: float = 90.0) -> Judge:
-    """- logsumexp of the logits of features that are cut off above c, the `clip`-th percentile of training activations.
+    """- logsumexp of the logits of features cut off above c, the `clip`-th percentile of the training activations.
 
-    Sun, Guo and Li, NeurIPS 2021, section 3: min(f, c), over all activations of all training images (not of mirrored
-    copies); 90 is theirs. pytorch-ood alike; OpenOOD takes validation images, and chooses the percentile by unknowns.
+    Sun, Guo and Li, NeurIPS 2021: min(f, c), c over all activations of all training images (not of mirrored copies); 90
+    is theirs. pytorch-ood is alike; OpenOOD takes the activations of validation images.
     """
     headed(train)
     values = train.features[~train.mirrored].astype(np.float32, copy=False).ravel()
@@ -158,8 +158,9 @@ def react(train: Outputs, *, clip: float = 90.0) -> Judge:
 def ash_p(train: Outputs, *, prune: float = 60.0) -> Judge:
     """Activation shaping by pruning: - logsumexp of the logits of features whose lowest `prune` % are set to 0.
 
-    Djurisic et al., ICLR 2023, algorithm 1; 60 is theirs for ImageNet, and what suits a network best only unknowns
-    could tell. See `ash_s` for what is kept. OpenOOD and pytorch-ood have 90 and 65 where none is given.
+    Djurisic et al., ICLR 2023; 60 is theirs for ImageNet, and what suits a network best only unknowns could tell. See
+    `ash_s` for what is kept. pytorch-ood has 65 for all three where none is given; OpenOOD has ash_b alone, with 90, or
+    chosen among seven by unknowns.
     """
     share = percentile(prune, "prune")
     return _through(train, lambda f: np.where(_largest(f, share), f, 0))
@@ -168,7 +169,7 @@ def ash_p(train: Outputs, *, prune: float = 60.0) -> Judge:
 def ash_b(train: Outputs, *, prune: float = 65.0) -> Judge:
     """Activation shaping to two values: what `ash_p` keeps becomes one number, so that the sum stays what it was.
 
-    Djurisic et al., ICLR 2023, algorithm 2; 65 is theirs for ImageNet. See `ash_s` for what is kept.
+    Djurisic et al., ICLR 2023; 65 is theirs for ImageNet. See `ash_s` for what is kept.
     """
     share = percentile(prune, "prune")
     positive(train)
@@ -183,7 +184,7 @@ def ash_b(train: Outputs, *, prune: float = 65.0) -> Judge:
 def ash_s(train: Outputs, *, prune: float = 90.0) -> Judge:
     """Activation shaping by scale: what `ash_p` keeps, times exp(s1 / s2), the sums before and after pruning.
 
-    Djurisic et al., ICLR 2023, algorithm 3; 90 is theirs for ImageNet. Of an image's D features D - round(D prune /
+    Djurisic et al., ICLR 2023; 90 is theirs for ImageNet. Of an image's D features D - round(D prune /
     100), at least one, are kept, the largest. Those that tie with the last of them are kept, too, and zeros never are,
     so that the order of the features does not count; the authors' code, OpenOOD and pytorch-ood leave ties to topk,
     which matters to ash_b where fewer features are positive than are kept. As there the logits are changed by a factor
@@ -202,7 +203,7 @@ def ash_s(train: Outputs, *, prune: float = 90.0) -> Judge:
 def scale(train: Outputs, *, prune: float = 85.0) -> Judge:
     """- logsumexp of the logits of all features times exp(s1 / s2), s1 their sum and s2 that of what `ash_s` keeps.
 
-    Xu et al., ICLR 2024, equation 5: ASH-S without its pruning; 85 is theirs for ImageNet. Ties as in `ash_s`.
+    Xu et al., ICLR 2024: ASH-S without its pruning; 85 as in OpenOOD; pytorch-ood has 65. Ties as in `ash_s`.
     """
     share = percentile(prune, "prune")
     positive(train)
@@ -212,7 +213,7 @@ def scale(train: Outputs, *, prune: float = 85.0) -> Judge:
 def dice(train: Outputs, *, sparsity: float = 90.0) -> Judge:
     """- logsumexp of the logits by those weights alone that contribute most to the training images.
 
-    Sun and Li, ECCV 2022, section 3: the contribution of w_cd is w_cd times the mean of feature d over the training
+    Sun and Li, ECCV 2022: the contribution of w_cd is w_cd times the mean of feature d over the training
     images (not the mirrored copies); weights at or below the `sparsity`-th percentile of all contributions become 0,
     the biases stay. 90 is theirs for CIFAR, 70 for ImageNet, chosen on noise. OpenOOD and pytorch-ood alike.
     """
@@ -225,7 +226,7 @@ def dice(train: Outputs, *, sparsity: float = 90.0) -> Judge:
 def gradnorm(train: Outputs) -> Judge:
     """- the sum of the absolute gradients of KL(uniform || softmax) by the weights of the head: |f|_1 sum |p_c - 1/C|.
 
-    Huang, Geng and Li, NeurIPS 2021, section 3 and equation 8: the gradient by W is (p - 1/C) f', whose sum of absolute
+    Huang, Geng and Li, NeurIPS 2021: the gradient by W is (p - 1/C) f', whose sum of absolute
     values is that product, so no network has to go backward. The authors' code and OpenOOD sum over the classes where
     this is their mean, a factor of C, and take one image at a time; pytorch-ood takes all parameters where none are
     named, biases too. T is 1, as theirs.

@@ -95,7 +95,7 @@ def entropy(train: Outputs) -> Judge:
 def gen(train: Outputs, *, power: float = 0.1, top: int = 100) -> Judge:
     """Generalised entropy: the sum of p^g (1 - p)^g over the `top` largest softmax p, g the power.
 
-    Liu, Lochman and Zach, CVPR 2023, equations 3 and 5; g = 0.1 and the 100 largest are theirs, for 1000 classes; of
+    Liu, Lochman and Zach, CVPR 2023; g = 0.1 and the 100 largest are theirs, for 1000 classes; of
     fewer than 100 classes all are taken. As the authors' code and OpenOOD; pytorch-ood takes the mean, which ranks the
     same, and cuts p at 1e-7 and 1 - 1e-7, which ties sure images. 1 - p of the largest is added up from the others.
     """
@@ -127,7 +127,7 @@ def margin(train: Outputs) -> Judge:
 def kl_matching(train: Outputs) -> Judge:
     """The least divergence of the softmax p from a class's typical one: min over k of KL(p || d_k).
 
-    Hendrycks et al., ICML 2022, section 4: d_k is the mean softmax of the images that are predicted as k, whatever they
+    Hendrycks et al., ICML 2022: d_k is the mean softmax of the images that are predicted as k, whatever they
     are; a class that is never predicted has none. Theirs are of a validation set; these are of the training images,
     not the mirrored copies, since theta is cut from the validation images, and each of them would stand in the mean
     that it is held against. Of the same images pytorch-ood gives the same.
