@@ -180,7 +180,7 @@ def test_openoods_score_files_as_they_are(npz, store):
         metrics.Curve(out.given[out.labels >= 0], out.given[out.labels < 0]).auroc()
     )
     assert sorted(out.given[out.labels < 0]) == pytest.approx(sorted(-conf[80:]))
-    with pytest.raises(ValueError, match="fitted to training|without scores|no scorer|training images"):
+    with pytest.raises(ValueError, match="fitted to training images"):
         judge.report(run, "knn")
 
 
@@ -251,7 +251,7 @@ def softmaxed(values):
 
 @pytest.mark.parametrize("arrays, says", [
     (lambda: changed("test", "labels", lambda y: y[:-1]), r"test_labels must be number or str .Test=120."),
-    (lambda: changed("test", "logits", with_nan), "1 of 120 images of the part test are not finite, first those of image 3"),
+    (lambda: changed("test", "logits", with_nan), "1 of 120 images .* not finite, first those of image 3"),
     (lambda: changed("train", "logits", lambda z: z[:, :3]), "must be number"),
     (lambda: changed("test", "labels", lambda y: np.where(y < 0, -1, y + 1)), "count classes from 0"),
     (lambda: changed("test", "labels", lambda y: np.where(y < 0, 9, y)), "has the label 9"),
@@ -262,11 +262,11 @@ def softmaxed(values):
     (lambda: {"test_logits": PARTS["test"]["logits"]}, "has no labels"),
     (lambda: flat({"train": PARTS["train"]}), "nothing for the part test"),
     (lambda: {"logits": np.zeros((5, 1), np.float32), "labels": np.zeros(5, int)}, "2 to 10000 classes"),
-    (lambda: {"logits": np.zeros((5, 2), np.float32), "labels": np.full(5, -1)}, "too few known|no image of a known class"),
+    (lambda: {"logits": np.zeros((5, 2), np.float32), "labels": np.full(5, -1)}, "too few known"),
     (lambda: flat(classes=np.array(["a", "a", "b", "c"])), "as many different class names"),
     (lambda: {"scores": np.zeros(5), "labels": np.zeros(5, int)}, "no scores .or conf. with predictions"),
     (lambda: {"test_label": np.zeros(5, int), "test_labels": np.zeros(5, int)}, "under two names"),
-    (lambda: {"scores": np.array([np.inf, 0]), "predictions": np.array([0, 1]), "labels": np.array([0, -1])}, "not finite"),
+    (lambda: {"scores": np.array([np.inf]), "predictions": np.array([0]), "labels": np.array([0])}, "not finite"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named_and_nothing_is_left(npz, store, tmp_path, capsys, arrays, says):
     file = npz(**arrays())
