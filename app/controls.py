@@ -13,7 +13,7 @@ from cac_core.results import judge, quality, stand_ins
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import CENTRES
-from cac_core.scoring.features import COVARIANCES
+from cac_core.scoring.features import COVARIANCES, SCALINGS
 from cac_core.scoring.logits import METRICS
 from cac_core.scoring.scorers import BY_FEATURES, SCORERS, UNSURE, grouped, scorer_options
 
@@ -84,6 +84,13 @@ def choose_options(run: Run, scorer: str) -> None:
             t("Covariances"), COVARIANCES, default=options["covariance"], required=True,
             format_func={"shared": t("one for all classes"), "full": t("one for each class")}.get,
             key="covariance", persist_state="session",
+        )  # fmt: skip
+    if "scaling" in options:
+        st.segmented_control(
+            t("Logits and latents are taken"), SCALINGS, default=options["scaling"], required=True,
+            format_func={"none": t("as they are"), "each": t("each over its own spread")}.get,
+            key="scaling", persist_state="session",
+            help=t("As they are is the paper's way; latents are small beside logits then, and hardly count."),
         )  # fmt: skip
     if not options:
         st.caption(t("This score has no options."))

@@ -12,7 +12,7 @@ from app import address, picker, setting, wording
 from cac_core.data.images import WAYS, way_of
 from cac_core.results import judge
 from cac_core.scoring.distances import CENTRES
-from cac_core.scoring.features import COVARIANCES
+from cac_core.scoring.features import COVARIANCES, SCALINGS
 from cac_core.scoring.logits import METRICS
 from cac_core.scoring.scorers import SCORERS
 
@@ -64,6 +64,7 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "power": (_between(0.01, 10), 0.1),
     "metric": (one_of(*METRICS), "euclidean"),
     "covariance": (one_of(*COVARIANCES), "shared"),
+    "scaling": (one_of(*SCALINGS), "none"),
     "epsilon": (_between(0, 1), 0.0),
     "odin": (_between(1e-6, 1e6), None),
     "each": (yes, False),

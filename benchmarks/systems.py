@@ -35,6 +35,8 @@ SYSTEMS = {
     "VOS": ("vos", {}, 1, [("VOS, weight 0", "energy")]),
     "VOS, weight 0": ("vos", {"weight": 0.0}, 1, []),
     "PROSER": ("proser", {}, 1, [("cross-entropy", "max_logit"), ("cross-entropy", "knn")]),
+    "CROSR": ("crosr", {}, 1, [("CROSR, weight 0", "latent_openmax"), ("cross-entropy", "openmax")]),
+    "CROSR, weight 0": ("crosr", {"weight": 0.0}, 1, []),
     "OSRCI": ("osrci", {}, 1, [("K + 1 classes, no images", None), ("K + 1 classes, noise", None)]),
     "G-OpenMax": ("g_openmax", {}, 1, [("K + 1 classes, no images", None), ("K + 1 classes, noise", None)]),
     "K + 1 classes, noise": ("osrci", {"images": "noise"}, 1, [("K + 1 classes, no images", None)]),

@@ -395,6 +395,7 @@ METHODS = {
     "proser": "networks.methods.proser.PROSER",
     "osrci": "networks.methods.openset.OSRCI",
     "g_openmax": "networks.methods.openset.GOpenMax",
+    "crosr": "networks.methods.crosr.CROSR",
 }
 IMPORTED = "imported"  # method and network of a run of outputs that were made elsewhere, see exchange.import_outputs
 IMPORTED_SCORES = "imported_scores"  # the method of one of scores alone

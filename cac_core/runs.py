@@ -431,6 +431,8 @@ class Run:
             arrays = records.arrays(file, shapes if empty else ARRAYS, C=len(self.trial.known))
             for name in {"logits", "features", "out_of_fold"} & arrays.keys():
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
+            if "latents" in arrays:
+                arrays["latents"] = int(arrays["latents"])
             for name in ("labels", "classes", "index"):  # kept narrow, and reckoned with
                 arrays[name] = arrays[name].astype(np.int64, copy=False)
             return Outputs(**{name: values for name, values in arrays.items() if name not in (*ABOUT, MARKS)})

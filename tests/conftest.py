@@ -2,6 +2,7 @@
 # ruff: noqa: E402
 
 import ctypes
+import functools
 import os
 import sys
 
@@ -21,6 +22,7 @@ from PIL import Image
 from cac_core import runs
 from cac_core.recipe import Recipe
 from cac_core.scoring.outputs import Outputs
+from cac_core.scoring.scorers import BY_LATENTS
 from tests.waiting import Gates
 
 ALPHA = 10.0
@@ -102,10 +104,13 @@ def toy_outputs():
 
     Logits are rounded to halves and some images come twice, so that scores tie within and across the two sides. A few
     known images lie at a wrong anchor. Features are positive, about 8 e_c of the same class, those of unknowns about 0
-    but for the last, where the one dummy head gives most. The head gives about the anchors of these features.
+    but for the last, where the one dummy head gives most. The head gives about the anchors of these features. Latents,
+    of which there are none unless asked for, are as far from 0 as the class has a number.
     """
 
-    def make(seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5) -> Outputs:
+    def make(
+        seed: int = 0, known: int = 60, unknown: int = 30, classes: int = 4, spread: float = 2.5, latents: int = 0
+    ) -> Outputs:
         rng = np.random.default_rng(seed)
         anchors = ALPHA * np.eye(classes, dtype=np.float32)
         labels = np.r_[np.arange(known) % classes, np.full(unknown, -1)].astype(np.int64)
@@ -119,8 +124,10 @@ def toy_outputs():
         features = np.abs(rng.normal(size=(n, 6))).astype(np.float32)
         features[np.flatnonzero(labels >= 0), at[labels >= 0] % 6] += 8
         features[labels < 0, 5] += 4
+        codes = np.maximum(rng.normal(size=(n, latents)) + labels[:, None], 0).astype(np.float32)
         return Outputs(
-            logits.astype(np.float32), features, labels, labels % 10, np.arange(n), np.zeros(n, bool), anchors,
+            logits.astype(np.float32), np.column_stack([features, codes]), labels, labels % 10, np.arange(n),
+            np.zeros(n, bool), anchors, latents=latents,
             dummies=np.r_[np.full(6, -0.5), 0.0][None].astype(np.float32),
             head=np.column_stack([1.25 * np.eye(classes, 6), np.full(classes, 0.5)]).astype(np.float32),
         )  # fmt: skip
@@ -129,10 +136,18 @@ def toy_outputs():
 
 
 @pytest.fixture
+def toys_for(toy_outputs):
+    """toys_for(name): toy_outputs with latents for a scorer that reads them."""
+    return lambda name: functools.partial(toy_outputs, latents=2 if name in BY_LATENTS else 0)
+
+
+@pytest.fixture
 def make_run(store, toy_outputs):
     """make_run(unknown=30): a finished run on four known digits, with toy outputs, as training would have left it."""
 
-    def make(name: str = "toy", unknown: int = 30, method: str = "cac", state: str = "finished") -> runs.Run:
+    def make(
+        name: str = "toy", unknown: int = 30, method: str = "cac", state: str = "finished", latents: int = 0
+    ) -> runs.Run:
         run = runs.Run(store / name)
         recipe = Recipe(family="custom", trial="toy", method=method, known=(0, 1, 2, 3), unknown=(4, 5))
         runs.write_json(
@@ -147,7 +162,7 @@ def make_run(store, toy_outputs):
         )
         runs.write_json(run.path / "status.json", {"state": state})
         for seed, (split, strangers) in enumerate({"train": 0, "validation": 0, "test": unknown}.items()):
-            out = toy_outputs(seed=seed, known=320 if split == "train" else 80, unknown=strangers)
+            out = toy_outputs(seed=seed, known=320 if split == "train" else 80, unknown=strangers, latents=latents)
             arrays = {k: v for k, v in vars(out).items() if v is not None and (method == "cac" or k != "anchors")}
             runs.write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
         return run

@@ -52,6 +52,45 @@ def cross_entropy_reference(logits, target):
     return total / len(logits)
 
 
+def _convolved(maps, weight, bias):
+    """3 x 3, padded by zeros: maps [channels][rows][columns]."""
+    high, wide = len(maps[0]), len(maps[0][0])
+    result = []
+    for kernel, b in zip(weight, bias, strict=True):
+        made = [[b] * wide for _ in range(high)]
+        for grid, window in zip(maps, kernel, strict=True):
+            for r in range(high):
+                for c in range(wide):
+                    for i in range(3):
+                        for j in range(3):
+                            if 0 <= r + i - 1 < high and 0 <= c + j - 1 < wide:
+                                made[r][c] += window[i][j] * grid[r + i - 1][c + j - 1]
+        result.append(made)
+    return result
+
+
+def rebuilt(codes, up, out, sizes):
+    """DHRNet's decoder: codes z_1 to z_L of an image, (weight, bias) of up_l and of out_l, and the sizes of x_0 to x_L.
+
+    g_(l-1) = relu(out_l(enlarged(up_l z_l + g_l))) from l = L on, without a g_L, g_0 without relu. Enlarged: each place
+    takes the number whose place it lies in. Yoshihashi et al., CVPR 2019, section 3.2.
+    """
+    built = None
+    for stage in reversed(range(len(codes))):
+        maps = _convolved(codes[stage], *up[stage])
+        if built is not None:
+            maps = [
+                [[v + max(g, 0.0) for v, g in zip(*rows, strict=True)] for rows in zip(*grids, strict=True)]
+                for grids in zip(maps, built, strict=True)
+            ]
+        (high, wide), (rows, columns) = sizes[stage], (len(maps[0]), len(maps[0][0]))
+        larger = [
+            [[grid[r * rows // high][c * columns // wide] for c in range(wide)] for r in range(high)] for grid in maps
+        ]
+        built = _convolved(larger, *out[stage])
+    return built
+
+
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 

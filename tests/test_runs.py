@@ -229,7 +229,7 @@ def test_outputs_come_back_as_they_were(make_run, toy_outputs):
 
 def test_half_precision_on_disk_is_single_in_memory(make_run):
     run = make_run()
-    there = {name: value for name, value in vars(run.outputs("test")).items() if value is not None}
+    there = {name: np.asarray(value) for name, value in vars(run.outputs("test")).items() if value is not None}
     arrays = {k: v.astype(np.float16) if v.dtype == np.float32 else v for k, v in there.items()}
     runs.write_npz(run.path / "outputs/test.npz", **arrays, weights=np.array("abc"))
     assert run.outputs("test").logits.dtype == run.outputs("test").features.dtype == np.float32
@@ -513,7 +513,7 @@ def test_the_report_is_what_the_outputs_give(make_run):
 
 @pytest.mark.parametrize("scorer", judge.SCORERS)
 def test_theta_is_the_order_statistic_of_the_validation_knowns(make_run, scorer):
-    run = make_run()
+    run = make_run(latents=2)
     validation = run.outputs("validation")
     verdict = judge_of(scorer, run.outputs("train"), validation)(validation)
     report = judge.report(run, scorer)

@@ -64,6 +64,8 @@ METHODS = phrases(
         "Rejected by energy.",
         "proser": "**proser**: a dummy class learns what lies between the known ones (Zhou et al., CVPR 2021). "
         "Rejected by how far the dummy is above them.",
+        "crosr": "**crosr**: the network also rebuilds the image from narrow latents at each stage (Yoshihashi et al., "
+        "CVPR 2019). Rejected by OpenMax on logits and latents.",
         "osrci": "**osrci**: counterfactual images, just far enough from real ones to be of no class, become a class "
         "of their own (Neal et al., ECCV 2018). Rejected by that class's share. Takes about four times as long.",
         "g_openmax": "**g_openmax**: mixtures of two classes that the classifier is unsure of become a class of their "

@@ -13,13 +13,14 @@ from cac_core.sentences import say, together
 def add(command) -> None:
     names = (
         "by logits: gamma, distance, msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, "
-        "openmax; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, fdbd, placeholder; by "
-        "features through the head: react, ash_p, ash_b, ash_s, scale, dice or gradnorm"
+        "openmax; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, fdbd, placeholder, "
+        "latent_openmax; by features through the head: react, ash_p, ash_b, ash_s, scale, dice or gradnorm"
     )
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
-        "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax), k (knn, nnguide),\n  covariance "
-        "shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, scale),\n  sparsity (dice)"
+        "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax, latent_openmax), k (knn, "
+        "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, scale),\n"
+        "  sparsity (dice), scaling none|each (latent_openmax)"
     )
     evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")

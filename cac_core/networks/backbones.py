@@ -23,11 +23,13 @@ class Backbone(nn.Module):
     A backbone whose first part is fixed, with weights that come from elsewhere, says so: fixed_by is the digest of
     these weights, maps gives what that part makes of images, of_maps the features from there, and where given_maps is
     set forward takes maps in the place of images. scale is the mean and standard deviation of each channel that they
-    were trained with; where there is none, the training images' own are taken.
+    were trained with; where there is none, the training images' own are taken. map_widths is the number of channels of
+    an image and of the map after each stage; empty where a backbone is not cut into stages.
     """
 
     width: int
     takes: tuple[int, int]  # channels and side of the images that it was built for; evaluate.build says it
+    map_widths: tuple[int, ...] = ()
     scale: Stats | None = None
     fixed_by: str = ""
     given_maps: bool = False
@@ -46,6 +48,13 @@ class Backbone(nn.Module):
 
     def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
         """The features from the maps that `early` gives."""
+        raise NotImplementedError
+
+    def stages(self, x: Float[Tensor, "N C H W"]) -> list[Tensor]:
+        """The maps after each stage, of which the last is what `ended` makes the features of."""
+        raise NotImplementedError
+
+    def ended(self, last: Float[Tensor, "N W h w"]) -> Float[Tensor, "N D"]:
         raise NotImplementedError
 
     def prepare(self, x: Float[Tensor, "N C H W"]) -> None:
@@ -75,7 +84,9 @@ class ConvNet(Backbone):
             self.add_module(f"bn{i}", nn.BatchNorm2d(after))
             before, side = after, math.ceil(side / stride)
         self.depth, self.places, self.width = len(layers), side * side, before * side * side
-        self.cut = sorted(drop_after)[-2] + 1  # the last stage is what comes after the last dropout but one
+        self.ends = sorted(drop_after)  # a stage ends with a dropout
+        self.cut = self.ends[-2] + 1
+        self.map_widths = (channels, *(layers[end - 1][0] for end in self.ends))
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         return self.late(self.early(x))
@@ -84,7 +95,17 @@ class ConvNet(Backbone):
         return self._layers(x, 1, self.cut)
 
     def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
-        return self._layers(maps, self.cut, self.depth + 1).flatten(1)
+        return self.ended(self._layers(maps, self.cut, self.depth + 1))
+
+    def stages(self, x: Float[Tensor, "N C H W"]) -> list[Tensor]:
+        maps = []
+        for first, end in zip([0, *self.ends], self.ends, strict=False):
+            x = self._layers(x, first + 1, end + 1)
+            maps.append(x)
+        return maps
+
+    def ended(self, last: Float[Tensor, "N W h w"]) -> Float[Tensor, "N D"]:
+        return last.flatten(1)
 
     def _layers(self, x: Tensor, first: int, stop: int) -> Tensor:
         for i in range(first, stop):
@@ -158,7 +179,7 @@ class WideResNet(Backbone):
             ]
             self.add_module(f"block{n + 1}", nn.Sequential(*blocks))
         self.bn1 = nn.BatchNorm2d(widths[3])
-        self.width = widths[3]
+        self.width, self.map_widths = widths[3], (channels, *widths[1:])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -170,7 +191,15 @@ class WideResNet(Backbone):
         return self.block2(self.block1(self.conv1(x)))
 
     def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
-        return F.relu(self.bn1(self.block3(maps))).mean((2, 3))
+        return self.ended(self.block3(maps))
+
+    def stages(self, x: Float[Tensor, "N C H W"]) -> list[Tensor]:
+        first = self.block1(self.conv1(x))
+        second = self.block2(first)
+        return [first, second, self.block3(second)]
+
+    def ended(self, last: Float[Tensor, "N W h w"]) -> Float[Tensor, "N D"]:
+        return F.relu(self.bn1(last)).mean((2, 3))
 
 
 class _WideBlock(nn.Module):

@@ -29,7 +29,7 @@ class Fast(Backbone):
         nn.init.zeros_(self.whiten.bias)
         pairs = zip((2 * patch, *widths), widths, strict=False)
         self.groups = nn.Sequential(*(_Group(before, after) for before, after in pairs))
-        self.width = widths[-1]
+        self.width, self.map_widths = widths[-1], (channels, *widths)
 
     def prepare(self, x: Float[Tensor, "N C H W"]) -> None:
         self.whiten.weight.data.copy_(whitening(x))
@@ -41,7 +41,16 @@ class Fast(Backbone):
         return self.groups[:-1](F.gelu(self.whiten(x)))
 
     def late(self, maps: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
-        return self.groups[-1](maps).amax((2, 3))
+        return self.ended(self.groups[-1](maps))
+
+    def stages(self, x: Float[Tensor, "N C H W"]) -> list[Tensor]:
+        maps = [F.gelu(self.whiten(x))]
+        for group in self.groups:
+            maps.append(group(maps[-1]))
+        return maps[1:]
+
+    def ended(self, last: Float[Tensor, "N W h w"]) -> Float[Tensor, "N D"]:
+        return last.amax((2, 3))
 
 
 class _Group(nn.Module):

@@ -589,13 +589,13 @@ def _outputs(
         found = [network.outputs(part.pixels, mirror=bool(view), progress=progress) for view in views]
     logits, features = (np.concatenate(some) for some in zip(*found, strict=True))
     labels, classes, index = (np.tile(some, len(views)) for some in (part.labels, part.classes, part.index))
-    anchors = getattr(method, "anchors", None)
+    beside = {name: getattr(method, name, None) for name in ("anchors", "prototypes")} | {"dummies": method.dummies()}
     out = Outputs(
-        logits, features, labels, classes, index, np.repeat(np.array(views) > 0, len(part)),
-        None if anchors is None else anchors.cpu().numpy(),
-        dummies=None if (dummies := method.dummies()) is None else dummies.detach().float().cpu().numpy(),
+        logits, features, labels, classes, index, np.repeat(np.array(views) > 0, len(part)), latents=method.latents,
+        **{name: v.detach().float().cpu().numpy() for name, v in beside.items() if v is not None},
     )  # fmt: skip
-    if split == "train" and (head := method.head()) is not None and linear(head, logits, features):
+    read = features[:, : features.shape[1] - method.latents]
+    if split == "train" and (head := method.head()) is not None and linear(head, logits, read):
         out = replace(out, head=head)
     if not run.recipe.folds or split not in ("train", "validation"):
         return out
@@ -645,9 +645,11 @@ def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
     }
     if out.fold is not None:
         arrays["fold"] = out.fold.astype(np.int16)
-    for name in ("anchors", "out_of_fold", "dummies", "given", "head", "heads_out_of_fold"):
+    for name in ("anchors", "out_of_fold", "dummies", "prototypes", "given", "head", "heads_out_of_fold"):
         if getattr(out, name) is not None:
             arrays[name] = getattr(out, name)
+    if out.latents:
+        arrays["latents"] = np.array(out.latents)
     runs.write_npz(file, **arrays)
 
 

@@ -1,5 +1,5 @@
 """Scores that read the features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, and those of dummy heads on them,
-placeholder and unknown_class.
+placeholder and unknown_class; and beside logits latents, latent_openmax.
 
 N images, C known classes, D feature width.
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cac_core.recipe import known_name
 from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, softmax, unit_rows
+from cac_core.scoring.logits import checked, revised_by, rightly
 from cac_core.scoring.outputs import Judge, Outputs, Verdict
 from cac_core.sentences import say
 
@@ -276,6 +277,50 @@ def _dummies_of(train: Outputs, scorer: str, method: str) -> Callable[[Outputs],
         return lambda out: np.full(len(out), biases.max())
     featured(train)
     return lambda out: (out.features.astype(float) @ weights + biases).max(1)
+
+
+SCALINGS = ("none", "each")
+
+
+def latent_openmax(
+    train: Outputs, *, tail: int = 20, alpha: int = 10, metric: str = "euclidean", scaling: str = "none"
+) -> Judge:
+    """OpenMax of the logits, by distances of logits AND latents to their class means. Yoshihashi et al., CVPR 2019.
+
+    As `openmax`, but that the vector whose distances are taken is (logits, latents); the logits alone are ranked and
+    revised, and tell which images are classified right. Means of latents are small beside logits, so that distances
+    are next to those of the logits alone. scaling="each", which is ours, divides every number of the vector by its
+    standard deviation over the training images; a constant one is left as it is. A class that has fewer than `tail`
+    images classified right gives all of them, and one that has none all its images. Raises ValueError where the
+    outputs hold no latents.
+    """
+    checked(tail, alpha, metric)
+    known_name(scaling, SCALINGS, say("scaling"))
+    coded(featured(train))
+    members = [
+        mine if len(mine) else np.flatnonzero(~train.mirrored & (train.labels == c))
+        for c, mine in enumerate(rightly(train))
+    ]
+    if lacking := [c for c, mine in enumerate(members) if not len(mine)]:
+        raise ValueError(say(
+            "The training outputs hold no image of class {number}: its mean cannot be computed.", number=lacking[0]
+        ))  # fmt: skip
+    latents, spread = train.latents, 1.0
+
+    def vectors(out: Outputs) -> np.ndarray:
+        return np.column_stack([out.logits, out.features[:, -latents:]]).astype(np.float64) / spread
+
+    if scaling == "each":
+        spread = vectors(train)[~train.mirrored].std(0)
+        spread = np.where(spread > 0, spread, 1.0)
+    return revised_by(train, members, vectors, tail, alpha, metric)
+
+
+def coded(train: Outputs) -> Outputs:
+    """The outputs themselves; ValueError where they are of a network without latents."""
+    if not train.latents:
+        raise ValueError(say("This network has no latents, which latent_openmax reads: train one by crosr."))
+    return train
 
 
 def featured(train: Outputs) -> Outputs:

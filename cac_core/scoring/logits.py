@@ -3,6 +3,8 @@
 N images, C known classes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cac_core.recipe import known_name
@@ -165,30 +167,52 @@ def openmax(train: Outputs, *, tail: int = 20, alpha: int = 10, metric: str = "e
     result would depend on by how much; logits of CAC lie about anchors >= 0. Raises ValueError where a class has fewer
     than `tail` training images classified right.
     """
-    at_least(tail, 2, "tail")
-    at_least(alpha, 1, "alpha")
-    known_name(metric, METRICS, say("metric"))
-    alpha = min(alpha, train.logits.shape[1])
-    weights = (alpha - np.arange(alpha)) / alpha
-    right = (train.logits.argmax(1) == train.labels) & ~train.mirrored
-    means, tails = [], []
-    for c in range(train.logits.shape[1]):
-        mine = train.logits[right & (train.labels == c)].astype(np.float64)
+    checked(tail, alpha, metric)
+    right = rightly(train)
+    for c, mine in enumerate(right):
         if len(mine) < tail:
             raise ValueError(say(
                 "tail={tail} needs {tail} training images classified right in every class; class {number} has "
                 "{count}. Take a smaller tail, or train for longer.",
                 tail=tail, number=c, count=len(mine),
             ))  # fmt: skip
-        means.append(mine.mean(0))
-        tails.append(np.sort(logit_distances(mine, means[c][None], metric)[:, 0])[-tail:])
-    centres, fitted = np.array(means), weibull.fit_high(np.array(tails))
+    return revised_by(train, right, lambda out: out.logits.astype(np.float64), tail, alpha, metric)
+
+
+def checked(tail: int, alpha: int, metric: str) -> None:
+    """Raises ValueError where OpenMax cannot have one of its options."""
+    at_least(tail, 2, "tail")
+    at_least(alpha, 1, "alpha")
+    known_name(metric, METRICS, say("metric"))
+
+
+def rightly(train: Outputs) -> list[np.ndarray]:
+    """Of each class the places of the training images that are classified right, without mirrored copies."""
+    right = (train.logits.argmax(1) == train.labels) & ~train.mirrored
+    return [np.flatnonzero(right & (train.labels == c)) for c in range(train.logits.shape[1])]
+
+
+def revised_by(
+    train: Outputs, members: list[np.ndarray], vectors: Callable[[Outputs], np.ndarray], tail: int, alpha: int,
+    metric: str,
+) -> Judge:  # fmt: skip
+    """OpenMax on the logits by tails of the distances between `vectors` [N, V] and their means over each class's
+    members; a class that has fewer than `tail` gives all it has."""
+    alpha = min(alpha, train.logits.shape[1])
+    weights = (alpha - np.arange(alpha)) / alpha
+    every = vectors(train)
+    centres = np.array([every[mine].mean(0) for mine in members])
+    tails = [
+        np.sort(logit_distances(every[mine], centre[None], metric)[:, 0])[-tail:]
+        for mine, centre in zip(members, centres, strict=True)
+    ]
+    fitted = weibull.fit_each(tails)
 
     def judge(out: Outputs) -> Verdict:
         v = out.logits.astype(np.float64)
         share = np.zeros_like(v)
         np.put_along_axis(share, np.argsort(-v, 1, kind="stable")[:, :alpha], weights[None], 1)
-        taken = v * share * fitted.cdf(logit_distances(v, centres, metric))
+        taken = v * share * fitted.cdf(logit_distances(vectors(out), centres, metric))
         revised = v - taken
         p = softmax(np.column_stack([taken.sum(1), revised]))
         return Verdict(p[:, 0], revised.argmax(1))

@@ -21,6 +21,7 @@ ARRAYS = {  # of a file of outputs; "d" is 0 in a copy to give away, and logits 
     "dummies": Array("f", "M e", needed=False),
     "head": Array("f", "C h", -FINITE, needed=False), "heads_out_of_fold": Array("f", "K C h", -FINITE, needed=False),
     "given": Array("f", "N", -FINITE, needed=False),
+    "prototypes": Array("f", "C p", needed=False), "latents": Array("iu", "", 0, needed=False),
     MARKS: Array("iu", "N", 0, needed=False),
     **{name: Array("U", needed=False) for name in ABOUT},
 }  # fmt: skip
@@ -38,7 +39,10 @@ class Outputs:
     [M, D + 1] are the weights and, last, the biases of M linear heads on the features that stand for no class. head
     [C, D + 1] is the same of the head that makes the logits of the features, logits = W features + b, or None where it
     reads something else; the training outputs alone hold it, and beside out_of_fold those that made these,
-    heads_out_of_fold [K, C, D + 1]. given [N] are scores that came with outputs from elsewhere.
+    heads_out_of_fold [K, C, D + 1]. Of the features the last `latents` are latents, of a network that reconstructs
+    images: those scores alone read them that say so, and heads stand on the features before them. prototypes [C, P]
+    are directions of length 1, one a class, whose cosines the logits are, up to a factor. given [N] are scores that came
+    with outputs from elsewhere.
     """
 
     logits: np.ndarray
@@ -54,6 +58,8 @@ class Outputs:
     head: np.ndarray | None = None
     heads_out_of_fold: np.ndarray | None = None
     given: np.ndarray | None = None
+    prototypes: np.ndarray | None = None
+    latents: int = 0
 
     def __post_init__(self):
         n, c = self.logits.shape
@@ -70,15 +76,17 @@ class Outputs:
                 "{count} classes need anchors [{count}, {count}], not {shape}.",
                 count=c, shape=str(self.anchors.shape),
             ))  # fmt: skip
-        if self.dummies is not None and self.features.shape[1] not in (0, self.dummies.shape[1] - 1):
+        read = self.features.shape[1] - self.latents
+        if self.dummies is not None and self.features.shape[1] and read != self.dummies.shape[1] - 1:
             raise ValueError(say(
                 "{count} features need dummies of {more} numbers, not {shape}.",
-                count=self.features.shape[1], more=self.features.shape[1] + 1, shape=str(self.dummies.shape),
+                count=read, more=read + 1, shape=str(self.dummies.shape),
             ))  # fmt: skip
-        if self.head is not None and (len(self.head) != c or self.features.shape[1] not in (0, self.head.shape[1] - 1)):
+        fits = not self.features.shape[1] or self.head is None or read == self.head.shape[1] - 1
+        if self.head is not None and (len(self.head) != c or not fits):
             raise ValueError(say(
                 "{count} classes and {width} features need a head [{count}, {more}], not {shape}.",
-                count=c, width=self.features.shape[1], more=self.features.shape[1] + 1, shape=str(self.head.shape),
+                count=c, width=read, more=read + 1, shape=str(self.head.shape),
             ))  # fmt: skip
         if n and (self.labels.min() < -1 or self.labels.max() >= c):
             raise ValueError(say(

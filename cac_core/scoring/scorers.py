@@ -9,6 +9,7 @@ Keywords are a scorer's own options: the command line, the app's forms and the s
 """
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ SCORERS = {
     "gamma": gamma, "distance": distance, "msp": logits.msp, "max_logit": logits.max_logit, "energy": logits.energy,
     "knn": features.knn, "mahalanobis": features.mahalanobis, "cosine": features.cosine,
     "placeholder": features.placeholder, "unknown_class": features.unknown_class, "openmax": logits.openmax,
+    "latent_openmax": features.latent_openmax,
     "temperature_scaling": logits.temperature_scaling, "entropy": logits.entropy, "gen": logits.gen,
     "margin": logits.margin, "kl_matching": logits.kl_matching,
     "rmds": features.rmds, "gmm": features.gmm, "nnguide": features.nnguide, "she": features.she,
@@ -38,10 +40,12 @@ READ = {  # by what they read, in the order in which they are shown
     ),
     "features": (
         "knn", "nnguide", "mahalanobis", "rmds", "gmm", "cosine", "she", "residual", "vim", "fdbd", "placeholder",
+        "latent_openmax",
     ),
     "head": ("react", "ash_p", "ash_b", "ash_s", "scale", "dice", "gradnorm"),
 }  # fmt: skip
 BY_FEATURES = READ["features"] + READ["head"]  # the others read logits alone
+BY_LATENTS = ("latent_openmax",)  # of these the ones that read latents: the others see the features before them
 BY_VALIDATION = ("temperature_scaling",)  # is fitted on the validation images, too
 UNFITTED = (  # which read no training images; the others are fitted to them
     "msp", "max_logit", "energy", "temperature_scaling", "entropy", "gen", "margin", "unknown_class", "given", "ash_p",
@@ -51,17 +55,22 @@ NEEDS = {  # what outputs must hold, beside features, and what says why they do 
     **dict.fromkeys(BY_FEATURES, (features.featured,)),
     **dict.fromkeys(("residual", "vim", "fdbd", *READ["head"]), (heads.headed,)),
     **dict.fromkeys(("ash_b", "ash_s", "scale"), (heads.positive,)),
+    **dict.fromkeys(BY_LATENTS, (features.coded,)),
 }
 # what every evaluation reports, and what a score is chosen among without unknowns; the others are computed when asked
 # for: a report of all would be three times as long, and a choice among more is more by chance
 REPORTED = (
     "gamma", "distance", "msp", "max_logit", "energy", "knn", "mahalanobis", "cosine", "placeholder",
-    "unknown_class", "openmax", "given",
+    "unknown_class", "openmax", "latent_openmax", "given",
 )  # fmt: skip
 # whose options are set as in the papers, for other networks, and where only unknowns could tell what is best
-UNSURE = ("knn", "nnguide", "openmax", "residual", "vim", "react", "ash_p", "ash_b", "ash_s", "scale", "dice")
+UNSURE = (
+    "knn", "nnguide", "openmax", "latent_openmax", "residual", "vim", "react", "ash_p", "ash_b", "ash_s", "scale",
+    "dice",
+)  # fmt: skip
 ALONE = {  # of what some methods alone put out
-    "placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax"), "given": (IMPORTED_SCORES,)
+    "placeholder": ("proser",), "unknown_class": ("osrci", "g_openmax"), "given": (IMPORTED_SCORES,),
+    "latent_openmax": ("crosr",),
 }  # fmt: skip
 OWN = {"cac": ("gamma", "distance"), "distance_ensemble": ("gamma", "distance")}  # of these methods, by their papers
 
@@ -112,6 +121,7 @@ def default_for(method: str) -> str:
         "cider": "knn",
         "vos": "energy",
         "proser": "placeholder",
+        "crosr": "latent_openmax",
         "osrci": "unknown_class",
         "g_openmax": "unknown_class",
     }
@@ -134,10 +144,14 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
     """
     options = checked_options(name, scorer_options(name), options)
     _fitted(name, train)
-    held = (validation and finite(validation),) if name in BY_VALIDATION else ()
-    judges: dict[int, Judge] = {-1: SCORERS[name](finite(train), *held, **options)}
+    width = train.features.shape[1] - (0 if name in BY_LATENTS else train.latents)
+    train, held = _read(finite(train), width), ()
+    if name in BY_VALIDATION:
+        held = (validation and finite(validation),)
+    judges: dict[int, Judge] = {-1: SCORERS[name](train, *held, **options)}
 
     def judge(out: Outputs) -> Verdict:
+        out = _read(out, width)
         if finite(out).fold is None or train.fold is None:
             return judges[-1](out)
         score, label = np.empty(len(out)), np.empty(len(out), int)
@@ -150,3 +164,8 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
         return Verdict(score, label)
 
     return judge
+
+
+def _read(out: Outputs, width: int) -> Outputs:
+    """With the first features alone, as many as are read; with none where outputs were kept without."""
+    return out if out.features.shape[1] <= width else replace(out, features=out.features[:, :width], latents=0)

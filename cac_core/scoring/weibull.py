@@ -63,3 +63,11 @@ def fit_high(tails: np.ndarray) -> Tails:
     b = np.maximum(b, floor / unit)
     place = top + b * np.log(np.exp((x - top[:, None]) / b[:, None]).mean(1))
     return Tails(start, place * unit, b * unit)
+
+
+def fit_each(tails: list[np.ndarray]) -> Tails:
+    """`fit_high` of tails that may be of different lengths."""
+    if len({len(tail) for tail in tails}) == 1:
+        return fit_high(np.array(tails))
+    each = [fit_high(tail[None]) for tail in tails]
+    return Tails(*(np.concatenate([getattr(one, name) for one in each]) for name in ("start", "place", "scale")))

@@ -88,7 +88,7 @@ def without(out: Outputs, which: np.ndarray) -> Outputs:
     parts = {
         name: value[~which]
         for name, value in vars(out).items()
-        if value is not None and name not in ("anchors", "dummies")
+        if value is not None and name not in ("anchors", "dummies", "latents")
     }
     return Outputs(**parts, anchors=out.anchors)
 

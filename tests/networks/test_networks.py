@@ -30,9 +30,9 @@ def network(method="cac", backbone="small", channels=1, size=16, classes=4, **op
 def test_contract(method, backbone, channels):
     side = 16 if backbone in STEMS else 32  # every pixel of a small stem costs
     if (backbone.startswith("efficientnet-lite") and method not in ("cac", "cross_entropy")) or (
-        method == "proser" and backbone not in ("small", "plain", "fast", "wide_resnet-40-2")
+        method in ("proser", "crosr") and backbone not in ("small", "plain", "fast", "wide_resnet-40-2")
     ):
-        with pytest.raises(ValueError, match=r"is not trained on what|is not cut there"):
+        with pytest.raises(ValueError, match=r"is not trained on what|is not cut (there|into stages)"):
             network(method, backbone, channels, side)
         return
     net = network(
@@ -44,9 +44,10 @@ def test_contract(method, backbone, channels):
     x = torch.randn(8, channels, 4, 4).repeat_interleave(side // 4, 2).repeat_interleave(side // 4, 3)
     y = torch.arange(8) % 4
     logits, features = net(x)
-    assert logits.shape == (8, 4) and features.shape == (8, net.width)
+    assert logits.shape == (8, 4) and features.shape == (8, net.width + net.latents)
     assert logits.dtype == features.dtype == torch.float32
-    assert net.pooled(features).shape == (8, net.backbone.pooled_width)
+    assert net.pooled(features).shape == (8, net.backbone.pooled_width + net.latents)
+    assert (net.latents > 0) == (method == "crosr")
     labels = torch.stack([y, torch.arange(8) // 4], 1) if net.left_out else y  # side heads leave out folds, too
     for _, terms in net.losses(x, labels):
         terms["total"].backward()
@@ -123,8 +124,8 @@ def test_larger_efficientnets_build_and_put_out_their_width(backbone):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("backbone", ["small", "plain", "efficientnet-b0"])
 def test_half_precision_stays_inside_the_backbone_and_near_float32(method, backbone):
-    if (method, backbone) == ("proser", "efficientnet-b0"):
-        pytest.skip("it is not cut in two")
+    if method in ("proser", "crosr") and backbone == "efficientnet-b0":
+        pytest.skip("it is not cut")
     net = network(method, backbone, 3, 32).eval()
     x = torch.randn(4, 3, 32, 32)
     exact = net(x)[0]

@@ -200,11 +200,13 @@ def test_nothing_pruned_is_the_energy_of_the_heads_logits(toy_outputs):
 def shuffled(out, order):
     head = None if out.head is None else np.column_stack([out.head[:, :-1][:, order], out.head[:, -1]])
     dummies = np.column_stack([out.dummies[:, :-1][:, order], out.dummies[:, -1]])
-    return replace(out, features=out.features[:, order], head=head, dummies=dummies)
+    features = np.column_stack([out.features[:, order], out.features[:, len(order) :]])  # behind them latents
+    return replace(out, features=features, head=head, dummies=dummies)
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_the_order_of_the_features_does_not_count(toy_outputs, name):
+def test_the_order_of_the_features_does_not_count(toys_for, name):
+    toy_outputs = toys_for(name)
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     test.features[4] = np.round(test.features[4])  # ties
     test.features[5, 1:] = 0
@@ -249,7 +251,8 @@ def with_mirrors(train):
 
 
 @pytest.mark.parametrize("name", NEW)
-def test_mirrored_copies_are_left_out(toy_outputs, name):
+def test_mirrored_copies_are_left_out(toys_for, name):
+    toy_outputs = toys_for(name)
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     alone, both = (judge_of(name, one, known_only(train))(test).score for one in (train, with_mirrors(train)))
     np.testing.assert_allclose(both, alone, rtol=1e-9)
@@ -268,7 +271,8 @@ def test_sure_images_still_differ_in_what_reads_the_softmax():
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_what_outputs_lack_is_said_before_a_score_is_asked_for(toy_outputs, name):
+def test_what_outputs_lack_is_said_before_a_score_is_asked_for(toys_for, name):
+    toy_outputs = toys_for(name)
     train = toy_outputs(known=320, unknown=0)
     assert scorers.lacking(name, train) == ""
     small = replace(train, features=train.features[:, :0], head=None, dummies=None)

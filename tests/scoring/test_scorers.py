@@ -84,14 +84,16 @@ def test_gamma_at_a_temperature_divides_the_distances_in_the_softmin_only():
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_unknowns_near_the_origin_score_higher(toy_outputs, name):
+def test_unknowns_near_the_origin_score_higher(toys_for, name):
+    toy_outputs = toys_for(name)
     test = toy_outputs(1, spread=0.5)
     score = fitted(name, toy_outputs(known=320, unknown=0))(test).score
     assert np.median(score[test.labels < 0]) > np.quantile(score[test.labels >= 0], 0.9)
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_an_image_is_judged_alone(toy_outputs, name):
+def test_an_image_is_judged_alone(toys_for, name):
+    toy_outputs = toys_for(name)
     verdict_of, test = fitted(name, toy_outputs(known=320, unknown=0)), toy_outputs(1)
     together = verdict_of(test)
     for i in (0, 7, len(test) - 1):
@@ -101,21 +103,24 @@ def test_an_image_is_judged_alone(toy_outputs, name):
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_no_images_give_an_empty_verdict(toy_outputs, name):
+def test_no_images_give_an_empty_verdict(toys_for, name):
+    toy_outputs = toys_for(name)
     verdict = fitted(name, toy_outputs(known=320, unknown=0))(Outputs.of_images(np.zeros((0, 4)), np.zeros((0, 6))))
     assert len(verdict.score) == len(verdict.label) == 0
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_logits_of_a_thousand_do_not_overflow(toy_outputs, name):
+def test_logits_of_a_thousand_do_not_overflow(toys_for, name):
+    toy_outputs = toys_for(name)
     logits = np.array([[1e3, -1e3, 0, 0], [-1e4, -1e4, -1e4, -1e4]], np.float32)
     score = fitted(name, toy_outputs(known=320, unknown=0))(Outputs.of_images(logits, np.zeros((2, 6)))).score
     assert np.isfinite(score).all()
 
 
-def test_scores_of_half_precision_are_those_of_the_same_numbers_in_double(toy_outputs):
-    test = toy_outputs(1)  # logits are halves: exact in every precision
+def test_scores_of_half_precision_are_those_of_the_same_numbers_in_double(toys_for):
     for name in scorers.SCORERS:
+        toy_outputs = toys_for(name)
+        test = toy_outputs(1)  # logits are halves: exact in every precision
         verdict_of = fitted(name, toy_outputs(known=320, unknown=0))
         half = verdict_of(replace(test, logits=test.logits.astype(np.float16))).score
         double = verdict_of(replace(test, logits=test.logits.astype(np.float64))).score
@@ -335,7 +340,8 @@ def folded(train, folds=3, seed=0):
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_an_image_of_a_fold_is_judged_by_what_has_not_seen_it(toy_outputs, name):
+def test_an_image_of_a_fold_is_judged_by_what_has_not_seen_it(toys_for, name):
+    toy_outputs = toys_for(name)
     train, validation = folded(toy_outputs(known=240, unknown=0))
     got = judge_of(name, train, validation)(validation)
     for f in range(3):
@@ -358,8 +364,9 @@ def test_mahalanobis_names_a_class_without_images(toy_outputs):
         judge_of("mahalanobis", replace(train, labels=train.labels % 3))
 
 
-@pytest.mark.parametrize("name", ["knn", "mahalanobis", "openmax"])
-def test_mirrored_copies_are_left_out(toy_outputs, name):
+@pytest.mark.parametrize("name", ["knn", "mahalanobis", "openmax", "latent_openmax"])
+def test_mirrored_copies_are_left_out(toys_for, name):
+    toy_outputs = toys_for(name)
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     np.testing.assert_allclose(
         fitted(name, with_mirrors(train))(test).score, fitted(name, train)(test).score, rtol=1e-12
@@ -392,7 +399,8 @@ def test_openmax_revises_no_more_classes_than_there_are(toy_outputs):
 
 
 @pytest.mark.parametrize("name", scorers.SCORERS)
-def test_classes_in_another_order_give_the_same_scores(toy_outputs, name):
+def test_classes_in_another_order_give_the_same_scores(toys_for, name):
+    toy_outputs = toys_for(name)
     order = np.array([2, 0, 3, 1])  # class order[i] becomes class i
     place = order.argsort()
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
@@ -480,7 +488,8 @@ def test_an_option_that_cannot_be_met_is_refused_with_the_count(toy_outputs, nam
 @pytest.mark.parametrize("name", scorers.SCORERS)
 @pytest.mark.parametrize("field", ["logits", "features"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_are_refused(toy_outputs, name, field, value):
+def test_numbers_that_are_not_finite_are_refused(toys_for, name, field, value):
+    toy_outputs = toys_for(name)
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     broken = {}
     for key, out in (("train", train), ("test", test)):

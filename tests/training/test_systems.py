@@ -24,6 +24,7 @@ OWN = {
     "cider": "knn",
     "vos": "energy",
     "proser": "placeholder",
+    "crosr": "latent_openmax",
     "osrci": "unknown_class",
     "g_openmax": "unknown_class",
 }
@@ -70,7 +71,9 @@ def test_a_run_that_was_stopped_in_every_stage_is_the_undisturbed_one(method, da
     )
     assert (out.dummies is not None) == (method in ("proser", *MAKES))
     # a linear head reads what is kept of the features: not on the sphere, nor where it reads every place
-    assert (run.outputs("train").head is not None) == (method in ("vos", "proser"))
+    assert (run.outputs("train").head is not None) == (method in ("vos", "proser", "crosr"))
+    assert (out.prototypes is not None) == (method in ("supcon", "cider"))
+    assert out.latents == (16 if method == "crosr" else 0)
     assert len(judge.said_of(run, logits, features, OWN[method])) == 9
 
 
