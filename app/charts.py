@@ -199,7 +199,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
     rim = max(1.15, float(np.quantile(np.hypot(*cloud.xy.T), 0.995)) * 1.05 if len(cloud.xy) else 1.15)
     drawn = cloud.drawn()
     labels, rejected = cloud.labels[drawn], cloud.rejected[drawn]
-    places, said = _polar(cloud.xy[drawn], rim), [cloud.said[i] for i in drawn]
+    places, said = polar(cloud.xy[drawn], rim), [cloud.said[i] for i in drawn]
     count = len(names)
     size = 9 if len(drawn) < 800 else 6
 
@@ -233,7 +233,7 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         "type": "scatter", "coordinateSystem": "polar", "name": t(MEANS), "symbol": "circle", "symbolSize": 18,
         "itemStyle": {"color": "transparent", "borderColor": palette.text, "borderWidth": 2}, "z": 5,
         "data": [{"value": place, "name": t("mean of {name}", name=name)}
-                 for place, name in zip(_polar(means, rim), names, strict=True)],
+                 for place, name in zip(polar(means, rim), names, strict=True)],
     }  # fmt: skip
     turn = 360 / count
     unit = {
@@ -385,7 +385,7 @@ def heat_map(
         said += "".join(f" {signs[name]}" for name, place in marks.items() if place == (row, column))
         return {
             "value": [column, row, None if not np.isfinite(value) else float(value)],
-            "itemStyle": {"color": _mixed(palette.surface, palette.known[0], 0.08 + 0.62 * depth),
+            "itemStyle": {"color": mixed(palette.surface, palette.known[0], 0.08 + 0.62 * depth),
                           "borderColor": palette.surface, "borderWidth": 2},
             "label": {"show": True, "formatter": said, "color": palette.text, "fontSize": 13,
                       "fontWeight": "bold" if (row, column) == picked else "normal"},
@@ -409,7 +409,7 @@ def heat_map(
     }  # fmt: skip
 
 
-def _mixed(one: str, other: str, share: float) -> str:
+def mixed(one: str, other: str, share: float) -> str:
     """A colour between two of the form #RRGGBB."""
     pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
@@ -447,7 +447,8 @@ def _legend_name(name: str) -> str:
     return name if len(name) <= 18 else name[:17] + "…"
 
 
-def _polar(xy: np.ndarray, rim: float) -> list[list[float]]:
+def polar(xy: np.ndarray, rim: float) -> list[list[float]]:
+    """Places [N, 2] as a radius, at most rim, and degrees; the first axis points up, and angles go clockwise."""
     radius, angle = np.minimum(np.hypot(xy[:, 0], xy[:, 1]), rim), np.degrees(np.arctan2(xy[:, 1], xy[:, 0])) % 360
     return [[round(float(r), 3), round(float(a), 2)] for r, a in zip(radius, angle, strict=True)]
 

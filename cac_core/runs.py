@@ -11,6 +11,7 @@
     outputs/{train,validation,test}.npz  report.json
     outputs/unknown-NAME.npz      outputs on another data set, taken as unknown
     made.npz          images that a method made up, and the ways that led to some of them; see MADE
+    rebuilt.npz       some test images as a network that reconstructs them gave them back, and the errors of all
     stop              its presence asks the run to stop after the batch
 
 Every file is written beside itself and moved into place, so a reader sees the old one or the new one. Outputs, and a
@@ -142,6 +143,7 @@ class Event(TypedDict, total=False):
     steps: Count
     train: dict[str, Curve]
     validation: dict[str, Curve]
+    beside: dict[str, Curve]
     lr: Curve
     best_epoch: Annotated[int, Within(-1, 10**12)]
     images_per_second: float
@@ -215,6 +217,11 @@ class Report(TypedDict, total=False):
 SNAPSHOTS = {
     "epochs": Array("iu", "E", 0), "logits": Array("f", "E N C"), "labels": Array("iu", "N", 0, "C"),
     "index": Array("iu", "N", 0),
+}  # fmt: skip
+
+REBUILT = {
+    "error": Array("f", "N", 0), "rows": Array("iu", "M", 0, "N"), "images": Array("iu", "M H H K", 0, 255),
+    "made": Array("iu", "M H H K", 0, 255),
 }  # fmt: skip
 
 
@@ -407,6 +414,14 @@ class Run:
         known = len(self.trial.known)
         try:
             return records.arrays(self.path / "made.npz", MADE, K=known, n=known + 1, c=self.row.channels)
+        except (OSError, Unfit):
+            return None
+
+    def rebuilt(self) -> dict[str, np.ndarray] | None:
+        """Of the test images error [N], the mean squared one of the normalised pixels; of some, `rows` [M] among them,
+        images and made [M, H, H, K] uint8. None where nothing was rebuilt, or it is damaged."""
+        try:
+            return records.arrays(self.path / "rebuilt.npz", REBUILT)
         except (OSError, Unfit):
             return None
 

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, jobs, links, live, picker, setting, thumbnails, wording
+from app import charts, controls, feeds, jobs, links, live, picker, setting, systems, thumbnails, wording
 from app.setting import Setting
 from app.words import t
 from cac_core.results import project
@@ -52,6 +52,8 @@ def page():
                 make_map()
         selection(word, now, sets)
         links.write_link()
+    with wording.explained():
+        systems.show(run)
 
 
 def further_unknowns() -> tuple[str, ...]:

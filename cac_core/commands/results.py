@@ -19,8 +19,8 @@ def add(command) -> None:
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
         "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax, latent_openmax), k (knn, "
-        "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, scale),\n"
-        "  sparsity (dice), scaling none|each (latent_openmax)"
+        "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, "
+        "scale),\n  sparsity (dice), scaling none|each (latent_openmax)"
     )
     evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")

@@ -376,6 +376,8 @@ def evaluate(
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
             write_outputs(run, split, outputs, own, **known_by)
+            if split == "test" and network.method.rebuilds:
+                _write_rebuilt(run, network, parts[split])
         _write_made(run, network)
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
@@ -403,6 +405,34 @@ def _write_made(run: Run, network: Network) -> None:
     runs.write_npz(
         run.path / "made.npz", **images, **small, **{n: s.cpu().numpy().astype(np.float32) for n, s in shares.items()}
     )
+
+
+REBUILT = 12  # images of knowns, and as many of unknowns, that are kept with what was made of them
+
+
+def _write_rebuilt(run: Run, network: Network, part: datasets.Part) -> None:
+    """The errors of all images, and of some what was made of them: from the best rebuilt to the worst, evenly."""
+
+    def made(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+        x = normalised(on_device(pixels, network.device).float() / 255, network.scale)
+        with torch.no_grad():
+            return x, network.method.rebuilt(x)
+
+    error = np.empty(len(part), np.float32)
+    for start in range(0, len(part), BATCH):
+        x, image = made(part.pixels[start : start + BATCH])
+        error[start : start + BATCH] = (image - x).square().mean((1, 2, 3)).cpu().numpy()
+    rows = []
+    for mine in (np.flatnonzero(part.labels >= 0), np.flatnonzero(part.labels < 0)):
+        order = mine[error[mine].argsort(kind="stable")]
+        rows += order[np.unique(np.linspace(0, len(order) - 1, min(REBUILT, len(order))).round().astype(int))].tolist()
+    images = taken(part.pixels, np.array(rows, int))[:]
+    mean, std = network.scale
+    image = ((made(images)[1] * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
+    runs.write_npz(
+        run.path / "rebuilt.npz",
+        error=error, rows=np.array(rows, np.int32), images=images, made=image.permute(0, 2, 3, 1).cpu().numpy(),
+    )  # fmt: skip
 
 
 def left_out(run: Run, network: Network) -> tuple[dict[str, Any] | None, runs.StandIns]:

@@ -402,7 +402,7 @@ class _Training(Steps):
         took = time.monotonic() - began
         means = {name: float(value) / self.counted for name, value in self.sums.items()}
         _finite(means, "training", self.epoch + 1, self.recipe)
-        measured, logits = self._validate()
+        measured, logits, beside = self._validate()
         _finite(measured, "validation", self.epoch + 1, self.recipe)
         number = self.epoch + 1
         if late and measured[self.method.criterion] < self.best:
@@ -414,7 +414,7 @@ class _Training(Steps):
         self._event(
             kind="epoch", epoch=number, epochs=self.total, train=means, validation=measured, lr=rates[-1],
             best_epoch=self.best_epoch, images_per_second=round(speed, 1), seconds_left=self._left(),
-            memory=_memory(self.device),
+            memory=_memory(self.device), **({"beside": beside} if beside else {}),
         )  # fmt: skip
         self.epoch, self.step, self.sums, self.counted = number, 0, {}, 0
         if number == self.recipe.epochs and self.recipe.fine_epochs:  # the second stage starts from the best epoch,
@@ -444,8 +444,8 @@ class _Training(Steps):
                 self._event(kind="warning", text=doubt)
             self._save()
 
-    def _validate(self) -> tuple[dict[str, float], np.ndarray]:
-        """The loss terms and the accuracy on the validation images, and their logits [N, C]."""
+    def _validate(self) -> tuple[dict[str, float], np.ndarray, dict[str, float]]:
+        """The loss terms and the accuracy on the validation images, their logits [N, C], and what the method tells."""
         self.method.eval()
         logits = torch.zeros(len(self.validation), len(self.trial.known), device=self.device)
         with torch.no_grad():
@@ -455,7 +455,8 @@ class _Training(Steps):
             y = torch.as_tensor(self.validation.labels, device=self.device)
             terms = {name: float(value) for name, value in self.method.terms(logits, y).items()}
             terms["accuracy"] = float((self.method.affinity(logits).argmax(1) == y).float().mean())
-        return terms, logits.cpu().numpy()
+            beside = self.method.beside(logits, y)
+        return terms, logits.cpu().numpy(), beside
 
     @distributed.only_first
     def _beat(self) -> None:

@@ -74,6 +74,9 @@ def test_a_run_that_was_stopped_in_every_stage_is_the_undisturbed_one(method, da
     assert (run.outputs("train").head is not None) == (method in ("vos", "proser", "crosr"))
     assert (out.prototypes is not None) == (method in ("supcon", "cider"))
     assert out.latents == (16 if method == "crosr" else 0)
+    beside = [event.get("beside", {}).keys() for event in run.epochs()]
+    assert beside == [{"own", "between", "closest"} if method in ("supcon", "cider") else set()] * 3
+    assert (run.rebuilt() is not None) == (method == "crosr")
     assert len(judge.said_of(run, logits, features, OWN[method])) == 9
 
 
@@ -187,3 +190,30 @@ def test_two_classes_and_few_images_are_learnt(method, image_folder, tmp_path):
     )  # fmt: skip
     run = loop.train(recipe, tmp_path / "store", root, device="cpu")
     assert run.state == "finished" and np.isfinite(run.outputs("test").logits).all()
+
+
+def test_what_a_network_rebuilt_is_kept_with_the_run(data, tmp_path):
+    from cac_core.data import datasets
+
+    run = loop.train(recipe_of("crosr", epochs=2), tmp_path / "one", data, device="cpu")
+    kept, test = run.rebuilt(), run.outputs("test")
+    pixels = datasets.parts_of(datasets.load("digits", data), run.trial, 0)["test"].pixels
+    network = evaluate.load(run, "cpu")
+    mean, std = (value.numpy().ravel() for value in network.scale)
+    x = (pixels / 255 - mean) / std
+    with torch.no_grad():
+        image = network.method.rebuilt(torch.tensor(x, dtype=torch.float32).permute(0, 3, 1, 2))
+    image = image.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(kept["error"], ((image - x) ** 2).mean((1, 2, 3)), rtol=1e-3)
+    np.testing.assert_array_equal(kept["images"], pixels[kept["rows"]])
+    shown = np.clip(image[kept["rows"]] * std + mean, 0, 1) * 255
+    assert np.abs(kept["made"] - shown).max() <= 0.51
+    for known in (True, False):  # from the best rebuilt to the worst
+        mine = kept["error"][kept["rows"]][(test.labels[kept["rows"]] >= 0) == known]
+        whole = kept["error"][(test.labels >= 0) == known]
+        assert len(mine) == evaluate.REBUILT and (np.diff(mine) >= 0).all()
+        assert mine[0] == whole.min() and mine[-1] == whole.max()
+    without = loop.train(
+        compose(options={"weight": 0.0}, method="crosr", **(SHORT | {"epochs": 1})), tmp_path, data, device="cpu"
+    )
+    assert without.rebuilt() is None

@@ -32,6 +32,7 @@ class Method(nn.Module):
     begins = 0.0  # the share of the training after which all of its loss acts; no epoch before can be the best
     way = 1.0  # the share of the epochs that is behind, which the loop says
     of_several = False  # an ensemble is
+    rebuilds = False  # whether it has a `rebuilt`, which gives back the normalised images that it is given
     latents = 0  # so many of the features, the last ones, are latents: the head does not read them
     half: torch.dtype | None = None  # the backbone's type under autocast; None is float32
 
@@ -171,6 +172,10 @@ class Method(nn.Module):
     def terms(self, logits: Float[Tensor, "N C"], y: Int[Tensor, " N"]) -> Terms:
         """Also of fewer classes than the network's, by a head that leaves one out."""
         raise NotImplementedError
+
+    def beside(self, logits: Float[Tensor, "N C"], y: Int[Tensor, " N"]) -> dict[str, float]:
+        """What an epoch tells of the validation images besides losses: numbers by name."""
+        return {}
 
     def affinity(self, logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """What the classes are compared by: the largest is the predicted one."""

@@ -41,6 +41,10 @@ class CROSR(Method):
         self.out = nn.ModuleList(_conv(width, lower) for width, lower in zip(stages, below, strict=True))
         self.latents = latent * len(stages)
 
+    @property
+    def rebuilds(self) -> bool:
+        return self.weight > 0
+
     def coded(self, x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N D"], list[Tensor]]:
         """The pooled features, and z_1 to z_L."""
         maps = self.backbone.stages(x)

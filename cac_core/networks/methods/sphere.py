@@ -60,6 +60,14 @@ class _Sphere(Method):
         loss = F.cross_entropy(logits, y)
         return {"total": loss, "prototype": loss}
 
+    @torch.no_grad()
+    def beside(self, logits, y):
+        """Mean cosines: of validation images to their own prototype, between prototypes, and of the closest two."""
+        count = len(self.prototypes)
+        apart = (self.prototypes @ self.prototypes.T)[~torch.eye(count, dtype=torch.bool, device=y.device)]
+        own = logits.gather(1, y[:, None]).mean() * self.temperature
+        return {"own": float(own), "between": float(apart.mean()), "closest": float(apart.max())}
+
 
 class SupCon(_Sphere):
     """Supervised contrastive learning. Khosla et al., NeurIPS 2020.
