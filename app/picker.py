@@ -12,6 +12,7 @@ from app.words import t
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.files import is_folder
+from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
@@ -47,8 +48,11 @@ def pick_run() -> Run | None:
         st.caption(wording.plain(name))
     if name not in (*broken, *begun):
         recipe = run.recipe
-        st.caption(
-            t(
+        if recipe.backbone == IMPORTED:
+            said = t("Outputs of another network, imported from {file}",
+                     file=wording.plain(str(run.record.get("imported_from", ""))))  # fmt: skip
+        else:
+            said = t(
                 "{method} on {dataset}, {family} trial {trial}, {backbone} network, {epochs} epochs, seed {seed}",
                 method=wording.plain(recipe.method),
                 dataset=wording.plain(recipe.dataset),
@@ -58,7 +62,7 @@ def pick_run() -> Run | None:
                 epochs=recipe.epochs,
                 seed=recipe.seed,
             )
-        )
+        st.caption(said)
     if others := [n for n in broken if n != name]:
         st.caption(f":material/error: {t('Broken: {names}', names=wording.listed(others, 5))}")
     return run

@@ -48,6 +48,7 @@ SAID = phrases(
         "scale": "energy after scaling features (SCALE)",
         "dice": "energy by the weights that contribute most (DICE)",
         "gradnorm": "− size of the gradient in the head (GradNorm)",
+        "given": "the score that came with the outputs",
     }
 )
 SHORT = phrases({
@@ -59,6 +60,7 @@ SHORT = phrases({
     "margin": "margin", "kl_matching": "KL matching", "rmds": "relative Mahalanobis", "gmm": "GMM",
     "nnguide": "NNGuide", "she": "SHE", "residual": "residual", "vim": "ViM", "fdbd": "fDBD", "react": "ReAct",
     "ash_p": "ASH-P", "ash_b": "ASH-B", "ash_s": "ASH-S", "scale": "SCALE", "dice": "DICE", "gradnorm": "GradNorm",
+    "given": "given score",
 })  # fmt: skip
 GROUPS = phrases({
     "own": "the method's own", "logits": "logits", "features": "features", "head": "features through the head",

@@ -39,12 +39,13 @@ import numpy as np
 from cac_core import files, records
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS, FOLDER, FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE, Dataset, Trial
-from cac_core.recipe import IMPORTED, IMPORTED_SCORES, Recipe, slug
+from cac_core.recipe import Recipe, slug
 from cac_core.records import Array, Count, Curve, Seconds, Unfit, Within
 from cac_core.scoring.outputs import ABOUT, ARRAYS, MARKS, Outputs
 from cac_core.sentences import Sentence, say
 
 SPLITS = ("train", "validation", "test")
+MOST_HALF = 60_000  # of a number in half precision
 ID = re.compile(r"[a-z0-9-]{1,64}")
 ALIVE = ("starting", "running")
 FOLDERS = ("outputs", "maps", "sweep")  # below a run
@@ -441,9 +442,7 @@ class Run:
                 run=self.id, split=split, path=self.path,
             ))  # fmt: skip
         try:
-            empty = split == "train" and self.recipe.method in (IMPORTED, IMPORTED_SCORES)  # perhaps
-            shapes = {name: replace(one, sides=one.sides.replace("N", "n")) for name, one in ARRAYS.items()}
-            arrays = records.arrays(file, shapes if empty else ARRAYS, C=len(self.trial.known))
+            arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
             for name in {"logits", "features", "out_of_fold"} & arrays.keys():
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
             if "latents" in arrays:
@@ -631,6 +630,28 @@ def write_json(path: Path, record: Any) -> None:
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     in_one_step(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def write_outputs(run: Run, split: str, out: Outputs, **about: str | np.ndarray) -> None:
+    """about says what the outputs are of: outputs.ABOUT and MARKS. Features are kept in half precision, but for large
+    ones."""
+    arrays = {
+        "logits": out.logits.astype(np.float32),
+        "features": out.features.astype(np.float16 if np.abs(out.features).max(initial=0) < MOST_HALF else np.float32),
+        "labels": out.labels.astype(np.int16),
+        "classes": out.classes.astype(np.int16),
+        "index": out.index.astype(np.int32),
+        "mirrored": out.mirrored,
+        **{name: np.array(said) for name, said in about.items()},
+    }
+    if out.fold is not None:
+        arrays["fold"] = out.fold.astype(np.int16)
+    for name in ("anchors", "out_of_fold", "dummies", "prototypes", "given", "head", "heads_out_of_fold"):
+        if getattr(out, name) is not None:
+            arrays[name] = getattr(out, name)
+    if out.latents:
+        arrays["latents"] = np.array(out.latents)
+    write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
 
 
 def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:

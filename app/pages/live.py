@@ -266,7 +266,7 @@ def head(run: Run, job: Job | None, state: str):
     if state == "finished" and (found := verdicts.worth(run)):
         wording.worth(found)
     if state == "finished" and (reason := run.status.get("reason")):  # how it came without a training of its own
-        st.caption(wording.told(str(reason)))
+        st.caption(" ".join(map(wording.told, [str(reason), *run.record.get("notes", [])])))
     wording.doubts(said.warnings if said else ())
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))

@@ -5,7 +5,7 @@ import tempfile
 import pandas as pd
 import streamlit as st
 
-from app import address, controls, jobs, links, picker, results, wording
+from app import address, controls, imports, jobs, links, picker, results, wording
 from app.results import Row
 from app.words import phrases, t
 from cac_core import runs
@@ -62,6 +62,7 @@ def page():
             left, right = st.columns(2)
             with left:
                 bring_in()
+                imports.outputs(tell)
             with right:
                 trash()
     links.put_in_link(LINKS)

@@ -33,6 +33,7 @@ from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.exchange import changes
 from cac_core.files import is_file
+from cac_core.recipe import IMPORTED
 from cac_core.results import judge, project
 
 MOST = 64  # images at a time
@@ -46,7 +47,7 @@ names, classes = run.known_names, run.class_names
 
 def pictures() -> list[tuple[str, bytes]]:
     """Names and contents of what was dropped, photographed or pasted; none in a show."""
-    if jobs.read_only():
+    if jobs.read_only() or run.recipe.backbone == IMPORTED:
         only_shown()
         return []
     files = st.file_uploader(
@@ -99,6 +100,13 @@ def forget():
 
 
 def only_shown():
+    if run.recipe.backbone == IMPORTED:
+        st.info(
+            t("This run was imported as outputs alone, so there is no network here to show a picture to. New outputs "
+              "of it are judged by a threshold from the page Thresholds:"), icon=":material/table_chart:",
+        )  # fmt: skip
+        st.code(f"python -m cac_core judge {run.id} FILE --threshold threshold.json", None)
+        return
     st.info(
         t("The app is only shown here: it judges no pictures of your own. The test set's examples are all there."),
         icon=":material/lock:",
@@ -121,7 +129,7 @@ def desk():
         controls.beside(now)
         controls.worth(now)
         said_here = st.container(horizontal=True, vertical_alignment="center")
-        if by_hand.open and jobs.read_only():
+        if by_hand.open and (jobs.read_only() or run.recipe.backbone == IMPORTED):
             only_shown()
         elif by_hand.open:
             easel(now)

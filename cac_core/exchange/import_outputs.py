@@ -28,8 +28,8 @@ from cac_core.exchange import own_data
 from cac_core.recipe import IMPORTED, IMPORTED_SCORES, Recipe
 from cac_core.records import MOST_ARRAYS, Array, Unfit
 from cac_core.results import judge
-from cac_core.results.evaluate import write_outputs
 from cac_core.runs import SPLITS, Run
+from cac_core.scoring.heads import linear
 from cac_core.scoring.outputs import Outputs
 from cac_core.sentences import say
 
@@ -270,18 +270,24 @@ def outputs_of(given: Given, classes: list[str] | None = None) -> Read:
     validated_on = datasets.HELD_OUT
     if not len(parts.get("validation", {}).get("labels", ())):
         validated_on = datasets.SET_ASIDE
-        parts["test"], parts["validation"] = _set_aside(parts["test"])
+        parts["test"], parts["validation"] = _halves(parts["test"])
         notes.append(say("There is no validation part: half of the known test images of each class are set aside for "
                          "θ, and the numbers are of the others."))  # fmt: skip
-    if "train" not in parts and not alone:
-        notes.append(say("There is no training part: scores that need class means, neighbours or another fit to it "
-                         "are not offered."))  # fmt: skip
+    if not len(parts.get("train", {}).get("labels", ())):
+        parts["train"], parts["validation"] = _halves(parts["validation"])
+        if not alone:
+            notes.append(say("There is no training part: half of the images of each class that θ would rest on stand "
+                             "in for it, where scores are fitted, as to class means."))  # fmt: skip
+    for split in SPLITS[:2]:
+        if lacking := [names[c] for c in range(count) if not (parts[split]["labels"] == c).any()]:
+            raise ValueError(say("There are too few images to judge by: the part {part} would have none of {names}.",
+                                 part=split, names=lacking[:5]))  # fmt: skip
     if not (parts["test"]["labels"] >= 0).any():
         raise ValueError(say("The part test has no image of a known class, so there is nothing to keep."))
-    width = {part["features"].shape[1] for part in parts.values() if "features" in part}
+    width = {part["features"].shape[1] if "features" in part else 0 for part in parts.values()}
     if len(width) > 1:
         raise ValueError(say("The features are not as wide in each part: {widths}.", widths=sorted(width)))
-    made = {split: _outputs(parts.get(split), count, width.copy().pop() if width else 0) for split in SPLITS}
+    made = {split: _outputs(parts[split]) for split in SPLITS}
     if given.weight is not None:
         made["train"] = _with_head(made, given, notes)
     unknown = tuple(foreign)
@@ -420,23 +426,16 @@ def _last(text: str) -> int | None:
     return -1 if text.endswith("\n") else None
 
 
-def _set_aside(test: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The rest, and half of the known images of each class."""
-    rng, aside = np.random.default_rng(0), np.zeros(len(test["labels"]), bool)
-    for label in np.unique(test["labels"][test["labels"] >= 0]):
-        mine = rng.permutation(np.flatnonzero(test["labels"] == label))
+def _halves(part: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All but half of the known images of each class, and that half; of an odd number, the larger part is the first."""
+    rng, aside = np.random.default_rng(0), np.zeros(len(part["labels"]), bool)
+    for label in np.unique(part["labels"][part["labels"] >= 0]):
+        mine = rng.permutation(np.flatnonzero(part["labels"] == label))
         aside[mine[: len(mine) // 2]] = True
-    if not aside.any():
-        raise ValueError(say("There is no validation part, and too few known test images to set some aside for θ: two "
-                             "of a class are needed."))  # fmt: skip
-    return tuple({name: values[mask] for name, values in test.items()} for mask in (~aside, aside))
+    return tuple({name: values[mask] for name, values in part.items()} for mask in (~aside, aside))
 
 
-def _outputs(part: dict[str, np.ndarray] | None, count: int, width: int) -> Outputs:
-    if part is None:
-        nothing = np.zeros(0, int)
-        return Outputs(np.zeros((0, count), np.float32), np.zeros((0, width), np.float32), nothing, nothing, nothing,
-                       nothing.astype(bool))  # fmt: skip
+def _outputs(part: dict[str, np.ndarray]) -> Outputs:
     n = len(part["labels"])
     features = part["features"] if "features" in part else np.zeros((n, 0))
     with np.errstate(over="ignore"):
@@ -452,11 +451,7 @@ def _with_head(made: dict[str, Outputs], given: Given, notes: list[str]) -> Outp
     train, test = made["train"], made["test"]
     bias = np.zeros(len(given.weight)) if given.bias is None else given.bias
     head = np.column_stack([given.weight, bias]).astype(np.float32)
-    fits = head.shape == (test.logits.shape[1], test.features.shape[1] + 1) and len(bias) == len(given.weight)
-    if fits:
-        some = slice(0, 1000)
-        apart = test.features[some] @ head[:, :-1].T + head[:, -1] - test.logits[some]
-        fits = np.abs(apart).max() <= 1e-2 * max(np.abs(test.logits[some]).max(), 1)
+    fits = len(bias) == len(given.weight) and linear(head, test.logits, test.features)
     if not fits:
         notes.append(say("weight and bias do not make the logits of the features, so what needs the head is not "
                          "offered."))  # fmt: skip
@@ -523,7 +518,7 @@ def make(found: Read, name: str, store: Path, source: str) -> tuple[Run, bool]:
     try:
         runs.write_json(fresh.path / "recipe.json", record)
         for split, out in found.outputs.items():
-            write_outputs(fresh, split, out, digest)
+            runs.write_outputs(fresh, split, out, weights="none", images=digest)
         runs.write_json(fresh.path / "report.json", judge.plain(judge.report_all(fresh)))
         about = say("Imported from {file}: outputs alone, without a network.", file=source)
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})

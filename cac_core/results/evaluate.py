@@ -29,6 +29,7 @@ from cac_core.results import frozen, judge, stand_ins
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import positive
+from cac_core.scoring.heads import linear
 from cac_core.scoring.outputs import MARKS, Outputs, joined, only
 from cac_core.scoring.scorers import judge_of, reported_for
 from cac_core.sentences import say
@@ -598,7 +599,7 @@ def evaluate_unknown(
     images = datasets.strangers(name, root, run.row)
     part = datasets.Part(images.pixels, np.full(len(images), -1), images.classes, np.arange(len(images)))
     outputs = _outputs(run, root, load(run, device), part, split, False, _told(progress, name))
-    _write(run.path / "outputs" / f"{split}.npz", outputs, weights=weights, images=digest, dataset=name)
+    runs.write_outputs(run, split, outputs, weights=weights, images=digest, dataset=name)
     if kept != split and datasets.called(slug(name), root) == [name]:
         (run.path / "outputs" / f"{kept}.npz").unlink(missing_ok=True)  # an older version's, surely on the same data
     return split
@@ -637,50 +638,14 @@ def _outputs(
     return replace(out, logits=every[fold, np.arange(len(fold))], fold=fold)
 
 
-TRIED, ROUNDED = 1000, 1e-3  # images that a head is tried on; of the largest logit, what rounding in float32 leaves
-
-
-def linear(head: np.ndarray, logits: np.ndarray, features: np.ndarray) -> bool:
-    """Whether a head [C, D + 1] makes these logits of these features: W f + b on TRIED of the images, spread evenly.
-
-    It does not where it reads every place of the image and what is kept is their mean, nor where logits are cosines.
-    """
-    if head.shape != (logits.shape[1], features.shape[1] + 1):
-        return False
-    some = np.unique(np.linspace(0, len(logits) - 1, TRIED).round().astype(int))
-    made = features[some].astype(float) @ head[:, :-1].T.astype(float) + head[:, -1]
-    return bool(np.abs(made - logits[some]).max() <= ROUNDED * max(1.0, float(np.abs(logits[some]).max())))
-
-
 def write_outputs(run: Run, split: str, out: Outputs, images: str, **more: np.ndarray) -> None:
     """Outputs of the run's newest weights on a split of the images with this digest."""
-    _write(run.path / "outputs" / f"{split}.npz", out, weights=weights_of(run), images=images, **more)
+    runs.write_outputs(run, split, out, weights=weights_of(run), images=images, **more)
 
 
 def weights_of(run: Run) -> str:
     """The digest of the run's weights, "none" where there are none."""
     return _digest(run.path / "best.safetensors")
-
-
-def _write(file: Path, out: Outputs, **about: str | np.ndarray) -> None:
-    """about says what the outputs are of: outputs.ABOUT and MARKS."""
-    arrays = {
-        "logits": out.logits.astype(np.float32),
-        "features": out.features.astype(np.float16),
-        "labels": out.labels.astype(np.int16),
-        "classes": out.classes.astype(np.int16),
-        "index": out.index.astype(np.int32),
-        "mirrored": out.mirrored,
-        **{name: np.array(said) for name, said in about.items()},
-    }
-    if out.fold is not None:
-        arrays["fold"] = out.fold.astype(np.int16)
-    for name in ("anchors", "out_of_fold", "dummies", "prototypes", "given", "head", "heads_out_of_fold"):
-        if getattr(out, name) is not None:
-            arrays[name] = getattr(out, name)
-    if out.latents:
-        arrays["latents"] = np.array(out.latents)
-    runs.write_npz(file, **arrays)
 
 
 def _told(progress, split: str):

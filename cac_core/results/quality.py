@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cac_core.recipe import backbone_options
+from cac_core.recipe import IMPORTED, backbone_options
 from cac_core.results import stand_ins
 from cac_core.results.judge import UNKNOWN
 from cac_core.results.stand_ins import Estimate
@@ -158,6 +158,8 @@ def _none_left_out(run: Run) -> Sentence:
     """Why no class of this run was left out, and what would mend it."""
     if len(run.known_names) < 3:
         return say("of two known classes none can be left out: a third one would give an estimate")
+    if run.recipe.backbone == IMPORTED:
+        return say("its outputs were imported, so no class can be left out of training: unknown images tell")
     if "thaw" not in backbone_options(run.recipe.backbone) or run.recipe.trunk.get("thaw"):
         return say(
             "its network has learnt all its classes, so that none can stand in for an unknown one: for an estimate "
@@ -269,6 +271,8 @@ def _lost(known: list[list[int]], names: Sequence[str]) -> Sentence | None:
 
 def advice(confusion: list[list[int]], run: Run) -> Sentence:
     """What would help most: a network that has seen more, or images of the class that is told worst."""
+    if run.recipe.backbone == IMPORTED:
+        return say("Another score may tell them better: the page Thresholds compares all.")
     if not run.recipe.backbone.startswith("efficientnet") and run.row.channels == 3:
         return say("A network that was trained on many photographs before helps most: train with the preset photos.")
     names = run.known_names

@@ -274,3 +274,18 @@ def _through(train: Outputs, shaped: Callable[[np.ndarray], np.ndarray], head: n
         return Verdict(score, out.logits.argmax(1))
 
     return judge
+
+
+TRIED, ROUNDED = 1000, 1e-3  # images that a head is tried on; of the largest logit, what rounding in float32 leaves
+
+
+def linear(head: np.ndarray, logits: np.ndarray, features: np.ndarray) -> bool:
+    """Whether a head [C, D + 1] makes these logits of these features: W f + b on TRIED of the images, spread evenly.
+
+    It does not where it reads every place of the image and what is kept is their mean, nor where logits are cosines.
+    """
+    if head.shape != (logits.shape[1], features.shape[1] + 1):
+        return False
+    some = np.unique(np.linspace(0, len(logits) - 1, TRIED).round().astype(int))
+    made = features[some].astype(float) @ head[:, :-1].T.astype(float) + head[:, -1]
+    return bool(np.abs(made - logits[some]).max() <= ROUNDED * max(1.0, float(np.abs(logits[some]).max())))

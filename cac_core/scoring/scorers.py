@@ -47,10 +47,6 @@ READ = {  # by what they read, in the order in which they are shown
 BY_FEATURES = READ["features"] + READ["head"]  # the others read logits alone
 BY_LATENTS = ("latent_openmax",)  # of these the ones that read latents: the others see the features before them
 BY_VALIDATION = ("temperature_scaling",)  # is fitted on the validation images, too
-UNFITTED = (  # which read no training images; the others are fitted to them
-    "msp", "max_logit", "energy", "temperature_scaling", "entropy", "gen", "margin", "unknown_class", "given", "ash_p",
-    "gradnorm",
-)  # fmt: skip
 NEEDS = {  # what outputs must hold, beside features, and what says why they do not
     **dict.fromkeys(BY_FEATURES, (features.featured,)),
     **dict.fromkeys(("residual", "vim", "fdbd", *READ["head"]), (heads.headed,)),
@@ -97,17 +93,11 @@ def grouped(method: str) -> dict[str, list[str]]:
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
     try:
-        _fitted(name, train)
         for need in NEEDS.get(name, ()):
             need(train)
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _fitted(name: str, train: Outputs) -> None:
-    if not len(train) and name not in UNFITTED:
-        raise ValueError(say("{scorer} is fitted to training images, and there are no outputs on any.", scorer=name))
 
 
 def default_for(method: str) -> str:
@@ -143,7 +133,6 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
     that is of a fold is judged by what the network without that fold put out for the other training images.
     """
     options = checked_options(name, scorer_options(name), options)
-    _fitted(name, train)
     width = train.features.shape[1] - (0 if name in BY_LATENTS else train.latents)
     train, held = _read(finite(train), width), ()
     if name in BY_VALIDATION:
