@@ -41,8 +41,8 @@ class Outputs:
     reads something else; the training outputs alone hold it, and beside out_of_fold those that made these,
     heads_out_of_fold [K, C, D + 1]. Of the features the last `latents` are latents, of a network that reconstructs
     images: those scores alone read them that say so, and heads stand on the features before them. prototypes [C, P]
-    are directions of length 1, one a class, whose cosines the logits are, up to a factor. given [N] are scores that came
-    with outputs from elsewhere.
+    are directions of length 1, one a class, whose cosines the logits are, up to a factor. given [N] are scores that
+    came with outputs from elsewhere.
     """
 
     logits: np.ndarray
