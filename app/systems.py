@@ -12,7 +12,7 @@ from PIL import Image
 
 from app import charts, controls, courses, thumbnails, wording
 from app.charts import CROSS, EXACT, SHAPES, STAR, Palette
-from app.words import t
+from app.words import phrases, t
 from cac_core.recipe import method_options
 from cac_core.results import systems
 from cac_core.runs import Run
@@ -20,6 +20,7 @@ from cac_core.scoring import metrics
 
 TILE = 64  # pixels of an image
 VIRTUAL = 120  # outliers that are drawn, of all classes
+MIXED = 2000  # pairs of training images of which mixtures are made
 DRAWN = 400  # images of each class, at most
 NAMED = 12  # classes up to which their angles are written out
 BINS = 30
@@ -103,11 +104,12 @@ def medians(parts: dict[str, np.ndarray]) -> str:
 
 
 def histograms(parts: dict[str, np.ndarray], name: str, palette: Palette) -> dict[str, Any]:
-    """Shares of each part in the same bins; known solid, never seen dashed, a third dotted."""
+    """Shares of each part in the same bins; known solid, never seen dashed, a third dotted, a fourth solid."""
     every = np.concatenate(list(parts.values()))
     low, high = float(every.min()), float(np.quantile(every, 0.995))
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
-    looks = ((palette.known[0], "solid"), (palette.unknown, "dashed"), (palette.text, "dotted"))
+    looks = ((palette.known[0], "solid"), (palette.unknown, "dashed"), (palette.text, "dotted"),
+             (palette.known[1], "solid"))  # fmt: skip
     series = []
     for (title, values), (colour, kind) in zip(parts.items(), looks, strict=False):
         shares = 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / max(len(values), 1)
@@ -133,10 +135,8 @@ def histograms(parts: dict[str, np.ndarray], name: str, palette: Palette) -> dic
 
 
 def virtual(run: Run) -> None:
-    names, palette = run.known_names, controls.palette()
-    train, test = run.outputs("train"), run.outputs("test")
-    shown, xy, distances = _virtual(str(run.path), run.written, option(run, "draws"))
-    width, draws = train.features.shape[1], option(run, "draws")
+    shown, _, _ = outliers_of(run)
+    width, draws = run.outputs("train").features.shape[1], option(run, "draws")
     st.subheader(t("Virtual outliers"), anchor=False)
     st.caption(
         t(
@@ -148,60 +148,81 @@ def virtual(run: Run) -> None:
         )
     )  # fmt: skip
     left, right = st.columns(2)
-    parts = {
-        t("known"): distances["known"], t("never seen"): distances["unknown"],
-        t("virtual outlier"): distances["virtual"],
-    }  # fmt: skip
-    parts = {name: values for name, values in parts.items() if len(values)}
-    left.echarts_chart(
-        around(xy, train, test, names, palette), key="virtual", height=440,
-        alt=t("Features in two dimensions by PCA: {count} virtual outliers around the clusters of {classes} classes, "
-              "and images of classes never seen.", count=len(xy["virtual"]), classes=len(names)),
+    clusters(run, left, ("unknown", "virtual"))
+    far(run, right, ("known", "unknown", "virtual"))
+
+
+MADE_UP = phrases(
+    {"known": "known", "unknown": "never seen", "virtual": "virtual outlier", "mixed": "mixture of two classes"}
+)
+
+
+def clusters(run: Run, place, shown: tuple[str, ...], height: int = 440) -> None:
+    """Features by PCA: the training images, and beside them what is shown, of MADE_UP."""
+    _, xy, _ = outliers_of(run)
+    place.echarts_chart(
+        around(xy, shown, run.known_names, controls.palette()), key="virtual", height=height,
+        alt=t("Features in two dimensions by PCA: the clusters of {classes} classes, and beside them: {shown}.",
+              classes=len(run.known_names), shown=wording.listed([t(MADE_UP[name]) for name in shown])),
     )  # fmt: skip
-    right.echarts_chart(
-        histograms(parts, t("Mahalanobis distance to the nearest class"), palette), key="virtual_distances",
-        height=440,
-        alt=t("How far from the nearest class mean known images, images of classes never seen and virtual outliers "
-              "lie: {numbers}.", numbers=medians(parts)),
+
+
+def far(run: Run, place, shown: tuple[str, ...], height: int = 440) -> None:
+    """How far they lie from the nearest class."""
+    _, _, distances = outliers_of(run)
+    parts = {t(MADE_UP[name]): distances[name].min(1) for name in shown if len(distances[name])}
+    place.echarts_chart(
+        histograms(parts, t("Mahalanobis distance to the nearest class"), controls.palette()),
+        key="virtual_distances", height=height,
+        alt=t("How far from the nearest class mean they lie: {numbers}.", numbers=medians(parts)),
     )  # fmt: skip
+
+
+def outliers_of(run: Run) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """How much of the spread the plane holds, places in it, and distances [N, C] to the classes in all dimensions."""
+    return _virtual(str(run.path), run.written, option(run, "draws"))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _virtual(path: str, written: str, draws: int) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """How much of the spread the plane holds, places in it, and distances in all dimensions."""
     run = Run(Path(path))
     train, test = run.outputs("train"), run.outputs("test")
     made, view, count = systems.gaussians(train), systems.flat(train), train.logits.shape[1]
     drawn = made.outliers(max(1, VIRTUAL // count), draws, np.random.default_rng(0))
     drawn = drawn.reshape(-1, drawn.shape[2])
     rng, places = np.random.default_rng(0), []
+    mixed = systems.mixtures(train, MIXED, rng)
     for c in range(count):
         mine = np.flatnonzero((train.labels == c) & ~train.mirrored)
         places.append(np.sort(rng.permutation(mine)[: max(1, DRAWN // count * 2)]))
     rows, known = np.concatenate(places), test.labels >= 0
     xy = {"train": view(train.features[rows]), "labels": train.labels[rows], "means": view(made.means),
-          "unknown": view(test.features[~known][:DRAWN]), "virtual": view(drawn)}  # fmt: skip
+          "unknown": view(test.features[~known][:DRAWN]), "virtual": view(drawn),
+          "mixed": view(mixed[:VIRTUAL])}  # fmt: skip
     distances = {"known": made.distances(test.features[known]), "unknown": made.distances(test.features[~known]),
-                 "virtual": made.distances(drawn)}  # fmt: skip
+                 "virtual": made.distances(drawn), "mixed": made.distances(mixed)}  # fmt: skip
     return float(view.shares.sum()), xy, distances
 
 
-def around(xy: dict[str, np.ndarray], train, test, names: list[str], palette: Palette) -> dict[str, Any]:
-    """Clusters of the training images, what was never seen as crosses, virtual outliers as stars."""
+def around(xy: dict[str, np.ndarray], shown: tuple[str, ...], names: list[str], palette: Palette) -> dict[str, Any]:
+    """Clusters of the training images; what was never seen as crosses, outliers as stars, mixtures as arrows."""
     series = [
         {"type": "scatter", "name": name, "symbol": SHAPES[c % len(SHAPES)], "symbolSize": 5,
          "itemStyle": {"color": palette.of(c), "opacity": 0.55},
          "data": xy["train"][xy["labels"] == c].round(3).tolist()}
         for c, name in enumerate(names)
     ]  # fmt: skip
-    series.append({"type": "scatter", "name": t("never seen"), "symbol": f"path://{CROSS}", "symbolSize": 7,
-                   "itemStyle": {"color": palette.unknown, "opacity": 0.8},
-                   "data": xy["unknown"].round(3).tolist()})  # fmt: skip
-    series.append({"type": "scatter", "name": t("virtual outlier"), "symbol": f"path://{STAR}", "symbolSize": 11,
-                   "itemStyle": {"color": palette.text, "borderColor": palette.surface, "borderWidth": 1},
-                   "data": xy["virtual"].round(3).tolist()})  # fmt: skip
+    looks = {
+        "unknown": (f"path://{CROSS}", 7, {"color": palette.unknown, "opacity": 0.8}),
+        "virtual": (f"path://{STAR}", 11, {"color": palette.text, "borderColor": palette.surface, "borderWidth": 1}),
+        "mixed": ("arrow", 8, {"color": "transparent", "borderColor": palette.text, "borderWidth": 1.5}),
+    }
+    for name in shown:
+        symbol, size, look = looks[name]
+        series.append({"type": "scatter", "name": t(MADE_UP[name]), "symbol": symbol, "symbolSize": size,
+                       "itemStyle": look, "data": xy[name].round(3).tolist()})  # fmt: skip
     return _plane(series, xy["means"], names, palette) | {
-        "legend": {"bottom": 0, "type": "scroll", "itemHeight": 10, "data": [series[-2]["name"], series[-1]["name"]]},
+        "legend": {"bottom": 0, "type": "scroll", "itemHeight": 10, "data": [t(MADE_UP[name]) for name in shown]},
         "xAxis": {"type": "value", "scale": True, "show": False},
         "yAxis": {"type": "value", "scale": True, "show": False},
     }

@@ -34,11 +34,11 @@ class Gaussians:
         return self.means[:, None] + e @ self.factor.T
 
     def distances(self, features: np.ndarray) -> np.ndarray:
-        """The Mahalanobis distance [N] of features [N, D] to the nearest class mean."""
+        """The Mahalanobis distances [N, C] of features [N, D] to the class means."""
         whiten = np.linalg.inv(self.factor).T
-        x, centres = features @ whiten, self.means @ whiten
+        x, centres = features.astype(np.float64) @ whiten, self.means @ whiten
         square = (x**2).sum(1)[:, None] - 2 * x @ centres.T + (centres**2).sum(1)
-        return np.sqrt(np.maximum(square.min(1), 0))
+        return np.sqrt(np.maximum(square, 0))
 
 
 def gaussians(train: Outputs) -> Gaussians:
@@ -53,6 +53,24 @@ def gaussians(train: Outputs) -> Gaussians:
     covariance = centred.T @ centred / len(centred)
     covariance[np.diag_indices(len(covariance))] += 1e-4
     return Gaussians(means, np.linalg.cholesky(covariance))
+
+
+def mixtures(train: Outputs, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most so many mixtures [M, D] of the features of two training images of different classes, in any proportion.
+
+    As PROSER makes its placeholders (Zhou et al., CVPR 2021), which mixes the maps before the last stage.
+    """
+    mine = np.flatnonzero(~featured(train).mirrored)
+    one, other = mine[rng.integers(0, len(mine), (2, count))]
+    apart = train.labels[one] != train.labels[other]
+    share = rng.random((count, 1))[apart]
+    return share * train.features[one[apart]] + (1 - share) * train.features[other[apart]]
+
+
+def between(distances: np.ndarray, share: float = 0.8) -> float:
+    """Of distances [N, C] to classes the share for which the nearest is not much nearer than the second: 80 % of it."""
+    near = np.sort(distances, 1)
+    return float((near[:, 0] > share * near[:, 1]).mean())
 
 
 def flat(train: Outputs) -> Linear:

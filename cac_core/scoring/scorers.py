@@ -51,7 +51,7 @@ NEEDS = {  # what outputs must hold, beside features, and what says why they do 
     **dict.fromkeys(BY_FEATURES, (features.featured,)),
     **dict.fromkeys(("residual", "vim", "fdbd", *READ["head"]), (heads.headed,)),
     **dict.fromkeys(("ash_b", "ash_s", "scale"), (heads.positive,)),
-    **dict.fromkeys(BY_LATENTS, (features.coded,)),
+    **dict.fromkeys(BY_LATENTS, (features.featured, features.coded)),
 }
 # what every evaluation reports, and what a score is chosen among without unknowns; the others are computed when asked
 # for: a report of all would be three times as long, and a choice among more is more by chance
@@ -134,9 +134,8 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
     """
     options = checked_options(name, scorer_options(name), options)
     width = train.features.shape[1] - (0 if name in BY_LATENTS else train.latents)
-    train, held = _read(finite(train), width), ()
-    if name in BY_VALIDATION:
-        held = (validation and finite(validation),)
+    train = _read(finite(train), width)
+    held = (validation and finite(validation),) if name in BY_VALIDATION else ()
     judges: dict[int, Judge] = {-1: SCORERS[name](train, *held, **options)}
 
     def judge(out: Outputs) -> Verdict:

@@ -41,8 +41,21 @@ def test_distances_are_mahalanobis_to_the_nearest_class(toy_outputs):
     train, test = toy_outputs(known=320, unknown=0), toy_outputs(1)
     made = systems.gaussians(train)
     inverse = np.linalg.inv(made.factor @ made.factor.T)
-    for x, d in zip(test.features[:20], made.distances(test.features[:20].astype(float)), strict=True):
-        assert d == pytest.approx(min(((x - m) @ inverse @ (x - m)) ** 0.5 for m in made.means), rel=1e-6)
+    for x, d in zip(test.features[:20], made.distances(test.features[:20]), strict=True):
+        np.testing.assert_allclose(d, [((x - m) @ inverse @ (x - m)) ** 0.5 for m in made.means], rtol=1e-6)
+
+
+def test_mixtures_lie_on_the_way_from_one_class_to_another(toy_outputs):
+    train = toy_outputs(known=320, unknown=0)
+    exact = dataclasses.replace(train, features=8 * np.eye(4, 6, dtype=np.float32)[train.labels])
+    made = systems.mixtures(exact, 400, np.random.default_rng(0))
+    assert 0.6 * 400 < len(made) < 0.9 * 400  # a quarter of the pairs is of one class
+    np.testing.assert_allclose(made.sum(1), 8, rtol=1e-6)
+    assert ((made > 0).sum(1) == 2).all()
+
+
+def test_between_is_where_a_second_class_is_nearly_as_near():
+    assert systems.between(np.array([[1.0, 9, 1.2], [1, 2, 3], [5, 4, 4.1], [0, 1, 1]])) == 0.5
 
 
 def test_constant_features_and_copies_without_features(toy_outputs):
