@@ -96,8 +96,9 @@ def grouped(method: str) -> dict[str, list[str]]:
 
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
+    if not len(train) and name not in UNFITTED:
+        return say("This score is fitted to training images, and there are no outputs on any.")
     try:
-        _fitted(name, train)
         for need in NEEDS.get(name, ()):
             need(train)
     except ValueError as error:
