@@ -92,6 +92,8 @@ def grouped(method: str) -> dict[str, list[str]]:
 
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
+    if not len(train) and name not in UNFITTED:
+        return say("This score is fitted to training images, and there are no outputs on any.")
     try:
         for need in NEEDS.get(name, ()):
             need(train)
