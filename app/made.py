@@ -19,37 +19,32 @@ def gallery(run: Run) -> None:
     found = _made(run)
     if found is None:
         return
-    part = st.expander(
-        t("What was made for the class of unknowns"), icon=":material/auto_awesome:", on_change="rerun", key="made"
-    )
-    if not part.open:
-        return
-    with part:
-        if len(found["classes"]):
-            st.markdown(
-                t(
-                    "Two real images of different classes are mixed. What the classifier is unsure of is learnt as a "
-                    "class of its own."
-                )
-                if run.recipe.method == "g_openmax"
-                else t(
-                    "From a real image the search goes as far as it takes until the classifier sees none of its "
-                    "classes any more. Where it ends is learnt as a class of its own."
-                )
+    st.subheader(t("What was made for the class of unknowns"), anchor=False)
+    if len(found["classes"]):
+        st.markdown(
+            t(
+                "Two real images of different classes are mixed. What the classifier is unsure of is learnt as a "
+                "class of its own."
             )
-            _way(run, found)
-        else:
-            st.markdown(t("This run is a control: noise was learnt as a class of its own."))
-        made = found["made"]
-        if len(made):
-            places = np.linspace(0, len(made) - 1, min(SOME, len(made))).astype(int)
-            some, begun = made[places], found["begun"][places].tolist()
-            said = t("{some} of the {n} images that were learnt as unknown", some=len(some), n=len(made))
-            st.caption(said)
-            with st.container(horizontal=True, gap="xxsmall"):
-                for image, cls in zip(some, begun, strict=True):
-                    alt = t("made from {name}", name=run.known_names[cls]) if cls >= 0 else t("noise")
-                    st.image(thumbnails.inline(thumbnails.enlarged(image, 48)), width=48, alt=alt)
+            if run.recipe.method == "g_openmax"
+            else t(
+                "From a real image the search goes as far as it takes until the classifier sees none of its "
+                "classes any more. Where it ends is learnt as a class of its own."
+            )
+        )
+        _way(run, found)
+    else:
+        st.markdown(t("This run is a control: noise was learnt as a class of its own."))
+    made = found["made"]
+    if len(made):
+        places = np.linspace(0, len(made) - 1, min(SOME, len(made))).astype(int)
+        some, begun = made[places], found["begun"][places].tolist()
+        said = t("{some} of the {n} images that were learnt as unknown", some=len(some), n=len(made))
+        st.caption(said)
+        with st.container(horizontal=True, gap="xxsmall"):
+            for image, cls in zip(some, begun, strict=True):
+                alt = t("made from {name}", name=run.known_names[cls]) if cls >= 0 else t("noise")
+                st.image(thumbnails.inline(thumbnails.enlarged(image, 48)), width=48, alt=alt)
 
 
 def _way(run: Run, found: dict[str, np.ndarray]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, courses, links, made, picker, setting, thumbnails, verdicts, wording
+from app import address, charts, controls, courses, links, picker, setting, thumbnails, verdicts, wording
 from app.setting import Setting
 from app.words import t
 from cac_core.results import judge
@@ -178,7 +178,6 @@ def telling(said: verdicts.Judged, theta: float) -> list[int]:
 
 
 wheel_and_examples()
-made.gallery(run)
 with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=300):
         address.link("lessons", t("**Learn how it works**"), "school")

@@ -1,4 +1,4 @@
-"""What a method made up, on Home: offered where there is something, and said in words beside the pictures."""
+"""What a method made up, in Logit space: offered where there is something, and said in words beside the pictures."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from tests.app.test_results_pages import app, fine, text  # noqa: F401
 
 pytestmark = pytest.mark.long
 
-HOME = "app/pages/home.py"
+SPACE = "app/pages/space.py"
 TITLE = "What was made for the class of unknowns"
 DOUBT = (
     "The generator has collapsed: the images that it rebuilds differ from each other by 3% of what real ones do, and "
@@ -42,9 +42,8 @@ def make_made(make_run):
 
 
 def opened(at: AppTest) -> AppTest:
-    assert TITLE in [part.label for part in at.expander]
-    at.session_state["made"] = True
-    return fine(at.run())
+    assert TITLE in [part.value for part in at.subheader]
+    return at
 
 
 def ways(at: AppTest) -> list:
@@ -54,7 +53,7 @@ def ways(at: AppTest) -> list:
 
 def test_the_way_of_an_image_is_shown_with_both_classifiers_words(app, make_made):  # noqa: F811
     run = make_made()
-    at = opened(app(HOME, run=run.id))
+    at = opened(app(SPACE, run=run.id))
     said = text(at)
     assert "until the classifier sees none of its classes any more" in said
     assert "**real image**" in said and "**rebuilt**" in said and "**step 50**" in said
@@ -79,7 +78,7 @@ def test_the_way_of_an_image_is_shown_with_both_classifiers_words(app, make_made
     ],
 )
 def test_mixtures_and_noise_are_called_so(app, make_made, method, ways, said):  # noqa: F811
-    shown = text(opened(app(HOME, run=make_made(method, ways).id)))
+    shown = text(opened(app(SPACE, run=make_made(method, ways).id)))
     assert all(words in shown for words in said) and ("real image**" in shown) == bool(ways)
 
 
@@ -90,14 +89,14 @@ def test_a_run_without_or_with_a_damaged_file_offers_nothing(app, make_made, how
         (run.path / "made.npz").unlink()
     elif how == "torn":
         (run.path / "made.npz").write_bytes(b"PK torn")
-    at = app(HOME, run=run.id)
-    assert TITLE not in [part.label for part in at.expander]
+    at = app(SPACE, run=run.id)
+    assert TITLE not in [part.value for part in at.subheader]
 
 
 def test_what_training_doubted_is_said_on_home_and_live_once(app, make_made):  # noqa: F811
     run = make_made()
     for _ in range(2):  # as after a kill between the stages
         runs.append(run.path / "events.jsonl", {"kind": "warning", "text": DOUBT})
-    for page in (HOME, "app/pages/live.py"):
+    for page in ("app/pages/home.py", "app/pages/live.py"):
         at = app(page, run=run.id)
         assert [one.value.replace("\\", "") for one in at.warning] == [DOUBT], page
