@@ -59,7 +59,9 @@ def _way(run: Run, found: dict[str, np.ndarray]) -> None:
     row = st.container(horizontal=True)
     for moment, step in enumerate(steps.tolist()):
         shares = [found[when][moment, place] for when in ("before", "after")]
-        words = [_word(run, one) for one in shares]
+        named = [_named(run, one) for one in shares]
+        words = [f"{name}, {share}" for name, share in named]
+        shown = [f"{wording.plain(name)}, {share}" for name, share in named]
         title = _title(run, step)
         with row.container(border=True, width=150, height="stretch"):
             st.image(
@@ -68,8 +70,8 @@ def _way(run: Run, found: dict[str, np.ndarray]) -> None:
                 alt=t("{title}. Before: {before}. Now: {after}.", title=title, before=words[0], after=words[1]),
             )
             st.markdown(f"**{title}**")
-            st.caption(t("before: {word}", word=wording.plain(words[0])))
-            st.caption(t("now: {word}", word=wording.plain(words[1])))
+            st.caption(t("before: {word}", word=shown[0]))
+            st.caption(t("now: {word}", word=shown[1]))
     st.caption(
         t(
             "Before: the classifier that had learnt the known classes alone. Now: the same one after it has learnt "
@@ -79,18 +81,18 @@ def _way(run: Run, found: dict[str, np.ndarray]) -> None:
 
 
 def _title(run: Run, step: int) -> str:
-    if step < 0:
-        return t("real image")
+    if step <= 0:
+        return t("real image") if step else t("rebuilt")
     if run.recipe.method == "g_openmax":
-        return t("{n} % of another", n=step)
-    return t("step {n}", n=step) if step else t("rebuilt")
+        return t("{share} of another", share=charts.percent(step / 100, 0))
+    return t("step {n}", n=step)
 
 
-def _word(run: Run, shares: np.ndarray) -> str:
+def _named(run: Run, shares: np.ndarray) -> tuple[str, str]:
     """The class with the largest share, and that share."""
     best = int(shares.argmax())
     name = run.known_names[best] if best < len(run.known_names) else t("unknown")
-    return f"{name}, {charts.percent(float(shares[best]))}"
+    return name, charts.percent(float(shares[best]))
 
 
 def _made(run: Run) -> dict[str, np.ndarray] | None:

@@ -57,7 +57,7 @@ def test_the_way_of_an_image_is_shown_with_both_classifiers_words(app, make_made
     said = text(at)
     assert "until the classifier sees none of its classes any more" in said
     assert "**real image**" in said and "**rebuilt**" in said and "**step 50**" in said
-    assert said.count("before: 2, 87.5") == 2 and said.count("before: unknown, 75.0") == 1
+    assert said.count("before: 2, 87.5\u00a0%") == 2 and said.count("before: unknown, 75.0") == 1
     assert said.count("now: unknown, 100") == 3
     assert "7 of the 7 images that were learnt as unknown" in said
     pictures = ways(at)
@@ -73,7 +73,7 @@ def test_the_way_of_an_image_is_shown_with_both_classifiers_words(app, make_made
 @pytest.mark.parametrize(
     ("method", "ways", "said"),
     [
-        ("g_openmax", 5, ["Two real images of different classes are mixed", "**50 % of another**"]),
+        ("g_openmax", 5, ["Two real images of different classes are mixed", "**50\u00a0% of another**"]),
         ("osrci", 0, ["This run is a control: noise was learnt"]),
     ],
 )
