@@ -1,4 +1,4 @@
-"""Pictures of what one method alone has: reconstructions, virtual outliers, directions on a sphere.
+"""Pictures of what one method alone has: reconstructions, virtual outliers, directions on a sphere, made images.
 
 Each is offered for runs of that method that hold what it is made of. N images, C known classes.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import charts, controls, courses, thumbnails, wording
+from app import charts, controls, courses, made, thumbnails, wording
 from app.charts import CROSS, EXACT, SHAPES, STAR, Palette
 from app.words import phrases, t
 from cac_core.recipe import method_options
@@ -35,6 +35,8 @@ def show(run: Run) -> None:
         sphere(run)
     elif method == "vos" and option(run, "weight") and run.outputs("train").features.shape[1]:
         virtual(run)
+    else:
+        made.gallery(run)
 
 
 def option(run: Run, name: str) -> Any:

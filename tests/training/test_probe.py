@@ -74,6 +74,21 @@ def test_by_a_clock_that_only_images_move_it_says_what_a_run_takes(tmp_path, roo
     assert said == pytest.approx(clock[0], rel=0.02)
 
 
+def test_a_step_is_the_mean_of_all_stages_and_of_what_is_made_between_them(tmp_path, root, monkeypatch):
+    ways = []
+    monkeypatch.setattr(probe, "_step", lambda steps: ways.append(steps.method.way) or 2.0)
+
+    def said(**options):
+        recipe = compose(method="osrci", epochs=10, options={"maps": 4, "count": 50, **options})
+        return probe.measure(recipe, tmp_path, root, device="cpu")
+
+    one = said()
+    images = 10 * one.steps * 32
+    assert one.step == pytest.approx(2.0 * (0.85 + 0.15 * 0.4 + 50 * 100 * 0.2 / images))
+    assert said(walk=200).step - one.step == pytest.approx(2.0 * 50 * 100 * 0.2 / images)  # and measured by itself
+    assert said(images="none").step == 2.0 and ways == [0.0, 0.0, 1.0]
+
+
 def test_nothing_is_measured_twice(tmp_path, root):
     first = probe.measure(compose(), tmp_path, root, device="cpu")
     (file,) = (tmp_path / probe.FILES).glob("*.json")

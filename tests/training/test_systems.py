@@ -1,10 +1,13 @@
 """Every method trained whole: the same after a stop as without one, judged by its own score, or refused."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from cac_core.exchange import shelf
 from cac_core.networks.methods import openset
 from cac_core.recipe import METHODS, compose
 from cac_core.results import evaluate, judge
@@ -153,6 +156,13 @@ def test_what_was_made_is_kept_with_the_run_and_the_time_left_counts_it(method, 
     assert np.allclose(made["before"].sum(2), 1, atol=1e-3) and np.allclose(made["after"].sum(2), 1, atol=1e-3)
     assert made["steps"][0] == -1 and set(made["classes"].tolist()) == set(range(6))
     assert run.outputs("test").dummies.tolist() == [[0.0] * 97]  # the logit of the further class is 0
+    packed = io.BytesIO()
+    shelf.pack([run], packed)
+    (copy,) = shelf.unpack(packed, tmp_path / "other")  # small, without features
+    assert all(np.array_equal(copy.made()[name], made[name]) for name in made)
+    for name in ("accuracy", "auroc"):
+        one, two = (r.report()["scorers"]["unknown_class"][name] for r in (run, copy))
+        assert one == pytest.approx(two, abs=1e-4)
 
 
 def test_a_generator_that_has_collapsed_is_said(data, tmp_path, monkeypatch):
