@@ -399,6 +399,7 @@ METHODS = {
 }
 IMPORTED = "imported"  # method and network of a run of outputs that were made elsewhere, see exchange.import_outputs
 IMPORTED_SCORES = "imported_scores"  # the method of one of scores alone
+FOREIGN = "onnx"  # method and network of a run of a network that was trained elsewhere, see exchange.import_network
 ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
 BACKBONES = {
     "small": "networks.backbones.small",
@@ -415,13 +416,13 @@ BACKBONES = {
 
 
 def method_options(name: str) -> dict[str, Any]:
-    if name in (*ENSEMBLES, IMPORTED, IMPORTED_SCORES):
+    if name in (*ENSEMBLES, IMPORTED, IMPORTED_SCORES, FOREIGN):
         return {}  # they are not trained
     return options_in(*METHODS[known_name(name, METHODS, say("method"))].rsplit(".", 1))
 
 
 def backbone_options(name: str) -> dict[str, Any]:
-    if name == IMPORTED:
+    if name in (IMPORTED, FOREIGN):
         return {}
     return options_in(*BACKBONES[known_name(name, BACKBONES, say("backbone"))].rsplit(".", 1))
 

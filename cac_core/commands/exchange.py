@@ -19,6 +19,21 @@ def add(command) -> None:
     outputs.add_argument("files", metavar="FILE", nargs="+", help="an .npz, Parquet or CSV; see the page Runs, Import")
     outputs.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
     outputs.add_argument("--classes", metavar="FILE", help="the known classes in the order of the logits, one a line")
+    network = command(
+        "import-network", "a run of a classifier that was trained elsewhere, from an ONNX file", _import_network
+    )
+    network.add_argument("file", metavar="FILE.onnx")
+    network.add_argument("--dataset", required=True, help="that it is evaluated on")
+    network.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
+    network.add_argument("--trial", default="", help="of the family, if it does not know all classes of the data set")
+    network.add_argument("--family", default="osrci", help="the class lists: osrci")
+    network.add_argument("--classes", metavar="FILE", help="the classes in the order of the logits, one a line")
+    network.add_argument("--mean", type=float, nargs="+", default=[], help="of each channel, on the scale 0 to 1; that "
+                         "of ImageNet, if not said, and 0 of grey images")  # fmt: skip
+    network.add_argument("--std", type=float, nargs="+", default=[], help="the same; 1 of grey images")
+    network.add_argument("--size", type=int, default=0, metavar="PIXELS", help="the side, if the network takes any")
+    network.add_argument("--features", default="", metavar="VALUE", help="the value of the graph that they are; what "
+                         "the last linear layer reads, if not said")  # fmt: skip
     pictures = command(
         "import-images", "make a data set of a zip of class folders; without --write, show what it would be",
         _import_images,
@@ -86,6 +101,25 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     said = {"run": run.id, "path": str(run.path), "new": new, "images": counts, "notes": list(found.notes),
             "report": numbers}  # fmt: skip
     return said, lines
+
+
+def _import_network(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.exchange import import_network, import_outputs
+    from cac_core.results import quality
+
+    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
+    classes = import_outputs.class_list(Path(a.classes)) if a.classes else None
+    run, new = import_network.import_network(
+        Path(a.file), store, root, a.dataset, a.name, trial=a.trial, family=a.family, classes=classes,
+        mean=tuple(a.mean), std=tuple(a.std), size=a.size, features=a.features,
+    )  # fmt: skip
+    report = run.report()
+    numbers = report["scorers"][report["default"]]
+    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    lines = [f"{run.path}: {'made' if new else 'is there already'}", *terminal.report_lines(numbers)]
+    return {"run": run.id, "path": str(run.path), "new": new, "report": numbers}, lines
 
 
 def _import_images(a: argparse.Namespace, options: dict[str, str]):

@@ -20,11 +20,11 @@ from torch import Tensor
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.decoded import taken
-from cac_core.networks import losses
+from cac_core.networks import foreign, losses
 from cac_core.networks.ensemble import Ensemble
 from cac_core.networks.inputs import Stats, device_of, normalised, on_device, scale_of
 from cac_core.networks.methods import Method
-from cac_core.recipe import BACKBONES, ENSEMBLES, IMPORTED, METHODS, Recipe, find, slug
+from cac_core.recipe import BACKBONES, ENSEMBLES, FOREIGN, IMPORTED, METHODS, Recipe, find, slug
 from cac_core.results import frozen, judge, stand_ins
 from cac_core.runs import Broken, Run
 from cac_core.scoring import metrics
@@ -47,6 +47,8 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
             "{method} is not trained: it is made of trained runs, with python -m cac_core ensemble RUN RUN ...",
             method=recipe.method,
         ))  # fmt: skip
+    if recipe.backbone in (IMPORTED, FOREIGN):
+        raise ValueError(say("This run came from elsewhere, and is not trained here."))
     backbone = find(BACKBONES, recipe.backbone)(recipe.backbone, channels, size, **recipe.trunk)
     backbone.takes = channels, size
     if recipe.folds and not (backbone.fixed_by and not [*backbone.after.parameters()]):
@@ -230,6 +232,7 @@ def steps(
     channel's standard deviation. One forward for all temperatures, one backward for each; no parameter gets a gradient.
     without: a class that is taken away, from the affinity and so from what can be predicted.
     """
+    _need_gradient(network)
     x = x.detach().requires_grad_()
     logits = network(x)[0]
     affinity = network.method.affinity(logits) if centres is None else -losses.distances(logits, centres)
@@ -258,11 +261,17 @@ def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) ->
 
     One forward and one backward; no parameter gets a gradient.
     """
+    _need_gradient(network)
     x = (on_device(pixels, network.device).float() / 255).requires_grad_()
     d = losses.distances(network(x)[0], torch.as_tensor(centres, dtype=torch.float32, device=network.device))
     gamma = d * (1 - F.softmax(-d, 1))
     (gradient,) = torch.autograd.grad(gamma.min(1).values.sum(), x)
     return gradient.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _need_gradient(network: Network) -> None:
+    if not network.method.learns:
+        raise ValueError(say("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
 
 
 def fixed_by(*networks: Method) -> str:
@@ -314,6 +323,8 @@ def load(run: Run, device: str = "auto") -> Network:
                 run=run.id, what=what, said=said.get(key), wanted=want[key],
             ))  # fmt: skip
     row = run.row
+    if recipe.backbone == FOREIGN:
+        return _foreign(run, weights)
     parts = [part for part, _ in parts_in(run)]
     networks = [build(part, len(trial.known), row.channels, row.size) for part in parts or [recipe]]
     method = ensemble_of(run, networks) if parts else networks[0]
@@ -328,6 +339,21 @@ def load(run: Run, device: str = "auto") -> Network:
     except RuntimeError as error:
         raise Broken(say("The weights of {run} do not fit its recipe: {error}", run=run.id, error=error)) from error
     return Network(method, run.stats, device_of(device), mirror=both_ways(recipe, row))
+
+
+GRAPH = "graph"  # of the weights of a network from elsewhere: its file, byte by byte
+
+
+def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
+    """The network of an ONNX file, which a run keeps among its weights. It runs on the processor."""
+    try:
+        graph = foreign.read(weights[GRAPH].numpy().tobytes(), str(run.recipe.trunk.get("features", "")))
+        order = [int(place) for place in str(run.recipe.hyper["order"]).split()]
+        if len(order) != len(run.trial.known) or min(order) < 0:
+            raise ValueError(say("it does not say which logit is which class"))
+        return Network(foreign.Foreign(graph, order), run.stats, torch.device("cpu"))
+    except (KeyError, ValueError) as error:
+        raise Broken(say("{run} holds no network that could run: {error}", run=run.id, error=error)) from error
 
 
 def train_command(run: Run) -> str:

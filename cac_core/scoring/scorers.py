@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cac_core.recipe import IMPORTED, IMPORTED_SCORES, checked_options, known_name
+from cac_core.recipe import FOREIGN, IMPORTED, IMPORTED_SCORES, checked_options, known_name
 from cac_core.scoring import features, heads, logits
 from cac_core.scoring.distances import distance, gamma
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, finite, only, without_fold
@@ -92,8 +92,6 @@ def grouped(method: str) -> dict[str, list[str]]:
 
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
-    if not len(train) and name not in UNFITTED:
-        return say("This score is fitted to training images, and there are no outputs on any.")
     try:
         for need in NEEDS.get(name, ()):
             need(train)
@@ -107,6 +105,7 @@ def default_for(method: str) -> str:
     others = {
         "cross_entropy": "msp",
         IMPORTED: "msp",
+        FOREIGN: "msp",
         IMPORTED_SCORES: "given",
         "softmax_ensemble": "msp",
         "supcon": "knn",

@@ -32,6 +32,7 @@ class Method(nn.Module):
     begins = 0.0  # the share of the training after which all of its loss acts; no epoch before can be the best
     way = 1.0  # the share of the epochs that is behind, which the loop says
     of_several = False  # an ensemble is
+    learns = True  # and so gives a gradient; one from an ONNX file does not
     rebuilds = False  # whether it has a `rebuilt`, which gives back the normalised images that it is given
     latents = 0  # so many of the features, the last ones, are latents: the head does not read them
     half: torch.dtype | None = None  # the backbone's type under autocast; None is float32
