@@ -76,7 +76,7 @@ class Critic(nn.Module):
     def __init__(self, channels: int, size: int, maps: int, outputs: int):
         super().__init__()
         self.down = _Down(channels, size, maps, norm=False)
-        self.last = nn.Linear(self.down.width * PIECES, outputs)
+        self.last = nn.Linear(self.down.width * PIECES, outputs, bias=outputs > 1)  # it falls out of a difference
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N O"]:
         return self.last(self.down(x).flatten(1))
