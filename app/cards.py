@@ -1,4 +1,4 @@
-"""Six cards that teach open-set recognition: what each says, and what the bundled runs measure for it.
+"""Eight cards that teach open-set recognition: what each says, and what the bundled runs measure for it.
 
 The page shows them one at a time, the handout all on paper. {names} in the texts are the numbers of `measured`. What
 follows _ stands low: a letter, or in a formula what {} holds.
@@ -13,11 +13,12 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from app import charts
+from app import charts, systems
 from app.words import ENGLISH, language, phrases, t
 from cac_core import runs
 from cac_core.files import is_file
 from cac_core.results import judge, project, sweep
+from cac_core.results.systems import angles, between
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
@@ -29,6 +30,8 @@ DIGITS = BUNDLED / "digits-osrci-0-cac-small-s0"
 CLOSED = BUNDLED / "mnist-osrci-0-cross-entropy-plain-s0-6929dbae"
 SWEPT = {"digits": DIGITS, "MNIST": BUNDLED / "mnist-osrci-0-cac-plain-s0-5ee7dbb1",
          "CIFAR10": BUNDLED / "cifar10-osrci-0-cac-plain-s0-fbb51db0"}  # fmt: skip
+OUTLIERS = BUNDLED / "digits-osrci-0-vos-small-s0-65195aac"
+SPHERE = BUNDLED / "digits-three-cider-small-s0-cd93ad00"
 SURE = 0.9
 
 
@@ -36,7 +39,7 @@ SURE = 0.9
 class Card:
     """One idea, its formula, a question with three answers of which one is right, and where to try it.
 
-    page: the url of a page of the app; state: what its address carries.
+    page: the url of a page of the app; state: what its address carries; run: the bundled run that is looked at there.
     """
 
     title: str
@@ -49,6 +52,7 @@ class Card:
     task: str
     page: str
     state: dict[str, str]
+    run: Path = DIGITS
 
 
 CARDS = (
@@ -207,6 +211,70 @@ CARDS = (
         "space",
         {"view": "umap"},
     ),
+    Card(
+        phrases("Making up the unknown"),
+        phrases(
+            "A network never sees an unknown image while it learns, so some systems make up their own. VOS draws many "
+            "points around each class and keeps the least likely: virtual outliers. PROSER mixes two images of "
+            "different classes: placeholders. OSRCI and G-OpenMax let a generator make images that fit no class. What "
+            "is made up gets a loss, or a class, of its own."
+        ),
+        "x_{out} = m_c + L ε, ‖ε‖ largest of many   x_{mix} = λ x_i + (1 − λ) x_j, y_i ≠ y_j",
+        phrases(
+            "Look at the features of a network that knows six digits. Which of what is made up will lie between the "
+            "classes, with a second class nearly as near as the nearest?"
+        ),
+        phrases(
+            (
+                "Most virtual outliers: they are drawn to be unlikely",
+                "Some of the mixtures; most virtual outliers stay around their own class",
+                "Nearly all of both",
+            )
+        ),
+        1,
+        phrases(
+            "A second class is nearly as near (80 % or more) for {mixed_between} of the mixtures and {virtual_between} "
+            "of the virtual outliers, for {known_between} of the known test images, but for {unknown_between} of the "
+            "images never seen. These lie farther out, too: half of them beyond {unknown_far} from the nearest class "
+            "mean, of virtual outliers beyond {virtual_far}, of mixtures {mixed_far}, of known images {known_far}. "
+            "What is made up is made of what is known. Whether it helps shows beside a control: the same training "
+            "without it."
+        ),
+        phrases("See the virtual outliers of this network, and how far they lie."),
+        "space",
+        {},
+        OUTLIERS,
+    ),
+    Card(
+        phrases("A sphere instead of anchors"),
+        phrases(
+            "CIDER gives each class a direction instead of a place: vectors are brought to length 1, so that they lie "
+            "on a sphere, and each class has a prototype μ_c there. One loss turns images towards their own prototype, "
+            "another pushes prototypes apart. What is near to no prototype looks like none of the classes."
+        ),
+        "p(z | c) ∝ exp(κ μ_c·z)   p(c | z) = exp(μ_c·z / τ) / Σ_k exp(μ_k·z / τ)",
+        phrases("Three classes, and their prototypes are pushed apart on a sphere. Where will they end up?"),
+        phrases(
+            (
+                "At right angles, as the axes of anchors are",
+                "At 120° from one another, in one plane",
+                "As close as they can be without touching",
+            )
+        ),
+        1,
+        phrases(
+            "Three directions can be no farther apart: C of them at a cosine of −1 / (C − 1), a simplex. In the bundled "
+            "network for three digits it is {sphere_least}° to {sphere_most}°, and the cosine of images to their own "
+            "prototype rose from {own_first} to {own_last}. Why is that loss a classifier? Say the images of a class "
+            "scatter around μ_c as a normal distribution does on a sphere (von Mises–Fisher), with one κ for all: by "
+            "Bayes’ rule an image’s class is a softmax of its cosines, and its cross-entropy is CIDER’s, with τ = 1 / "
+            "κ. Nothing holds other digits anywhere: half of their images are {apart} or more from the nearest prototype."
+        ),
+        phrases("See the sphere of this network, and how its prototypes moved apart."),
+        "space",
+        {},
+        SPHERE,
+    ),
 )
 
 
@@ -222,8 +290,8 @@ def marked(text: str) -> str:
 def address(card: Card) -> str:
     """Where to try it, from any page of the app: the bundled run where the store has it, and the reader's language."""
     state = dict(card.state)
-    if card.page != "anchors" and is_file(runs.store_of() / DIGITS.name / "recipe.json"):
-        state["run"] = DIGITS.name
+    if card.page != "anchors" and is_file(runs.store_of() / card.run.name / "recipe.json"):
+        state["run"] = card.run.name
     if language() != ENGLISH:
         state["lang"] = language()
     return f"{card.page}?{urlencode(state, safe=',')}"
@@ -235,7 +303,7 @@ def measured() -> dict[str, str]:
     return {
         "strangers": t(", ").join(closed.class_names[c] for c in closed.trial.unknown),
         "known": t(", ").join(closed.known_names),
-        **_measured(*(Run(path).written for path in (CLOSED, DIGITS))),
+        **_measured(*(Run(path).written for path in (CLOSED, DIGITS, OUTLIERS, SPHERE))),
     }
 
 
@@ -256,7 +324,30 @@ def _measured(*written: str) -> dict[str, str]:
             for name, choice in (("honest", "chosen"), ("oracle", "oracle"))
         },
         **_gaps(run),
+        **_made_up(Run(OUTLIERS)),
+        **_directions(Run(SPHERE)),
     }
+
+
+def _made_up(run: Run) -> dict[str, str]:
+    """Of what VOS and PROSER make up, and of test images: what lies between classes, and how far half of them lie."""
+    _, _, distances = systems.outliers_of(run)
+    return {f"{name}_between": charts.percent(between(some), 0) for name, some in distances.items()} | {
+        f"{name}_far": f"{np.median(some.min(1)):.1f}" for name, some in distances.items()
+    }
+
+
+def _directions(run: Run) -> dict[str, str]:
+    """Angles between prototypes in degrees, how compact the classes became, how far images never seen are."""
+    train, test = run.outputs("train"), run.outputs("test")
+    gaps = angles(train.prototypes.astype(float))[np.triu_indices(len(run.known_names), 1)]
+    cosines = test.logits[test.labels < 0].max(1).astype(float) * systems.option(run, "temperature")
+    epochs = [event["beside"]["own"] for event in run.epochs()]
+    return {
+        "sphere_least": f"{gaps.min():.0f}", "sphere_most": f"{gaps.max():.0f}",
+        "own_first": f"{epochs[0]:.2f}", "own_last": f"{epochs[-1]:.2f}",
+        "apart": f"{np.degrees(np.arccos(np.clip(np.median(cosines), -1, 1))):.0f}°",
+    }  # fmt: skip
 
 
 def _lengths(run: Run) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The six cards on paper: one HTML file to print, with pictures drawn from the numbers of the bundled runs.
+"""The eight cards on paper: one HTML file to print, with pictures drawn from the numbers of the bundled runs.
 
 Black on white, without scripts; whatever is put into it is escaped. The pictures are SVG: arrays in, text out. A known
 image is drawn as the name of its class, an image of a class never seen as ×. N images, C known classes.
@@ -10,9 +10,10 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cards, charts
+from app import cards, charts, systems
 from app.words import language, t
 from cac_core.results import judge, sweep
+from cac_core.results.systems import from_above
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
@@ -51,7 +52,7 @@ a { color: #000; }
 
 def page(base: str) -> str:
     """The handout in the reader's language; base is the app's own address, before the names of its pages."""
-    written = tuple(Run(path).written for path in (cards.CLOSED, *cards.SWEPT.values()))
+    written = tuple(Run(path).written for path in (cards.CLOSED, *cards.SWEPT.values(), cards.OUTLIERS, cards.SPHERE))
     return _page(language(), [base + cards.address(card) for card in cards.CARDS], written)
 
 
@@ -61,7 +62,7 @@ def _page(lang: str, links: list[str], written: tuple[str, ...]) -> str:
     sheets = "".join(_sheet(n, card, drawn[n - 1], links[n - 1], numbers) for n, card in enumerate(cards.CARDS, 1))
     answers = "".join(_answer(n, card, numbers) for n, card in enumerate(cards.CARDS, 1))
     title, name = escape(t("What a network does not know")), escape(t("Name"))
-    lead = escape(t("Six ideas about open-set recognition. Tick an answer before you look at the last page."))
+    lead = escape(t("Eight ideas about open-set recognition. Tick an answer before you look at the last page."))
     return (
         f'<!DOCTYPE html>\n<html lang="{escape(lang)}"><head><meta charset="utf-8"/><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"/><style>{STYLE}</style></head><body>'
@@ -96,7 +97,8 @@ def _answer(n: int, card: cards.Card, numbers: dict[str, str]) -> str:
 def pictures() -> list[list[tuple[str, str]]]:
     """For each card one or two pictures with what stands below them."""
     run = Run(cards.DIGITS)
-    return [[_confidence()], [_wheel(run)], [_loss(run)], [_scores(run)], [_pairs()], [_wheel(run), _map(run)]]
+    return [[_confidence()], [_wheel(run)], [_loss(run)], [_scores(run)], [_pairs()], [_wheel(run), _map(run)],
+            [_made_up()], [_sphere()]]  # fmt: skip
 
 
 def _confidence() -> tuple[str, str]:
@@ -159,6 +161,25 @@ def _pairs() -> tuple[str, str]:
     return shown, t("AUROC in % on CIFAR10 for each pair: ▲ chosen without unknowns, ★ oracle.")
 
 
+def _made_up() -> tuple[str, str]:
+    run = Run(cards.OUTLIERS)
+    _, xy, _ = systems.outliers_of(run)
+    some = slice(None, None, 3)
+    places, labels = np.concatenate([xy["train"][some], xy["unknown"][some]]), xy["labels"][some]
+    labels = np.concatenate([labels, np.full(len(places) - len(labels), -1)])
+    shown = scatter(places, labels, run.known_names, None, t("Virtual outliers"), xy["virtual"][some])
+    return shown, t("Features of six digits in two dimensions, with virtual outliers ☆; × are digits never seen.")
+
+
+def _sphere() -> tuple[str, str]:
+    run = Run(cards.SPHERE)
+    test, temperature = run.outputs("test"), systems.option(run, "temperature")
+    centres, places = from_above(run.outputs("train").prototypes, test.logits.astype(float) * temperature)
+    places = places * np.where(test.labels < 0, systems.OUT, 1)[:, None]
+    shown = scatter(places[:, ::-1], test.labels, run.known_names, centres[:, ::-1], t("The sphere from above"))
+    return shown, t("Three digits on the sphere, from above: prototypes ★, test images, and × digits never seen.")
+
+
 # --- SVG -------------------------------------------------------------------------------------------------------------
 
 
@@ -184,12 +205,20 @@ def _line(x1: float, y1: float, x2: float, y2: float, dash: str = "none") -> str
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#000" stroke-dasharray="{dash}"/>'
 
 
-def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], stars: np.ndarray | None, name: str) -> str:
-    """Places [N, 2], labels [N] (-1 unknown); stars [C, 2], such as anchors, or None.
+def scatter(
+    xy: np.ndarray,
+    labels: np.ndarray,
+    names: list[str],
+    stars: np.ndarray | None,
+    name: str,
+    beside: np.ndarray | None = None,
+) -> str:
+    """Places [N, 2], labels [N] (-1 unknown); stars [C, 2], such as anchors, or None; what is drawn beside them as ☆.
 
     The names of the classes stand beyond the stars, or else in the middle of each class.
     """
-    every = xy if stars is None else np.concatenate([xy, stars * 1.25])
+    beside = np.empty((0, 2)) if beside is None else beside
+    every = np.concatenate([xy, beside, np.empty((0, 2)) if stars is None else stars * 1.25])
     middle = (every.min(0) + every.max(0)) / 2
     reach = (every.max(0) - every.min(0)).max() / 2 or 1.0
     size = HIGH / 2 - 8
@@ -201,6 +230,7 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], stars: np.ndar
         _text(x, y + 3, "×" if c < 0 else names[c], font_size=8, fill="#000" if c < 0 else "#555")
         for (x, y), c in zip(place(xy), labels, strict=True)
     ]
+    parts += [_text(x, y + 3, "☆", font_size=9) for x, y in place(beside)]
     if stars is None:
         middles = [np.median(xy[labels == c], axis=0) for c in range(len(names))]
         return _svg(

@@ -22,6 +22,7 @@ TILE = 64  # pixels of an image
 VIRTUAL = 120  # outliers that are drawn, of all classes
 MIXED = 2000  # pairs of training images of which mixtures are made
 DRAWN = 400  # images of each class, at most
+OUT = 1.08  # times as far from the middle of the sphere images of classes never seen are drawn, to cover none
 NAMED = 12  # classes up to which their angles are written out
 BINS = 30
 
@@ -224,7 +225,7 @@ def around(xy: dict[str, np.ndarray], shown: tuple[str, ...], names: list[str], 
         series.append({"type": "scatter", "name": t(MADE_UP[name]), "symbol": symbol, "symbolSize": size,
                        "itemStyle": look, "data": xy[name].round(3).tolist()})  # fmt: skip
     return _plane(series, xy["means"], names, palette) | {
-        "legend": {"bottom": 0, "type": "scroll", "itemHeight": 10, "data": [t(MADE_UP[name]) for name in shown]},
+        "legend": {"bottom": 0, "itemHeight": 10, "itemWidth": 14, "data": [t(MADE_UP[name]) for name in shown]},
         "xAxis": {"type": "value", "scale": True, "show": False},
         "yAxis": {"type": "value", "scale": True, "show": False},
     }
@@ -270,10 +271,8 @@ def sphere(run: Run) -> None:
             "directions of the features themselves."
         )
     st.caption(said)
-    told = [e for e in run.epochs() if {"own", "between", "closest"} <= e.get("beside", {}).keys()]
     left, right = st.columns(2)
-    if told:
-        course(told, best, palette, left)
+    course(run, left)
     with right:
         if len(names) == 3:
             above(run, palette)
@@ -287,35 +286,47 @@ def sphere(run: Run) -> None:
             st.caption(t("Angles between prototypes, in degrees: the stronger the colour, the closer two classes are."))
 
 
-def course(told: list[dict], best: float, palette: Palette, place) -> None:
-    """How compact the classes become and how far apart, epoch by epoch."""
-    lines = {
-        t("images to their own prototype (compactness)"): "own",
-        t("closest two prototypes"): "closest",
-        t("all pairs of prototypes (dispersion)"): "between",
+COSINES = phrases(
+    {
+        "own": "images to their own prototype (compactness)",
+        "closest": "closest two prototypes",
+        "between": "all pairs of prototypes (dispersion)",
     }
+)
+SYMBOLS = {"own": "circle", "closest": "triangle", "between": "rect"}
+
+
+def course(run: Run, place, shown: tuple[str, ...] = tuple(COSINES)) -> None:
+    """How compact the classes became and how far apart, epoch by epoch, where its events tell it."""
+    told = [e for e in run.epochs() if COSINES.keys() <= e.get("beside", {}).keys()]
+    if not told:
+        return
+    best, palette = systems.simplex(len(run.known_names)), controls.palette()
     epochs = tuple(e["epoch"] for e in told)
-    values = {
-        title: (tuple(e["beside"][name] for e in told), n, False) for n, (title, name) in enumerate(lines.items())
-    }
-    simplex = t("simplex, −1/(C − 1)")
-    values[simplex] = ((best,) * len(told), 7, True)
+    values = {t(COSINES[name]): (tuple(e["beside"][name] for e in told), n, False) for n, name in enumerate(shown)}
+    apart = "closest" in shown
+    if apart:
+        values[t("simplex, −1/(C − 1)")] = ((best,) * len(told), 7, True)
     option = courses.curves(epochs, values, palette, told[-1].get("epochs", epochs[-1]))
-    for line, symbol in zip(option["series"], ("circle", "triangle", "rect", "none"), strict=True):
-        line |= {"symbol": symbol, "showSymbol": symbol != "none", "symbolSize": 6}
-    option["series"][-1]["itemStyle"] = option["series"][-1]["lineStyle"] | {"color": palette.text}
-    option["series"][-1]["lineStyle"] |= {"color": palette.text}
+    for line, name in zip(option["series"], shown, strict=False):
+        line |= {"symbol": SYMBOLS[name], "showSymbol": True, "symbolSize": 6}
+    if apart:
+        option["series"][-1]["itemStyle"] = {"color": palette.text}
+        option["series"][-1]["lineStyle"] |= {"color": palette.text}
     option["yAxis"] |= {"name": t("mean cosine"), "nameLocation": "middle", "nameGap": 36, "scale": False, "min": -1,
                         "max": 1}  # fmt: skip
     option["legend"] |= {"type": "plain"}
     option["grid"] |= {"bottom": 132}
     last = told[-1]["beside"]
-    place.echarts_chart(
-        option, key="sphere_course", height=440,
-        alt=t("Mean cosines by epoch: images to their own prototype end at {own:.2f}, pairs of prototypes at "
-              "{between:.2f}, the closest two at {closest:.2f}; a simplex has {best:.2f}.",
-              own=last["own"], between=last["between"], closest=last["closest"], best=best),
-    )  # fmt: skip
+    if apart:
+        alt = t(
+            "Mean cosines by epoch: images to their own prototype end at {own:.2f}, pairs of prototypes at "
+            "{between:.2f}, the closest two at {closest:.2f}; a simplex has {best:.2f}.",
+            own=last["own"], between=last["between"], closest=last["closest"], best=best,
+        )  # fmt: skip
+    else:
+        alt = t("Mean cosine by epoch: images to their own prototype end at {own:.2f}.", own=last["own"])
+    place.echarts_chart(option, key="sphere_course", height=440, alt=alt)
 
 
 def angle_map(gaps: np.ndarray, ideal: float, names: list[str], palette: Palette) -> dict[str, Any]:
@@ -348,7 +359,6 @@ def above(run: Run, palette: Palette) -> None:
     names, test = run.known_names, run.outputs("test")
     prototypes = run.outputs("train").prototypes
     centres, xy = systems.from_above(prototypes, test.logits.astype(float) * option(run, "temperature"))
-    out = 1.08  # where images of classes never seen are drawn, times as far from the middle
 
     def drawn(places: np.ndarray, name: str, symbol: str, size: int, **look: Any) -> dict[str, Any]:
         return {"type": "scatter", "coordinateSystem": "polar", "name": name, "symbol": symbol, "symbolSize": size,
@@ -361,7 +371,7 @@ def above(run: Run, palette: Palette) -> None:
                        "type": "solid" if ring == 1 else "dashed"}}
         for ring in (1, 0.75, 0.5, 0.25)
     ]  # fmt: skip
-    series.append(drawn(out * xy[test.labels < 0][:DRAWN], t("never seen"), f"path://{CROSS}", 7,
+    series.append(drawn(OUT * xy[test.labels < 0][:DRAWN], t("never seen"), f"path://{CROSS}", 7,
                         color=palette.unknown, opacity=0.7))  # fmt: skip
     for c in range(3):
         series.append(drawn(xy[test.labels == c][:DRAWN], names[c], SHAPES[c], 8, color=palette.of(c), opacity=0.6))

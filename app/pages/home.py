@@ -181,7 +181,7 @@ wheel_and_examples()
 with st.container(horizontal=True, gap="medium"):
     with st.container(border=True, width=300):
         address.link("lessons", t("**Learn how it works**"), "school")
-        st.caption(t("Six short lessons, and a network that learns before your eyes."))
+        st.caption(t("Eight short lessons, and a network that learns before your eyes."))
     with st.container(border=True, width=300):
         address.link("thresholds", t("**Choose a threshold**"), "tune")
         st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))

@@ -1,4 +1,4 @@
-"""Lessons: six cards, each with an idea, a live picture, a question, and the answer once one has given one's own.
+"""Lessons: eight cards, each with an idea, a live picture, a question, and the answer once one has given one's own.
 
 For a class with a projector, and for one reader alone. Whatever run is chosen, the cards show the bundled ones.
 """
@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from app import address, cards, charts, controls, draw, feeds, handout, jobs, live, teach, wording
+from app import address, cards, charts, controls, draw, feeds, handout, jobs, live, systems, teach, wording
 from app.cards import CARDS
 from app.words import t
 from cac_core.results import project, sweep
@@ -311,14 +311,45 @@ def moved(view: str):
     state[f"lesson_view_{view}"] = word["view"]
 
 
-PICTURES = (always_an_answer, anchors_pull, two_pulls, line_to_draw, pairs, wheel_and_map)
+def made_up():
+    """The clusters; what is made up comes once the reader has said where it will lie."""
+    outliers = Run(cards.OUTLIERS)
+    shown = ("unknown", "virtual", "mixed") if told else ()
+    if state.present:
+        systems.clusters(outliers, st.container(), shown, round(400 * large))
+        return
+    left, right = st.columns(2, gap="large")
+    systems.clusters(outliers, left, shown)
+    systems.far(outliers, right, ("known", *shown))
+    if told:
+        st.caption(
+            t(
+                "Two dimensions of {width}, so that much lies farther than it looks; the distances are in all of them. "
+                "Mixtures are of features here, PROSER mixes a stage earlier.",
+                width=outliers.outputs("train").features.shape[1],
+            )
+        )
+
+
+def on_the_sphere():
+    """How the prototypes moved; where they ended up is shown once the reader has said it."""
+    sphere = Run(cards.SPHERE)
+    left, right = st.columns(2, gap="large") if told and not state.present else (st.container(), st.container())
+    if not told or not state.present:
+        systems.course(sphere, left, ("own",) if not told else tuple(systems.COSINES))
+    if told:
+        with right:
+            systems.above(sphere, controls.palette())
+
+
+PICTURES = (always_an_answer, anchors_pull, two_pulls, line_to_draw, pairs, wheel_and_map, made_up, on_the_sphere)
 
 
 def foot():
     base = (st.context.url or "").rsplit("/", 1)[0]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            t("All six cards on paper"), handout.page(f"{base}/" if base else ""), "lessons.html", "text/html",
+            t("All eight cards on paper"), handout.page(f"{base}/" if base else ""), "lessons.html", "text/html",
             icon=":material/print:", on_click="ignore", type="tertiary",
         )  # fmt: skip
         st.button(t("Start over"), key="over", icon=":material/restart_alt:", type="tertiary", on_click=start_over,

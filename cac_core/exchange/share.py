@@ -21,7 +21,7 @@ from cac_core.scoring.scorers import BY_FEATURES, default_for
 from cac_core.sentences import say
 
 TOLERANCE = 1e-4
-COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "made.npz", "rebuilt.npz",
+COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "made.npz",
           "sweep-as-published.json")  # fmt: skip
 NUMBERS = (
     "accuracy",

@@ -1,4 +1,4 @@
-"""The six cards: what they say is measured, an answer comes after one's own, and all of it prints."""
+"""The eight cards: what they say is measured, an answer comes after one's own, and all of it prints."""
 
 import dataclasses
 import os
@@ -73,7 +73,7 @@ def told(at: AppTest) -> bool:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, len(CARDS) + 1))
 @pytest.mark.parametrize("option", range(3))
 def test_an_answer_is_shown_only_after_ones_own(lessons, number, option):
     card, at = CARDS[number - 1], lessons(card=str(number))
@@ -105,7 +105,7 @@ def test_answers_are_kept_while_one_goes_back_and_forth(lessons):
 def test_the_ends_are_ends(lessons):
     at = lessons()
     assert at.button(key="back").disabled and not at.button(key="next").disabled
-    at = press(at, "step_6")
+    at = press(at, f"step_{len(CARDS)}")
     assert at.button(key="next").disabled and not at.button(key="back").disabled
 
 
@@ -123,7 +123,7 @@ def test_the_presenters_view(lessons, asked, large):
     assert at.session_state.present is not large
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, len(CARDS) + 1))
 def test_every_card_fits_a_projector(lessons, number):
     at = lessons(card=str(number), present="1")
     assert card_of(at) == number and CARDS[number - 1].idea[:20] in text(at)
@@ -131,7 +131,7 @@ def test_every_card_fits_a_projector(lessons, number):
     assert cards.marked(CARDS[number - 1].answer[:20]) in text(at) and CARDS[number - 1].idea[:20] not in text(at)
 
 
-@pytest.mark.parametrize("number", [1, 4, 6])
+@pytest.mark.parametrize("number", [1, 4, 6, 7, 8])
 def test_it_needs_no_run_in_the_store(lessons, number):
     assert card_of(lessons(bundled=False, card=str(number))) == number
 
@@ -141,7 +141,7 @@ def test_the_page_loads_neither_torch_nor_umap(store, tmp_path):
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"at = AppTest.from_file({str(HERE / 'streamlit_app.py')!r}, default_timeout={LONG}).run()\n"
         "at.switch_page('app/pages/lessons.py')\n"
-        "for n in range(6):\n"
+        f"for n in range({len(CARDS)}):\n"
         "    at.session_state['card'] = n + 1\n"
         "    at.run(); assert not at.exception and not at.error\n"
         "print(sorted({'torch', 'umap', 'torchvision'} & set(sys.modules)))"
@@ -205,6 +205,33 @@ def test_the_anchors_are_as_far_from_the_map_as_the_card_says():
     assert max(gaps, key=gaps.get) == (said["far_one"], said["far_other"])
 
 
+def test_what_is_made_up_lies_where_the_card_says():
+    run, said = Run(cards.OUTLIERS), cards.measured()
+    train, test = run.outputs("train"), run.outputs("test")
+    means = [train.features[train.labels == c].mean(0, dtype=float) for c in range(6)]
+    centred = train.features - np.array(means)[train.labels]
+    inverse = np.linalg.inv(centred.T.astype(float) @ centred / len(centred) + 1e-4 * np.eye(centred.shape[1]))
+    between, far = [], []
+    for x in test.features[test.labels < 0].astype(float):
+        near = sorted(((x - m) @ inverse @ (x - m)) ** 0.5 for m in means)
+        between.append(near[0] > 0.8 * near[1])
+        far.append(near[0])
+    assert said["unknown_between"] == f"{100 * np.mean(between):.0f}\u00a0%"
+    assert float(said["unknown_far"]) == pytest.approx(np.median(far), abs=0.06)
+    assert float(said["known_far"]) < float(said["virtual_far"]) < float(said["unknown_far"])
+    shares = [int(said[f"{name}_between"].split()[0]) for name in ("virtual", "mixed", "unknown")]
+    assert shares[0] < 50 and shares[0] < shares[1] < 50 < shares[2]  # as the right answer has it
+
+
+def test_the_prototypes_of_the_bundled_sphere_are_a_simplex():
+    run, said = Run(cards.SPHERE), cards.measured()
+    prototypes = run.outputs("train").prototypes.astype(float)
+    np.testing.assert_allclose(np.linalg.norm(prototypes, axis=1), 1, rtol=1e-5)
+    gaps = [np.degrees(np.arccos(prototypes[a] @ prototypes[b])) for a in range(3) for b in range(a)]
+    assert (said["sphere_least"], said["sphere_most"]) == (f"{min(gaps):.0f}", f"{max(gaps):.0f}")
+    assert abs(np.mean(gaps) - 120) < 3 and float(said["own_first"]) < float(said["own_last"])
+
+
 @pytest.mark.parametrize(
     "text, shown",
     [
@@ -227,7 +254,7 @@ def test_a_link_says_what_a_page_understands(store, monkeypatch):
         if link.path == "anchors":
             assert "run" not in state
             continue
-        assert state.pop("run") == cards.DIGITS.name
+        assert state.pop("run", "") == (card.run.name if card.run == cards.DIGITS else "")
         for name, value in state.items():
             links.LINKS[name][0](value)  # raises where it makes no sense
 
@@ -247,7 +274,7 @@ def test_the_handout_is_one_file_with_everything():
     assert root.get("lang") == "en" and not root.findall(".//script")
     assert not re.search(r"""(src|href)=["'](?!http://here/)|@import|url\(""", document)
     sections = root.findall(".//body/section")
-    assert [s.get("id") for s in sections] == [f"card-{n}" for n in range(1, 7)]
+    assert [s.get("id") for s in sections] == [f"card-{n}" for n in range(1, len(CARDS) + 1)]
     for card, section in zip(CARDS, sections, strict=True):
         written = "".join(section.itertext())
         assert card.title in written and card.task in written
@@ -255,8 +282,8 @@ def test_the_handout_is_one_file_with_everything():
         assert section.find(".//a").get("href") == "http://here/" + cards.address(card)
         assert re.sub(r"_", "", card.answer[:30]) not in written  # answers have a page of their own
     answers = root.find(".//div[@class='answers']")
-    assert len(answers.findall("section")) == 6
-    assert [len(s.findall(f".//{SVG}svg")) for s in sections] == [1, 1, 1, 1, 1, 2]
+    assert len(answers.findall("section")) == len(CARDS)
+    assert [len(s.findall(f".//{SVG}svg")) for s in sections] == [1, 1, 1, 1, 1, 2, 1, 1]
 
 
 def test_the_pictures_hold_the_numbers_of_the_run():
@@ -287,7 +314,7 @@ def test_whatever_is_put_in_is_escaped(monkeypatch):
         CARDS[0], title=nasty, idea=nasty, question=nasty, options=(nasty,) * 3, answer=nasty, task=nasty,
         state={"data": nasty},
     )  # fmt: skip
-    monkeypatch.setattr(cards, "CARDS", (evil,) * 6)
+    monkeypatch.setattr(cards, "CARDS", (evil,) * len(CARDS))
     handout._page.clear()
     root = parsed(handout.page('http://here/"><script>'))
     handout._page.clear()

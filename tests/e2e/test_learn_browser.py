@@ -1,4 +1,4 @@
-"""Learn, as a class uses it: through the six cards by keys, on a projector, to the page where one tries it oneself."""
+"""Learn, as a class uses it: through the eight cards by keys, on a projector, to where one tries it oneself."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -23,9 +23,9 @@ def card(page, number):
     at_rest(page)
 
 
-def test_six_cards_by_keyboard(page, server):
+def test_eight_cards_by_keyboard(page, server):
     opened(page, server)
-    for number in range(1, 7):
+    for number in range(1, 9):
         card(page, number)
         until(page, lambda n=number: f"card={n}" in page.url)
         answer = page.get_by_text(re.compile(r"^(Right:|Not quite\.) "))
@@ -39,9 +39,9 @@ def test_six_cards_by_keyboard(page, server):
         answer.wait_for()
         at_rest(page)
         page.keyboard.press("ArrowRight")
-    card(page, 6)  # there is no seventh
+    card(page, 8)  # there is no ninth
     page.keyboard.press("ArrowLeft")
-    card(page, 5)
+    card(page, 7)
     page.get_by_text(re.compile(r"^Right: ")).wait_for()  # kept
 
 
@@ -156,7 +156,7 @@ def test_the_anchor_lab_opens_in_that_state(page, server):
 
 def test_the_handout_comes_whole(page, server):
     opened(page, server)
-    document = downloaded(page, page.get_by_role("button", name="All six cards on paper")).read_text("utf-8")
+    document = downloaded(page, page.get_by_role("button", name="All eight cards on paper")).read_text("utf-8")
     root = ET.fromstring(document.split("\n", 1)[1])
     assert len(root.findall(".//body/section")) == 6
     assert all(a.get("href").startswith(server) for a in root.iter("a"))
