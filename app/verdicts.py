@@ -170,7 +170,8 @@ def _numbers(path: str, written: str, name: str) -> Numbers:
         kept, verdict = judge_one(validation), judge_one(test)
     except ValueError as error:
         nothing = (math.nan, math.nan)
-        return Numbers({}, nothing, nothing, math.nan, math.nan, str(error))
+        why = str(error)  # a sentence, which the page says in its reader's language
+        return Numbers({}, nothing, nothing, math.nan, math.nan, why)
     seconds = time.perf_counter() - began
     theta, spread = metrics.theta_at(judge.KEPT, kept.score), metrics.intervals(verdict, test.labels, 0.0)
     caught = metrics.at(theta, verdict, test.labels, train.logits.shape[1])["unknowns_caught"]

@@ -28,6 +28,7 @@ SAID = phrases(
         "placeholder": "largest dummy logit − largest known one",
         "unknown_class": "share of the class of unknowns − largest known one",
         "openmax": "probability of unknown by OpenMax",
+        "given": "the score that came with the outputs",
         "latent_openmax": "probability of unknown by OpenMax, on logits and latents",
         "temperature_scaling": "1 − largest softmax probability, at the temperature of the validation images",
         "entropy": "entropy of the softmax",

@@ -13,7 +13,7 @@ import numpy as np
 from cac_core.recipe import known_name
 from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, softmax, unit_rows
 from cac_core.scoring.logits import checked, revised_by, rightly
-from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.scoring.outputs import Judge, Outputs, Verdict, unmirrored
 from cac_core.sentences import say
 
 # ranks to either side of the k-th in which neighbours are looked at again: rounding in float32 moves them by one or two
@@ -33,7 +33,7 @@ def knn(train: Outputs, *, k: int = 0) -> Judge:
     images.
     """
     at_least(k, 0, "k")
-    features = featured(train).features[~train.mirrored]
+    features = unmirrored(train, featured(train).features)
     if not k:
         least = np.bincount(train.labels[~train.mirrored], minlength=train.logits.shape[1]).min()
         k = max(1, min(int(np.clip(least // 50, 5, 50)), len(features)))
@@ -72,8 +72,8 @@ def nnguide(train: Outputs, *, k: int = 10) -> Judge:
     call known what is unknown.
     """
     at_least(k, 1, "k")
-    features = featured(train).features[~train.mirrored]
-    energies = log_sum_exp(train.logits[~train.mirrored].astype(np.float64))
+    features = unmirrored(train, featured(train).features)
+    energies = log_sum_exp(unmirrored(train, train.logits).astype(np.float64))
     if k > len(features):
         raise ValueError(say(
             "k={k} needs {k} training images or more; this run has {count}. Take a smaller k.",

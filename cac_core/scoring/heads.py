@@ -15,7 +15,7 @@ import numpy as np
 
 from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, softmax
 from cac_core.scoring.features import featured
-from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.scoring.outputs import Judge, Outputs, Verdict, unmirrored
 from cac_core.sentences import say
 
 
@@ -72,7 +72,7 @@ def vim(train: Outputs, *, dim: int = 0) -> Judge:
     saturates. Raises ValueError where the largest logits are below 0 on average: alpha would turn the residual round.
     """
     left, residuals = _outside(train, dim)
-    largest = train.logits[~train.mirrored].max(1).mean(dtype=np.float64)
+    largest = unmirrored(train, train.logits).max(1).mean(dtype=np.float64)
     if largest <= 0:
         raise ValueError(say(
             "vim brings the residual to the size of the largest logits, which must be positive; those of the training "
@@ -98,7 +98,7 @@ def _outside(train: Outputs, dim: int) -> tuple[Callable[[np.ndarray], np.ndarra
         raise ValueError(say(
             "dim={dim} leaves nothing of features of width {width}; take fewer.", dim=dim, width=width
         ))  # fmt: skip
-    origin, features = -np.linalg.pinv(weights) @ biases, train.features[~train.mirrored]
+    origin, features = -np.linalg.pinv(weights) @ biases, unmirrored(train, train.features)
     moments = np.zeros((width, width))
     for rows in blocks(len(features), 8 * width):
         x = features[rows] - origin
@@ -126,7 +126,7 @@ def fdbd(train: Outputs) -> Judge:
     weights, _ = headed(train)
     between = np.stack([np.linalg.norm(weights - w, axis=1) for w in weights])
     between[between == 0] = np.inf
-    middle = train.features[~train.mirrored].mean(0, dtype=np.float64)
+    middle = unmirrored(train, train.features).mean(0, dtype=np.float64)
 
     def judge(out: Outputs) -> Verdict:
         z, label = out.logits.astype(np.float64), out.logits.argmax(1)
@@ -150,7 +150,7 @@ def react(train: Outputs, *, clip: float = 90.0) -> Judge:
     is theirs. pytorch-ood is alike; OpenOOD takes the activations of validation images.
     """
     headed(train)
-    values = train.features[~train.mirrored].astype(np.float32, copy=False).ravel()
+    values = unmirrored(train, train.features).astype(np.float32).ravel()  # a copy, which is put in order
     most = float(np.percentile(values, percentile(clip, "clip"), overwrite_input=True))
     return _through(train, lambda f: np.minimum(f, most))
 
@@ -218,7 +218,7 @@ def dice(train: Outputs, *, sparsity: float = 90.0) -> Judge:
     the biases stay. 90 is theirs for CIFAR, 70 for ImageNet, chosen on noise. OpenOOD and pytorch-ood alike.
     """
     weights, biases = headed(train)
-    contributions = weights * train.features[~train.mirrored].mean(0, dtype=np.float64)
+    contributions = weights * unmirrored(train, train.features).mean(0, dtype=np.float64)
     kept = contributions > np.percentile(contributions, percentile(sparsity, "sparsity"))
     return _through(train, lambda f: f, np.column_stack([np.where(kept, weights, 0), biases]))
 

@@ -11,7 +11,7 @@ from cac_core.recipe import known_name
 from cac_core.scoring import weibull
 from cac_core.scoring.arrays import at_least, blocks, log_softmax, log_sum_exp, positive, softmax, unit_rows
 from cac_core.scoring.distances import distances
-from cac_core.scoring.outputs import Judge, Outputs, Verdict
+from cac_core.scoring.outputs import Judge, Outputs, Verdict, unmirrored
 from cac_core.sentences import say
 
 
@@ -134,7 +134,7 @@ def kl_matching(train: Outputs) -> Judge:
     not the mirrored copies, since theta is cut from the validation images, and each of them would stand in the mean
     that it is held against. Of the same images pytorch-ood gives the same.
     """
-    known = train.logits[~train.mirrored]
+    known = unmirrored(train, train.logits)
     sums, counts = np.zeros((known.shape[1],) * 2), np.bincount(known.argmax(1), minlength=known.shape[1])
     for rows in blocks(len(known), 8 * known.shape[1]):
         chosen = known[rows].argmax(1)[:, None] == np.arange(known.shape[1])

@@ -128,6 +128,11 @@ def without_fold(train: Outputs, fold: int) -> Outputs:
     return only(train, train.fold != fold)
 
 
+def unmirrored(train: Outputs, values: np.ndarray) -> np.ndarray:
+    """Of values of each image, such as its features, those of images that are no mirror images; no copy without any."""
+    return values[~train.mirrored] if train.mirrored.any() else values
+
+
 def joined(one: Outputs, other: Outputs) -> Outputs:
     """The images of both, which the same network put out; without features where one has none, as in a small copy."""
     if not (one.features.shape[1] and other.features.shape[1]):

@@ -92,6 +92,7 @@ def grouped(method: str) -> dict[str, list[str]]:
 
 def lacking(name: str, train: Outputs) -> str:
     """Why a score cannot be had from these training outputs, by what they hold; empty where they hold what it needs."""
+    train = _read(train, _width(name, train))
     try:
         for need in NEEDS.get(name, ()):
             need(train)
@@ -134,9 +135,10 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
     that is of a fold is judged by what the network without that fold put out for the other training images.
     """
     options = checked_options(name, scorer_options(name), options)
-    width = train.features.shape[1] - (0 if name in BY_LATENTS else train.latents)
-    train = _read(finite(train), width)
-    held = (validation and finite(validation),) if name in BY_VALIDATION else ()
+    width = _width(name, train)
+    train, held = _read(finite(train), width), ()
+    if name in BY_VALIDATION:
+        held = (validation and finite(validation),)
     judges: dict[int, Judge] = {-1: SCORERS[name](train, *held, **options)}
 
     def judge(out: Outputs) -> Verdict:
@@ -153,6 +155,11 @@ def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **
         return Verdict(score, label)
 
     return judge
+
+
+def _width(name: str, train: Outputs) -> int:
+    """How many of the features a score reads: not the latents, unless it says so."""
+    return max(0, train.features.shape[1] - (0 if name in BY_LATENTS else train.latents))
 
 
 def _read(out: Outputs, width: int) -> Outputs:
