@@ -85,7 +85,8 @@ def nnguide(train: Outputs, *, k: int = 10) -> Judge:
             "average.",
             mean=f"{energies.mean():.3g}",
         ))  # fmt: skip
-    bank = _directions(features) * energies[:, None].astype(np.float32)
+    bank = _directions(features)
+    bank *= energies[:, None].astype(np.float32)
     last = min(len(bank), k + NEAR)
 
     def judge(out: Outputs) -> Verdict:

@@ -150,8 +150,8 @@ _PER_IMAGE = ("logits", "features", "labels", "classes", "index", "mirrored")
 
 def finite(out: Outputs) -> Outputs:
     for what, values in ((say("logits"), out.logits), (say("features"), out.features)):
-        wrong = ~np.isfinite(values).all(1)
-        if wrong.any():
+        if not (right := np.isfinite(values)).all():
+            wrong = ~right.all(1)
             raise ValueError(say(
                 "The {what} of {count} of {all} images are not finite (NaN or infinite), first those of image "
                 "{first}: they cannot be scored. The training has diverged, or the image is damaged.",
