@@ -3,6 +3,7 @@
 pip install --target OOD --no-deps pytorch-ood
 PYTHONPATH=.:OOD python benchmarks/scorers.py [--train 24000] [--test 10000] [--rounds 5] [--only vim knn]
 python benchmarks/scorers.py --wide
+python benchmarks/scorers.py --of checkpoints/*
 
 Six classes, 128 features after a ReLU and a linear head on them, made up: the time does not depend on what is in them.
 A quarter of the test images are unknown, each between two classes. Each round fits on the training outputs and judges
@@ -14,6 +15,8 @@ training images, ours on those classified right; here all are. Ours also names t
 
 --wide: 200 000 training images of width 512 and 1000 to judge, ours alone: seconds, and the most memory beside the
 outputs' own 0.4 GB.
+
+--of: the AUROC of every score on the test images of these runs, by what they hold: "-" where a score needs more.
 """
 
 import argparse
@@ -23,11 +26,13 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import machine
 import numpy as np
 import torch
 
+from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Outputs, Verdict, only
 from cac_core.scoring.scorers import SCORERS, judge_of, scorers_for
@@ -182,6 +187,23 @@ def wide(names: list[str]) -> None:
         print(f"| {name} | {seconds:.1f} | {peak:.2f} |", flush=True)
 
 
+def of_runs(paths: list[Path], names: list[str]) -> None:
+    runs = [Run(path) for path in paths if (path / "recipe.json").is_file()]
+    print(f"| scorer | {' | '.join(run.id for run in runs)} |\n|-|{'-|' * len(runs)}")
+    parts = [[run.outputs(split) for split in SPLITS] for run in runs]
+    for name in names:
+        cells = []
+        for train, held, test in parts:
+            try:
+                verdict = judge_of(name, train, held)(test)
+                low, high = metrics.delong(verdict, test.labels)
+                auroc = metrics.report(verdict, test.labels)["auroc"]
+                cells.append(f"{100 * auroc:.1f} ({100 * low:.1f} to {100 * high:.1f})")
+            except ValueError:
+                cells.append("-")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=int, default=24000)
@@ -189,8 +211,12 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=SCORERS, default=scorers_for("cac"))
     parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--of", nargs="+", type=Path, metavar="RUN")
     a = parser.parse_args()
     print(machine.described())
+    if a.of:
+        of_runs(a.of, a.only)
+        sys.exit()
     if a.wide:
         wide(a.only)
         sys.exit()
