@@ -263,12 +263,13 @@ CARDS = (
         ),
         1,
         phrases(
-            "Three directions can be no farther apart: C of them at a cosine of −1 / (C − 1), a simplex. In the bundled "
-            "network for three digits it is {sphere_least}° to {sphere_most}°, and the cosine of images to their own "
-            "prototype rose from {own_first} to {own_last}. Why is that loss a classifier? Say the images of a class "
-            "scatter around μ_c as a normal distribution does on a sphere (von Mises–Fisher), with one κ for all: by "
-            "Bayes’ rule an image’s class is a softmax of its cosines, and its cross-entropy is CIDER’s, with τ = 1 / "
-            "κ. Nothing holds other digits anywhere: half of their images are {apart} or more from the nearest prototype."
+            "Three directions can be no farther apart: C of them at a cosine of −1 / (C − 1), a simplex. In the "
+            "bundled network for three digits it is {sphere_least}° to {sphere_most}°, and the cosine of images to "
+            "their own prototype rose from {own_first} to {own_last}. Why is that loss a classifier? Say the images "
+            "of a class scatter around μ_c as a normal distribution does on a sphere (von Mises–Fisher), with one κ for "
+            "all: by Bayes’ rule an image’s class is a softmax of its cosines, and its cross-entropy is CIDER’s, with τ = 1 / "
+            "κ. Nothing holds other digits anywhere: half of their images are {apart} or more from the nearest "
+            "prototype."
         ),
         phrases("See the sphere of this network, and how its prototypes moved apart."),
         "space",

@@ -49,7 +49,6 @@ SAID = phrases(
         "scale": "energy after scaling features (SCALE)",
         "dice": "energy by the weights that contribute most (DICE)",
         "gradnorm": "− size of the gradient in the head (GradNorm)",
-        "given": "the score that came with the outputs",
     }
 )
 SHORT = phrases({

@@ -44,13 +44,19 @@ ALLOWED = {  # outside these modules, nowhere
         "cac_core.results.frozen",
         "cac_core.results.sweep",
         "cac_core.training",
+        "cac_core.exchange.import_network",
         "cac_core.exchange.import_weights",
     ),
+    "onnx": ("cac_core.networks.foreign",),
+    "onnxruntime": ("cac_core.networks.foreign",),
     "torchvision": ("cac_core.networks.backbones", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),
     "timm": ("cac_core.networks.lite",),
 }
 INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
+    "onnx": ("cac_core",),
+    "onnxruntime": ("cac_core",),
+    "pyarrow": ("cac_core",),
     "torchvision": ("cac_core",),
     "efficientnet_pytorch": ("cac_core",),
     "timm": ("cac_core",),
@@ -152,7 +158,8 @@ def test_every_package_imported_is_in_the_requirements():
     }
     used = {name.split(".")[0] for module in MODULES for name, _ in imports_in(module)}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    foreign = used - set(sys.stdlib_module_names) - {"cac_core", "app", "streamlit_app"} - set(extras)
+    optional = {re.split(r"[^\w.-]", line)[0] for lines in extras.values() for line in lines}
+    foreign = used - set(sys.stdlib_module_names) - {"cac_core", "app", "streamlit_app"} - optional
     assert {"numpy", "PIL"} <= foreign
     assert {INSTALLED_AS.get(name, name).replace("_", "-") for name in foreign} <= listed
 

@@ -288,7 +288,7 @@ def test_what_outputs_lack_is_said_before_a_score_is_asked_for(toys_for, name):
     toy_outputs = toys_for(name)
     train = toy_outputs(known=320, unknown=0)
     assert scorers.lacking(name, train) == ""
-    small = replace(train, features=train.features[:, :0], head=None, dummies=None)
+    small = replace(train, features=train.features[:, :0], head=None)
     headless, negative = replace(train, head=None), replace(train, features=train.features - 1)
     for out, says in (
         (small, "kept without features"),
