@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from cac_core.exchange import shelf
@@ -227,3 +228,22 @@ def test_what_a_network_rebuilt_is_kept_with_the_run(data, tmp_path):
         compose(options={"weight": 0.0}, method="crosr", **(SHORT | {"epochs": 1})), tmp_path, data, device="cpu"
     )
     assert without.rebuilt() is None
+
+
+@pytest.mark.parametrize("method", MAKES)
+@pytest.mark.parametrize(("side", "batch", "flat"), [(64, 2, False), (20, 4, False), (16, 4, True)])
+def test_images_are_made_from_one_image_of_a_class_from_constant_ones_and_at_any_size(
+    method, side, batch, flat, image_folder, tmp_path
+):
+    root = image_folder("pets", {"cat": 10, "dog": 3, "eel": 5}, side=side)  # of the dogs one is learnt from
+    for file in root.rglob("*.png") if flat else []:
+        Image.new("RGB", (side, side), (90, 90, 90)).save(file)
+    small = {name: value for name, value in OPTIONS[method].items() if name in ("walk", "maps", "latent")}
+    recipe = compose(
+        options=small | {"count": 6}, method=method, dataset="pets", family="custom", trial="t", known=(0, 1),
+        unknown=(2,), epochs=2, batch=batch, size=side,
+    )  # fmt: skip
+    run = loop.train(recipe, tmp_path / "store", root, device="cpu")
+    assert run.state == "finished" and np.isfinite(run.outputs("test").logits).all()
+    made = run.made()
+    assert made["made"].shape[1:] == (side, side, 3) and len(made["made"]) <= 6
