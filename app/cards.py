@@ -216,13 +216,11 @@ CARDS = (
         phrases(
             "A network never sees an unknown image while it learns, so some systems make up their own. VOS draws many "
             "points around each class and keeps the least likely: virtual outliers. PROSER mixes two images of "
-            "different classes: placeholders. OSRCI and G-OpenMax let a generator make images that fit no class. What "
-            "is made up gets a loss, or a class, of its own."
+            "different classes. OSRCI and G-OpenMax generate images that fit no class."
         ),
         "x_{out} = m_c + L ε, ‖ε‖ largest of many   x_{mix} = λ x_i + (1 − λ) x_j, y_i ≠ y_j",
         phrases(
-            "Look at the features of a network that knows six digits. Which of what is made up will lie between the "
-            "classes, with a second class nearly as near as the nearest?"
+            "Which of what is made up will lie between the classes, with a second class nearly as near as the nearest?"
         ),
         phrases(
             (
@@ -266,10 +264,10 @@ CARDS = (
             "Three directions can be no farther apart: C of them at a cosine of −1 / (C − 1), a simplex. In the "
             "bundled network for three digits it is {sphere_least}° to {sphere_most}°, and the cosine of images to "
             "their own prototype rose from {own_first} to {own_last}. Why is that loss a classifier? Say the images "
-            "of a class scatter around μ_c as a normal distribution does on a sphere (von Mises–Fisher), with one κ for "
-            "all: by Bayes’ rule an image’s class is a softmax of its cosines, and its cross-entropy is CIDER’s, with τ = 1 / "
-            "κ. Nothing holds other digits anywhere: half of their images are {apart} or more from the nearest "
-            "prototype."
+            "of a class scatter around μ_c as a normal distribution does on a sphere (von Mises–Fisher), with one κ "
+            "for all: by Bayes’ rule an image’s class is a softmax of its cosines, and its cross-entropy is CIDER’s, "
+            "with τ = 1 / κ. Nothing holds other digits anywhere: half of their images are {apart} or more from the "
+            "nearest prototype."
         ),
         phrases("See the sphere of this network, and how its prototypes moved apart."),
         "space",

@@ -38,6 +38,10 @@ html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
   display: none !important; }
 [data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; max-width: none; }
 .st-key-options button { min-height: 2.3rem; padding-block: 0.15rem; }
+.st-key-steps { gap: 0.35rem; }
+.st-key-steps button { min-width: 2rem; padding-inline: 0.4rem; }
+:is(.st-key-back, .st-key-next) button p { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
 .st-key-text { gap: 0.6rem; }
 .st-key-text p { line-height: 1.45; }
 @media (min-width: 700px) {

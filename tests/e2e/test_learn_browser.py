@@ -83,7 +83,7 @@ def test_the_presenters_view_is_nothing_but_the_card(page, server):
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
 def test_question_and_answers_fit_on_a_projector(page, server, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    for number in range(1, 7):
+    for number in range(1, 9):
         opened(page, server, f"?card={number}&present=1")
         last = page.get_by_role("button", name="Show the answer")
         until(page, lambda b=last: b.bounding_box())
@@ -93,7 +93,7 @@ def test_question_and_answers_fit_on_a_projector(page, server, size):
         assert wide <= size[0], number
 
 
-def test_the_pictures_of_the_last_card_share_what_is_picked(page, server):
+def test_the_pictures_of_the_map_card_share_what_is_picked(page, server):
     opened(page, server, "?card=6")
     canvases = page.get_by_role("application")
     until(page, lambda: canvases.count() == 2 and canvases.first.get_attribute("aria-label"))
@@ -158,7 +158,7 @@ def test_the_handout_comes_whole(page, server):
     opened(page, server)
     document = downloaded(page, page.get_by_role("button", name="All eight cards on paper")).read_text("utf-8")
     root = ET.fromstring(document.split("\n", 1)[1])
-    assert len(root.findall(".//body/section")) == 6
+    assert len(root.findall(".//body/section")) == 8
     assert all(a.get("href").startswith(server) for a in root.iter("a"))
 
 
