@@ -18,7 +18,7 @@ from app import charts, live
 from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
-from cac_core.scoring.outputs import Outputs, Verdict, joined
+from cac_core.scoring.outputs import Outputs, Verdict, joined, only
 from cac_core.scoring.scorers import judge_of, scorer_options
 
 RUNS = Path(__file__).parents[2] / "checkpoints"
@@ -85,12 +85,7 @@ def feed_of(
 
 
 def without(out: Outputs, which: np.ndarray) -> Outputs:
-    parts = {
-        name: value[~which]
-        for name, value in vars(out).items()
-        if value is not None and name not in ("anchors", "dummies", "latents")
-    }
-    return Outputs(**parts, anchors=out.anchors)
+    return only(out, ~which)
 
 
 def toy(toy_outputs, seed: int, unknown: int, spread: float = 2.5) -> Outputs:
