@@ -62,9 +62,9 @@ def page():
             left, right = st.columns(2)
             with left:
                 bring_in()
-                imports.outputs(tell)
             with right:
                 trash()
+            imports.outputs(tell)
     links.put_in_link(LINKS)
 
 
