@@ -13,8 +13,9 @@ from cac_core.sentences import say, together
 def add(command) -> None:
     names = (
         "by logits: gamma, distance, msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, "
-        "openmax; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, fdbd, placeholder, "
-        "latent_openmax; by features through the head: react, ash_p, ash_b, ash_s, scale, dice or gradnorm"
+        "openmax, unknown_class, given; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, "
+        "fdbd, placeholder, latent_openmax; by features through the head: react, ash_p, ash_b, ash_s, scale, dice or "
+        "gradnorm"
     )
     scorers = (
         "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
