@@ -3,7 +3,8 @@
 Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
 report), and the head on them, unless the score that the run is judged by reads features. Logits are in half precision
 where that changes no number of the report by more than TOLERANCE. Of a sweep, the report stays whole, and the logits at
-the temperatures that its choices name for the method's own score, in half precision on the same condition.
+the temperatures that its choices name for the method's own score, or for every score where that one is not swept, in
+half precision on the same condition.
 """
 
 import shutil
@@ -102,7 +103,8 @@ def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
 
 def _write_slim_sweep(run: Run, copy: Run) -> None:
     report, own = sweep.report(run), default_for(run.recipe.method)
-    named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
+    wanted = [own] if own in report["chosen"] else list(report["chosen"])  # the other scores are not swept
+    named = {c["temperature"] for choice in ("chosen", "oracle") for name in wanted if (c := report[choice][name])}
     arrays = sweep.whole(run)
     kept = np.isin(arrays["temperatures"], sorted(named))
     arrays["held"] = arrays["temperatures"][kept]

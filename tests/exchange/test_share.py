@@ -159,3 +159,15 @@ def test_a_copy_without_features_has_no_head_on_them_either(make_run, tmp_path):
     run = make_run()
     assert run.outputs("train").head is not None
     assert share.share(run, tmp_path / "copies").outputs("train").head is None
+
+
+def test_a_sweep_goes_along_where_the_methods_own_score_is_none_of_the_sweeps(tmp_path):
+    recipe = compose(epochs=2, batch=128, method="vos", options={"queue": 4, "draws": 10})
+    run = loop.train(recipe, tmp_path / "runs", tmp_path / "data", device="cpu")
+    sweep.sweep(run, tmp_path / "data", **AXES, device="cpu")
+    copy = share.share(run, tmp_path / "copies")
+    full, slim = sweep.report(run), sweep.report(copy)
+    assert slim["chosen"].keys() == full["chosen"].keys() and "energy" not in full["chosen"]
+    held = sweep.whole(copy)["held"].tolist()
+    for choice in ("chosen", "oracle"):
+        assert all(cell is None or cell["temperature"] in held for cell in full[choice].values())
