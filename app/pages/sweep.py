@@ -151,7 +151,7 @@ def grid(report: dict, published: bool, now: Setting):
         there = list(report["cells"][0]["scores"])
         score = there[0]
         if len(there) > 1:
-            first = judged_by() if judged_by() in there else default_for(run.recipe.method)
+            first = judged_by() if judged_by() in there else sweep.first_of(report, run.recipe.method)
             score = st.segmented_control(t("Score"), there, default=first, required=True, key="sweep_score",
                                          format_func=lambda s: t(SCORES[s]))  # fmt: skip
         measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",

@@ -255,7 +255,6 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.results import evaluate, sweep
-    from cac_core.scoring import scorers
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     if not run.written:
@@ -265,7 +264,7 @@ def _sweep(a: argparse.Namespace, options: dict[str, str]):
     result = sweep.sweep(
         run, root, **given, as_published=a.as_published, device=a.device, progress=None if a.json else terminal.bar()
     )
-    own = "distance" if a.as_published else scorers.default_for(run.recipe.method)  # a sweep has no other's choice
+    own = "distance" if a.as_published else sweep.first_of(result, run.recipe.method)
     lines = [result["leak"]] if a.as_published else []
     for score in ("msp", "msp_at_1") if own == "msp" else (own,):
         lines += _swept(result, score)

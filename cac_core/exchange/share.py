@@ -3,8 +3,7 @@
 Left out: the state to resume from, the log, and the features, which knn and Mahalanobis need (their numbers stay in the
 report), and the head on them, unless the score that the run is judged by reads features. Logits are in half precision
 where that changes no number of the report by more than TOLERANCE. Of a sweep, the report stays whole, and the logits at
-the temperatures that its choices name for the method's own score, or for every score where that one is not swept, in
-half precision on the same condition.
+the temperatures that its choices name for the score that it shows first, in half precision on the same condition.
 """
 
 import shutil
@@ -18,7 +17,7 @@ from cac_core.records import Unfit
 from cac_core.results import judge, sweep
 from cac_core.runs import Broken, Run
 from cac_core.scoring.outputs import ARRAYS
-from cac_core.scoring.scorers import BY_FEATURES, default_for
+from cac_core.scoring.scorers import BY_FEATURES
 from cac_core.sentences import say
 
 TOLERANCE = 1e-4
@@ -102,9 +101,9 @@ def _same(full: dict[str, Any], slim: dict[str, Any]) -> bool:
 
 
 def _write_slim_sweep(run: Run, copy: Run) -> None:
-    report, own = sweep.report(run), default_for(run.recipe.method)
-    wanted = [own] if own in report["chosen"] else list(report["chosen"])  # the other scores are not swept
-    named = {c["temperature"] for choice in ("chosen", "oracle") for name in wanted if (c := report[choice][name])}
+    report = sweep.report(run)
+    own = sweep.first_of(report, run.recipe.method)
+    named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
     arrays = sweep.whole(run)
     kept = np.isin(arrays["temperatures"], sorted(named))
     arrays["held"] = arrays["temperatures"][kept]

@@ -37,6 +37,7 @@ from cac_core.scoring import metrics, outputs
 from cac_core.scoring.arrays import at_least, positive, softmax
 from cac_core.scoring.distances import class_means, distances, moved_by, rejection
 from cac_core.scoring.outputs import Verdict
+from cac_core.scoring.scorers import default_for
 from cac_core.sentences import say
 
 TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 100.0, 1000.0)
@@ -354,6 +355,12 @@ def scored(logits: np.ndarray, centres: np.ndarray, score: str, temperature: flo
     d = distances(logits, centres)
     values = rejection(d) if score == "gamma" else d
     return Verdict(values.min(1), values.argmin(1))
+
+
+def first_of(report: dict[str, Any], method: str) -> str:
+    """The score of a sweep that is shown first: the method's own, else 1 - softmax, which all logits have."""
+    there = list(report["cells"][0]["scores"])
+    return next(name for name in (default_for(method), "msp", *there) if name in there)
 
 
 def report(run: Run, as_published: bool = False) -> dict[str, Any]:
