@@ -2,6 +2,9 @@
 
 import base64
 import io
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from tests.app.test_results_pages import app, fine, text  # noqa: F401
 
 pytestmark = pytest.mark.long
 
+ROOT = Path(__file__).parents[2]
 SPACE = "app/pages/space.py"
 TITLE = "What was made for the class of unknowns"
 DOUBT = (
@@ -100,3 +104,14 @@ def test_what_training_doubted_is_said_on_home_and_live_once(app, make_made):  #
     for page in ("app/pages/home.py", "app/pages/live.py"):
         at = app(page, run=run.id)
         assert [one.value.replace("\\", "") for one in at.warning] == [DOUBT], page
+
+
+def test_a_sweep_of_a_method_whose_score_is_not_swept_opens_with_softmax(app, store):  # noqa: F811
+    run = store / "swept"
+    shutil.copytree(ROOT / "checkpoints" / "cifar10-osrci-0-cross-entropy-plain-s0-cc5d80ee", run)
+    record = json.loads((run / "recipe.json").read_text())
+    record["recipe"] |= {"method": "vos"}  # which is judged by energy
+    runs.write_json(run / "recipe.json", record)
+    at = app("app/pages/sweep.py", run="swept")
+    assert not at.error
+    assert [one.value for one in at.get("button_group") if one.key == "sweep_score"] == ["msp"]
