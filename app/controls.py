@@ -124,7 +124,10 @@ def _not_offered(run: Run) -> None:
 
 
 def _chose_scorer() -> None:
-    if st.session_state.scorer != st.session_state.get("scorer_was"):  # else it is only called otherwise
+    state = st.session_state
+    if state.scorer not in SCORERS:  # it is called otherwise in another language, and Streamlit hears its old name
+        state.scorer = state.scorer_was
+    elif state.scorer != state.get("scorer_was"):
         another_scorer()
 
 

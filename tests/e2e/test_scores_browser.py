@@ -21,9 +21,14 @@ def test_a_score_is_found_by_typing_goes_into_the_link_and_along_to_another_page
     page.get_by_role("link", name="Logit space", exact=True).click()
     page.wait_for_url("**/space**scorer=rmds**")
     page.wait_for_selector(".st-key-scorer input")
-    page.wait_for_function("document.querySelector('.st-key-scorer input').value.startsWith('relative')")
+    page.wait_for_function("document.querySelector('.st-key-scorer input')?.value.startsWith('relative')")
     page.goto(page.url.replace("scorer=rmds", "scorer=gen"))
-    page.wait_for_function("document.querySelector('.st-key-scorer input').value.startsWith('GEN')")
+    page.wait_for_function("document.querySelector('.st-key-scorer input')?.value.startsWith('GEN')")
+    page.get_by_role("combobox", name="Language").click()
+    page.get_by_role("option", name="中文").click()
+    page.wait_for_url("**lang=zh**")
+    page.wait_for_function("document.querySelector('.st-key-scorer input')?.value == 'GEN · logit'")
+    assert "scorer=gen" in page.url
 
 
 def test_all_scores_are_compared_at_a_click_and_those_that_are_not_offered_say_why(page, server):
