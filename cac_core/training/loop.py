@@ -360,7 +360,7 @@ class _Training(Steps):
         """Whether another run has this very network, which is taken from there then, and judged on this data set."""
         if distributed.processes() > 1 or (self.run.path / "last.pt").exists():
             return False
-        if (other := twins.twin_of(self.run, self.digest)) is None:
+        if (other := twins.twin_of(self.recipe, self.trial, self.digest, self.run.path.parent)) is None:
             return False
         twins.take_from(other, self.run)
         self._finish(device=str(self.device), machine=str(other.status.get("machine", "")), reason=say(

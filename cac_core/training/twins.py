@@ -3,22 +3,24 @@ the unknown ones alone, which no training sees. So a recipe trains to the same w
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from cac_core import runs
 from cac_core.data import datasets
+from cac_core.data.datasets import Trial
 from cac_core.files import is_file
+from cac_core.recipe import Recipe
 from cac_core.results import evaluate
 from cac_core.runs import Broken, Run
 
 CURVES = ("events.jsonl", "snapshots.npz")  # how the training went
 
 
-def twin_of(run: Run, digest: str) -> Run | None:
-    """A finished run of the same store that has this run's recipe, images and known classes on another data set."""
-    recipe = run.recipe
+def twin_of(recipe: Recipe, trial: Trial, digest: str, store: Path) -> Run | None:
+    """A finished run in the store that has this recipe, these images and known classes on another data set."""
     if recipe.dataset not in datasets.DATASETS:
         return None
     alike = dataclasses.replace(datasets.DATASETS[recipe.dataset], trials=None)
@@ -26,13 +28,13 @@ def twin_of(run: Run, digest: str) -> Run | None:
         if name == recipe.dataset or dataclasses.replace(row, trials=None) != alike:
             continue
         wanted = dataclasses.replace(recipe, dataset=name)
-        other = Run(run.path.parent / wanted.id)
+        other = Run(store / wanted.id)
         try:
             if (
                 not other.problem()
                 and other.state == "finished"
                 and other.recipe == wanted
-                and other.trial.known == run.trial.known
+                and other.trial.known == trial.known
                 and other.record.get("data") == digest
                 and other.written
                 and is_file(other.path / "best.safetensors")

@@ -104,7 +104,7 @@ class Toy:
     def __init__(self, classes: int = 3):
         rng = np.random.default_rng(1)
         self.w, self.v = rng.normal(0, 2, (6, 4)), rng.normal(0, 3, (classes, 6))
-        self.method = SimpleNamespace(affinity=lambda logits: logits)
+        self.method = SimpleNamespace(affinity=lambda logits: logits, learns=True)
 
     def __call__(self, x):
         hidden = torch.tanh((x.flatten(1) - 0.5) @ torch.tensor(self.w.T, dtype=x.dtype))
