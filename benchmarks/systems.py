@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 from cac_core.data.datasets import root_of
 from cac_core.recipe import compose
 from cac_core.runs import Run, seconds_trained
-from cac_core.scoring.scorers import default_for, scorers_for
+from cac_core.scoring.scorers import default_for, reported_for
 from cac_core.training.loop import train
 
 # name: method, options, times the epochs; and the controls: name and the score that both are compared by
@@ -89,11 +89,11 @@ if __name__ == "__main__":
                     epochs=times * a.epochs,
                 )  # fmt: skip
                 every[name][trial, seed] = train(recipe, store, root_of(a.data), device="cpu")
-    scores = list(dict.fromkeys(score for name in a.only for score in scorers_for(SYSTEMS[name][0])))
+    scores = list(dict.fromkeys(score for name in a.only for score in reported_for(SYSTEMS[name][0])))
     print("| system | its score | accuracy | AUROC by it | " + " | ".join(scores) + " | seconds a run |")
     print("|-|-|-|-|" + "-|" * len(scores) + "-|")
     for name, runs in every.items():
-        own, there = default_for(SYSTEMS[name][0]), scorers_for(SYSTEMS[name][0])
+        own, there = default_for(SYSTEMS[name][0]), reported_for(SYSTEMS[name][0])
         cells = [
             spread(by_trial(runs, score)) if score in there
             and all("auroc" in run.report()["scorers"].get(score, {}) for run in runs.values()) else ""
