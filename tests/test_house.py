@@ -49,9 +49,9 @@ ALLOWED = {  # outside these modules, nowhere
     ),
     "onnx": ("cac_core.networks.foreign",),
     "onnxruntime": ("cac_core.networks.foreign",),
-    "torchvision": ("cac_core.networks.backbones", "cac_core.data.sources"),
+    "torchvision": ("cac_core.networks.backbones", "cac_core.networks.foreign", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),
-    "timm": ("cac_core.networks.lite",),
+    "timm": ("cac_core.networks.foreign", "cac_core.networks.lite"),
 }
 INSIDE_FUNCTIONS = {  # and there only inside a function, because loading them takes seconds
     "onnx": ("cac_core",),

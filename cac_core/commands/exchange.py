@@ -20,9 +20,10 @@ def add(command) -> None:
     outputs.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
     outputs.add_argument("--classes", metavar="FILE", help="the known classes in the order of the logits, one a line")
     network = command(
-        "import-network", "a run of a classifier that was trained elsewhere, from an ONNX file", _import_network
+        "import-network", "a run of a classifier that was trained elsewhere: an ONNX file, or weights", _import_network
     )
-    network.add_argument("file", metavar="FILE.onnx")
+    network.add_argument("file", metavar="FILE", help="an .onnx; or, with --architecture, .safetensors or .pth")
+    network.add_argument("--architecture", default="", metavar="NAME", help="of weights: timm/NAME or torchvision/NAME")
     network.add_argument("--dataset", required=True, help="that it is evaluated on")
     network.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
     network.add_argument("--trial", default="", help="of the family, if it does not know all classes of the data set")
@@ -114,6 +115,7 @@ def _import_network(a: argparse.Namespace, options: dict[str, str]):
     run, new = import_network.import_network(
         Path(a.file), store, root, a.dataset, a.name, trial=a.trial, family=a.family, classes=classes,
         mean=tuple(a.mean), std=tuple(a.std), size=a.size, features=a.features,
+        architecture=a.architecture,
     )  # fmt: skip
     report = run.report()
     numbers = report["scorers"][report["default"]]

@@ -1,16 +1,18 @@
-"""A classifier that was trained elsewhere, as an ONNX file, becomes a run on a data set that is here.
+"""A classifier that was trained elsewhere becomes a run on a data set that is here: an ONNX file, or the weights of a
+network of torchvision's or timm's.
 
 It is evaluated like a network of our own: uploads, drawing, scores and θ work; what needs a gradient does not. Which of
 the known training images it has learnt from nobody knows, so θ rests on half of the known test images.
 """
 
+import io
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from cac_core import records, runs
 from cac_core.data import datasets
@@ -40,41 +42,41 @@ def import_network(
     std: tuple[float, ...] = (),
     size: int = 0,
     features: str = "",
+    architecture: str = "",
 ) -> tuple[Run, bool]:
-    """The run of an ONNX file, evaluated, and whether it is new: the same of the same stays as it is.
+    """The run of a network's file, evaluated, and whether it is new: the same of the same stays as it is.
 
     trial: of the family; empty where the network knows all classes of the data set. classes: the names in the order of
     the logits; without them they are those that the trial knows, in the data set's order. mean and std by which an
     image's channels on the scale 0 to 1 are normalised: IMAGENET where nothing is said, of a grey image 0 and 1. size:
-    the side of an image where the graph takes any. features: the value of the graph that they are; see
-    networks.foreign. Raises ValueError where the file is no network that could run here, or does not fit the trial.
+    the side of an image where the network takes any. features: the value of an ONNX graph that they are. architecture:
+    of a file of weights, as timm/NAME or torchvision/NAME. See networks.foreign. Raises ValueError where the file is no
+    network that could run here, or does not fit the trial.
     """
     own_data.data_set_name(name)
-    content = _content(file)
-    graph = foreign.read(content, features)
-    if graph.side and size not in (0, graph.side):
-        raise ValueError(say("The network takes images of {side} pixels, not of {size}.", side=graph.side, size=size))
-    row = datasets.row_of(dataset, root, graph.side or size)
-    if graph.channels not in (0, row.channels):
+    weights, side, channels = _weights(file, architecture, features)
+    if side and size not in (0, side):
+        raise ValueError(say("The network takes images of {side} pixels, not of {size}.", side=side, size=size))
+    row = datasets.row_of(dataset, root, side or size)
+    if channels not in (0, row.channels):
         raise ValueError(say("The network takes images of {count} channels; those of {dataset} have {other}.",
-                             count=graph.channels, dataset=dataset, other=row.channels))  # fmt: skip
+                             count=channels, dataset=dataset, other=row.channels))  # fmt: skip
+    how = {name: said for name, said in {"features": features, "architecture": architecture}.items() if said}
     split = _split(dataset, family, trial, row)
     scale = _scale(mean, std, row.channels)
-    count = _count(graph, row, scale)
-    order = _order(count, split, row, classes)
+    order = _order(_count(weights, how, row, scale), split, row, classes)
     recipe = Recipe(
         dataset=dataset, family=split.family, trial=split.index, method=FOREIGN, backbone=FOREIGN,
         size=row.size if row.size != datasets.row_of(dataset, root).size else 0,
-        hyper={"order": " ".join(map(str, order))}, trunk={"features": features} if features else {},
+        hyper={"order": " ".join(map(str, order))}, trunk=how,
         known=split.known if split.family == "custom" else (),
     )  # fmt: skip
     images = datasets.load(dataset, root, row.size)
     run = Run(store / f"{FOREIGN}-{name}"[:64].rstrip("-"))
     record = record_of(recipe, split, row, scale, *datasets.identity(images))
     record |= {"imported_from": file.name, "validated_on": datasets.SET_ASIDE}
-    kept = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
     if os.path.lexists(run.path):
-        if not run.problem() and run.recipe == recipe and run.written and _same(run, kept, scale):
+        if not run.problem() and run.recipe == recipe and run.written and _same(run, weights, scale):
             return run, False
         raise ValueError(say("{path} is there already, and is another network. Give another name, or delete it on the "
                              "page Runs.", path=run.path))  # fmt: skip
@@ -82,8 +84,8 @@ def import_network(
     shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
     try:
         runs.write_json(fresh.path / "recipe.json", record)
-        weights = save({evaluate.GRAPH: kept}, evaluate.weights_metadata(recipe, split, 0))
-        runs.in_one_step(fresh.path / "best.safetensors", lambda into: into.write(weights))
+        content = save(weights, evaluate.weights_metadata(recipe, split, 0))
+        runs.in_one_step(fresh.path / "best.safetensors", lambda into: into.write(content))
         evaluate.evaluate(fresh, root, device="cpu")
         about = say("Imported from {file}: a network that was trained elsewhere.", file=file.name)
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})
@@ -93,12 +95,42 @@ def import_network(
     return run, True
 
 
-def _content(file: Path) -> bytes:
+def _weights(file: Path, architecture: str, features: str) -> tuple[dict[str, torch.Tensor], int, int]:
+    """What a run keeps of the file, and the side and the channels of the images that it takes, 0 where it takes any."""
     with records.opened(file, links=True) as source:
         content = source.read(foreign.MOST + 1)
     if len(content) > foreign.MOST:
         raise ValueError(say("The network is larger than {most} MB.", most=foreign.MOST >> 20))
-    return content
+    if architecture:
+        if features:
+            raise ValueError(say("Features are named in an ONNX file alone; of {name} they are what its last linear "
+                                 "layer reads.", name=architecture))  # fmt: skip
+        return _state(content, file), 0, 0
+    graph = foreign.read(content, features)
+    return {foreign.GRAPH: torch.from_numpy(np.frombuffer(content, np.uint8).copy())}, graph.side, graph.channels
+
+
+WITHIN = ("state_dict", "model", "net", "model_state_dict")  # under which a training script keeps the weights
+
+
+def _state(content: bytes, file: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file of safetensors or of torch.save. Nothing in the file is run."""
+    try:
+        if content[:2] == b"PK":
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        else:
+            state = load(content)
+    except Exception as error:  # whatever a damaged or hostile file makes them say
+        raise ValueError(say(
+            "{file} cannot be read as weights: damaged, or holding more than numbers, which is not run. ({error})",
+            file=file.name, error=str(error)[:300],
+        )) from error  # fmt: skip
+    for name in WITHIN:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(say("{file} holds no weights by name.", file=file.name))
+    return {str(key).removeprefix("module."): value.detach().clone().contiguous() for key, value in state.items()}
 
 
 def _split(dataset: str, family: str, trial: str, row: datasets.Dataset) -> datasets.Trial:
@@ -116,9 +148,9 @@ def _scale(mean: tuple[float, ...], std: tuple[float, ...], channels: int):
     return mean, std
 
 
-def _count(graph: foreign.Graph, row: datasets.Dataset, scale) -> int:
+def _count(weights: dict[str, torch.Tensor], how: dict[str, str], row: datasets.Dataset, scale) -> int:
     """How many logits the network gives for an image of this data set."""
-    network = foreign.Foreign(graph, [0])
+    network = foreign.network_of(weights, how, row.channels, [0])
     blank = np.zeros((1, row.size, row.size, row.channels), np.uint8)
     evaluate.Network(network, scale, torch.device("cpu")).outputs(blank)
     return network.width_of_logits
@@ -147,6 +179,7 @@ def _order(count: int, split: datasets.Trial, row: datasets.Dataset, classes: li
     return [classes.index(name) for name in known]
 
 
-def _same(run: Run, kept: torch.Tensor, scale) -> bool:
-    there = load_file(run.path / "best.safetensors").get(evaluate.GRAPH)
-    return there is not None and torch.equal(there, kept) and run.stats == tuple(map(tuple, scale))
+def _same(run: Run, weights: dict[str, torch.Tensor], scale) -> bool:
+    there = load_file(run.path / "best.safetensors")
+    alike = there.keys() == weights.keys() and all(torch.equal(there[key], weights[key]) for key in weights)
+    return alike and run.stats == tuple(map(tuple, scale))

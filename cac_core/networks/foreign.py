@@ -1,8 +1,8 @@
-"""A classifier that somebody else trained, from an ONNX file, as a network: it judges images, and learns nothing here.
+"""A classifier that somebody else trained, as a network: it judges images, and learns nothing here.
 
-The file is data: it is read without unpickling, within a bound, and only operators of ONNX itself are run. The graph
-takes images [N, C, H, W] float, normalised, and gives logits [N, K]. Features are a value within it, or, where nobody
-names one, what the last linear layer reads.
+It comes as an ONNX file, or as the weights of a network of torchvision's or timm's. The file is data: it is read
+without unpickling, within a bound, and only operators of ONNX itself are run. The network takes images [N, C, H, W]
+float, normalised, and gives logits [N, K]. Features are what its last linear layer reads, or a value of the graph by name.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from cac_core.sentences import say
 
 MOST = 512 << 20  # bytes of a file
 OPERATORS = ("", "ai.onnx", "ai.onnx.ml")  # whose domains are ONNX's own
+GRAPH = "graph"  # of the weights that a run keeps: an ONNX file, byte by byte
 MISSING = "Networks from ONNX files need the packages onnx and onnxruntime. Install them with:\n    pip install {names}"
 
 
@@ -157,3 +158,85 @@ class Foreign(Method):
 
     def head(self) -> np.ndarray | None:
         return None if self.graph.head is None else self.graph.head[self.order]
+
+
+def network_of(weights: dict[str, Tensor], how: dict, channels: int, order: list[int]) -> Method:
+    """The network of these weights: a graph, under GRAPH byte by byte, or the state of the architecture that how names;
+    its features, too, where they are named. Raises ValueError as `read` and `built` do."""
+    if GRAPH in weights:
+        return Foreign(read(weights[GRAPH].numpy().tobytes(), str(how.get("features", ""))), order)
+    return Built(built(str(how.get("architecture", "")), weights, channels), order)
+
+
+# --- a state dict of torchvision's or timm's networks ----------------------------------------------------------------
+
+LIBRARIES = ("timm", "torchvision")
+
+
+def built(architecture: str, state: dict[str, Tensor], channels: int) -> nn.Module:
+    """The network of this name, as timm/NAME or torchvision/NAME, with these weights; as many classes as they have.
+
+    Raises ValueError where there is no such network, or the weights are another's.
+    """
+    library, _, name = architecture.partition("/")
+    last = [key for key, value in state.items() if value.ndim == 2 and key.endswith("weight")]
+    if not last:
+        raise ValueError(say("These weights hold no linear layer, which a classifier ends in."))
+    count = len(state[last[-1]])
+    try:
+        if library == "timm":
+            import timm
+
+            network = timm.create_model(name, pretrained=False, num_classes=count, in_chans=channels)
+        elif library == "torchvision":
+            import torchvision
+
+            network = torchvision.models.get_model(name, weights=None, num_classes=count)
+        else:
+            raise ValueError(say("An architecture is named as timm/NAME or torchvision/NAME, not {name!r}.",
+                                 name=architecture))  # fmt: skip
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(say("There is no such network: {error}", error=str(error)[:300])) from error
+    except ValueError as error:
+        if library in LIBRARIES:
+            raise ValueError(say("There is no such network: {error}", error=str(error)[:300])) from error
+        raise
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(say("The weights are not those of {name}: {error}", name=architecture, error=text)) from error
+    return network
+
+
+class Built(Method):
+    """Such a network. Its features are what its last linear layer reads. order [C]: which of its logits is that of each
+    known class."""
+
+    def __init__(self, network: nn.Module, order: list[int]):
+        nn.Module.__init__(self)
+        self.network, self.order, self.backbone = network, order, Backbone()
+        self.sides, self.left_out = nn.ModuleDict(), []
+        self.last = [one for one in network.modules() if isinstance(one, nn.Linear)][-1]
+        self.width_of_logits = self.last.out_features
+
+    def forward(self, x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N D"]]:
+        read: list[Tensor] = []
+        held = self.last.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        try:
+            logits = self.network(x)
+        except RuntimeError as error:
+            text = " ".join(str(error).split())[:300]
+            raise ValueError(say("The network does not take images {shape}: {error}", shape=str([*x.shape[1:]]),
+                                 error=text)) from error  # fmt: skip
+        finally:
+            held.remove()
+        return logits[:, self.order], read[0].flatten(1)
+
+    def pooled(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        return features
+
+    def head(self) -> np.ndarray:
+        weight, bias = self.last.weight, self.last.bias
+        bias = torch.zeros(len(weight)) if bias is None else bias
+        return torch.cat([weight, bias[:, None]], 1).detach().float().cpu().numpy()[self.order]

@@ -341,19 +341,16 @@ def load(run: Run, device: str = "auto") -> Network:
     return Network(method, run.stats, device_of(device), mirror=both_ways(recipe, row))
 
 
-GRAPH = "graph"  # of the weights of a network from elsewhere: its file, byte by byte
-
-
 def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
-    """The network of an ONNX file, which a run keeps among its weights. It runs on the processor."""
+    """A network that was trained elsewhere, and runs on the processor."""
     try:
-        graph = foreign.read(weights[GRAPH].numpy().tobytes(), str(run.recipe.trunk.get("features", "")))
         order = [int(place) for place in str(run.recipe.hyper["order"]).split()]
         if len(order) != len(run.trial.known) or min(order) < 0:
             raise ValueError(say("it does not say which logit is which class"))
-        return Network(foreign.Foreign(graph, order), run.stats, torch.device("cpu"))
+        method = foreign.network_of(weights, run.recipe.trunk, run.row.channels, order)
     except (KeyError, ValueError) as error:
         raise Broken(say("{run} holds no network that could run: {error}", run=run.id, error=error)) from error
+    return Network(method, run.stats, torch.device("cpu"))
 
 
 def train_command(run: Run) -> str:

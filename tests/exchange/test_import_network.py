@@ -2,11 +2,14 @@
 
 import io
 import json
+import pickle
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from cac_core.__main__ import main
@@ -77,8 +80,6 @@ def test_it_puts_out_what_the_network_does_and_is_judged_by_every_score(brought,
 
 def test_an_image_is_judged_by_it(brought, store, tmp_path, capsys):
     run, _ = brought(exported(small()))
-    from PIL import Image
-
     Image.fromarray(np.full((40, 30), 200, np.uint8)).save(tmp_path / "x.png")
     assert main(["predict", str(run.path), str(tmp_path / "x.png"), "--data", str(tmp_path / "data"), "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)["images"]
@@ -123,6 +124,57 @@ def test_features_by_name(brought):
     names = [name for node in onnx.load_model_from_string(content).graph.node for name in node.output]
     run, _ = brought(content, features=names[2])  # before they are flattened
     assert run.outputs("test").features.shape[1] == 72 and run.outputs("train").head is None
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "nested"])
+def test_weights_of_a_known_architecture(store, tmp_path, image_folder, library, kind):
+    image_folder("pets", {"cat": 16, "dog": 16, "eel": 16})
+    if library == "timm":
+        import timm
+
+        name, network = "timm/mobilenetv3_small_050", timm.create_model("mobilenetv3_small_050", num_classes=3)
+    else:
+        from torchvision import models
+
+        name, network = "torchvision/shufflenet_v2_x0_5", models.shufflenet_v2_x0_5(num_classes=3)
+    file = tmp_path / f"x.{kind}"
+    if kind == "safetensors":
+        save_file(network.state_dict(), file)
+    else:
+        state = {f"module.{key}": value for key, value in network.state_dict().items()}
+        torch.save({"state_dict": state, "epoch": 3} if kind == "nested" else network.state_dict(), file)
+    given = {"size": 64, "architecture": name}
+    run, new = import_network.import_network(file, store, tmp_path / "data", "pets", "mine", **given)
+    assert new and import_network.import_network(file, store, tmp_path / "data", "pets", "mine", **given)[1] is False
+    loaded, x = evaluate.load(run), torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        np.testing.assert_allclose(loaded.method(x)[0], network.eval()(x), atol=1e-4)
+        logits, features = loaded.method(x)
+    head = loaded.method.head()
+    np.testing.assert_allclose(features.numpy() @ head[:, :-1].T + head[:, -1], logits, atol=1e-4)
+    assert run.outputs("train").head is not None and loaded.method.learns  # so that ODIN works
+    moved = evaluate.moved_images(
+        loaded, np.zeros((1, 64, 64, 3), np.uint8), magnitude=0.1, temperature=1, centres=None
+    )
+    assert np.abs(moved).max() == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture, says", [
+    ("resnet18", "timm/NAME or torchvision/NAME"),
+    ("timm/nothing-like-that", "no such network"),
+    ("torchvision/nothing_like_that", "no such network"),
+    ("timm/resnet18", "are not those of timm/resnet18"),
+])  # fmt: skip
+def test_weights_that_do_not_fit_are_refused(brought, store, tmp_path, architecture, says):
+    content = io.BytesIO()
+    torch.save({"fc.weight": torch.zeros(6, 4), "fc.bias": torch.zeros(6)}, content)
+    with pytest.raises(ValueError, match=says):
+        brought(content.getvalue(), architecture=architecture)
+    for spoilt in (b"", b"PK junk", pickle.dumps({"a": print})):
+        with pytest.raises(ValueError, match="cannot be read as weights"):
+            brought(spoilt, architecture="timm/resnet18")
+    assert not list(store.glob("*"))
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -196,8 +248,6 @@ def test_a_larger_file_is_not_read(brought, monkeypatch):
 
 def test_a_run_whose_network_was_spoilt_says_so(brought):
     run, _ = brought(exported(small()))
-    from safetensors.torch import save_file
-
     save_file({"graph": torch.zeros(9, dtype=torch.uint8)}, run.path / "best.safetensors",
               evaluate.weights_metadata(run.recipe, run.trial, 0))  # fmt: skip
     with pytest.raises(ValueError, match="no network that could run"):
