@@ -2,7 +2,8 @@
 
 It comes as an ONNX file, or as the weights of a network of torchvision's or timm's. The file is data: it is read
 without unpickling, within a bound, and only operators of ONNX itself are run. The network takes images [N, C, H, W]
-float, normalised, and gives logits [N, K]. Features are what its last linear layer reads, or a value of the graph by name.
+float, normalised, and gives logits [N, K]. Features are what its last linear layer reads, or a value of the graph by
+name.
 """
 
 from dataclasses import dataclass
