@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import jobs, wording
+from app import holdings, jobs, wording
 from app.words import t
 from cac_core.exchange import import_outputs
 from cac_core.recipe import slug
@@ -114,8 +114,10 @@ def _made(files, name: str, classes: str) -> str:
             path.write_bytes(file.getbuffer())
             paths.append(path)
         found = import_outputs.outputs_of(import_outputs.read(paths), given or None)
-        run, new = import_outputs.make(found, name, jobs.store(), ", ".join(path.name for path in paths))
+        run, new = import_outputs.make(
+            found, name, jobs.store(), ", ".join(path.name for path in paths), holdings.root()
+        )
     told = (
         t("Imported: {names}", names=run.id) if new else t("{name} is there already, of the same outputs.", name=run.id)
     )
-    return " ".join([told, *map(wording.said, found.notes)])
+    return " ".join([told, *map(wording.said, run.record.get("notes", []))])

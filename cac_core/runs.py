@@ -9,6 +9,7 @@
     last.pt  best.safetensors     the newest state to go on from; the weights that are evaluated
     snapshots.npz     validation logits [E, N, C] of a fixed sample, every few epochs
     outputs/{train,validation,test}.npz  report.json
+    pictures.npz      of a run of imported outputs: small pictures of its test images
     outputs/unknown-NAME.npz      outputs on another data set, taken as unknown
     made.npz          images that a method made up, and the ways that led to some of them; see MADE
     rebuilt.npz       some test images as a network that reconstructs them gave them back, and the errors of all
@@ -452,6 +453,13 @@ class Run:
             return Outputs(**{name: values for name, values in arrays.items() if name not in (*ABOUT, MARKS)})
         except (OSError, ValueError) as error:  # also of arrays that are well each and do not belong together
             raise self.damaged(file, error) from error
+
+    def pictures(self) -> np.ndarray | None:
+        """Small pictures [N, H, W, 3] of the test images, which a run of imported outputs may keep; None without."""
+        try:
+            return records.arrays(self.path / "pictures.npz", {"pixels": Array("u", "N H W 3", 0, 255)})["pixels"]
+        except (OSError, Unfit):
+            return None
 
     def marks(self) -> np.ndarray | None:
         """What each of its test images is known by [N], in the order of its outputs; None where they do not say."""

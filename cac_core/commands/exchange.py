@@ -19,6 +19,8 @@ def add(command) -> None:
     outputs.add_argument("files", metavar="FILE", nargs="+", help="an .npz, Parquet or CSV; see the page Runs, Import")
     outputs.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
     outputs.add_argument("--classes", metavar="FILE", help="the known classes in the order of the logits, one a line")
+    outputs.add_argument("--images", metavar="DIR", help="the folder that the images' files lie in; the data root, if "
+                         "not said")  # fmt: skip
     network = command(
         "import-network", "a run of a classifier that was trained elsewhere: an ONNX file, or weights", _import_network
     )
@@ -80,6 +82,7 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
 
 def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
+    from cac_core.data import datasets
     from cac_core.exchange import import_outputs
     from cac_core.results import quality
 
@@ -87,8 +90,8 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     if a.classes:
         classes = import_outputs.class_list(Path(a.classes))
     found = import_outputs.outputs_of(import_outputs.read(files), classes)
-    store = runs.store_of(a.runs)
-    run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files))
+    store, images = runs.store_of(a.runs), Path(a.images) if a.images else datasets.root_of(a.data)
+    run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files), images)
     report = run.report()
     numbers = report["scorers"][report["default"]]
     numbers |= {"quality": quality.of_report(numbers, run).record()}
@@ -96,10 +99,10 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     lines = [
         f"{run.path}: {'made' if new else 'is there already'}",
         ", ".join(f"{count} {split}" for split, count in counts.items()) + " images",
-        *found.notes,
+        *run.record.get("notes", []),
         *terminal.report_lines(numbers),
     ]
-    said = {"run": run.id, "path": str(run.path), "new": new, "images": counts, "notes": list(found.notes),
+    said = {"run": run.id, "path": str(run.path), "new": new, "images": counts, "notes": run.record.get("notes", []),
             "report": numbers}  # fmt: skip
     return said, lines
 

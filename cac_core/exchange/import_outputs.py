@@ -6,6 +6,7 @@ A file is an .npz, Parquet or CSV, told by its content. Names of what it holds f
     labels [N]                         the place of the class among the logits from 0 on, negative for unknown; or names
     scores [N], or conf [N]            how unknown, or how known, an image looks; for a run of scores alone
     predictions [N]                    the class that it is taken for, beside scores
+    files [N]                          the images' files, below a folder that is told; small pictures of them are kept
 
 in an .npz with train_, validation_ (val_) or test_ in front, in a table with a column split; test, where nothing is
 said. weight [C, D] and bias [C] are the head, classes [C] the names. So OpenOOD's score files (pred, conf, label) are
@@ -24,6 +25,7 @@ import numpy as np
 
 from cac_core import records, runs
 from cac_core.data import datasets
+from cac_core.data.images import brought
 from cac_core.exchange import own_data
 from cac_core.recipe import IMPORTED, IMPORTED_SCORES, Recipe
 from cac_core.records import MOST_ARRAYS, Array, Unfit
@@ -36,7 +38,8 @@ from cac_core.sentences import say
 CALLED = {  # what a file may call it: what it is
     "logits": "logits", "logit": "logits", "features": "features", "feature": "features", "labels": "labels",
     "label": "labels", "scores": "scores", "score": "scores", "conf": "conf", "predictions": "predictions",
-    "prediction": "predictions", "pred": "predictions",
+    "prediction": "predictions", "pred": "predictions", "files": "files", "file": "files", "paths": "files",
+    "path": "files",
 }  # fmt: skip
 PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 WIDE = ("logits", "features")
@@ -108,7 +111,7 @@ def _of_npz(file: Path) -> Given:
                 raise Unfit(say("it holds {what} of the part {part} under two names", what=what, part=split))
             meant[name] = split, what
             sides = split.capitalize() + {"logits": " C", "features": " D"}.get(what, "")
-            shapes[name] = Array("fiuU" if what == "labels" else "fiu", sides)
+            shapes[name] = Array({"labels": "fiuU", "files": "U"}.get(what, "fiu"), sides)
         elif name not in beside:
             passed.append(name)
     if not meant:
@@ -192,9 +195,9 @@ def _single(column, what: str) -> np.ndarray:
             return np.stack([np.asarray(row, np.float32) for row in column])
         except (ValueError, TypeError) as error:
             raise Unfit(say("{what} are not lists of numbers, equally long", what=what)) from error
-    if column.dtype.kind in "fiu":
+    if column.dtype.kind in "fiu" and what != "files":
         return column.to_numpy()
-    if what == "labels":
+    if what in ("labels", "files"):
         return column.astype(str).to_numpy(dtype=str)
     return _numbers(column, what)
 
@@ -237,6 +240,7 @@ class Read:
     method: str
     validated_on: str
     notes: tuple[str, ...]
+    files: tuple[str, ...] = ()  # of the test images
 
 
 def outputs_of(given: Given, classes: list[str] | None = None) -> Read:
@@ -292,7 +296,8 @@ def outputs_of(given: Given, classes: list[str] | None = None) -> Read:
         made["train"] = _with_head(made, given, notes)
     unknown = tuple(foreign)
     method = IMPORTED_SCORES if alone else IMPORTED
-    return Read(made, names, unknown, method, validated_on, tuple(notes))
+    files = tuple(parts["test"]["files"].tolist()) if "files" in parts["test"] else ()
+    return Read(made, names, unknown, method, validated_on, tuple(notes), files)
 
 
 def _of_scores(given: Given) -> Given:
@@ -315,7 +320,9 @@ def _of_scores(given: Given) -> Given:
             raise ValueError(say("predictions are classes, counted from 0; labels, too, or -1 for unknown."))
         logits = np.zeros((len(scores), count), np.float32)
         logits[np.arange(len(scores)), predictions] = 1
-        parts[split] = {"logits": logits, "given": scores} | {n: part[n] for n in ("labels", "features") if n in part}
+        parts[split] = {"logits": logits, "given": scores} | {
+            n: part[n] for n in ("labels", "features", "files") if n in part
+        }
     return Given(parts, classes=given.classes, notes=given.notes)
 
 
@@ -483,10 +490,11 @@ def new_outputs(given: Given, run: Run) -> Outputs:
 # --- as a run --------------------------------------------------------------------------------------------------------
 
 
-def make(found: Read, name: str, store: Path, source: str) -> tuple[Run, bool]:
+def make(found: Read, name: str, store: Path, source: str, images: Path | None = None) -> tuple[Run, bool]:
     """The run of what was read, under a name of its own, and whether it is new: the same of the same stays as it is.
 
-    source is the file's name. Raises ValueError where another run has this name, or the name is none.
+    source is the file's name; images the folder that the images' files lie in. Raises ValueError where another run has
+    this name, or the name is none.
     """
     own_data.data_set_name(name)
     known = tuple(range(len(found.known)))
@@ -501,6 +509,7 @@ def make(found: Read, name: str, store: Path, source: str) -> tuple[Run, bool]:
                              "the page Runs.", path=run.path))  # fmt: skip
     fresh = Run(store / MAKING / run.id)
     shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
+    pixels, notes = pictures(found.files, images) if found.files and images else (None, ())
     record = {
         "recipe": recipe.to_json(),
         "classes": {"known": known, "unknown": unknown, "names": [*found.known, *found.unknown]},
@@ -513,12 +522,14 @@ def make(found: Read, name: str, store: Path, source: str) -> tuple[Run, bool]:
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "imported_from": source,
         "validated_on": found.validated_on,
-        "notes": list(found.notes),
+        "notes": [*found.notes, *notes],
     }  # fmt: skip
     try:
         runs.write_json(fresh.path / "recipe.json", record)
         for split, out in found.outputs.items():
             runs.write_outputs(fresh, split, out, weights="none", images=digest)
+        if pixels is not None:
+            runs.write_npz(fresh.path / "pictures.npz", pixels=pixels)
         runs.write_json(fresh.path / "report.json", judge.plain(judge.report_all(fresh)))
         about = say("Imported from {file}: outputs alone, without a network.", file=source)
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})
@@ -526,6 +537,36 @@ def make(found: Read, name: str, store: Path, source: str) -> tuple[Run, bool]:
     finally:
         shutil.rmtree(fresh.path, ignore_errors=True)
     return run, True
+
+
+SIDE, MOST_PICTURES = 32, 20_000  # pixels of a picture that is kept; of so many images at most
+
+
+def pictures(names: tuple[str, ...], folder: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Small pictures [N, SIDE, SIDE, 3] of these files below a folder, black where there is none; and what was noticed.
+
+    Nothing outside of the folder is read, whatever a name says or a link leads to. None where there is none at all.
+    """
+    inside, row = folder.resolve(), replace(datasets.FOLDER, size=SIDE, grain=SIDE)
+    pixels = np.zeros((min(len(names), MOST_PICTURES), SIDE, SIDE, 3), np.uint8)
+    outside = lacking = 0
+    for n, name in enumerate(names[: len(pixels)]):
+        try:
+            file = (folder / name).resolve()
+            if not file.is_relative_to(inside):
+                outside += 1
+                continue
+            pixels[n] = brought(file, row)
+        except (ValueError, OSError):
+            lacking += 1
+    notes = []
+    if outside:
+        notes.append(say("{n} files lie outside of {folder}, and are not looked at.", n=outside, folder=folder.name))
+    if lacking:
+        notes.append(say("{n} files are not there or no images: their pictures stay black.", n=lacking))
+    if len(names) > len(pixels):
+        notes.append(say("Pictures are kept of the first {n} images alone.", n=len(pixels)))
+    return (pixels if outside + lacking < len(pixels) else None), tuple(notes)
 
 
 def _digest(found: Read) -> str:

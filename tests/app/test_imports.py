@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import imports
@@ -39,6 +40,18 @@ def brought(store, tmp_path, monkeypatch):
         return import_outputs.make(found(tmp_path / f"{kind}.npz"), kind, store, f"{kind}.npz")[0]
 
     return bring
+
+
+def test_pictures_that_came_along_are_shown(brought, store, tmp_path):
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(tmp_path / "data/red.png")
+    part = PARTS["test"] | {"files": np.full(120, "red.png")}
+    np.savez(tmp_path / "x.npz", **flat(PARTS | {"test": part}))
+    run, _ = import_outputs.make(found(tmp_path / "x.npz"), "seen", store, "x.npz", tmp_path / "data")
+    at = opened(run=run.id)
+    for page in ("try", "thresholds", "space"):
+        said = text(seen(at, page))
+        assert "holds no images" not in said, page
 
 
 def opened(page: str = "home", **query) -> AppTest:

@@ -185,6 +185,27 @@ def test_openoods_score_files_as_they_are(npz, store):
         judge.report(run, "knn")
 
 
+def test_pictures_are_kept_of_files_below_the_folder_alone(npz, store, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(folder / "red.png")
+    Image.new("RGB", (9, 9), (0, 0, 200)).save(tmp_path / "secret.png")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "text.png").write_text("no image")
+    names = ["red.png", "../secret.png", str(tmp_path / "secret.png"), "link.png", "text.png", "gone.png", "\0.png"]
+    part = PARTS["test"] | {"files": np.array([names[n % 7] for n in range(120)])}
+    file = npz(**flat(PARTS | {"test": part}))
+    run, _ = import_outputs.make(found(file), "seen", store, file.name, folder)
+    pixels = run.pictures()
+    assert pixels.shape == (120, 32, 32, 3) and (pixels[::7] == (200, 0, 0)).all()
+    assert not np.delete(pixels, np.arange(0, 120, 7), 0).any()
+    assert ["51 files lie outside" in run.record["notes"][0], "51 files are not there" in run.record["notes"][1]] == [
+        True
+    ] * 2
+    none, _ = import_outputs.make(found(file), "unseen", store, file.name, tmp_path / "nowhere")
+    assert none.pictures() is None
+
+
 # --- judge -----------------------------------------------------------------------------------------------------------
 
 
