@@ -63,4 +63,4 @@ def test_from_a_file_of_outputs_to_verdicts_on_new_ones(page, server, trained, t
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     at_rest(page)
     page.get_by_role("cell", name=re.compile("imported")).first.wait_for()
-    assert page.get_by_role("table").count() >= 2
+    until(page, lambda: page.get_by_role("table").count() >= 2)

@@ -150,14 +150,14 @@ def test_a_run_imported_before_says_that_its_images_were_trained_on_until_it_is_
 
 def test_an_evaluation_that_was_broken_off_goes_on_with_the_same_images(file, root, listed, tmp_path, monkeypatch):
     run = import_weights(file, tmp_path / "runs", root)
-    write, written = evaluate._write, []
+    write, written = runs.write_outputs, []
 
     def breaks(*given, **about):
         if written:
             raise KeyboardInterrupt
         written.append(write(*given, **about))
 
-    monkeypatch.setattr(evaluate, "_write", breaks)
+    monkeypatch.setattr(runs, "write_outputs", breaks)
     with pytest.raises(KeyboardInterrupt):
         evaluate.evaluate(run, root, device="cpu")
     monkeypatch.undo()
