@@ -35,7 +35,7 @@ from cac_core.data.sources import CIFAR10
 HERE = Path(__file__).parent.parent
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 KNOWN, UNKNOWN = ("airplane", "horse", "ship"), ("frog", "truck")
-WAIT = 1_200_000  # milliseconds
+WAIT = 2_400_000  # milliseconds
 
 
 def zipped(images: datasets.Images, each: int, person: int) -> bytes:
