@@ -49,8 +49,15 @@ def test_from_a_file_of_outputs_to_verdicts_on_new_ones(page, server, trained, t
     picked(page, "Run", "imported-theirs")
     until(page, lambda: "run=imported-theirs" in page.url)
     followed(page, "^Thresholds", "Thresholds")
+    said = json.loads(downloaded(page, page.get_by_role("button", name="threshold.json")).read_text())
+    kept = page.get_by_role("spinbutton", name="Knowns to keep, %")
+    kept.fill("80")
+    kept.press("Enter")
+    until(page, lambda: "kept=80" in page.url)
+    at_rest(page)
     file = downloaded(page, page.get_by_role("button", name="threshold.json"))
-    assert json.loads(file.read_text())["run"] == run.id
+    moved = json.loads(file.read_text())
+    assert moved["run"] == run.id and moved["theta"] < said["theta"]
     new = images(20, 20)
     np.savez(tmp_path / "new.npz", logits=new["logits"], features=new["features"])
     line = ["judge", str(run.path), str(tmp_path / "new.npz"), "--threshold", str(file), "--json"]
