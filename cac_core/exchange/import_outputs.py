@@ -49,6 +49,8 @@ PIECE = 50_000  # rows of a table at a time
 MOST_CLASSES = 10_000
 MAKING = ".making"  # beside the runs of a store, where none is looked for
 LONGEST = 120  # characters of a class name
+LONGEST_LINE = 1 << 20  # bytes of a table's line in which commas are looked for
+MISSING = ("", "nan", "NaN")  # in a table; a class may be called NA, None or null
 LEAST_P = 1e-12  # below which a probability is taken for this: its logarithm is no number otherwise
 
 
@@ -133,7 +135,7 @@ def _of_table(file: Path, pieces: Iterator) -> Given:
     for piece in filter(len, pieces):
         plan = plan or _plan([str(name) for name in piece.columns])
         wide, single, split, passed = plan
-        told = piece[split].astype(str).str.strip().str.lower() if split else None
+        told = piece[split].map(str).str.strip().str.lower() if split else None  # of a missing one, "nan"
         if told is not None and (wrong := sorted(set(told) - PARTS.keys())):
             raise Unfit(say("the column {column} says {wrong}, and may say {parts}", column=split, wrong=wrong[:3],
                             parts=list(PARTS)))  # fmt: skip
@@ -165,14 +167,19 @@ def _plan(columns: list[str]) -> tuple[dict[str, list[str]], dict[str, str], str
     for name in columns:
         plain = name.strip().lower()
         if plain in ("split", "part"):
+            _not_twice(split, name)
             split = name
         elif named := COLUMN.fullmatch(plain):
-            wide.setdefault(CALLED[named[1]], {})[int(named[2])] = name
+            places, n = wide.setdefault(CALLED[named[1]], {}), int(named[2])
+            _not_twice(places.get(n), name)
+            places[n] = name
         elif plain in CALLED:
+            _not_twice(single.get(CALLED[plain]), name)
             single[CALLED[plain]] = name
         else:
             rest.append(name)
     for what, places in wide.items():
+        _not_twice(single.get(what), next(iter(places.values())))
         if sorted(places) != list(range(len(places))):
             raise Unfit(say("its columns of {what} are not numbered from 0 on without a gap", what=what))
     if not (wide or single):
@@ -181,7 +188,16 @@ def _plan(columns: list[str]) -> tuple[dict[str, list[str]], dict[str, str], str
     return {what: [places[n] for n in sorted(places)] for what, places in wide.items()}, single, split, tuple(rest)
 
 
+def _not_twice(one: str | None, other: str) -> None:
+    if one:
+        raise Unfit(say("its columns {one} and {other} are the same thing", one=one, other=other))
+
+
 def _numbers(frame, first: str) -> np.ndarray:
+    for name, kind in [(first, frame.dtype)] if frame.ndim == 1 else frame.dtypes.items():
+        if kind.kind in "mM":  # which would become nanoseconds
+            raise Unfit(say("the columns from {name} on hold something else than numbers ({error})", name=name,
+                            error=kind))  # fmt: skip
     try:
         return frame.to_numpy(np.float32)
     except (ValueError, TypeError) as error:
@@ -195,10 +211,13 @@ def _single(column, what: str) -> np.ndarray:
             return np.stack([np.asarray(row, np.float32) for row in column])
         except (ValueError, TypeError) as error:
             raise Unfit(say("{what} are not lists of numbers, equally long", what=what)) from error
+    if what == "labels" and column.isna().any():
+        raise Unfit(say("{n} of its images have no label; an unknown one has the label -1, or the name of its class",
+                        n=int(column.isna().sum())))  # fmt: skip
     if column.dtype.kind in "fiu" and what != "files":
         return column.to_numpy()
-    if what in ("labels", "files"):
-        return column.astype(str).to_numpy(dtype=str)
+    if what in ("labels", "files"):  # a list, since pandas cuts all texts short where one is missing
+        return np.array(["" if missing else str(one) for one, missing in zip(column, column.isna(), strict=True)])
     return _numbers(column, what)
 
 
@@ -207,11 +226,22 @@ def _csv(file: Path) -> Iterator:
 
     try:
         with records.opened(file, links=True) as content:
-            yield from pd.read_csv(content, chunksize=PIECE, sep=None if file.suffix == ".tsv" else ",")
+            sep, decimal = _marks(content.readline(LONGEST_LINE), content.readline(LONGEST_LINE))
+            content.seek(0)
+            yield from pd.read_csv(content, chunksize=PIECE, sep=sep, decimal=decimal, encoding="utf-8-sig",
+                                   keep_default_na=False, na_values=MISSING)  # fmt: skip
     except Unfit:
         raise
     except Exception as error:  # whatever a file that is no table makes pandas say
         raise Unfit(say("it is no .npz, no Parquet and no table: {error}", error=error)) from error
+
+
+def _marks(head: bytes, row: bytes) -> tuple[str, str]:
+    """What stands between two columns and in a number, by the first two lines: spreadsheets in many languages write
+    semicolons and decimal commas."""
+    sep = max((b",", b";", b"\t"), key=head.count)
+    comma = sep != b"," and re.search(rb"\d,\d", row) and not re.search(rb"\d\.\d", row)
+    return sep.decode(), "," if comma else "."
 
 
 def _parquet(file: Path) -> Iterator:

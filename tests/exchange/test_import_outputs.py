@@ -348,11 +348,47 @@ def test_a_file_that_says_more_than_may_be_held_is_refused_before_it_is_read(tmp
     ("label,logit_0,logit_1\n0,1,many\n", "something else than numbers"),
     ("name,value\nx,1\n", "it has no columns such as"),
     ("label,logit_0,logit_1\n", "it has no rows"),
+    ("label,logit_0,logit_1\ncat,1,2\n,1,2\n", "1 of its images have no label"),
+    ("label,logit_0,logit_1\n0,1,2\n,1,2\n", "1 of its images have no label"),
+    ("label,labels,logit_0,logit_1\n0,1,1,2\n", "label and labels"),
+    ("label,logit_0,logit_1,logit1\n0,1,1,2\n", "logit_1 and logit1"),
+    ("label,logits,logit_0,logit_1\n0,1,1,2\n", "logits and logit_0"),
+    ("split,label,logit_0,logit_1\ntest,0,1,2\n,0,1,2\nelse,0,1,2\n", "the column split says"),
+    ("split,part,label,logit_0,logit_1\ntest,test,0,1,2\n", "split and part"),
 ])  # fmt: skip
 def test_a_table_that_is_wrong_says_where(tmp_path, text, says):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ValueError, match=says):
         found(tmp_path / "x.csv")
+
+
+def test_dates_are_no_logits(tmp_path):
+    frame = table(PARTS["test"]).assign(logit_1=pd.Timestamp("2026-01-01"))
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"logit_1.*something else than numbers"):
+        found(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("name, how", [
+    ("semicolons.csv", {"sep": ";"}), ("german.csv", {"sep": ";", "decimal": ","}), ("tabs.csv", {"sep": "\t"}),
+    ("tabs.tsv", {"sep": "\t"}), ("mark.csv", {"encoding": "utf-8-sig"}),
+    ("mark.tsv", {"sep": "\t", "encoding": "utf-8-sig"}),
+])  # fmt: skip
+def test_tables_as_spreadsheets_write_them(tmp_path, name, how):
+    frame = pd.concat([table(part, split) for split, part in PARTS.items()])
+    frame.to_csv(tmp_path / name, index=False, **how)
+    read = found(tmp_path / name).outputs["test"]
+    np.testing.assert_allclose(read.logits, PARTS["test"]["logits"], rtol=1e-5)
+    np.testing.assert_array_equal(read.labels, PARTS["test"]["labels"])
+
+
+def test_class_names_stay_whole_and_may_be_what_pandas_takes_for_nothing(tmp_path):
+    names = ["NA", "None", "null", "n/a"]
+    frame = table(PARTS["test"])
+    frame["label"] = [names[label] if label >= 0 else "truck" for label in frame["label"]]
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    read = found(tmp_path / "x.csv", classes=names)
+    assert (read.known, read.unknown) == (tuple(names), ("truck",))
 
 
 def test_a_hundred_classes_and_many_rows_are_read_in_pieces(tmp_path, monkeypatch, store):
