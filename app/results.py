@@ -576,7 +576,7 @@ def split_note(some: list[Member]) -> str:
     return t(
         "These runs were tested on different splits: {what}. They stand in tables of their own, and are compared only "
         "over trials that both have.",
-        what=", ".join(t(name) for name in apart),
+        what=wording.listed([t(name) for name in apart]),
     )
 
 

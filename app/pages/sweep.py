@@ -7,6 +7,7 @@ from app import address, charts, controls, jobs, links, picker, setting, thumbna
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.files import is_file
+from cac_core.recipe import IMPORTED
 from cac_core.results import sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
@@ -121,7 +122,8 @@ def offer(published: bool):
     elif not jobs.jobs_of(run, "sweep") and not jobs.read_only():
         st.button(t("Start the sweep"), type="primary", icon=":material/play_arrow:", key="start_sweep",
                   on_click=start, args=(published,))  # fmt: skip
-    st.code(f"python -m cac_core sweep {run.path}{' --as-published' if published else ''}", language="bash")
+    if run.recipe.backbone != IMPORTED:
+        st.code(f"python -m cac_core sweep {run.path}{' --as-published' if published else ''}", language="bash")
     jobs.work_of(run, "sweep")
 
 

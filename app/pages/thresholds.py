@@ -10,6 +10,7 @@ from app.setting import Setting
 from app.words import phrases, t
 from cac_core import runs
 from cac_core.data import datasets
+from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import grouped
@@ -194,7 +195,7 @@ def all_numbers(now: Setting):
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("In brackets 95 % intervals."))
     every_score()
-    if not run.outputs("train").features.shape[1]:
+    if run.recipe.backbone != IMPORTED and not run.outputs("train").features.shape[1]:
         st.caption(
             t(
                 "This copy of the run holds no features, so k nearest and Mahalanobis are as they were reported when "
@@ -291,6 +292,22 @@ print(threshold.judged(run, *seen)[0]["decision"])
 """
 
 
+# of outputs alone, without a network
+SNIPPET_OF_OUTPUTS = """from pathlib import Path
+
+from cac_core import runs
+from cac_core.exchange import import_outputs
+from cac_core.results import judge
+
+run = runs.find("{run}", Path({store}))
+threshold = judge.threshold_from(Path("threshold.json"), run)
+out = import_outputs.new_outputs(import_outputs.read([Path("new.npz")]), run)
+verdict, theta = threshold.decided(run, out)
+for label, rejected in zip(verdict.label, verdict.score > theta):
+    print("unknown" if rejected else run.known_names[label])
+"""
+
+
 def take_along(now: Setting):
     st.subheader(t("Take the threshold along"), anchor=False)
     thetas = None if now.thetas is None else tuple(now.thetas.tolist())
@@ -298,10 +315,16 @@ def take_along(now: Setting):
         run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
         now.moved.temperature, now.oracle, setting.way(run), controls.quality_of(now).record(),
     )  # fmt: skip
+    alone = run.recipe.backbone == IMPORTED
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.markdown(
             t(
+                "One file holds the score, its options, θ and the class names. The command line and the ten lines of "
+                "Python judge new outputs of the network by it:"
+            )
+            if alone
+            else t(
                 "One file holds the score, its options, the centres, θ, the class names and how images are prepared. "
                 "The command line and the ten lines of Python read it:"
             )
@@ -312,12 +335,16 @@ def take_along(now: Setting):
             "threshold.json", json.dumps(threshold.record(run), indent=1, ensure_ascii=False), "threshold.json",
             "application/json", icon=":material/download:", on_click="ignore", type="primary",
         )  # fmt: skip
+        what = "judge {} new.npz" if alone else "predict {} picture.png"
         st.code(
-            f"python -m cac_core predict {run.id} picture.png --threshold threshold.json",
+            f"python -m cac_core {what.format(run.id)} --threshold threshold.json",
             language="bash",
             wrap_lines=True,
         )
-    right.code(SNIPPET.format(run=run.id, store=json.dumps(str(runs.store_of()))), language="python")
+    right.code(
+        (SNIPPET_OF_OUTPUTS if alone else SNIPPET).format(run=run.id, store=json.dumps(str(runs.store_of()))),
+        language="python",
+    )
 
 
 page()

@@ -1,6 +1,7 @@
 """Runs of outputs alone on every page; the form that brings them in; the scripts that it shows, run."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import imports
+from cac_core.__main__ import main
 from cac_core.exchange import import_outputs
+from cac_core.results import judge
 from cac_core.runs import Run
 from tests.app.test_training_pages import HERE, text
 from tests.exchange.test_import_outputs import HEAD, NAMES, PARTS, flat, found
@@ -83,6 +86,32 @@ def test_a_threshold_is_chosen_and_taken_along(brought, kind, scorer):
     at = opened("thresholds", run=run.id, scorer=scorer)
     assert at.session_state["scorer"] == scorer and "threshold.json" in [b.label for b in at.get("download_button")]
     assert "keeps" in text(at) and "of the knowns, catches" in text(at)
+    assert "as they were reported" not in text(at)
+
+
+@pytest.mark.parametrize("kind, scorer", [("whole", "vim"), ("scores", "given")])
+def test_what_is_said_of_a_threshold_to_take_along_works_on_new_outputs(
+    brought, kind, scorer, tmp_path, monkeypatch, capsys
+):
+    run = brought(kind)
+    at = opened("thresholds", run=run.id, scorer=scorer)
+    command, script = [one.value for one in at.code][-2:]
+    threshold = judge.Threshold(run.id, scorer, {}, 0.0, "as a test says")
+    (tmp_path / "threshold.json").write_text(json.dumps(threshold.record(run)))
+    new = {name: PARTS["test"][name] for name in ("logits", "features")} if kind == "whole" else KINDS[kind]()
+    np.savez(tmp_path / "new.npz", **{name: values for name, values in new.items() if name != "label"})
+    monkeypatch.chdir(tmp_path)
+    exec(script, {})
+    alone = capsys.readouterr().out.split()
+    assert len(alone) == 120
+    assert main([*command.split()[3:], "--json"]) == 0
+    assert [one["decision"] for one in json.loads(capsys.readouterr().out)["images"]] == alone
+
+
+def test_no_command_is_shown_that_needs_the_network(brought):
+    run = brought("whole")
+    at = opened("sweep", run=run.id)
+    assert not [one.value for one in at.code if "cac_core sweep" in one.value]
 
 
 def test_an_imported_run_is_compared_with_another(brought):
