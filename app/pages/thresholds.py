@@ -195,7 +195,7 @@ def all_numbers(now: Setting):
     st.table(columns, hide_index=True, border="horizontal")
     st.caption(t("In brackets 95 % intervals."))
     every_score()
-    if run.recipe.backbone != IMPORTED and not run.outputs("train").features.shape[1]:
+    if "auroc" in verdicts.report(run).get("scorers", {}).get("knn", {}) and not run.outputs("train").features.shape[1]:
         st.caption(
             t(
                 "This copy of the run holds no features, so k nearest and Mahalanobis are as they were reported when "

@@ -308,7 +308,7 @@ def outputs_of(given: Given, classes: list[str] | None = None) -> Read:
         notes.append(say("There is no validation part: half of the known test images of each class are set aside for "
                          "θ, and the numbers are of the others."))  # fmt: skip
     if not len(parts.get("train", {}).get("labels", ())):
-        parts["train"], parts["validation"] = _halves(parts["validation"])
+        parts["train"], parts["validation"] = _halves(parts["validation"], one=alone)
         if not alone:
             notes.append(say("There is no training part: half of the images of each class that θ would rest on stand "
                              "in for it, where scores are fitted, as to class means."))  # fmt: skip
@@ -463,12 +463,13 @@ def _last(text: str) -> int | None:
     return -1 if text.endswith("\n") else None
 
 
-def _halves(part: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """All but half of the known images of each class, and that half; of an odd number, the larger part is the first."""
+def _halves(part: dict[str, np.ndarray], one: bool = False) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All but half of the known images of each class, and that half; of an odd number, the larger part is the first.
+    one: the first holds a single image of each class, where nothing is fitted on it."""
     rng, aside = np.random.default_rng(0), np.zeros(len(part["labels"]), bool)
     for label in np.unique(part["labels"][part["labels"] >= 0]):
         mine = rng.permutation(np.flatnonzero(part["labels"] == label))
-        aside[mine[: len(mine) // 2]] = True
+        aside[mine[: len(mine) - 1 if one else len(mine) // 2]] = True
     return tuple({name: values[mask] for name, values in part.items()} for mask in (~aside, aside))
 
 

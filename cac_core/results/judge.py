@@ -184,7 +184,7 @@ def said_of(
 IMAGES = {
     HELD_OUT: "{n} images held out of training",
     PUBLISHED: "{n} images that its authors held out of training",
-    SET_ASIDE: "{n} test images set aside for θ, half of the known ones",
+    SET_ASIDE: "{n} known test images set aside for θ",
     SEEN: "{n} images that the network was trained on",
     FOLDS: "{n} training images, each judged by a head that has not learnt from it",
 }

@@ -209,6 +209,15 @@ def test_pictures_are_kept_of_files_below_the_folder_alone(npz, store, tmp_path)
 # --- judge -----------------------------------------------------------------------------------------------------------
 
 
+def test_theta_of_scores_alone_rests_on_all_that_are_set_aside_for_it(npz):
+    """Nothing is fitted on training images there, so one a class is enough for them."""
+    part, known = PARTS["test"], PARTS["test"]["labels"] >= 0
+    file = npz(conf=part["logits"].max(1), pred=part["logits"].argmax(1), label=part["labels"])
+    outputs = found(file).outputs
+    half = sum(np.bincount(part["labels"][known]) // 2)
+    assert (len(outputs["train"]), len(outputs["validation"])) == (4, half - 4)
+
+
 @pytest.mark.parametrize("scorer", ["msp", "knn", "energy"])
 def test_new_outputs_are_judged_by_a_threshold(npz, store, tmp_path, capsys, scorer):
     run = made(npz(**flat(**HEAD, classes=np.array(NAMES))), store)

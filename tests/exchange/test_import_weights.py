@@ -108,7 +108,7 @@ def test_half_of_the_test_images_are_set_aside_where_no_list_says_what_was_held_
     report = judge.report(run)
     assert report["validated_on"] == datasets.SET_ASIDE
     assert report["theta_rule"] == (
-        "the largest score of 6 test images set aside for θ, half of the known ones: too few to keep 95 % of new "
+        "the largest score of 6 known test images set aside for θ: too few to keep 95 % of new "
         "knowns, which takes 13 more"
     )
 
