@@ -91,9 +91,9 @@ def read(files: list[Path]) -> Given:
 
 
 def _read(file: Path) -> Given:
-    with records.opened(file, links=True) as content:
-        start = content.read(4)
     try:
+        with records.opened(file, links=True) as content:
+            start = content.read(4)
         if start[:2] == b"PK":
             return _of_npz(file)
         return _of_table(file, _parquet(file) if start == b"PAR1" else _csv(file))
@@ -294,7 +294,7 @@ def outputs_of(given: Given, classes: list[str] | None = None) -> Read:
         if split in given.parts:
             part = dict(given.parts[split])
             part["logits"] = part["logits"] if alone else _logits(part["logits"], split, count, notes)
-            part["labels"], part["classes"] = _labels(part["labels"], split, names, foreign, classes is not None)
+            part["labels"], part["classes"] = _labels(part["labels"], split, names, foreign)
             if split != "test" and (part["labels"] < 0).any():
                 keep = part["labels"] >= 0
                 notes.append(say("{n} unknown images of the part {part} are left out: it holds known ones alone.",
@@ -400,7 +400,7 @@ def _logits(logits: np.ndarray, split: str, count: int, notes: list[str]) -> np.
 
 
 def _labels(
-    labels: np.ndarray, split: str, names: tuple[str, ...], foreign: dict[str, int], named: bool
+    labels: np.ndarray, split: str, names: tuple[str, ...], foreign: dict[str, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels [N], the place of the class or -1, and classes [N], unknown ones numbered behind the known; foreign grows
     by their names."""

@@ -336,6 +336,11 @@ def test_what_is_no_table_of_outputs_is_refused(tmp_path, content):
         found(tmp_path / "x.csv")
 
 
+def test_a_folder_is_named_that_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match=f"^{tmp_path.name} cannot be imported"):
+        found(tmp_path)
+
+
 def test_pickled_arrays_are_not_run(tmp_path):
     np.savez(tmp_path / "x.npz", logits=np.array([{"a": 1}], object), labels=np.zeros(1, int))
     with pytest.raises(ValueError, match="more than numbers, which is not run"):
