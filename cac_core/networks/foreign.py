@@ -38,7 +38,8 @@ class Graph:
 
 
 def read(content: bytes, features: str = "") -> Graph:
-    """The graph of an ONNX file, with one more output, its features. Raises ValueError for what cannot be run here."""
+    """The graph of an ONNX file, with one more output, its features, and without a softmax at its end, whose shares are
+    no logits. Raises ValueError for what cannot be run here."""
     try:
         import onnx
         from onnx import numpy_helper
@@ -70,7 +71,10 @@ def read(content: bytes, features: str = "") -> Graph:
     if height != width:
         raise ValueError(say("It takes images of {height} x {width} pixels; they are square here.", height=height,
                              width=width))  # fmt: skip
-    last = next((node for node in graph.node if graph.output[0].name in node.output), None)
+    last = _maker(graph)
+    while last is not None and last.op_type == "Softmax":  # logits are what goes into it
+        graph.output[0].name = last.input[0]
+        last = _maker(graph)
     head = None if features else _head_of(last, weights, numpy_helper.to_array)
     features = features or (last.input[0] if head is not None else "")
     made = {name for node in graph.node for name in node.output}
@@ -81,6 +85,11 @@ def read(content: bytes, features: str = "") -> Graph:
     if features:
         graph.output.append(onnx.helper.make_empty_tensor_value_info(features))
     return Graph(model.SerializeToString(), batch, channels, height, features, head)
+
+
+def _maker(graph):
+    """The node that makes the first output."""
+    return next((node for node in graph.node if graph.output[0].name in node.output), None)
 
 
 def _head_of(last, weights, to_array) -> np.ndarray | None:

@@ -78,6 +78,14 @@ def test_it_puts_out_what_the_network_does_and_is_judged_by_every_score(brought,
         brought(exported(network))
 
 
+def test_a_softmax_at_the_end_is_left_out(brought):
+    plain, _ = brought(exported(small()))
+    shares, _ = brought(exported(nn.Sequential(*small(), nn.Softmax(1))), "shares")
+    for split in SPLITS:
+        np.testing.assert_allclose(shares.outputs(split).logits, plain.outputs(split).logits, atol=1e-5)
+    assert shares.outputs("train").head is not None
+
+
 def test_an_image_is_judged_by_it(brought, store, tmp_path, capsys):
     run, _ = brought(exported(small()))
     Image.fromarray(np.full((40, 30), 200, np.uint8)).save(tmp_path / "x.png")
