@@ -510,7 +510,7 @@ def test_two_runs_of_different_splits_stand_side_by_side(app, full):
     full("a")
     full("b", trial="1")
     at = fine(app(COMPARE, ids="a,b").toggle(key="compare_together").set_value(False).run())
-    assert "different splits: trial, classes" in text(at) and "cannot be compared: they share no trial" in text(at)
+    assert "different splits: trial and classes" in text(at) and "cannot be compared: they share no trial" in text(at)
     assert "No two of these runs were tested on the same images" in text(at)
     assert [len(table.value) for table in at.table] == [1, 1]
     assert {s.value.replace("\\", "") for s in at.subheader} >= {"digits, osrci, trial 0", "digits, osrci, trial 1"}
