@@ -88,13 +88,17 @@ def outputs(tell) -> None:
         )  # fmt: skip
         near = slug(Path(files[0].name).stem)[:40].strip("-") if files else ""
         name = st.text_input(t("Name of the run"), near, max_chars=40, key=f"outputs_name_{turn}_{near}")
+        of = st.text_input(
+            t("Name of the data set"), "", max_chars=40, key=f"outputs_of_{turn}", placeholder=near,
+            help=t("Runs of one name, with the same labels in the same order, are compared image by image."),
+        )  # fmt: skip
         classes = st.text_area(
             t("Names of the known classes, one a line, in the order of the logits"), key=f"outputs_classes_{turn}",
             help=t("May be left out where the file holds them, or where numbers will do."), height=110,
         )  # fmt: skip
         if st.button(t("Make it a run"), icon=":material/upload:", key="outputs_make", disabled=not files):
             with wording.explained():
-                tell(_made(files, name, classes))
+                tell(_made(files, name, of, classes))
                 st.session_state.outputs_turn = turn + 1
                 st.rerun()
         st.markdown("**" + t("How a script of your own writes such a file") + "**")
@@ -103,7 +107,7 @@ def outputs(tell) -> None:
         st.caption(t("On the command line:") + " `python -m cac_core import-outputs outputs.npz --name mine`")
 
 
-def _made(files, name: str, classes: str) -> str:
+def _made(files, name: str, of: str, classes: str) -> str:
     """Makes the run and says so."""
     given = [line.strip() for line in classes.splitlines() if line.strip()]
     with st.spinner(t("Reading the outputs…")), tempfile.TemporaryDirectory() as place:
@@ -115,7 +119,7 @@ def _made(files, name: str, classes: str) -> str:
             paths.append(path)
         found = import_outputs.outputs_of(import_outputs.read(paths), given or None)
         run, new = import_outputs.make(
-            found, name, jobs.store(), ", ".join(path.name for path in paths), holdings.root()
+            found, name, jobs.store(), ", ".join(path.name for path in paths), holdings.root(), of
         )
     told = (
         t("Imported: {names}", names=run.id) if new else t("{name} is there already, of the same outputs.", name=run.id)

@@ -99,6 +99,7 @@ class Record(TypedDict, total=False):
     versions: dict[str, str]
     commit: str | None
     imported_from: str
+    outputs: str
     notes: list[str]
     parts: list[Part]
     trains_on: str

@@ -19,6 +19,7 @@ def add(command) -> None:
     outputs.add_argument("files", metavar="FILE", nargs="+", help="an .npz, Parquet or CSV; see the page Runs, Import")
     outputs.add_argument("--name", required=True, help="of the run: small letters, digits and dashes")
     outputs.add_argument("--classes", metavar="FILE", help="the known classes in the order of the logits, one a line")
+    outputs.add_argument("--of", default="", metavar="NAME", help="of the data set: runs on the same one are compared")
     outputs.add_argument("--images", metavar="DIR", help="the folder that the images' files lie in; the data root, if "
                          "not said")  # fmt: skip
     network = command(
@@ -91,7 +92,7 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
         classes = import_outputs.class_list(Path(a.classes))
     found = import_outputs.outputs_of(import_outputs.read(files), classes)
     store, images = runs.store_of(a.runs), Path(a.images) if a.images else datasets.root_of(a.data)
-    run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files), images)
+    run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files), images, a.of)
     report = run.report()
     numbers = report["scorers"][report["default"]]
     numbers |= {"quality": quality.of_report(numbers, run).record()}

@@ -521,20 +521,29 @@ def new_outputs(given: Given, run: Run) -> Outputs:
 # --- as a run --------------------------------------------------------------------------------------------------------
 
 
-def make(found: Read, name: str, store: Path, source: str, images: Path | None = None) -> tuple[Run, bool]:
+def make(
+    found: Read, name: str, store: Path, source: str, images: Path | None = None, of: str = ""
+) -> tuple[Run, bool]:
     """The run of what was read, under a name of its own, and whether it is new: the same of the same stays as it is.
 
-    source is the file's name; images the folder that the images' files lie in. Raises ValueError where another run has
-    this name, or the name is none.
+    source is the file's name; images the folder that the images' files lie in; of the name of the data set that they
+    are of, the run's own where nobody says. Outputs on one data set with the same labels, files and names of classes,
+    in the same order, are taken for outputs on the same images, and are compared image by image. Raises ValueError
+    where another run has this name, or the name is none.
     """
     own_data.data_set_name(name)
+    of = own_data.data_set_name(of or name)
     known = tuple(range(len(found.known)))
     unknown = tuple(range(len(known), len(known) + len(found.unknown)))
-    recipe = Recipe(dataset=name, family="custom", trial="0", method=found.method, backbone=IMPORTED, known=known,
+    recipe = Recipe(dataset=of, family="custom", trial="0", method=found.method, backbone=IMPORTED, known=known,
                     unknown=unknown)  # fmt: skip
-    run, digest = Run(store / f"{IMPORTED}-{name}"[:64].rstrip("-")), _digest(found)
+    run, digest, content = (
+        Run(store / f"{IMPORTED}-{name}"[:64].rstrip("-")),
+        _digest(found, False),
+        _digest(found, True),
+    )
     if run.path.exists():
-        if not run.problem() and run.record.get("data") == digest and run.written:
+        if not run.problem() and run.recipe == recipe and run.record.get("outputs") == content and run.written:
             return run, False
         raise ValueError(say("{path} is there already, and is of other outputs. Give another name, or delete it on "
                              "the page Runs.", path=run.path))  # fmt: skip
@@ -548,6 +557,7 @@ def make(found: Read, name: str, store: Path, source: str, images: Path | None =
         "mean": [0.0] * 3,
         "std": [1.0] * 3,
         "data": digest,
+        "outputs": content,
         "images": {"train": len(found.outputs["train"]) + len(found.outputs["validation"]),
                    "test": len(found.outputs["test"])},
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
@@ -600,11 +610,12 @@ def pictures(names: tuple[str, ...], folder: Path) -> tuple[np.ndarray | None, t
     return (pixels if outside + lacking < len(pixels) else None), tuple(notes)
 
 
-def _digest(found: Read) -> str:
-    h = hashlib.sha256(repr((found.known, found.unknown, found.method)).encode())
+def _digest(found: Read, whole: bool) -> str:
+    """Of the images, by all that tells them apart: labels, files, names of classes; or of all that was put out."""
+    h = hashlib.sha256(repr((found.known, found.unknown, found.files)).encode())
     for split in SPLITS:
         out = found.outputs[split]
-        for values in (out.logits, out.features, out.labels, out.classes, out.given, out.head):
+        for values in (out.classes, *((out.logits, out.features, out.given, out.head) if whole else ())):
             if values is not None:
                 h.update(np.ascontiguousarray(values).tobytes())
     return h.hexdigest()[:16]

@@ -120,6 +120,18 @@ def test_an_imported_run_is_compared_with_another(brought):
     assert len(at.table) == 2 and not at.error  # of other images: each in a ranking of its own
 
 
+def test_two_imports_on_the_same_images_are_compared_image_by_image(brought, store, tmp_path):
+    runs = []
+    for name, times in (("one", 1.0), ("two", 0.2)):
+        parts = {split: part | {"logits": part["logits"] * times} for split, part in PARTS.items()}
+        np.savez(tmp_path / f"{name}.npz", **flat(parts))
+        runs.append(import_outputs.make(found(tmp_path / f"{name}.npz"), name, store, f"{name}.npz", of="ours")[0])
+    other, _ = import_outputs.make(found(tmp_path / "two.npz"), "three", store, "two.npz")
+    at = opened("compare", ids=f"{runs[0].id},{runs[1].id}")
+    assert len(at.table) == 1 and "80 known and 40 unknown test images" in text(at)
+    assert len(opened("compare", ids=f"{runs[0].id},{other.id}").table) == 2
+
+
 def test_the_form_makes_a_run_and_says_what_was_noticed(brought, store):
     content = io.BytesIO()
     np.savez(content, **KINDS["test-alone"]())
