@@ -223,6 +223,11 @@ class Recipe:
         return "-".join([said[:48].strip("-"), f"s{self.seed}"[:6], *([digest] if rest else [])])
 
     @property
+    def is_graph(self) -> bool:
+        """Whether its network is an ONNX graph, which gives no gradient."""
+        return self.backbone == FOREIGN and "architecture" not in self.trunk
+
+    @property
     def divided_by(self) -> int:
         """The seed that tells validation images from training images."""
         return self.seed if self.divide < 0 else self.divide

@@ -7,7 +7,7 @@ from app import address, charts, controls, jobs, links, picker, setting, thumbna
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.files import is_file
-from cac_core.recipe import FOREIGN, IMPORTED
+from cac_core.recipe import IMPORTED
 from cac_core.results import sweep
 from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means, distances
@@ -119,7 +119,7 @@ def offer(published: bool):
         st.warning(t("Its images are needed for that: {why}", why=wording.told(problem)), icon=":material/hide_image:")
     elif not is_file(run.path / "best.safetensors"):
         st.warning(t("Its weights are needed for that, and they are not here."), icon=":material/warning:")
-    elif run.recipe.backbone == FOREIGN and "architecture" not in run.recipe.trunk:
+    elif run.recipe.is_graph:
         st.warning(t("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."),
                    icon=":material/warning:")  # fmt: skip
     elif not jobs.jobs_of(run, "sweep") and not jobs.read_only():

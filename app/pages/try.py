@@ -435,6 +435,8 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setti
             st.caption(t("The picture is not here."))
         elif jobs.read_only():
             only_shown()
+        elif run.recipe.is_graph:
+            st.caption(t("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
         elif is_file(run.path / "best.safetensors"):
             gradient = uploads.pushing(run, pixels)
             st.image(

@@ -156,6 +156,27 @@ def test_the_form_says_what_is_wrong_and_keeps_what_was_typed(brought, store, co
     assert not list(store.glob("imported-*"))
 
 
+def test_a_network_from_an_onnx_file_on_every_page_and_with_an_image_of_ones_own(brought, store, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install -e .[dev]")
+    from cac_core.exchange import import_network
+    from tests.exchange.test_import_network import exported, small
+
+    (tmp_path / "n.onnx").write_bytes(exported(small()))
+    where = (store, tmp_path / "data", "digits", "theirs")
+    run, _ = import_network.import_network(tmp_path / "n.onnx", *where, trial="0")
+    at = opened(run=run.id)
+    said = {page: text(seen(at, page)) for page in PAGES}
+    assert "gives no gradient" in said["sweep"] and "start_sweep" not in [b.key for b in seen(at, "sweep").button]
+    picture = io.BytesIO()
+    Image.new("L", (40, 40), 200).save(picture, "PNG")
+    at = seen(at, "try")
+    at.file_uploader(key="files").upload("x.png", picture.getvalue(), "image/png").run()
+    at.session_state["why_0"] = True  # its place, its neighbours, its pixels
+    at.run()
+    assert not at.exception and not at.error and ("Known" in text(at) or "Unknown" in text(at))
+    assert "gives no gradient" in text(at)
+
+
 # --- the scripts -----------------------------------------------------------------------------------------------------
 
 
