@@ -62,12 +62,7 @@ def choose_options(run: Run, scorer: str) -> None:
                 t(label), min_value=min(1, options[name]), max_value=100_000, value=options[name], step=1, key=name,
                 persist_state="session", help=by_count,
             )  # fmt: skip
-    if "metric" in options:
-        st.segmented_control(
-            t("Distances are"), METRICS, default=options["metric"], required=True,
-            format_func={"euclidean": t("Euclidean"), "eucos": t("Euclidean and cosine")}.get,
-            key="metric", persist_state="session",
-        )  # fmt: skip
+    _one_of(options, "metric", t("Distances are"), METRICS, [t("Euclidean"), t("Euclidean and cosine")])
     for name, label in wording.PERCENTILES.items():
         if name in options:
             st.number_input(
@@ -79,19 +74,12 @@ def choose_options(run: Run, scorer: str) -> None:
             t("Power of the shares"), min_value=0.01, max_value=10.0, value=options["power"], step=0.1, format="%g",
             key="power", persist_state="session",
         )  # fmt: skip
-    if "covariance" in options:
-        st.segmented_control(
-            t("Covariances"), COVARIANCES, default=options["covariance"], required=True,
-            format_func={"shared": t("one for all classes"), "full": t("one for each class")}.get,
-            key="covariance", persist_state="session",
-        )  # fmt: skip
-    if "scaling" in options:
-        st.segmented_control(
-            t("Logits and latents are taken"), SCALINGS, default=options["scaling"], required=True,
-            format_func={"none": t("as they are"), "each": t("each over its own spread")}.get,
-            key="scaling", persist_state="session",
-            help=t("As they are is the paper's way; latents are small beside logits then, and hardly count."),
-        )  # fmt: skip
+    _one_of(options, "covariance", t("Covariances"), COVARIANCES, [t("one for all classes"), t("one for each class")])
+    _one_of(
+        options, "scaling", t("Logits and latents are taken"), SCALINGS,
+        [t("as they are"), t("each over its own spread")],
+        t("As they are is the paper's way; latents are small beside logits then, and hardly count."),
+    )  # fmt: skip
     if not options:
         st.caption(t("This score has no options."))
     if scorer in UNSURE:
@@ -107,6 +95,15 @@ def choose_options(run: Run, scorer: str) -> None:
         t("A θ of its own for each class"), key="each", persist_state="session",
         help=t("Each class keeps the same share of its new knowns. Scores are then shown less that θ."),
     )  # fmt: skip
+
+
+def _one_of(options: dict, name: str, title: str, choices: tuple[str, ...], said: list[str], why: str | None = None):
+    """The control of an option that is one of a few, where the score has it; said are its choices in words."""
+    if name in options:
+        st.segmented_control(
+            title, choices, default=options[name], required=True, format_func=dict(zip(choices, said, strict=True)).get,
+            key=name, persist_state="session", help=why,
+        )  # fmt: skip
 
 
 def _not_offered(run: Run) -> None:

@@ -25,11 +25,12 @@ import itertools
 import json
 import os
 import re
+import shutil
 import socket
 import statistics
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -661,6 +662,21 @@ def write_outputs(run: Run, split: str, out: Outputs, **about: str | np.ndarray)
     if out.latents:
         arrays["latents"] = np.array(out.latents)
     write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
+
+
+MAKING = ".making"  # beside the runs of a store, where none is looked for
+
+
+@contextlib.contextmanager
+def made_whole(run: Run) -> Iterator[Run]:
+    """A run to be filled out of sight, which takes this one's place once it is whole; else nothing of it is left."""
+    fresh = Run(run.path.parent / MAKING / run.id)
+    shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
+    try:
+        yield fresh
+        fresh.path.rename(run.path)
+    finally:
+        shutil.rmtree(fresh.path, ignore_errors=True)
 
 
 def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:

@@ -7,7 +7,6 @@ the known training images it has learnt from nobody knows, so θ rests on half o
 
 import io
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ from cac_core.sentences import say
 from cac_core.training.loop import record_of
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that most networks for photographs take
-MAKING = ".making"
 
 
 def import_network(
@@ -80,18 +78,13 @@ def import_network(
             return run, False
         raise ValueError(say("{path} is there already, and is another network. Give another name, or delete it on the "
                              "page Runs.", path=run.path))  # fmt: skip
-    fresh = Run(store / MAKING / run.id)
-    shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
-    try:
+    with runs.made_whole(run) as fresh:
         runs.write_json(fresh.path / "recipe.json", record)
         content = save(weights, evaluate.weights_metadata(recipe, split, 0))
         runs.in_one_step(fresh.path / "best.safetensors", lambda into: into.write(content))
         evaluate.evaluate(fresh, root, device="cpu")
         about = say("Imported from {file}: a network that was trained elsewhere.", file=file.name)
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})
-        fresh.path.rename(run.path)
-    finally:
-        shutil.rmtree(fresh.path, ignore_errors=True)
     return run, True
 
 

@@ -16,7 +16,6 @@ read as they are. Nothing is unpickled. Sizes are bounded, tables are read in pi
 import hashlib
 import platform
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,7 +46,6 @@ NAME = re.compile(rf"(?:({'|'.join(PARTS)})_)?({'|'.join(CALLED)})", re.IGNORECA
 COLUMN = re.compile(r"(logit|feature)s?_?(\d{1,6})", re.IGNORECASE)
 PIECE = 50_000  # rows of a table at a time
 MOST_CLASSES = 10_000
-MAKING = ".making"  # beside the runs of a store, where none is looked for
 LONGEST = 120  # characters of a class name
 LONGEST_LINE = 1 << 20  # bytes of a table's line in which commas are looked for
 MISSING = ("", "nan", "NaN")  # in a table; a class may be called NA, None or null
@@ -547,8 +545,6 @@ def make(
             return run, False
         raise ValueError(say("{path} is there already, and is of other outputs. Give another name, or delete it on "
                              "the page Runs.", path=run.path))  # fmt: skip
-    fresh = Run(store / MAKING / run.id)
-    shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
     pixels, notes = pictures(found.files, images) if found.files and images else (None, ())
     record = {
         "recipe": recipe.to_json(),
@@ -565,7 +561,7 @@ def make(
         "validated_on": found.validated_on,
         "notes": [*found.notes, *notes],
     }  # fmt: skip
-    try:
+    with runs.made_whole(run) as fresh:
         runs.write_json(fresh.path / "recipe.json", record)
         for split, out in found.outputs.items():
             runs.write_outputs(fresh, split, out, weights="none", images=digest)
@@ -574,9 +570,6 @@ def make(
         runs.write_json(fresh.path / "report.json", judge.plain(judge.report_all(fresh)))
         about = say("Imported from {file}: outputs alone, without a network.", file=source)
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})
-        fresh.path.rename(run.path)
-    finally:
-        shutil.rmtree(fresh.path, ignore_errors=True)
     return run, True
 
 

@@ -7,7 +7,6 @@ are gone. recipe.json has them under "parts".
 import itertools
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from cac_core.scoring.outputs import MARKS, Outputs, only
 from cac_core.sentences import say
 
 MOST = 20  # networks
-MAKING = ".making"  # beside the runs of a store, where none is looked for
 MEANS = {"softmax": "softmax_ensemble", "distances": "distance_ensemble"}
 
 
@@ -49,12 +47,10 @@ def make(parts: list[Run], store: Path, mean: str = "softmax") -> tuple[Run, boo
             "{path} is there already, and is of other weights. Delete it on the page Runs, or move it away.",
             path=run.path,
         ))  # fmt: skip
-    fresh = Run(store / MAKING / recipe.id)
-    shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
     kept = ("classes", "prepare", "mean", "std", "data", "images")
     record = {name: first.record[name] for name in kept if name in first.record}
     record |= {"recipe": recipe.to_json(), "parts": said, "validated_on": first.validated_on}
-    try:
+    with runs.made_whole(run) as fresh:
         runs.write_json(fresh.path / "recipe.json", record)
         joint = evaluate.ensemble_of(fresh, networks)
         outputs = _outputs([{split: part.outputs(split) for split in SPLITS} for part in parts], joint)
@@ -67,9 +63,6 @@ def make(parts: list[Run], store: Path, mean: str = "softmax") -> tuple[Run, boo
         runs.write_json(fresh.path / "report.json", judge.plain(judge.report_all(fresh)))
         about = say("An ensemble of {runs}.", runs=[part.id for part in parts])
         runs.write_json(fresh.path / "status.json", {"state": "finished", "reason": about})
-        fresh.path.rename(run.path)
-    finally:
-        shutil.rmtree(fresh.path, ignore_errors=True)
     return run, True
 
 

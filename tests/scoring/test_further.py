@@ -13,6 +13,7 @@ from cac_core.scoring.logits import COLDEST, HOTTEST, likeliest_temperature
 from cac_core.scoring.outputs import Outputs, known_only, only
 from cac_core.scoring.scorers import judge_of
 from tests import reference
+from tests.scoring.test_scorers import with_mirrors
 
 NEW = [name for name in scorers.SCORERS if name not in scorers.REPORTED]
 # not the score that came with outputs, nor what one method alone reads: its latents, a class for the unknown
@@ -253,14 +254,6 @@ def test_the_scale_of_the_features_moves_all_scores_alike(toy_outputs, name):
     ).score
     some = np.abs(np.subtract.outer(plain, plain)) > 1e-5
     assert (np.sign(np.subtract.outer(plain, plain)) == np.sign(np.subtract.outer(score, score)))[some].all()
-
-
-def with_mirrors(train):
-    n = len(train)
-    double = {f: np.concatenate([getattr(train, f)] * 2) for f in ("logits", "features", "labels", "classes", "index")}
-    double["features"][n:] += 5
-    double["logits"][n:] *= 1.5
-    return replace(train, **double, mirrored=np.arange(2 * n) >= n)
 
 
 @pytest.mark.parametrize("name", NEW)
