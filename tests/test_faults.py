@@ -59,11 +59,11 @@ def training_process(here, trained):
         store, root = here.path.parent, trained[0]
         (store / "endless.json").write_text(json.dumps(ENDLESS.to_json()))
         words = ["train", "--recipe", str(store / "endless.json"), "--data", str(root), "--runs", str(store)]
-        started.append(subprocess.Popen(
-            [sys.executable, "-m", "cac_core", *words, "--device", "cpu"], cwd=HERE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-            preexec_fn=lambda: limit and resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        ))  # fmt: skip
+        with open(os.devnull, "w") as nobody:  # an unread pipe fills up, and the training would wait for a reader
+            started.append(subprocess.Popen(
+                [sys.executable, "-m", "cac_core", *words, "--device", "cpu"], cwd=HERE, stdout=nobody, stderr=nobody,
+                preexec_fn=lambda: limit and resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+            ))  # fmt: skip
         run = Run(store / ENDLESS.id)
         wait_until(lambda: run.epochs() or started[-1].poll() is not None)
         return started[-1], run
@@ -71,7 +71,7 @@ def training_process(here, trained):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def everywhere(between=lambda: None) -> dict[str, AppTest]:
@@ -161,23 +161,32 @@ def test_two_servers_on_one_store(here, tmp_path):
         "rounds = 0\n"
         "while rounds < 2 or not Path(sys.argv[1]).exists(): test_faults.everywhere(); rounds += 1\n"
     )
-    words, enough = [sys.executable, "-c", script], tmp_path / "enough"
-    servers = [subprocess.Popen([*words, str(enough)], cwd=HERE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    words, enough, servers = [sys.executable, "-c", script], tmp_path / "enough", []
+    said = [tmp_path / f"server-{n}.log" for n in range(2)]  # an unread pipe fills up, and its server would wait
     number = 0
+
+    def ended() -> bool:
+        nonlocal number
+        copy = here.path.with_name(f"copy-{number % 3}")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(here.path, copy)
+        launch.remove(launch.stop(launch.submit(here.path.parent, "eval", ["eval", copy.name, str(number)])))
+        number += 1
+        if number > 3:
+            enough.touch()
+        return all(server.poll() is not None for server in servers)
+
     try:
-        while any(server.poll() is None for server in servers):
-            copy = here.path.with_name(f"copy-{number % 3}")
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(here.path, copy)
-            launch.remove(launch.stop(launch.submit(here.path.parent, "eval", ["eval", copy.name, str(number)])))
-            number += 1
-            if number > 3:
-                enough.touch()
+        for file in said:
+            with open(file, "w") as log:
+                servers.append(subprocess.Popen([*words, str(enough)], cwd=HERE, stderr=log))
+        wait_until(ended, "the servers do not end")
     finally:
-        enough.touch()
-    for server in servers:
-        _, said = server.communicate()
-        assert server.returncode == 0, said[-3000:]
+        for server in servers:
+            server.kill()
+            server.wait()
+    for server, file in zip(servers, said, strict=True):
+        assert server.returncode == 0, file.read_text()[-3000:]
 
 
 @pytest.mark.parametrize("page", ["", *PAGES])
