@@ -78,6 +78,8 @@ def checked(name: str, value: Any) -> Any:
     """
     if name in CHOICES:
         return known_name(value, CHOICES[name], name)
+    if name == "begun_with" and not (isinstance(value, str) and re.fullmatch(r"[a-z0-9-]{0,64}", value)):
+        raise ValueError(say("{name} must be the id of a run, not {value}.", name=name, value=reprlib.repr(value)))
     if name in WHOLE and type(value) is int and value > MOST:
         raise ValueError(
             say("{name} must be at most {most}, not {value}.", name=name, most=MOST, value=reprlib.repr(value))
@@ -131,6 +133,7 @@ class Recipe:
     place: the network learns from all known training images, and each of them is validated by a head that has learnt
     from the other folds alone, which takes a backbone that does not learn. steps is the least number of steps in all,
     whatever the count of images, and with it a batch has a quarter of them at most; 0 leaves both to epochs and batch.
+    begun_with is the id of a run whose weights training begins with, where they fit, in place of random ones.
     hyper holds the options of the method, trunk those of the backbone. known and unknown are class numbers, given only
     where the trial is a user's own (family "custom"): a published trial is named, not copied. size is the image side in
     pixels, 0 for the data set's.
@@ -161,6 +164,7 @@ class Recipe:
     held_out: float = 0.2
     steps: int = 0
     folds: int = 0
+    begun_with: str = ""
     hyper: dict[str, Any] = field(default_factory=dict)
     trunk: dict[str, Any] = field(default_factory=dict)
     known: tuple[int, ...] = ()
@@ -191,7 +195,7 @@ class Recipe:
                 if not isinstance(value, str | int | float) or not _counts(value):
                     value = reprlib.repr(value)
                     raise ValueError(say("{name} must be a number or a word, not {value}.", name=option, value=value))
-        for name in (*(name for name in CHOICES if hasattr(self, name)), "held_out", *WHOLE, *RATES):
+        for name in (*(name for name in CHOICES if hasattr(self, name)), "held_out", "begun_with", *WHOLE, *RATES):
             settle(name, checked(name, getattr(self, name)))
         if self.optimizer == "nesterov" and not self.momentum:
             raise ValueError(say("Nesterov's steps need a momentum above 0. Give one, or the optimizer sgd."))

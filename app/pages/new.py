@@ -118,6 +118,11 @@ FIELDS = phrases(
             "efficientnet-lite with thaw 0.",
         ),
         "size": ("Image side, pixels", "0 is the data set's own."),
+        "begun_with": (
+            "Begin with",
+            "The id of a run of the same trial, images and backbone, whose weights training starts from; empty: random "
+            "ones.",
+        ),
         "trunk_rate": ("Backbone's rate, times", "Below 1 to change a pretrained backbone slowly."),
     }
 )

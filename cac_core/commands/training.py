@@ -80,6 +80,7 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--folds", type=int, help="cross-validate a head on fixed features, instead of holding out")
     flags.add_argument("--seed", type=int)
     flags.add_argument("--divide", type=int, help="the seed that draws what is held out, for seeds that hold out alike")
+    flags.add_argument("--begun-with", metavar="RUN", help="begin with the weights of this run of the same trial")
     flags.add_argument("--precision", help="auto, float32 or bfloat16")
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     return flags
@@ -100,7 +101,11 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     else:
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
-        datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
+        trial = datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
+        if recipe.begun_with:
+            from cac_core.training import starts
+
+            starts.start_of(recipe, trial, store)
     if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
         _away(runs.Run(store / recipe.id), root)
     from cac_core.training import loop
@@ -180,7 +185,7 @@ def _recipe(a: argparse.Namespace, options: dict[str, str], root: Path) -> recip
             ) from error
     fields = ("dataset", "family", "trial", "method", "backbone", "epochs", "fine_epochs", "schedule", "batch", "lr",
               "momentum", "decay", "optimizer", "decays", "augment", "cutout", "tta", "held_out", "steps", "folds",
-              "size", "trunk_rate", "seed", "divide", "precision")  # fmt: skip
+              "size", "trunk_rate", "seed", "divide", "begun_with", "precision")  # fmt: skip
     given = {name: getattr(a, name) for name in fields}
     if a.trial and a.trial.endswith(".json"):
         from cac_core.data import datasets
@@ -224,6 +229,8 @@ class _Progress:
             line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
         elif event["kind"] == "making":
             line = f"making images {event['done']} %  {terminal.span(event['seconds_left'])} left"
+        elif event["kind"] == "begun":
+            line = f"begun with {event['tensors']} of {event['of']} tensors of {event['run']}"
         elif event["kind"] == "warning":
             line = f"warning  {event['text']}"
         elif event["kind"] in ("reading", "features"):

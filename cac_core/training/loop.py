@@ -29,7 +29,7 @@ from cac_core.records import Count, Curve, Within
 from cac_core.results import evaluate, frozen
 from cac_core.runs import Run
 from cac_core.sentences import say
-from cac_core.training import distributed, twins
+from cac_core.training import distributed, starts, twins
 from cac_core.training.batches import Batches, MapBatches
 
 SNAPSHOTS = 60  # so many at most, of so many validation images:
@@ -271,6 +271,8 @@ class _Training(Steps):
         self.run, self.told, self.writer = run, tell, None
         if recipe.backbone in lite.WEIGHTS:
             lite.weights_of(recipe.backbone)  # raises where they are not here: to decode the images may take an hour
+        if recipe.begun_with and not (run.path / "last.pt").exists():
+            starts.start_of(recipe, trial, run.path.parent)
         before = run.record.get("data") if (run.path / "recipe.json").exists() else None
         images = datasets.load(
             recipe.dataset, root, recipe.size, before, lambda *told: self._ahead("reading", *told)
@@ -322,6 +324,8 @@ class _Training(Steps):
                     say("The processes do not find the same files in {path}. All need the same --runs.", path=run.path)
                 )
             if self.epoch == 0 and self.step == 0 and not self.snapshots:
+                if self.recipe.begun_with:
+                    self._begin_with()
                 if not self.fixed:
                     self.method.eval().first(self.batches.plain(evaluate.BATCH))
                 self._snapshot(self._validate()[1], 0)
@@ -337,6 +341,13 @@ class _Training(Steps):
                 self._stopped()
                 return
         self._finish()
+
+    def _begin_with(self) -> None:
+        """Put the weights of the run that the recipe names in the place of random ones, where they fit."""
+        other, mine = starts.start_of(self.recipe, self.trial, self.run.path.parent), evaluate.learnt(self.method)
+        found = starts.taken(other, self.method, self.digest)
+        evaluate.load_learnt(self.method, mine | found)
+        self._event(kind="begun", run=other.id, tensors=len(found), of=len(mine))
 
     def _ahead(self, kind: str, done: int, of: int, rate: float) -> None:
         """A sign of life while images are decoded, or their maps computed."""
