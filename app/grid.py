@@ -30,7 +30,10 @@ KINDS = phrases(
 )
 SHAPES = {"above": "▲", "within": "●", "below": "▼", "one": "◇", "alone": "□", "none": "–"}
 CAVEAT = "*"
-OWN = {"cac": "CAC", "cross_entropy": "Softmax"}  # what a row is called that nothing is published for
+OWN = {  # what a row is called that nothing is published for
+    "cac": "CAC", "cross_entropy": "Softmax", "supcon": "SupCon", "cider": "CIDER", "vos": "VOS", "proser": "PROSER",
+    "crosr": "CROSR", "osrci": "OSRCI", "g_openmax": "G-OpenMax",
+}  # fmt: skip
 
 _component = st.components.v2.component(
     "anchorscope_grid",

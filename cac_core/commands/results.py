@@ -347,7 +347,7 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.results import reproduce
 
     recipes.known_name(a.dataset or reproduce.GRID[0], reproduce.GRID, say("data set"))
-    recipes.known_name(a.method or "cac", reproduce.METHODS, say("method"))
+    recipes.known_name(a.method or "cac", recipes.METHODS, say("method"))
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     found = reproduce.tables(reproduce.readings(store), a.dataset, a.method)
     result = {"cells": [reproduce.record(cell) for cell in found.cells], "published_only": found.others,

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from cac_core import recipe as recipes
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS
@@ -28,11 +29,12 @@ from cac_core.recipe import Recipe, compose
 from cac_core.records import Unfit, Within
 from cac_core.results.table import recipe_words, words_of
 from cac_core.runs import ALIVE, Broken, Run
+from cac_core.scoring.scorers import default_for
 from cac_core.sentences import Sentence, say
 
 PRESET = "fast"
 TRIALS = ("0", "1", "2", "3", "4")
-METHODS = {"cac": "gamma", "cross_entropy": "msp"}  # and the score that each is measured by
+METHODS = {"cac": "gamma", "cross_entropy": "msp"}  # of the grid, and the score that each is measured by
 SEEDS = {"digits": (0, 1, 2)}  # of each trial; one otherwise
 GRID = ("digits", "MNIST", "SVHN", "CIFAR10", "CIFAR+10", "CIFAR+50", "TinyImageNet")
 BY_TRIAL = ("CIFAR+10", "CIFAR+50")
@@ -197,7 +199,7 @@ def tables(
     keys = [(r.dataset, r.family, r.method, METHODS[r.method]) for r in wanted]
     keys += [(e["dataset"], e["family"], *e["measured_as"]) for e in said if e.get("measured_as")]
     families, groups = datasets.published(), _groups(readings)
-    keys += [(*at, METHODS[at[2]]) for *at, _, _ in groups if at[1] in families and at[2] in METHODS]
+    keys += [(*at, default_for(at[2])) for *at, _, _ in groups if at[1] in families and at[2] in recipes.METHODS]
     keys = [key for key in dict.fromkeys(keys) if dataset in (None, key[0]) and method in (None, key[2])]
     states = {one.recipe or one.run: _state(one) for one in readings if not one.counts}
     states |= {one.recipe: "finished" for one in readings if one.counts}

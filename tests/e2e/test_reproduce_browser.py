@@ -40,7 +40,7 @@ def test_a_cell_is_opened_by_keys_and_a_copied_address_opens_it(page, server, tr
     cell.focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="OSRCI, CIFAR10").wait_for()
-    page.wait_for_url("**/reproduce?*cell=CIFAR10.osrci.OSRCI*")
+    page.wait_for_url("**/reproduce?*cell=CIFAR10.osrci.osrci.unknown_class*")
     until(page, lambda: cell.get_attribute("aria-pressed") == "true")
     until(page, lambda: cell.evaluate("one => one.getRootNode().activeElement === one"), "the focus was lost")
     same = page.context.new_page()

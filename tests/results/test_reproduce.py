@@ -14,8 +14,9 @@ from cac_core import runs
 from cac_core.__main__ import main
 from cac_core.data import datasets
 from cac_core.jobs import launch
-from cac_core.recipe import compose
+from cac_core.recipe import METHODS, compose
 from cac_core.results import reproduce
+from cac_core.scoring.scorers import default_for
 from tests import reference
 
 AUROCS = (0.80, 0.83, 0.79, 0.86, 0.82)  # of the trials
@@ -47,7 +48,7 @@ def measured(store):
         if state:
             runs.write_json(run.path / "status.json", {"state": state, "machine": "a test"})
         if scorers is None:
-            own = reproduce.METHODS[recipe.method]
+            own = default_for(recipe.method)
             scorers = {own: {"accuracy": 0.9, "auroc": auroc}, "knn": {"error": "none"}}
         if scorers:
             runs.write_json(run.path / "report.json", {"default": next(iter(scorers)), "scorers": scorers})
@@ -65,7 +66,7 @@ def tables(store, *of, **how):
 
 
 def cell(store, dataset="CIFAR10", method="cac", scorer=None, family="osrci"):
-    key = (dataset, family, method, scorer or reproduce.METHODS[method])
+    key = (dataset, family, method, scorer or default_for(method))
     return next(c for c in tables(store).cells if (c.dataset, c.family, c.method, c.scorer) == key)
 
 
@@ -222,6 +223,16 @@ def test_families_never_share_a_cell(store, measured):
     assert cell(store).first.auroc == pytest.approx(70)
     other = cell(store, family="cac-2020")
     assert other.first.auroc == pytest.approx(90) and not other.published and not other.wanted
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_cell_by_its_papers_score(store, measured, method):
+    for trial in "01":
+        measured(trial, 0.9 + int(trial) / 100, method=method)
+    found = cell(store, method=method)
+    assert found.first.auroc == 90.5 and found.first.trials == ("0", "1") and found.scorer == default_for(method)
+    published = {"osrci": "OSRCI", "g_openmax": "G-OpenMax", "cac": "CAC", "cross_entropy": "Softmax"}
+    assert [entry["method"] for entry in found.published] == [published[method]] * (method in published)
 
 
 def test_an_ensemble_counts_as_what_its_score_is_comparable_with(store, measured):
