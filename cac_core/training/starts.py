@@ -56,8 +56,9 @@ def start_of(recipe: Recipe, trial: Trial, store: Path) -> Run:
 def taken(other: Run, method: "Method", digest: str) -> dict[str, "Tensor"]:
     """Of the parameters of a new network and the state of its backbone, those that the other run has in this shape.
 
-    What a method has gathered besides (queues, made images) it gathers anew. digest is that of the data set's images, which must be those of the other run. Raises ValueError where they differ,
-    or where nothing fits, and Broken where its weights cannot be read.
+    What a method has gathered besides (queues, made images) it gathers anew. digest is that of the data set's images,
+    which must be those of the other run. Raises ValueError where they differ, or where nothing fits, and Broken where
+    its weights cannot be read.
     """
     from cac_core.data import datasets
     from cac_core.results import evaluate
