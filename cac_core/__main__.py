@@ -4,6 +4,7 @@ python -m cac_core train --dataset digits --trial 0 --method cac --backbone smal
 python -m cac_core probe --dataset CIFAR10 --backbone plain
 python -m cac_core eval RUN [--scorer gamma] [--centres means|anchors] [--theta X]
 python -m cac_core predict RUN IMAGE...
+python -m cac_core score RUN FOLDER|ZIP|PATTERN... --threshold threshold.json --out verdicts.parquet
 python -m cac_core sweep RUN [--temperatures 1 10 1000] [--magnitudes 0 0.0014]
 python -m cac_core map RUN [--neighbours 15] [--min-dist 0.1] [--seed 0]
 python -m cac_core queue [--stop JOB | --resume JOB | --remove JOB | --priority JOB N]
@@ -25,7 +26,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cac_core.commands import data, exchange, jobs, results, terminal, training
+from cac_core.commands import data, exchange, jobs, results, serving, terminal, training
 from cac_core.sentences import say
 
 
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(function=function, options=options)
         return made
 
-    for room in (training, results, jobs, data, exchange):
+    for room in (training, results, serving, jobs, data, exchange):
         room.add(command)
     return parser
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cac_core import recipe as recipes
 from cac_core.commands import terminal
-from cac_core.sentences import say, together
+from cac_core.sentences import say
 
 
 def add(command) -> None:
@@ -36,26 +36,6 @@ def add(command) -> None:
     ensemble = command("ensemble", "several runs of one trial as one run", _ensemble)
     ensemble.add_argument("parts", metavar="RUN", nargs="+", help="paths or ids of finished runs")
     ensemble.add_argument("--mean", default="softmax", help="softmax (default), or distances, of runs by CAC alone")
-
-    predict = command("predict", "what a run says of images", _predict, options=True, epilog=scorers)
-    predict.add_argument("run", metavar="RUN", help="a path or an id")
-    predict.add_argument("images", metavar="IMAGE", nargs="+")
-    predict.add_argument("--scorer", help=names)
-    predict.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
-    predict.add_argument("--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json")
-    predict.add_argument(
-        "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
-    )
-    predict.add_argument(
-        "--odin-temperature", type=float, default=1.0,
-        help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
-    )  # fmt: skip
-    predict.add_argument(
-        "--as", dest="way", choices=("picture", "drawing"),
-        help="what the images are taken for: reduced whole, or what is drawn on them brought to size as digits and "
-        "MNIST were, which is the default there",
-    )  # fmt: skip
-    predict.add_argument("--device", default="auto")
 
     judged = command("judge", "verdicts on new outputs of a network, by a threshold; no network is needed", _judge)
     judged.add_argument("run", metavar="RUN", help="a path or an id")
@@ -134,70 +114,6 @@ def _ensemble(a: argparse.Namespace, options: dict[str, str]):
         *terminal.report_lines(numbers),
     ]
     return {"run": run.id, "path": str(run.path), "new": new, "cost": cost, "report": numbers}, lines
-
-
-def _predict(a: argparse.Namespace, options: dict[str, str]):
-    from cac_core import runs
-    from cac_core.data import datasets, images
-    from cac_core.results import judge, quality
-    from cac_core.scoring.distances import moved_by
-
-    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
-    if a.threshold:
-        if options or a.scorer or a.theta is not None or a.magnitude:
-            raise ValueError(
-                say("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
-            )
-        threshold = judge.threshold_from(Path(a.threshold), run)
-        a.scorer, a.theta, options = threshold.scorer, threshold.theta, dict(threshold.options)
-        a.magnitude, a.odin_temperature = threshold.magnitude, threshold.temperature
-        a.way = a.way or threshold.way
-    judge.checked_theta(a.theta)
-    scorer = _scorer(run, a, options)
-    row, names, way = run.row, run.known_names, images.way_of(run.row, a.way)
-    prepared, broken = [], {}
-    for image in a.images:
-        try:
-            prepared.append((image, images.prepare(image, row, way)))
-        except ValueError as error:
-            broken[image] = str(error)
-    judged = {}
-    if prepared:
-        import numpy as np
-
-        from cac_core.results import evaluate
-
-        network = evaluate.load(run, a.device)
-        if not run.written:
-            evaluate.evaluate(run, root, device=a.device)
-        pixels = np.stack([p.pixels for _, p in prepared])
-        logits, features = network.outputs(
-            pixels,
-            magnitude=a.magnitude,
-            temperature=a.odin_temperature,
-            centres=moved_by(run.outputs("train")),
-        )
-        if a.threshold:
-            verdicts = threshold.judged(run, logits, features)
-        else:
-            verdicts = judge.said_of(run, logits, features, scorer, a.theta, **options)
-        judged = {image: {**v, "notes": list(p.notes)} for (image, p), v in zip(prepared, verdicts, strict=True)}
-    results = [
-        {"image": image, **(judged[image] if image in judged else {"error": broken[image]})} for image in a.images
-    ]
-    if not judged:
-        raise ValueError(together([say("{file}: {error}", file=r["image"], error=r["error"]) for r in results], "; "))
-    lines = [
-        f"{r['image']}: {r['error']}" if "error" in r
-        else f"{r['image']}: {r['decision']} (nearest {r['label']}, score {r['score']:.4g}, theta {r['theta']:.4g})"
-        for r in results
-    ]  # fmt: skip
-    said = {"run": run.id, "scorer": scorer, "classes": names, "as": way, "images": judge.plain(results)}
-    if a.threshold and threshold.quality:
-        said["quality"] = threshold.quality
-        if (word := threshold.quality.get("word")) != quality.USABLE:
-            lines.insert(0, f"this threshold's run, in a word: {word}; {threshold.quality.get('why')}")
-    return said, lines, bool(broken)
 
 
 def _judge(a: argparse.Namespace, options: dict[str, str]):

@@ -132,10 +132,16 @@ def prepare(source: Path | str | bytes, row: Format, way: str | None = None) -> 
     return Prepared(pixels, (*done, *more), preview)
 
 
+def seen(source: Path | str | bytes, row: Format, way: str | None = None) -> tuple[np.ndarray, tuple[Note, ...]]:
+    """`prepare` without the image to be shown: the pixels, and what was done."""
+    image, done = _decoded(source)
+    pixels, more = _brought(image, row, way_of(row, way))
+    return pixels, (*done, *more)
+
+
 def brought(source: Path | str | bytes, row: Format) -> np.ndarray:
     """The pixels of `prepare` alone."""
-    image, _ = _decoded(source)
-    return _brought(image, row, way_of(row))[0]
+    return seen(source, row)[0]
 
 
 def converted(pixels: np.ndarray, row: Format, way: str | None = None) -> np.ndarray:

@@ -143,16 +143,16 @@ def default_of(run: Run) -> str:
     return chosen["scorer"] if chosen.get("scorer") in SCORERS else default_for(run.recipe.method)
 
 
-def said_of(
-    run: Run,
-    logits: np.ndarray,
-    features: np.ndarray,
-    scorer: str,
-    theta: float | None = None,
-    thetas: np.ndarray | None = None,
-    **options: Any,
-) -> list[dict[str, Any]]:
-    """For each image whose logits [N, C] and features these are: the decision, and every number it rests on.
+def said_of(run: Run, logits: np.ndarray, features: np.ndarray, *of: Any, **options: Any) -> list[dict[str, Any]]:
+    """For each image whose logits [N, C] and features these are: the decision, and every number it rests on; the rest
+    as for `saying`."""
+    return saying(run, *of, **options)(logits, features)
+
+
+def saying(
+    run: Run, scorer: str, theta: float | None = None, thetas: np.ndarray | None = None, **options: Any
+) -> Callable[[np.ndarray, np.ndarray], list[dict[str, Any]]]:
+    """What says `said_of` of images again and again: the score is fitted to the run once.
 
     thetas [C], where given, stand in the place of theta, each for the images nearest to its class. gamma and distances
     are by known class, to the class means or, with centres="anchors", to the anchors.
@@ -161,22 +161,27 @@ def said_of(
     train, validation = run.outputs("train"), run.outputs("validation")
     judge = judge_of(scorer, train, validation, **options)
     theta = metrics.theta_at(KEPT, judge(validation).score) if theta is None else theta
-    verdict, names = judge(Outputs.of_images(logits, features)), run.known_names
+    names, centres = run.known_names, centres_of(train, options.get("centres", "means"))
     limits = np.full(len(names), theta) if thetas is None else thetas
-    d = distances(logits, centres_of(train, options.get("centres", "means")))
-    g, p = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0), softmax(logits.astype(float))
-    return [
-        {
-            "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
-            "label": names[verdict.label[i]],
-            "score": float(verdict.score[i]),
-            "theta": float(limits[verdict.label[i]]),
-            "gamma": dict(zip(names, g[i].tolist(), strict=True)),
-            "distances": dict(zip(names, d[i].tolist(), strict=True)),
-            "softmax": dict(zip(names, p[i].tolist(), strict=True)),
-        }
-        for i in range(len(logits))
-    ]
+
+    def say_of(logits: np.ndarray, features: np.ndarray) -> list[dict[str, Any]]:
+        verdict, d = judge(Outputs.of_images(logits, features)), distances(logits, centres)
+        g = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0)
+        p = softmax(logits.astype(float))
+        return [
+            {
+                "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
+                "label": names[verdict.label[i]],
+                "score": float(verdict.score[i]),
+                "theta": float(limits[verdict.label[i]]),
+                "gamma": dict(zip(names, g[i].tolist(), strict=True)),
+                "distances": dict(zip(names, d[i].tolist(), strict=True)),
+                "softmax": dict(zip(names, p[i].tolist(), strict=True)),
+            }
+            for i in range(len(logits))
+        ]
+
+    return say_of
 
 
 # --- what theta rests on ---------------------------------------------------------------------------------------------
@@ -289,10 +294,15 @@ class Threshold:
             "std": list(std),
         }
 
+    def saying(self, run: Run) -> Callable[[np.ndarray, np.ndarray], list[dict[str, Any]]]:
+        """What says what this threshold decides about images, by their logits [N, C] and features; see `said_of`."""
+        return saying(
+            run, self.scorer, self.theta, None if self.thetas is None else np.array(self.thetas), **self.options
+        )
+
     def judged(self, run: Run, logits: np.ndarray, features: np.ndarray) -> list[dict[str, Any]]:
         """What this threshold decides about images with these logits [N, C] and features [N, D]; see `said_of`."""
-        thetas = None if self.thetas is None else np.array(self.thetas)
-        return said_of(run, logits, features, self.scorer, self.theta, thetas, **self.options)
+        return self.saying(run)(logits, features)
 
     def decided(self, run: Run, out: Outputs) -> tuple[Verdict, np.ndarray]:
         """The verdict on outputs that the run's network, or what it was imported from, put out elsewhere, and the theta
@@ -305,6 +315,17 @@ class Threshold:
         verdict = judge_of(self.scorer, run.outputs("train"), run.outputs("validation"), **self.options)(out)
         limits = np.full(len(run.known_names), self.theta) if self.thetas is None else np.array(self.thetas)
         return verdict, limits[verdict.label]
+
+
+def threshold_of(run: Run, scorer: str, options: dict[str, Any], theta: float | None = None, **more: Any) -> Threshold:
+    """A score of a run as a threshold: at theta, or where none is given at the one that keeps 95 % of new knowns."""
+    checked_theta(theta)
+    rule = "given"
+    if theta is None:
+        validation = run.outputs("validation")
+        theta = metrics.theta_at(KEPT, judge_of(scorer, run.outputs("train"), validation, **options)(validation).score)
+        rule = rule_of(run, KEPT, len(validation))
+    return Threshold(run.id, scorer, options, theta, rule, **more)
 
 
 class _Prepare(TypedDict, total=False):

@@ -1,0 +1,229 @@
+"""Commands that put a threshold to use: one image, or very many."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cac_core import recipe as recipes
+from cac_core.commands import terminal
+from cac_core.sentences import say, together
+
+MOST_WORKERS = 8  # that are taken where nobody says how many
+TOLD = 10.0  # seconds between two lines of progress in a file
+
+
+def add(command: Callable[..., argparse.ArgumentParser]) -> None:
+    from cac_core.scoring import scorers
+
+    names = ", ".join(scorers.SCORERS)
+    epilog = "options of scorers, as --name value:\n" + "\n".join(
+        f"  {name:14} {terminal.listed(scorers.scorer_options(name))}" for name in scorers.SCORERS
+    )
+
+    def by_what(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--scorer", help=names)
+        parser.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
+        parser.add_argument(
+            "--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json"
+        )
+        parser.add_argument(
+            "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
+        )
+        parser.add_argument(
+            "--odin-temperature", type=float, default=1.0,
+            help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
+        )  # fmt: skip
+        parser.add_argument(
+            "--as", dest="way", choices=("picture", "drawing"),
+            help="what the images are taken for: reduced whole, or what is drawn on them brought to size as digits and "
+            "MNIST were, which is the default there",
+        )  # fmt: skip
+        parser.add_argument("--device", default="auto")
+
+    predict = command("predict", "what a run says of images", _predict, options=True, epilog=epilog)
+    predict.add_argument("run", metavar="RUN", help="a path or an id")
+    predict.add_argument("images", metavar="IMAGE", nargs="+")
+    by_what(predict)
+
+    score = command("score", "verdicts on many images, one row each, into a file that can be gone on with", _score,
+                    options=True, epilog=epilog)  # fmt: skip
+    score.add_argument("run", metavar="RUN", help="a path or an id")
+    score.add_argument(
+        "sources", metavar="SOURCE", nargs="+",
+        help='a file, a folder and all below it, a zip, a pattern such as "photos/**/*.jpg", or - for paths on '
+        "standard input",
+    )  # fmt: skip
+    score.add_argument(
+        "--out", metavar="FILE", help=".parquet, .csv or .jsonl; what has a row there is not judged again"
+    )
+    score.add_argument("--gamma", action="store_true", help="γ of each known class, too")
+    score.add_argument("--workers", type=int, metavar="N", help="processes, of one thread each; 0 for this one alone")
+    score.add_argument("--batch", type=int, default=64, metavar="N", help="images that a process takes at once")
+    by_what(score)
+
+
+def _threshold(run, root: Path, a: argparse.Namespace, options: dict[str, str]):
+    """What the arguments say an image is judged by; names and numbers are checked before anything long begins."""
+    from cac_core.results import judge
+    from cac_core.scoring import scorers
+
+    if a.threshold:
+        if options or a.scorer or a.theta is not None or a.magnitude:
+            raise ValueError(
+                say("--threshold says everything: leave out --scorer, --theta, --magnitude and their options.")
+            )
+        threshold = judge.threshold_from(Path(a.threshold), run)
+        return dataclasses.replace(threshold, way=a.way) if a.way else threshold
+    judge.checked_theta(a.theta)
+    name = a.scorer or judge.default_of(run)
+    chosen = recipes.checked_options(name, scorers.scorer_options(name), options)
+    if not run.written:
+        from cac_core.results import evaluate
+
+        evaluate.evaluate(run, root, device=a.device)
+    return judge.threshold_of(
+        run, name, chosen, a.theta, magnitude=a.magnitude, temperature=a.odin_temperature, way=a.way
+    )  # fmt: skip
+
+
+def _predict(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.results import judge, quality
+    from cac_core.serving import deciders, score
+    from cac_core.serving.sources import Source
+
+    run = runs.find(a.run, runs.store_of(a.runs))
+    threshold = _threshold(run, datasets.root_of(a.data), a, options)
+    decider = deciders.OfRun(run.path, threshold, a.device)
+    sources = [Source(image, image) for image in a.images]
+    results = [{"image": row.pop("path"), **row} for row in score.rows(decider, sources, chunk=len(sources))]
+    broken = [r for r in results if "error" in r]
+    if len(broken) == len(results):
+        raise ValueError(together([say("{file}: {error}", file=r["image"], error=r["error"]) for r in results], "; "))
+    lines = list(map(_line, results))
+    said = {"run": run.id, "scorer": threshold.scorer, "classes": run.known_names, "as": decider.way,
+            "images": judge.plain(results)}  # fmt: skip
+    if a.threshold and threshold.quality:
+        said["quality"] = threshold.quality
+        if (word := threshold.quality.get("word")) != quality.USABLE:
+            lines.insert(0, f"this threshold's run, in a word: {word}; {threshold.quality.get('why')}")
+    return said, lines, bool(broken)
+
+
+def _line(row: dict[str, Any]) -> str:
+    name = row.get("image") or row["path"]
+    if "error" in row:
+        return f"{name}: {row['error']}"
+    return f"{name}: {row['decision']} (nearest {row['label']}, score {row['score']:.4g}, theta {row['theta']:.4g})"
+
+
+def _score(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.networks.inputs import device_of
+    from cac_core.results import judge
+    from cac_core.serving import deciders, score, sources, written
+
+    if a.batch < 1 or (a.workers or 0) < 0:
+        raise ValueError(say("--batch is at least 1, and --workers at least 0."))
+    run = runs.find(a.run, runs.store_of(a.runs))
+    threshold = _threshold(run, datasets.root_of(a.data), a, options)
+    device = device_of(a.device)
+    decider = deciders.OfRun(run.path, threshold, str(device))
+    listed = list(sys.stdin) if sources.STANDARD_INPUT in a.sources else []
+
+    def found() -> Iterator[sources.Source]:
+        return sources.found(a.sources, listed)
+
+    def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
+        workers = a.workers
+        if workers is None:
+            workers = min(_cores(), MOST_WORKERS) if count > a.batch else 0
+        for row in score.rows(decider, some, workers=workers, chunk=a.batch, apart=device.type == "cpu"):
+            told.saw(row)
+            yield judge.plain({name: value for name, value in row.items() if name in KEPT or (name, a.gamma) == GAMMA})
+
+    count = sum(1 for _ in found())
+    if not a.out:
+        told = _Told(count, 0, quiet=True)
+        for row in judged(found(), count):
+            print(terminal.as_json(row) if a.json else terminal.printable(_line(row)), flush=True)
+        print("\n".join(told.lines()), file=sys.stderr)
+        return None, [], bool(told.failed)
+    with written.opened(Path(a.out), decider.about, decider.names if a.gamma else None) as out:
+        known = out.known()
+        left = sum(1 for _ in written.unseen(found(), known)) if len(known) else count
+        told = _Told(left, count - left, quiet=a.json)
+        for row in judged(written.unseen(found(), known), left):
+            out.add(row)
+    result = {"run": run.id, "out": a.out, **told.summary()}
+    return result, [*told.lines(), f"written to {a.out}"], bool(told.failed)
+
+
+KEPT = ("path", "decision", "label", "score", "theta", "notes", "error")
+GAMMA = ("gamma", True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Told:
+    """What has been judged so far, as a bar on a terminal and now and then as a line elsewhere, and at the end."""
+
+    def __init__(self, count: int, there: int, quiet: bool):
+        self.count, self.there, self.quiet = count, there, quiet
+        self.accepted: Counter[str] = Counter()
+        self.done = self.rejected = self.failed = 0
+        self.began = self.told = time.monotonic()
+        self.bar = None
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=count, unit="image")
+
+    def saw(self, row: dict[str, Any]) -> None:
+        from cac_core.results.judge import UNKNOWN
+
+        self.done += 1
+        if "error" in row:
+            self.failed += 1
+        elif row["decision"] == UNKNOWN:
+            self.rejected += 1
+        else:
+            self.accepted[row["label"]] += 1
+        if self.bar:
+            self.bar.update()
+        elif not self.quiet and time.monotonic() - self.told > TOLD:
+            self.told = time.monotonic()
+            speed = self.done / (self.told - self.began)
+            left = terminal.span(max(self.count - self.done, 0) / speed)
+            print(f"{self.done} of {self.count}, {speed:.0f} images/s, {left} left", file=sys.stderr, flush=True)
+
+    def summary(self) -> dict[str, Any]:
+        seconds = time.monotonic() - self.began
+        return {
+            "judged": self.done, "there_before": self.there, "accepted": sum(self.accepted.values()),
+            "by_class": dict(self.accepted.most_common()), "rejected": self.rejected, "failed": self.failed,
+            "seconds": round(seconds, 3), "images_per_second": round(self.done / max(seconds, 1e-9), 1),
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        if self.bar:
+            self.bar.close()
+        said = self.summary()
+        each = ", ".join(f"{name} {count}" for name, count in said["by_class"].items())
+        lines = [
+            f"{self.done} images in {terminal.span(said['seconds'])}, {said['images_per_second']:.0f} a second",
+            f"accepted {said['accepted']}" + (f" ({each})" if each else ""),
+            f"rejected {self.rejected}",
+        ]
+        lines += [f"failed   {self.failed}, and each row says why"] * bool(self.failed)
+        return lines + [f"{self.there} were there before"] * bool(self.there)

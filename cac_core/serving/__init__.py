@@ -1,0 +1,1 @@
+"""A threshold in use: verdicts on many images, here, elsewhere without this project, and over a network."""

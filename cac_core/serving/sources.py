@@ -1,0 +1,90 @@
+"""Where images to be judged lie, one after another: files, folders, zips, patterns, paths on standard input."""
+
+import glob
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cac_core import files
+from cac_core.data import images
+from cac_core.exchange import own_data
+from cac_core.sentences import say
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One image: what it is called in the output, its file, and its place in it where that is a zip."""
+
+    name: str
+    file: str
+    place: int | None = None
+
+
+def found(said: Iterable[str], lines: Iterable[str] = ()) -> Iterator[Source]:
+    """The images in what a user named, in the order of what he named, folders and patterns by name.
+
+    A folder gives the images in it and below, but for hidden files and linked folders; a zip those in it; "-" the paths
+    in lines, one a line. What is named and is not there is given too, so that its row can say so. Raises ValueError
+    where a zip cannot be read.
+    """
+    for one in said:
+        if one == STANDARD_INPUT:
+            yield from (Source(path, path) for line in lines if (path := line.rstrip("\r\n")))
+        elif os.path.isdir(one):
+            yield from _in_folder(one)
+        elif one.lower().endswith(".zip") and os.path.isfile(one):
+            yield from _in_zip(one)
+        elif glob.has_magic(one) and not os.path.lexists(one):
+            matches = sorted(path for path in glob.iglob(one, recursive=True) if not os.path.isdir(path))
+            if not matches:
+                raise ValueError(say("No file is like {pattern}.", pattern=one))
+            yield from (Source(path, path) for path in matches)
+        else:
+            yield Source(one, one)
+
+
+def _in_folder(folder: str) -> Iterator[Source]:
+    def tell(error: OSError) -> None:
+        raise ValueError(
+            say("{folder} cannot be read: {error}.", folder=error.filename, error=error.strerror)
+        ) from error
+
+    for base, folders, here in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not files.hidden(name))
+        for name in sorted(here):
+            if name.lower().endswith(images.ENDINGS) and not files.hidden(name):
+                path = os.path.join(base, name)
+                yield Source(path, path)
+
+
+def _in_zip(file: str) -> Iterator[Source]:
+    with open(file, "rb") as opened:
+        inside = own_data.zipped(opened)
+    for place, name in enumerate(inside.names):
+        if name.lower().endswith(images.ENDINGS) and not any(map(files.hidden, name.split("/"))):
+            yield Source(f"{file}/{name}", file, place)
+
+
+class Reader:
+    """Reads the images of sources; of a zip that it has open it reads one image after another."""
+
+    def __init__(self):
+        self.zip: str | None = None
+
+    def content(self, source: Source) -> Path | bytes:
+        """What `images.prepare` takes. Raises ValueError where a zip has changed, or its image cannot be unpacked."""
+        if source.place is None:
+            return Path(source.file)
+        if self.zip != source.file:
+            try:
+                self.inside = own_data.zipped(open(source.file, "rb"))  # noqa: SIM115 (it stays open while it is read)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise ValueError(say("it cannot be unpacked ({error})", error=error)) from error
+            self.zip = source.file
+        if not source.name.endswith(f"/{self.inside.names[source.place]}"):
+            raise ValueError(say("the zip has changed since it was listed"))
+        return self.inside.read(source.place)
