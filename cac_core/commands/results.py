@@ -1,4 +1,4 @@
-"""eval, predict, sweep, map, runs and table: what the networks of runs say."""
+"""eval, sweep, map, runs and table: what the networks of runs say."""
 
 import argparse
 import io
@@ -11,21 +11,11 @@ from cac_core.sentences import say
 
 
 def add(command) -> None:
-    names = (
-        "by logits: gamma, distance, msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, "
-        "openmax, unknown_class, given; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, "
-        "fdbd, placeholder, latent_openmax; by features through the head: react, ash_p, ash_b, ash_s, scale, dice or "
-        "gradnorm"
+    evaluate = command(
+        "eval", "all numbers of a run on its test images", _eval, options=True, epilog=terminal.SCORER_OPTIONS
     )
-    scorers = (
-        "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
-        "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax, latent_openmax), k (knn, "
-        "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, "
-        "scale),\n  sparsity (dice), scaling none|each (latent_openmax)"
-    )
-    evaluate = command("eval", "all numbers of a run on its test images", _eval, options=True, epilog=scorers)
     evaluate.add_argument("run", metavar="RUN", help="a path or an id")
-    evaluate.add_argument("--scorer", help=names)
+    evaluate.add_argument("--scorer", help=terminal.SCORERS)
     evaluate.add_argument("--theta", type=float, help="reject above this score, instead of the default")
     evaluate.add_argument("--unknown", metavar="NAME", help="take this data set's test images as the unknowns")
     for name in ("dataset", "family", "trial"):

@@ -19,15 +19,8 @@ TOLD = 10.0  # seconds between two lines of progress in a file
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
-    from cac_core.scoring import scorers
-
-    names = ", ".join(scorers.SCORERS)
-    epilog = "options of scorers, as --name value:\n" + "\n".join(
-        f"  {name:14} {terminal.listed(scorers.scorer_options(name))}" for name in scorers.SCORERS
-    )
-
     def by_what(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--scorer", help=names)
+        parser.add_argument("--scorer", help=terminal.SCORERS)
         parser.add_argument("--theta", type=float, help="reject above this score, instead of the run's own")
         parser.add_argument(
             "--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json"
@@ -46,13 +39,13 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         )  # fmt: skip
         parser.add_argument("--device", default="auto")
 
-    predict = command("predict", "what a run says of images", _predict, options=True, epilog=epilog)
+    predict = command("predict", "what a run says of images", _predict, options=True, epilog=terminal.SCORER_OPTIONS)
     predict.add_argument("run", metavar="RUN", help="a path or an id")
     predict.add_argument("images", metavar="IMAGE", nargs="+")
     by_what(predict)
 
     score = command("score", "verdicts on many images, one row each, into a file that can be gone on with", _score,
-                    options=True, epilog=epilog)  # fmt: skip
+                    options=True, epilog=terminal.SCORER_OPTIONS)  # fmt: skip
     score.add_argument("run", metavar="RUN", help="a path or an id")
     score.add_argument(
         "sources", metavar="SOURCE", nargs="+",

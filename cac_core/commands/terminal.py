@@ -5,6 +5,20 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+# in words, since to look them up takes numpy, which no help should wait for
+SCORERS = (
+    "by logits: gamma, distance, msp, temperature_scaling, max_logit, energy, entropy, gen, margin, kl_matching, "
+    "openmax, unknown_class, given; by features: knn, nnguide, mahalanobis, rmds, gmm, cosine, she, residual, vim, "
+    "fdbd, placeholder, latent_openmax; by features through the head: react, ash_p, ash_b, ash_s, scale, dice or "
+    "gradnorm"
+)
+SCORER_OPTIONS = (
+    "options of the scorers, as --NAME VALUE:\n  centres means|anchors (gamma, distance), temperature (gamma, msp, "
+    "energy),\n  power, top (gen), tail, alpha, metric euclidean|eucos (openmax, latent_openmax), k (knn, "
+    "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, "
+    "scale),\n  sparsity (dice), scaling none|each (latent_openmax)"
+)
+
 
 def printable(text: str, stream: IO[str] | None = None) -> str:
     """The text as a terminal can show it: letters that its encoding lacks, and bytes of file names that are no text,

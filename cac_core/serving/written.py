@@ -146,7 +146,7 @@ class _Lines(_Output):
     every = EVERY
 
     def begin(self) -> None:
-        self.out = open(self.file, "r+b" if is_file(self.file) else "w+b")  # noqa: SIM115 (close closes it)
+        self.out = open(self.file, "r+b" if is_file(self.file) else "w+b", buffering=0)  # noqa: SIM115 (close closes it)
         there = self.out.seek(0, os.SEEK_END)
         if there < self.state["bytes"]:
             raise ValueError(say(
@@ -175,8 +175,9 @@ class _Lines(_Output):
             self.buffer.write(json.dumps(said | {"path": path}, ensure_ascii=False) + "\n")
 
     def keep(self) -> None:
-        self.out.write(self.buffer.getvalue().encode())
-        self.out.flush()
+        left = memoryview(self.buffer.getvalue().encode())
+        while left:
+            left = left[self.out.write(left) :]
         os.fsync(self.out.fileno())
         self.state["bytes"] = self.out.tell()
         self.buffer.seek(0)
