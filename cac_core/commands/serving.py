@@ -46,9 +46,10 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     score = command("score", "verdicts on many images, one row each, into a file that can be gone on with", _score,
                     options=True, epilog=terminal.SCORER_OPTIONS)  # fmt: skip
-    score.add_argument("run", metavar="RUN", help="a path or an id")
+    score.add_argument("run", metavar="RUN", help="a path or an id; with --onnx the first SOURCE")
+    score.add_argument("--onnx", metavar="FILE", help="judge by this exported file, without its run and without torch")
     score.add_argument(
-        "sources", metavar="SOURCE", nargs="+",
+        "sources", metavar="SOURCE", nargs="*",
         help='a file, a folder and all below it, a zip, a pattern such as "photos/**/*.jpg", or - for paths on '
         "standard input",
     )  # fmt: skip
@@ -59,6 +60,12 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     score.add_argument("--workers", type=int, metavar="N", help="processes, of one thread each; 0 for this one alone")
     score.add_argument("--batch", type=int, default=64, metavar="N", help="images that a process takes at once")
     by_what(score)
+
+    export = command("export", "a run and its threshold as one ONNX file, for programs without this project", _export,
+                     options=True, epilog=terminal.SCORER_OPTIONS)  # fmt: skip
+    export.add_argument("run", metavar="RUN", help="a path or an id")
+    export.add_argument("--onnx", metavar="FILE", required=True, help="to be written; beside it FILE.prepare.py")
+    by_what(export)
 
 
 def _threshold(run, root: Path, a: argparse.Namespace, options: dict[str, str]):
@@ -120,26 +127,37 @@ def _line(row: dict[str, Any]) -> str:
 def _score(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
-    from cac_core.networks.inputs import device_of
     from cac_core.results import judge
     from cac_core.serving import deciders, score, sources, written
 
     if a.batch < 1 or (a.workers or 0) < 0:
         raise ValueError(say("--batch is at least 1, and --workers at least 0."))
-    run = runs.find(a.run, runs.store_of(a.runs))
-    threshold = _threshold(run, datasets.root_of(a.data), a, options)
-    device = device_of(a.device)
-    decider = deciders.OfRun(run.path, threshold, str(device))
-    listed = list(sys.stdin) if sources.STANDARD_INPUT in a.sources else []
+    named, apart = a.sources, True
+    if a.onnx:
+        if options or a.scorer or a.theta is not None or a.magnitude or a.threshold or a.way:
+            raise ValueError(
+                say("An ONNX file holds its score and theta: leave out --threshold, --scorer and the like.")
+            )
+        decider, named = deciders.OfOnnx(Path(a.onnx)), [a.run, *a.sources]
+    else:
+        from cac_core.networks.inputs import device_of
+
+        run = runs.find(a.run, runs.store_of(a.runs))
+        threshold, device = _threshold(run, datasets.root_of(a.data), a, options), device_of(a.device)
+        decider, apart = deciders.OfRun(run.path, threshold, str(device)), device.type == "cpu"
+    if not named:
+        raise ValueError(say("Name what is to be judged: files, a folder, a zip, a pattern, or - for paths on standard "
+                             "input."))  # fmt: skip
+    listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []
 
     def found() -> Iterator[sources.Source]:
-        return sources.found(a.sources, listed)
+        return sources.found(named, listed)
 
     def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
         workers = a.workers
         if workers is None:
             workers = min(_cores(), MOST_WORKERS) if count > a.batch else 0
-        for row in score.rows(decider, some, workers=workers, chunk=a.batch, apart=device.type == "cpu"):
+        for row in score.rows(decider, some, workers=workers, chunk=a.batch, apart=apart):
             told.saw(row)
             yield judge.plain({name: value for name, value in row.items() if name in KEPT or (name, a.gamma) == GAMMA})
 
@@ -156,8 +174,24 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         told = _Told(left, count - left, quiet=a.json)
         for row in judged(written.unseen(found(), known), left):
             out.add(row)
-    result = {"run": run.id, "out": a.out, **told.summary()}
+    result = {"run": decider.about["run"], "out": a.out, **told.summary()}
     return result, [*told.lines(), f"written to {a.out}"], bool(told.failed)
+
+
+def _export(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.serving import to_onnx
+
+    run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
+    threshold = _threshold(run, root, a, options)
+    checked = to_onnx.export(run, threshold, file := Path(a.onnx), root)
+    lines = [
+        f"written to {file}, {checked['bytes'] / 1e6:.1f} MB; {file.with_suffix('.prepare.py')} prepares pictures",
+        f"it decides as {run.id} does about {checked['images'] - checked['at_theta']} of {checked['of']}"
+        + f" ({checked['at_theta']} more lie at theta itself)" * bool(checked["at_theta"]),
+    ]
+    return {"run": run.id, "onnx": str(file), "scorer": threshold.scorer, "theta": threshold.theta, **checked}, lines
 
 
 KEPT = ("path", "decision", "label", "score", "theta", "notes", "error")

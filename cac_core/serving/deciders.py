@@ -2,6 +2,7 @@
 run in many processes and the score, which may hold all training images, in one."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import numpy as np
 from cac_core.data import images
 from cac_core.data.images import Format
 from cac_core.files import is_file
-from cac_core.results.judge import Threshold
+from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.scoring.distances import moved_by
+from cac_core.sentences import say
 
 
 class Decider(Protocol):
@@ -84,6 +86,83 @@ class OfRun:
 
     def __reduce__(self):
         return OfRun, (self.path, self.threshold, self.device)
+
+
+KEY = "anchorscope"  # of the metadata of an exported file
+MOST = 1 << 30  # bytes of such a file
+
+
+def engine():
+    """ONNX Runtime. Raises ValueError where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            say("ONNX files are run by a package that is not installed: pip install onnxruntime")
+        ) from error
+    return onnxruntime
+
+
+def session_of(content: bytes):
+    """A graph, to be run on the processor by one thread."""
+    options = engine().SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return engine().InferenceSession(content, options, ["CPUExecutionProvider"])
+
+
+class OfOnnx:
+    """An exported ONNX file: its network, score and theta, without torch and without its run."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        self._read(file.read_bytes() if file.stat().st_size <= MOST else b"")
+
+    @classmethod
+    def of(cls, content: bytes) -> "OfOnnx":
+        """The same of a file's content."""
+        decider = cls.__new__(cls)
+        decider._read(content)
+        return decider
+
+    def _read(self, content: bytes) -> None:
+        engine()
+        try:
+            self.session = session_of(content)
+            said = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
+            threshold, how = said["threshold"], said["threshold"]["prepare"]
+            self.names, self.way = list(map(str, threshold["classes"])), str(how["as"])
+            self.row = Format(
+                size=int(how["size"]), grain=int(how["grain"]), channels=int(how["channels"]), ink=bool(how["ink"]),
+                made=int(how["made"]), drawn=str(said["drawn"]),
+            )  # fmt: skip
+            self.limits = np.broadcast_to(np.array(said["theta_in_graph"], float), len(self.names))
+            self.about = {
+                "run": str(threshold["run"]), "version": str(said["version"]), "scorer": str(threshold["scorer"]),
+                "theta": float(threshold["theta"]), "as": self.way, "onnx": True,
+            }  # fmt: skip
+        except Exception as error:  # whatever a file that is none of ours makes the engine, or the reading, say
+            raise ValueError(say(
+                "This is no ONNX file that was exported by Anchorscope ({error}). Export one with:\n"
+                "    python -m cac_core export RUN --onnx FILE",
+                error=str(error)[:200],
+            )) from error  # fmt: skip
+
+    def looks(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
+        _, _, gamma, score, label, unknown = self.session.run(None, {"image": pixels})
+        return gamma, score, label, unknown
+
+    def says(self, looked: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "decision": UNKNOWN if unknown else self.names[label], "label": self.names[label], "score": score,
+                "theta": float(self.limits[label]), "gamma": dict(zip(self.names, gamma, strict=True)),
+            }
+            for gamma, score, label, unknown in zip(*(array.tolist() for array in looked), strict=True)
+        ]  # fmt: skip
+
+    def __reduce__(self):
+        return OfOnnx, (self.file,)
 
 
 def version_of(run: Run) -> str:

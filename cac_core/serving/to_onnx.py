@@ -1,0 +1,205 @@
+"""A run and its threshold as one ONNX file: from prepared pixels to the decision, for programs without this project.
+
+The graph takes `image`, uint8 [batch, size, size, channels], and gives logits, distances and gamma [batch, C], score,
+label and unknown [batch]. What is needed to understand them lies in the file's metadata under "anchorscope", as JSON:
+the threshold with its rule, the names of the classes, how images are prepared, the run, its version and commit.
+
+Scores in the graph are computed in double precision from the network's logits, as they are here, so that images that
+many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and theta often is
+the very score of a validation image: the theta in the graph lies ABOVE by a little, SLACK times what the scores near to
+it differ by. How much is in the metadata.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cac_core import runs
+from cac_core.results import evaluate
+from cac_core.results.judge import Threshold
+from cac_core.runs import Run
+from cac_core.scoring.distances import centres_of
+from cac_core.scoring.logits import likeliest_temperature
+from cac_core.sentences import say
+from cac_core.serving.deciders import KEY, OfOnnx, session_of, version_of
+
+SLACK = 4.0
+NEAR = 32  # images whose scores lie next to theta
+CHECKED = 256  # images that every decision has to agree on
+OPSET = 20
+MADE = ("logits", "distances", "gamma", "score", "label")  # and unknown
+FORMAT = "anchorscope onnx 1"
+
+
+def _share(z: Tensor, temperature: float) -> Tensor:
+    """1 - the largest softmax, added up from the others."""
+    return (z / temperature).softmax(1).sort(1).values[:, :-1].sum(1)
+
+
+def _gen(z: Tensor, power: float, top: int) -> Tensor:
+    p = z.softmax(1).sort(1).values
+    rest = torch.cat([1 - p[:, :-1], p[:, :-1].sum(1, keepdim=True)], 1)
+    return ((p * rest)[:, -top:] ** power).sum(1)
+
+
+def _margin(z: Tensor) -> Tensor:
+    two = z.sort(1).values[:, -2:]
+    return two[:, 0] - two[:, 1]
+
+
+# of logits [N, C] in double precision; each as the scorer of this name in scoring/logits.py
+FORMULAS = {
+    "msp": lambda z, o: _share(z, o["temperature"]),
+    "temperature_scaling": lambda z, o: _share(z, o["temperature"]),
+    "max_logit": lambda z, o: -z.amax(1),
+    "energy": lambda z, o: -o["temperature"] * (z / o["temperature"]).logsumexp(1),
+    "entropy": lambda z, o: -(z.log_softmax(1).exp() * z.log_softmax(1)).sum(1),
+    "gen": lambda z, o: _gen(z, o["power"], o["top"]),
+    "margin": lambda z, o: _margin(z),
+}
+BY_DISTANCES = ("gamma", "distance")
+
+
+class _Scoring(nn.Module):
+    """A network and a score in one. centres [C, C] are those of the gammas, whatever the score is."""
+
+    def __init__(self, network: evaluate.Network, scorer: str, options: dict[str, Any], centres: np.ndarray):
+        super().__init__()
+        self.network, self.method, self.scorer, self.options = network, network.method, scorer, options
+        self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        logits, _ = self.network(image.permute(0, 3, 1, 2).float() / 255)
+        z = logits.double()
+        d = (z[:, None] - self.centres).square().sum(-1).sqrt()
+        gamma = d * (1 - (-d / self.options.get("temperature", 1.0) if self.scorer == "gamma" else -d).softmax(1))
+        if self.scorer in BY_DISTANCES:
+            near = gamma if self.scorer == "gamma" else d
+            score, label = near.amin(1), near.argmin(1)
+        else:
+            score, label = FORMULAS[self.scorer](z, self.options), z.argmax(1)
+        return logits, d.float(), gamma.float(), score, label
+
+
+def export(run: Run, threshold: Threshold, file: Path, root: Path) -> dict[str, Any]:
+    """Write the ONNX file, and beside it FILE.prepare.py, which prepares pictures with Pillow and NumPy alone.
+
+    The file is put into place after it has decided as the run does about CHECKED validation images; where these are not
+    here, about as many of noise, which is said. Gives what it was checked on. Raises ValueError for what no file can
+    say: a perturbation, a score that is no formula of the logits, a network from elsewhere, or where it cannot be
+    exported or decides otherwise.
+    """
+    if file.suffix != ".onnx":
+        raise ValueError(say("{file} must end in .onnx.", file=file))
+    if threshold.magnitude:
+        raise ValueError(say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold "
+                             "without one."))  # fmt: skip
+    if threshold.scorer not in (*FORMULAS, *BY_DISTANCES):
+        raise ValueError(say(
+            "{scorer} is no formula of the logits, so a file cannot hold it: export a threshold of {names}.",
+            scorer=threshold.scorer, names=[*BY_DISTANCES, *FORMULAS],
+        ))  # fmt: skip
+    if run.recipe.is_graph:
+        raise ValueError(say("{run} is of an ONNX file already, and judges by it.", run=run.id))
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(say("To export needs packages that are not installed here: pip install '.[onnx]'")) from error
+    options, train = dict(threshold.options), run.outputs("train")
+    if threshold.scorer == "temperature_scaling":
+        validation = run.outputs("validation")
+        known = validation.labels >= 0
+        options["temperature"] = likeliest_temperature(validation.logits[known], validation.labels[known])
+    network = evaluate.load(run, "cpu")
+    centres = centres_of(train, options.get("centres", "means"))
+    row = run.row
+    images = torch.zeros(2, row.size, row.size, row.channels, dtype=torch.uint8)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are of the exporter's own making
+            program = torch.onnx.export(
+                _Scoring(network, threshold.scorer, options, centres).eval(), (images,), dynamo=True,
+                external_data=False, opset_version=OPSET, input_names=["image"], output_names=list(MADE), verbose=False,
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+            )  # fmt: skip
+    except Exception as error:  # whatever an operator that ONNX lacks makes the exporter say
+        raise ValueError(say(
+            "The network of {run} cannot be exported: {error}", run=run.id, error=str(error).splitlines()[0][:300]
+        )) from error  # fmt: skip
+    model = program.model_proto
+    pixels, what = _to_check(run, root)
+    mine = threshold.judged(run, *network.outputs(pixels))
+    slack = _slack(model.SerializeToString(), mine, pixels)
+    thetas = np.full(len(centres), threshold.theta) if threshold.thetas is None else np.array(threshold.thetas)
+    _decide(model, thetas + slack)
+    record = about(run, threshold, thetas + slack)
+    onnx.helper.set_model_props(model, {KEY: json.dumps(record)})
+    theirs = OfOnnx.of(model.SerializeToString())
+    pairs = list(zip(theirs.says(theirs.looks(pixels)), mine, strict=True))
+    apart = [(a, b) for a, b in pairs if abs(b["score"] - b["theta"]) > 2 * slack]  # the others lie at theta itself
+    if differ := sum((a["decision"], a["label"]) != (b["decision"], b["label"]) for a, b in apart):
+        raise ValueError(say(
+            "The file decides otherwise about {count} of {of} images than {run}, so it was not written.",
+            count=differ, of=len(pixels), run=run.id,
+        ))  # fmt: skip
+    record["checked"] = {"images": len(pixels), "of": what, "at_theta": len(pairs) - len(apart)}
+    onnx.helper.set_model_props(model, {KEY: json.dumps(record)})
+    content = model.SerializeToString()
+    runs.in_one_step(file, lambda fresh: fresh.write(content))
+    prepare = (Path(__file__).parent / "prepare.py.txt").read_text("utf-8").replace("FILE.onnx", file.name)
+    runs.write(file.with_suffix(".prepare.py"), prepare)
+    return record["checked"] | {"bytes": len(content)}
+
+
+def about(run: Run, threshold: Threshold, thetas: np.ndarray) -> dict[str, Any]:
+    """What stands in the metadata. theta_in_graph [C]: by label, what the graph decides by."""
+    return {
+        "format": FORMAT,
+        "threshold": threshold.record(run),
+        "drawn": run.row.drawn,
+        "theta_in_graph": thetas.tolist(),
+        "version": version_of(run),
+        "commit": run.record.get("commit") or "",
+    }
+
+
+def _to_check(run: Run, root: Path) -> tuple[np.ndarray, str]:
+    try:
+        part = evaluate.parts_of(run, root, evaluate.images_of(run, root))["validation"]
+    except (FileNotFoundError, ValueError):
+        row = run.row
+        shape = (CHECKED, row.size, row.size, row.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8), "noise, since the data set is not here"
+    places = np.linspace(0, len(part) - 1, min(CHECKED, len(part))).astype(int)
+    return np.asarray(part.pixels[places]), "the validation images"
+
+
+def _slack(content: bytes, mine: list[dict[str, Any]], pixels: np.ndarray) -> float:
+    """By how much theta is raised in a graph, by what its scores near to theta differ by from these verdicts."""
+    (theirs,) = session_of(content).run(["score"], {"image": pixels})
+    own = np.array([one["score"] for one in mine])
+    nearest = np.argsort(np.abs(own - [one["theta"] for one in mine]), kind="stable")[:NEAR]
+    return SLACK * float(np.abs(theirs - own)[nearest].max())
+
+
+def _decide(model, thetas: np.ndarray) -> None:
+    """Let a graph that gives score and label give `unknown`, too: not(score <= theta of the label), which a score that
+    is no number is as well."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(thetas.astype(np.float64), "thetas"))
+    graph.node.extend(
+        [
+            helper.make_node("Gather", ["thetas", "label"], ["limit"]),
+            helper.make_node("LessOrEqual", ["score", "limit"], ["known"]),
+            helper.make_node("Not", ["known"], ["unknown"]),
+        ]
+    )
+    graph.output.append(helper.make_tensor_value_info("unknown", TensorProto.BOOL, ["batch"]))

@@ -1,0 +1,219 @@
+"""A run as an ONNX file: the same verdicts without torch, every formula, what is refused, preparing elsewhere."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from PIL import Image
+
+from cac_core import recipe, runs
+from cac_core.__main__ import main
+from cac_core.data import images
+from cac_core.results import evaluate, judge
+from cac_core.scoring.outputs import Outputs
+from cac_core.scoring.scorers import judge_of, scorer_options
+from cac_core.serving import deciders, to_onnx
+from cac_core.training import loop
+
+ROOT = Path(__file__).parents[2]
+LOGITS = np.random.default_rng(0).normal(0, 6, (40, 6)).astype(np.float32)
+SURE = np.concatenate([LOGITS, 40 * np.eye(6, dtype=np.float32)])  # images of whose class a network is all but certain
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("onnx")
+
+
+def trained(place, **more) -> runs.Run:
+    given = {"dataset": "digits", "epochs": 1, "batch": 128} | more
+    return loop.train(recipe.compose("quick", {}, **given), place / "runs", place / "data", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return trained(place, epochs=3)
+
+
+def threshold_of(run, scorer="gamma", **more):
+    return judge.threshold_of(run, scorer, scorer_options(scorer), **more)
+
+
+def pixels_of(run, count=300):
+    row = run.row
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (count, row.size, row.size, row.channels), np.uint8)
+
+
+@pytest.mark.parametrize("scorer", [*to_onnx.BY_DISTANCES, *to_onnx.FORMULAS])
+def test_every_formula_is_the_scorers(scorer):
+    """The torch form in the graph against the numpy form of the scorer, also of images that it is sure of."""
+    labels = SURE.argmax(1)
+    labels[::7] = (labels[::7] + 1) % 6
+    train = Outputs(SURE, np.zeros((46, 0), np.float32), labels, labels, np.arange(46), np.zeros(46, bool))
+    options = scorer_options(scorer)
+    expected = judge_of(scorer, train, train, **options)(Outputs.of_images(SURE, np.zeros((46, 0), np.float32)))
+    if scorer == "temperature_scaling":
+        options = {"temperature": to_onnx.likeliest_temperature(SURE, labels)}
+
+    class Gives:
+        method = torch.nn.Identity()
+
+        def __call__(self, x):
+            return torch.from_numpy(SURE), None
+
+    module = to_onnx._Scoring(Gives(), scorer, options, to_onnx.centres_of(train, options.get("centres", "means")))
+    *_, score, label = module(torch.zeros(46, 1, 1, 1, dtype=torch.uint8))
+    np.testing.assert_allclose(score.numpy(), expected.score, rtol=1e-6, atol=1e-14)
+    np.testing.assert_array_equal(label.numpy(), expected.label)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "more, scorer",
+    [
+        ({"epochs": 3}, "gamma"),
+        ({"epochs": 3}, "msp"),
+        ({"method": "cross_entropy", "backbone": "fast"}, "energy"),
+        ({"method": "vos"}, "energy"),
+        ({"backbone": "plain", "tta": "none"}, "distance"),
+    ],
+)
+def test_the_file_decides_as_the_run(place, tmp_path, more, scorer):
+    run = trained(place, **more)
+    threshold, file = threshold_of(run, scorer), tmp_path / "it.onnx"
+    said = to_onnx.export(run, threshold, file, place / "data")
+    assert said["images"] == 172 and said["at_theta"] <= 2 and said["bytes"] == file.stat().st_size
+    pixels, decider = pixels_of(run), deciders.OfOnnx(file)
+    mine = threshold.judged(run, *evaluate.load(run, "cpu").outputs(pixels))
+    theirs = decider.says(decider.looks(pixels))
+    assert [(a["decision"], a["label"]) for a in theirs] == [(b["decision"], b["label"]) for b in mine]
+    for a, b in zip(theirs, mine, strict=True):
+        assert a["score"] == pytest.approx(b["score"], rel=1e-3, abs=1e-4)
+        assert a["gamma"] == pytest.approx(b["gamma"], rel=1e-3, abs=1e-3)
+        assert b["theta"] <= a["theta"] == pytest.approx(b["theta"], rel=1e-2)
+    assert (decider.row.size, decider.row.channels, decider.way) == (run.row.size, run.row.channels, "drawing")
+    for count in (1, 7):  # any number of images at a time
+        few = decider.says(decider.looks(pixels[:count]))
+        assert [one["decision"] for one in few] == [one["decision"] for one in theirs[:count]]
+        assert [one["score"] for one in few] == pytest.approx([one["score"] for one in theirs[:count]], rel=1e-3)
+
+
+@pytest.mark.long
+def test_thetas_by_class_and_what_the_file_says_of_itself(run, place, tmp_path):
+    thetas = tuple(float(x) for x in np.linspace(0.5, 3, 6))
+    threshold = dataclasses.replace(threshold_of(run, theta=1.0), thetas=thetas)
+    to_onnx.export(run, threshold, tmp_path / "it.onnx", place / "data")
+    decider, pixels = deciders.OfOnnx(tmp_path / "it.onnx"), pixels_of(run)
+    mine = threshold.judged(run, *evaluate.load(run, "cpu").outputs(pixels))
+    assert [a["decision"] for a in decider.says(decider.looks(pixels))] == [b["decision"] for b in mine]
+    said = json.loads(
+        onnxruntime.InferenceSession(tmp_path / "it.onnx").get_modelmeta().custom_metadata_map["anchorscope"]
+    )
+    assert said["threshold"] == json.loads(json.dumps(threshold.record(run)))
+    assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "the validation images"
+
+
+@pytest.mark.long
+def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path):
+    to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
+    model = onnx.load(tmp_path / "it.onnx")
+    for weight in model.graph.initializer:
+        if weight.name.endswith("classify.bias"):
+            weight.CopyFrom(numpy_helper.from_array(np.full(6, np.nan, np.float32), weight.name))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    score, unknown = session.run(["score", "unknown"], {"image": pixels_of(run, 3)})
+    assert np.isnan(score).all() and unknown.all()
+
+
+@pytest.mark.long
+def test_where_the_images_are_not_here_it_is_checked_on_noise_and_says_so(place, run, tmp_path, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(evaluate, "images_of", gone)
+    assert "noise" in to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")["of"]
+
+
+@pytest.mark.long
+def test_a_file_that_decides_otherwise_is_not_written(place, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(to_onnx, "_slack", lambda *_: 1e-3)
+    right = to_onnx._decide
+    monkeypatch.setattr(to_onnx, "_decide", lambda model, thetas: right(model, thetas - 1e9))
+    with pytest.raises(ValueError, match="decides otherwise about"):
+        to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
+def test_what_no_file_can_say_is_refused(place, run, tmp_path):
+    with pytest.raises(ValueError, match="needs a gradient"):
+        to_onnx.export(run, threshold_of(run, magnitude=0.01), tmp_path / "it.onnx", place / "data")
+    with pytest.raises(ValueError, match="no formula of the logits"):
+        to_onnx.export(run, threshold_of(run, "knn"), tmp_path / "it.onnx", place / "data")
+    with pytest.raises(ValueError, match=r"must end in .onnx"):
+        to_onnx.export(run, threshold_of(run), tmp_path / "it.bin", place / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x0a" * 100])
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content):
+    (tmp_path / "it.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match="exported by Anchorscope"):
+        deciders.OfOnnx(tmp_path / "it.onnx")
+
+
+@pytest.mark.long
+def test_score_takes_the_file_in_the_place_of_a_run_without_torch(place, run, tmp_path, capsys):
+    where = ["--runs", str(place / "runs"), "--data", str(place / "data")]
+    (tmp_path / "pictures").mkdir()
+    for n, array in enumerate(pixels_of(run, 20)):
+        Image.fromarray(array[..., 0]).save(tmp_path / "pictures" / f"{n}.png")
+    assert main(["export", run.id, "--onnx", str(tmp_path / "it.onnx"), "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == run.id
+    assert main(["score", run.id, str(tmp_path / "pictures"), "--out", str(tmp_path / "a.jsonl"), "--json",
+                 "--device", "cpu", *where]) == 0  # fmt: skip
+    words = ["score", "--onnx", str(tmp_path / "it.onnx"), str(tmp_path / "pictures"), "--out"]
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = sys.modules['torchvision'] = None\n"
+        "from cac_core.__main__ import main\n"
+        f"sys.exit(main({[*words, str(tmp_path / 'b.jsonl')]!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = ([json.loads(line) for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()] for n in "ab")
+    assert [(a["path"], a["decision"], a["label"]) for a in one] == [
+        (b["path"], b["decision"], b["label"]) for b in two
+    ]
+    assert main([*words, str(tmp_path / "c.jsonl"), "--scorer", "msp"]) == 1
+    assert "leave out" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_pictures_are_prepared_elsewhere_as_here(place, tmp_path):
+    """The file beside it, with Pillow and NumPy alone: photographs of several kinds, to the grey level but for one."""
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.integers(0, 256, (9, 12, 3)), np.ones((20, 20, 1))).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "a.png")
+    Image.fromarray(smooth).save(tmp_path / "b.jpg", exif=(exif := Image.Exif()))
+    exif[274] = 6
+    Image.fromarray(smooth).save(tmp_path / "c.jpg", exif=exif)
+    clear = np.dstack([smooth, rng.integers(0, 256, smooth.shape[:2], np.uint8)])
+    Image.fromarray(clear).save(tmp_path / "d.png")
+    source = (Path(to_onnx.__file__).parent / "prepare.py.txt").read_text("utf-8").split("\nsession = ")[0]
+    scope: dict = {}
+    exec(compile(source, "prepare", "exec"), scope)
+    for row in (images.Format(32, 32, 3, False), images.Format(32, 28, 1, True)):
+        for file in sorted(tmp_path.glob("*.*")):
+            theirs = scope["prepared"](str(file), row.size, row.grain, row.channels, row.ink, row.made)
+            mine = images.prepare(file, row, "picture").pixels
+            assert np.abs(theirs.astype(int) - mine).max() <= 2, file.name
