@@ -67,6 +67,17 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument("--onnx", metavar="FILE", required=True, help="to be written; beside it FILE.prepare.py")
     by_what(export)
 
+    serve = command("serve", "verdicts over HTTP: a run, or an exported ONNX file, as a service", _serve, options=True,
+                    epilog=terminal.SCORER_OPTIONS)  # fmt: skip
+    serve.add_argument("run", metavar="RUN", nargs="?", help="a path or an id; not with --onnx")
+    serve.add_argument("--onnx", metavar="FILE", help="judge by this exported file, without its run and without torch")
+    serve.add_argument("--host", default="127.0.0.1", help="an address to listen at; other machines reach 0.0.0.0")
+    serve.add_argument("--port", type=int, default=8600)
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="whoever asks must send what this file holds, as Authorization: Bearer"
+    )
+    by_what(serve)
+
 
 def _threshold(run, root: Path, a: argparse.Namespace, options: dict[str, str]):
     """What the arguments say an image is judged by; names and numbers are checked before anything long begins."""
@@ -176,6 +187,43 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
             out.add(row)
     result = {"run": decider.about["run"], "out": a.out, **told.summary()}
     return result, [*told.lines(), f"written to {a.out}"], bool(told.failed)
+
+
+def _serve(a: argparse.Namespace, options: dict[str, str]):
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.serving import deciders, service
+
+    token = _token(a.token_file)
+    deciders.one_thread()
+    if bool(a.run) == bool(a.onnx):
+        raise ValueError(say("Name a run, or an exported file with --onnx: one of the two."))
+    if a.onnx:
+        _nothing_else(a, options)
+        decider = deciders.OfOnnx(Path(a.onnx))
+    else:
+        run = runs.find(a.run, runs.store_of(a.runs))
+        decider = deciders.OfRun(run.path, _threshold(run, datasets.root_of(a.data), a, options), a.device)
+    shown = f"[{a.host}]" if ":" in a.host else a.host
+    print(f"{decider.about['run']} judges at http://{shown}:{a.port}/v1/judge", file=sys.stderr, flush=True)
+    if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
+        print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
+    service.serve(service.service(decider, token=token), a.host, a.port)
+    return None, []
+
+
+def _token(file: str | None) -> str | None:
+    if file is None:
+        return None
+    token = Path(file).read_text("utf-8").strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ValueError(say("{file} holds no token: a line of letters and digits.", file=file))
+    return token
+
+
+def _nothing_else(a: argparse.Namespace, options: dict[str, str]) -> None:
+    if options or a.scorer or a.theta is not None or a.magnitude or a.threshold or a.way:
+        raise ValueError(say("An ONNX file holds its score and theta: leave out --threshold, --scorer and the like."))
 
 
 def _export(a: argparse.Namespace, options: dict[str, str]):

@@ -1,0 +1,441 @@
+"""Verdicts over HTTP: a run's network with a threshold, or an exported ONNX file, for programs in any language.
+
+POST /v1/judge takes one image or several (multipart, JSON with base64, or an image as the body) and gives for each its
+decision, label, score, theta, gamma and notes, or an error. GET /v1/run says who decides, /health and /ready whether
+it lives and has loaded its network, /metrics counts in Prometheus' text format, /openapi.json describes all of it.
+
+What comes in is untrusted: sizes, counts, times and what waits are bounded, and images are only decoded. Images of
+requests that come together go through the network together.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cac_core.data import images
+from cac_core.results.judge import UNKNOWN, plain
+from cac_core.serving.deciders import Decider
+
+BATCH = 32  # images that go through the network together
+BUSY = HTTPException(503, "Too many images wait already. Try again later.", {"Retry-After": "1"})
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # of the histogram of seconds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """body: bytes of a request; count: images in one; requests: that are worked on at once; waiting: images that wait
+    for the network; connections: that are open; seconds: for a request to arrive, and for an answer."""
+
+    body: int = 32_000_000
+    count: int = 64
+    requests: int = 32
+    waiting: int = 256
+    connections: int = 512
+    seconds: float = 30.0
+
+
+class _Queue:
+    """Images that wait for the network, which takes what is there, BATCH at most, as often as it is free."""
+
+    def __init__(self, decider: Decider, most: int):
+        self.decider, self.most, self.waiting = decider, most, 0
+        self.queue: asyncio.Queue = asyncio.Queue()
+        self.network = ThreadPoolExecutor(1, "network")
+        self.ready = False
+
+    def _judged(self, pixels: list[np.ndarray]) -> list[dict[str, Any]]:
+        return self.decider.says(self.decider.looks(np.stack(pixels)))
+
+    async def work(self) -> None:
+        loop, row = asyncio.get_running_loop(), self.decider.row
+        blank = np.zeros((row.size, row.size, row.channels), np.uint8)
+        await loop.run_in_executor(self.network, self._judged, [blank])  # loads what is needed
+        self.ready = True
+        while True:
+            some = [await self.queue.get()]
+            while len(some) < BATCH and not self.queue.empty():
+                some.append(self.queue.get_nowait())
+            try:
+                said = await loop.run_in_executor(self.network, self._judged, [pixels for pixels, _ in some])
+            except Exception as error:  # whoever asked is told, and the next one is served
+                for _, future in some:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), one in zip(some, said, strict=True):
+                    if not future.done():
+                        future.set_result(one)
+            finally:
+                self.waiting -= len(some)
+
+    def put(self, many: list[np.ndarray]) -> list[asyncio.Future]:
+        """Raises HTTPException where too many wait."""
+        if self.waiting + len(many) > self.most:
+            raise BUSY
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in many]
+        self.waiting += len(many)
+        for pair in zip(many, futures, strict=True):
+            self.queue.put_nowait(pair)
+        return futures
+
+
+class _Counts:
+    def __init__(self):
+        self.requests: Counter[int] = Counter()
+        self.decisions: Counter[str] = Counter()
+        self.buckets: Counter[float] = Counter()
+        self.seconds = 0.0
+
+    def saw(self, status: int, seconds: float) -> None:
+        self.requests[status] += 1
+        self.seconds += seconds
+        self.buckets[next((bound for bound in BOUNDS if seconds <= bound), float("inf"))] += 1
+
+    def text(self, about: dict[str, Any], waiting: int) -> str:
+        run = _label(about["run"])
+        lines = ["# TYPE anchorscope_info gauge",
+                 f'anchorscope_info{{run="{run}",version="{_label(about["version"])}"}} 1',
+                 "# TYPE anchorscope_requests_total counter"]  # fmt: skip
+        lines += [f'anchorscope_requests_total{{code="{code}"}} {n}' for code, n in sorted(self.requests.items())]
+        lines += ["# TYPE anchorscope_images_total counter"]
+        lines += [f'anchorscope_images_total{{decision="{_label(name)}"}} {n}'
+                  for name, n in sorted(self.decisions.items())]  # fmt: skip
+        lines += ["# TYPE anchorscope_images_waiting gauge", f"anchorscope_images_waiting {waiting}"]
+        lines += ["# TYPE anchorscope_request_seconds histogram"]
+        total = 0
+        for bound in (*BOUNDS, float("inf")):
+            total += self.buckets[bound]
+            lines.append(
+                f'anchorscope_request_seconds_bucket{{le="{"+Inf" if bound == float("inf") else bound}"}} {total}'
+            )
+        lines += [f"anchorscope_request_seconds_sum {self.seconds:.6f}", f"anchorscope_request_seconds_count {total}"]
+        return "\n".join(lines) + "\n"
+
+
+def _label(value: Any) -> str:
+    return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def service(
+    decider: Decider, *, token: str | None = None, limits: Limits = Limits(), decoders: int = 2,
+    kept: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+) -> Starlette:  # fmt: skip
+    """The application. token, where given, must come as `Authorization: Bearer TOKEN`. kept hears what was judged."""
+    counts, pool = _Counts(), ThreadPoolExecutor(decoders, "decoder")
+    about, row, way = decider.about, decider.row, decider.way
+    held: dict[str, Any] = {"busy": 0}
+
+    @asynccontextmanager
+    async def lifespan(app):
+        held["queue"] = queue = _Queue(decider, limits.waiting)
+        task = asyncio.create_task(queue.work())
+        yield
+        task.cancel()
+        queue.network.shutdown()
+        pool.shutdown()
+
+    def allowed(request: Request) -> None:
+        said = request.headers.get("authorization", "")
+        if token and not hmac.compare_digest(said.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, "A token is needed: Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
+
+    def decoded(content: bytes) -> tuple[np.ndarray, list[str]] | str:
+        try:
+            pixels, notes = images.seen(content, row, way)
+        except ValueError as error:
+            return str(error)
+        return pixels, list(map(str, notes))
+
+    async def judge(request: Request) -> Response:
+        allowed(request)
+        if held["busy"] >= limits.requests:
+            raise BUSY
+        held["busy"] += 1
+        try:
+            return await answered(request)
+        finally:
+            held["busy"] -= 1
+
+    async def answered(request: Request) -> Response:
+        queue = held["queue"]
+        named = await asyncio.wait_for(_images(request, limits), limits.seconds)
+        loop = asyncio.get_running_loop()
+        seen = await asyncio.gather(*(loop.run_in_executor(pool, decoded, content) for _, content in named))
+        futures = iter(queue.put([one[0] for one in seen if not isinstance(one, str)]))
+        results = []
+        for (name, _), one in zip(named, seen, strict=True):
+            if isinstance(one, str):
+                results.append({"file": name, "error": one})
+                counts.decisions["error"] += 1
+            else:
+                said = await asyncio.wait_for(next(futures), limits.seconds)
+                results.append({"file": name, **{k: v for k, v in said.items() if k in SAID}, "notes": one[1]})
+                counts.decisions[said["decision"] if said["decision"] == UNKNOWN else "known"] += 1
+        kept(results)
+        status = 422 if all("error" in one for one in results) else 200
+        return JSONResponse(plain({**about, "results": results}), status)
+
+    async def run(request: Request) -> Response:
+        allowed(request)
+        return JSONResponse(plain({**about, "classes": list(decider.names), "limits": vars(limits)}))
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(request: Request) -> Response:
+        is_ready = held["queue"].ready
+        return JSONResponse({"status": "ready" if is_ready else "loading"}, 200 if is_ready else 503)
+
+    async def metrics(request: Request) -> Response:
+        allowed(request)
+        return PlainTextResponse(counts.text(about, held["queue"].waiting), media_type="text/plain; version=0.0.4")
+
+    async def described(request: Request) -> Response:
+        return JSONResponse(openapi(about, limits, bool(token)))
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(PAGE, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
+
+    routes = [Route("/v1/judge", judge, methods=["POST"]), Route("/v1/run", run), Route("/health", health),
+              Route("/ready", ready), Route("/metrics", metrics), Route("/openapi.json", described),
+              Route("/", page)]  # fmt: skip
+
+    async def refused(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        if isinstance(error, TimeoutError):
+            return JSONResponse({"error": "It took too long."}, 504)
+        return JSONResponse({"error": "The network failed over these images. The service's log says how."}, 500)
+
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={
+        HTTPException: refused, TimeoutError: refused, Exception: refused,
+    })  # fmt: skip
+    return _Counting(app, counts)
+
+
+SAID = ("decision", "label", "score", "theta", "gamma")
+
+
+class _Counting:
+    """Counts each request with its status and time."""
+
+    def __init__(self, app, counts: _Counts):
+        self.app, self.counts = app, counts
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        began, status = time.monotonic(), [500]
+
+        async def sent(message):
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sent)
+        finally:
+            self.counts.saw(status[0], time.monotonic() - began)
+
+
+class _Guarded(H11Protocol):
+    """Connections of which there are not too many, and none that sends nothing."""
+
+    most, seconds = Limits.connections, Limits.seconds
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.patience = self.loop.call_later(self.seconds, self._let_go)
+        if len(self.connections) > self.most:
+            transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            transport.close()
+
+    def connection_lost(self, error):
+        self.patience.cancel()
+        super().connection_lost(error)
+
+    def _let_go(self):
+        if self.cycle is None:
+            self.transport.close()
+
+
+def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
+    """Answer until SIGTERM or SIGINT; what is under way then is ended first. Raises OSError where it cannot listen."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 4096), hard))
+    protocol = type("Guarded", (_Guarded,), {"most": limits.connections, "seconds": limits.seconds})
+    config = uvicorn.Config(
+        app, http=protocol, ws="none", log_level="warning", access_log=False, server_header=False,
+        timeout_keep_alive=15, timeout_graceful_shutdown=20, backlog=2048,
+    )  # fmt: skip
+    listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+# --- what a request holds --------------------------------------------------------------------------------------------
+
+
+async def _images(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
+    """Names and contents. Raises HTTPException for what is too large, too many, or none."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limits.body:
+        raise HTTPException(413, f"A request has {limits.body} bytes at most.")
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    try:
+        if kind == "multipart/form-data":
+            found = await _in_form(request, limits)
+        elif kind == "application/json":
+            found = _in_json(await _body(request, limits.body), limits)
+        elif kind.startswith("image/") or kind in ("application/octet-stream", ""):
+            found = [("image", await _body(request, limits.body))]
+        else:
+            raise HTTPException(415, "Send multipart/form-data, application/json, or an image as the body.")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The request ended too early.") from error
+    if not found or found == [("image", b"")]:
+        raise HTTPException(400, "There is no image in the request.")
+    if len(found) > limits.count:
+        raise HTTPException(413, f"A request has {limits.count} images at most.")
+    return found
+
+
+async def _body(request: Request, most: int) -> bytes:
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise HTTPException(413, f"A request has {most} bytes at most.")
+    return bytes(content)
+
+
+def _bounded(receive: Callable[[], Awaitable], most: int) -> Callable[[], Awaitable]:
+    seen = 0
+
+    async def bounded():
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise HTTPException(413, f"A request has {most} bytes at most.")
+        return message
+
+    return bounded
+
+
+async def _in_form(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
+    bounded = Request(request.scope, _bounded(request.receive, limits.body))
+    try:
+        async with bounded.form(max_files=limits.count + 1, max_fields=16) as form:
+            files = [value for _, value in form.multi_items() if not isinstance(value, str)]
+            return [(str(file.filename or "image")[:200], await file.read()) for file in files]
+    except (MultiPartException, HTTPException) as error:
+        if isinstance(error, HTTPException) and error.status_code != 400:
+            raise
+        raise HTTPException(400, "The form cannot be read, or it has too many parts.") from error
+
+
+def _in_json(content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
+    try:
+        said = json.loads(content)
+        found = said["images"] if isinstance(said, dict) and "images" in said else [said]
+        if len(found) > limits.count:
+            return [("", b"")] * len(found)
+        return [
+            (str(one.get("file", "image"))[:200], base64.b64decode(one["data"], validate=True)) for one in found
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise HTTPException(400, 'Send {"images": [{"file": NAME, "data": BASE64}]}.') from error
+
+
+# --- what it says of itself ------------------------------------------------------------------------------------------
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Anchorscope</title>
+<style>body{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}
+pre{background:#eee;padding:.75rem;overflow-x:auto}</style>
+<h1>Anchorscope: known, or unknown?</h1>
+<p>Send an image, or several:</p>
+<pre>curl -F image=@picture.png -F image=@another.jpg http://127.0.0.1:8600/v1/judge</pre>
+<p>An image is rejected, as <code>unknown</code>, where its score lies above theta.</p>
+<ul><li><a href="/v1/run">/v1/run</a>: who decides, and the bounds</li>
+<li><a href="/openapi.json">/openapi.json</a>: the whole interface</li>
+<li><a href="/metrics">/metrics</a>, <a href="/health">/health</a>, <a href="/ready">/ready</a></li></ul></html>"""
+
+
+def openapi(about: dict[str, Any], limits: Limits, secured: bool) -> dict[str, Any]:
+    """The interface, as OpenAPI 3.1 describes it."""
+    number, text = {"type": "number"}, {"type": "string"}
+    result = {
+        "type": "object",
+        "properties": {
+            "file": text, "decision": text | {"description": f"a known class, or {UNKNOWN!r}"}, "label": text,
+            "score": number, "theta": number, "gamma": {"type": "object", "additionalProperties": number},
+            "notes": {"type": "array", "items": text}, "error": text,
+        },
+    }  # fmt: skip
+    error = {"type": "object", "properties": {"error": text}}
+
+    def answer(what: str, schema: dict) -> dict:
+        return {"description": what, "content": {"application/json": {"schema": schema}}}
+
+    one = {"type": "object", "required": ["data"],
+           "properties": {"file": text, "data": text | {"contentEncoding": "base64"}}}  # fmt: skip
+    judge = {
+        "summary": "Judge images",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": {"type": "object", "properties": {
+                    "image": {"type": "array", "maxItems": limits.count, "items": text | {"format": "binary"}}}}},
+                "application/json": {"schema": {"type": "object", "properties": {
+                    "images": {"type": "array", "maxItems": limits.count, "items": one}}}},
+                "image/*": {"schema": text | {"format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": answer("A result for each image, in order", {"type": "object", "properties": {
+                "run": text, "version": text, "results": {"type": "array", "items": result}}}),
+            "422": answer("None of the images can be read", {"type": "object", "properties": {
+                "results": {"type": "array", "items": result}}}),
+            **{code: answer(what, error) for code, what in {
+                "400": "There is no image in it", "401": "A token is needed", "413": "Too large, or too many images",
+                "415": "Of a kind that is not taken", "503": "Too many images wait; Retry-After says how long",
+                "504": "It took too long"}.items()},
+        },
+    }  # fmt: skip
+    paths = {"/v1/judge": {"post": judge}}
+    for path, what in {"/v1/run": "Who decides", "/health": "Whether it lives", "/ready": "Whether it has loaded",
+                       "/metrics": "Counts, as Prometheus reads them"}.items():  # fmt: skip
+        paths[path] = {"get": {"summary": what, "responses": {"200": {"description": what}}}}
+    described = {
+        "openapi": "3.1.0",
+        "info": {"title": "Anchorscope", "version": about["version"] or "1"},
+        "paths": paths,
+    }
+    if secured:
+        described |= {"components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+                      "security": [{"token": []}]}  # fmt: skip
+    return described
