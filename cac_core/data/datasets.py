@@ -282,6 +282,18 @@ def strangers(name: str, root: Path, row: Format) -> Images:
     return (load(name, root) if same else _divided(own.read(root, name, row), name, root))["test"]
 
 
+def paths(name: str, root: Path) -> dict[str, list[str]]:
+    """The images of each part of an image folder, in order, as paths below it; {} for a data set of the table."""
+    if name in DATASETS:
+        return {}
+    parts = {part: [file.relative_to(root / name).as_posix() for file, _ in some]
+             for part, some in sources.folder_files(root, name).items()}  # fmt: skip
+    if "all" not in parts:
+        return parts
+    test, _ = _lent(name, root)
+    return {part: np.array(parts["all"], object)[mine].tolist() for part, mine in (("train", ~test), ("test", test))}
+
+
 def as_made(name: str, root: Path) -> Images:
     """The test images of a data set as its makers left them; of files of any size, at its own.
 
