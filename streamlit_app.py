@@ -40,6 +40,7 @@ SECTIONS = {
     t("Explore"): {
         "space": Place(t("Logit space"), "hub", t("Logit space")),
         "thresholds": Place(t("Thresholds"), "tune", t("Thresholds")),
+        "images": Place(t("Images"), "photo_library", t("Images")),
         "sweep": Place(t("Sweep"), "grid_on", t("Does moving the image help?")),
         "try": Place(t("Try an image"), "image_search", t("Try an image")),
     },

@@ -132,8 +132,8 @@ def brought(prefix: str) -> dict[str, str]:
     return {name: st.query_params[name] for name in st.query_params if name.startswith(prefix)}
 
 
-def write_link() -> None:
-    """Puts what is set for a run into the address; each page about it does so at its end."""
+def write_link(**more: str | None) -> None:
+    """Puts what is set for a run into the address, and more; each page about it does so at its end."""
     said = {name: st.session_state.get(name) for name in LINKS}
     if said["scorer"] == judge.default_of(picker.chosen_run()):
         said["scorer"] = None
@@ -145,14 +145,20 @@ def write_link() -> None:
     if said["order"] != "own":
         said["around"] = None
     said["without"] = said["without"] or None
-    put_in_link(LINKS, said)
+    # Streamlit puts what a way to another page carries into the address of the page that one leaves, too
+    left = {name: None for name in st.query_params if name.startswith("images_")}
+    put_in_link(LINKS, said, **(left | more))
 
 
 def put_in_link(links: Links, said: dict[str, Any] | None = None, **more: str | None) -> None:
     """Puts these values, or else what is set, into the address; of what is at its default nothing stands there."""
     said = {name: st.session_state.get(name) for name in links} if said is None else said
-    written = {name: None if value in (None, links[name][1]) else _in_link(value) for name, value in said.items()}
-    address.show(written | more)
+    address.show(written(links, said) | more)
+
+
+def written(links: Links, said: dict[str, Any]) -> dict[str, str | None]:
+    """These values as they stand in an address; None for one that is at its default."""
+    return {name: None if value in (None, links[name][1]) else _in_link(value) for name, value in said.items()}
 
 
 def _in_link(value: Any) -> str:

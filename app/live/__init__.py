@@ -38,7 +38,7 @@ WORDS = tuple(sorted({*SETS, *re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT)}))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
     "feed", "extra", "scorer", "name", "centres", "theta", "kept", "each", "temperature", "eps", "share", "sets",
-    "selection", "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare",
+    "selection", "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare", "asks",
 )  # fmt: skip
 
 _feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
@@ -111,13 +111,17 @@ def unpacked_rows(text: str) -> list[int]:
     return np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")).tolist()
 
 
-def lab(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+def lab(
+    state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None,
+    on_asked: Callable[[], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it came to rest.
 
     state: see `_mounted`. height: of its first row, in pixels. Gives {} until somebody has moved something; then theta
-    (None = by rule), temperature, eps, sets, and selection, the row of an image that was picked.
+    (None = by rule), temperature, eps, sets, and selection, the row of an image that was picked. Where on_asked is
+    given, its numbers lead to their images: it is called for one, and `asked(key)` says which these are.
     """
-    return _mounted("lab", state, key, height, on_change)
+    return _mounted("lab", state | {"asks": on_asked is not None}, key, height, on_change, on_asked)
 
 
 def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
@@ -135,6 +139,16 @@ def settled(key: str) -> dict[str, Any]:
     return _read(_said(key))
 
 
+def asked(key: str) -> dict[str, Any]:
+    """What the images have in common that somebody asks for; for on_asked.
+
+    truth: a known class, "known" or "never"; called: a known class, "accepted", "rejected", "right" (accepted and of
+    that class, or rejected and of none), "another", or of the nearest class whatever theta is, "near" (it is right) or
+    "far"; low, high: scores from low to below high, None for no end; order: "up" or "down". What is not said is free.
+    """
+    return dict((st.session_state.get(key) or {}).get("asked") or {})
+
+
 def _said(key: str) -> dict[str, Any]:
     return dict((st.session_state.get(key) or {}).get("settled") or {})
 
@@ -144,7 +158,12 @@ def _read(word: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mounted(
-    kind: str, state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None
+    kind: str,
+    state: dict[str, Any],
+    key: str,
+    height: int,
+    on_change: Callable[[], None] | None,
+    on_asked: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Mounts a view.
 
@@ -158,8 +177,8 @@ def _mounted(
     class. temperature; eps: 0 = none, e = the e-th of the feed; whoever moves one of these lets theta go. share: of
     unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
     umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
-    the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. palettes: {"light": colours, "dark":
-    colours} as charts.Palette. words: {phrase of WORDS: translated}.
+    the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. asks: see `lab`. palettes: {"light":
+    colours, "dark": colours} as charts.Palette. words: {phrase of WORDS: translated}.
 
     Raises ValueError for a name that no view knows.
     """
@@ -169,7 +188,7 @@ def _mounted(
     if "selection" in state:
         state = state | {"selection": packed_rows(state["selection"])}
     data = {"kind": kind, "height": height, "state": state, "settled": before or None}
-    _view(key=key, data=data, on_settled_change=on_change or _nothing)
+    _view(key=key, data=data, on_settled_change=on_change or _nothing, on_asked_change=on_asked or _nothing)
     return _read(before)
 
 

@@ -27,14 +27,20 @@ class Confusion {
         make(
           "td",
           { class: columnOf(truth, truth, width) === column ? "hit" : "" },
-          make("button", { type: "button", click: () => lab.look(truth, column) }),
+          make("button", {
+            type: "button",
+            click: () => lab.look(truth, column),
+            dblclick: () => lab.state.asks && lab.see(this.asked({ truth, called: column })),
+          }),
         ),
       );
-      const row = make("tr", {}, make("th", { scope: "row", title }, make("span", {}, title)), ...cells);
-      return { row, cells };
+      const name = lab.counted(() => ({ truth: this.truthOf(truth) }));
+      const row = make("tr", {}, make("th", { scope: "row", title }, name.node), ...cells);
+      return { row, cells, name };
     });
+    this.all = lab.counted(() => this.asked(lab.looked));
     const size = this.columns.length > 13 ? "small" : this.columns.length > 9 ? "middle" : "";
-    this.node = make(
+    const table = make(
       "div",
       { class: "scroll", tabindex: width > 8 ? 0 : null },
       make(
@@ -45,19 +51,36 @@ class Confusion {
         make("tbody", {}, ...this.cells.map(({ row }) => row)),
       ),
     );
+    this.node = make("div", {}, table, this.all.node);
+  }
+
+  truthOf(truth) {
+    return truth === this.width ? "never" : truth;
+  }
+
+  /** What the images of a cell have in common, or of the whole table. */
+  asked(cell) {
+    if (!cell) return {};
+    const { truth, called } = cell;
+    const of = this.width > WIDE ? ["right", "another", "rejected"][called] : called === this.width ? "rejected" : called;
+    return { truth: this.truthOf(truth), called: of };
   }
 
   fill(table) {
     const { say } = this.lab;
     const size = this.titles.length;
-    this.cells.forEach(({ row, cells }, truth) => {
+    const { looked, judged } = this.lab;
+    let counted = judged.rows.length;
+    this.cells.forEach(({ row, cells, name }, truth) => {
       const counts = new Int32Array(this.columns.length);
       table.subarray(truth * size, (truth + 1) * size).forEach((n, called) => {
         counts[columnOf(truth, called, this.width)] += n;
       });
       const of = counts.reduce((a, b) => a + b, 0);
       row.hidden = !of;
+      if (looked?.truth === truth) counted = counts[looked.called];
       if (!of) return;
+      name.update(this.titles[truth]);
       cells.forEach((cell, column) => {
         const n = counts[column];
         if (cell.dataset.said === `${n}/${of}`) return;
@@ -70,23 +93,30 @@ class Confusion {
         attribute(cell.firstChild, "aria-label", cell.title);
       });
     });
+    this.all.node.hidden = !this.lab.state.asks;
+    const words = looked && { n: counted, truth: this.titles[looked.truth], called: this.columns[looked.called] };
+    this.all.update(
+      looked ? say("See all {n}: {truth} called {called}", words) : say("See all {n} images", { n: counted }),
+      counted > 0,
+    );
   }
 }
 
 class Borderline {
   constructor(lab) {
     this.lab = lab;
-    this.below = this.gallery(lab.say("accepted, highest scores"));
-    this.above = this.gallery(lab.say("rejected, lowest scores"));
+    this.below = this.gallery(lab.say("accepted, highest scores"), { called: "accepted", order: "down" });
+    this.above = this.gallery(lab.say("rejected, lowest scores"), { called: "rejected", order: "up" });
     this.only = make("button", { type: "button", class: "chip", "aria-pressed": "true", click: () => lab.look(null) });
     this.nodes = [this.only, this.below.node, this.above.node];
   }
 
-  gallery(title) {
-    const count = make("span", { class: "count" });
+  /** asked: what its images have in common, where no cell of the table is looked at. */
+  gallery(title, asked) {
+    const count = this.lab.counted(() => ({ ...asked, ...this.lab.confusion.asked(this.lab.looked) }));
     const tiles = make("div", { class: "tiles" });
     const none = make("p", { class: "none" }, this.lab.say("no image"));
-    const node = make("div", { class: "gallery" }, make("h4", {}, title, count), tiles, none);
+    const node = make("div", { class: "gallery" }, make("h4", {}, title, count.node), tiles, none);
     return { node, tiles, none, count, shown: [] };
   }
 
@@ -122,7 +152,7 @@ class Borderline {
   }
 
   fillGallery(gallery, rows, count) {
-    write(gallery.count, String(count));
+    gallery.count.update(String(count), count > 0);
     gallery.none.hidden = rows.length > 0;
     while (gallery.shown.length < rows.length) {
       const tile = this.imageTile();

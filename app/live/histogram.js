@@ -51,13 +51,14 @@ class Histogram {
     );
     this.plot = lab.draggable(make("div", { class: "plot" }, this.picture, this.handle), (x) => this.thetaAt(x));
     this.legend = make("div", { class: "swatches" });
-    this.node = make("div", {}, this.legend, this.plot);
+    this.bar = lab.counted(() => this.asked);
+    this.node = make("div", {}, this.legend, this.plot, this.bar.node);
   }
 
   draw() {
     const { score, label, known, unknown, scale } = this.lab.judged;
     const { labels } = this.lab.feed;
-    const edges = edgesOf(scale, BINS);
+    const edges = (this.edges = edgesOf(scale, BINS));
     const of = (rows) =>
       histogram(
         rows.map((i) => score[i]),
@@ -158,10 +159,14 @@ class Histogram {
     const { say } = this.lab;
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const entries = [
-      ["right", say("known, nearest class right"), sum(counts.right)],
-      ["wrong", say("known, nearest class wrong"), sum(counts.wrong)],
-      ["never", say("never seen"), sum(counts.never)],
-    ];
+      ["right", say("known, nearest class right"), sum(counts.right), { truth: "known", called: "near" }],
+      ["wrong", say("known, nearest class wrong"), sum(counts.wrong), { truth: "known", called: "far" }],
+      ["never", say("never seen"), sum(counts.never), { truth: "never" }],
+    ].map(([name, said, n, asked]) => {
+      const count = this.lab.counted(() => asked);
+      count.update(`${said} (${n})`);
+      return [name, count.node, n];
+    });
     this.legend.replaceChildren(
       ...entries
         .filter(([, , n]) => n)
@@ -179,7 +184,7 @@ class Histogram {
                 fill: name === "right" ? "var(--known-0)" : `url(#${name})`,
               }),
             ),
-            `${said} (${n})`,
+            said,
           ),
         ),
     );
@@ -199,6 +204,7 @@ class Histogram {
       attribute(this.beyond, name, value);
     }
     write(this.pill, `θ ${number(theta)}`);
+    this.count(theta);
     attribute(this.handle, "aria-valuemin", scale.low);
     attribute(this.handle, "aria-valuemax", scale.high);
     attribute(this.handle, "aria-valuenow", theta);
@@ -214,6 +220,21 @@ class Histogram {
         ? say("{theta}, keeps {kept} of knowns, catches {caught} of unknowns", values)
         : say("{theta}, keeps {kept} of knowns", values),
     );
+  }
+
+  /** The images of the bar in which theta stands; the first and the last bar hold what lies beyond the axis, too. */
+  count(theta) {
+    const { say, judged } = this.lab;
+    const { score, rows, scale } = judged;
+    const bar = Math.min(Math.max(Math.floor(placeOn(scale, theta) * BINS), 0), BINS - 1);
+    const low = bar ? this.edges[bar] : null;
+    const high = bar < BINS - 1 ? this.edges[bar + 1] : null;
+    let n = 0;
+    for (const row of rows) n += (low === null || score[row] >= low) && (high === null || score[row] < high);
+    this.asked = { low, high };
+    const words = { n, low: low === null ? "…" : number(low), high: high === null ? "…" : number(high) };
+    this.bar.node.hidden = !this.lab.state.asks;
+    this.bar.update(say("See the {n} images of the bar at θ, scores {low} to {high}", words), n > 0);
   }
 
   thetaAt(x) {

@@ -9,9 +9,9 @@ class Lab extends View {
     this.words = make("p", { class: "sentence" });
     this.voice = make("p", { class: "unseen", role: "status", "aria-live": "polite" });
     this.tiles = {
-      kept: this.tile(say("Knowns kept")),
-      right: this.tile(say("Knowns kept and named right")),
-      caught: this.tile(say("Unknowns caught")),
+      kept: this.tile(say("Knowns kept"), { truth: "known", called: "accepted" }),
+      right: this.tile(say("Knowns kept and named right"), { truth: "known", called: "right" }),
+      caught: this.tile(say("Unknowns caught"), { truth: "never", called: "rejected" }),
       among: this.tile(say("Unknown among accepted")),
     };
     this.temperature = this.temperatureRange();
@@ -41,10 +41,13 @@ class Lab extends View {
     );
   }
 
-  tile(title) {
+  /** asked: what the images that a tile counts have in common. */
+  tile(title, asked) {
     const value = make("dd", { class: "big" });
     const note = make("dd", { class: "note" });
-    return { node: make("div", { class: "tile" }, make("dt", {}, title), value, note), value, note };
+    const count = asked && this.counted(() => asked);
+    if (count) note.append(count.node);
+    return { node: make("div", { class: "tile" }, make("dt", {}, title), value, note), value, note, count };
   }
 
   draw(due) {
@@ -84,7 +87,7 @@ class Lab extends View {
     };
     const fill = (tile, hits, of) => {
       write(tile.value, percent(of ? hits / of : NaN));
-      write(tile.note, share(hits, of));
+      tile.count.update(share(hits, of), hits > 0);
     };
     fill(this.tiles.kept, counts.kept, counts.knowns);
     fill(this.tiles.right, counts.right, counts.knowns);

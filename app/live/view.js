@@ -20,6 +20,7 @@ const INITIAL = {
   hidden: [],
   words: {},
   bare: false,
+  asks: false,
 };
 
 class View {
@@ -56,6 +57,7 @@ class View {
   /** A message from Python. While a finger is down it waits. */
   receive(component) {
     this.send = component.setStateValue;
+    this.call = component.setTriggerValue;
     if (this.held || this.settling) {
       this.pending = component;
       return;
@@ -154,6 +156,23 @@ class View {
   settleSoon(wait = 350) {
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.settle(), wait);
+  }
+
+  /** Asks the page for all images with this in common; what is set counts first. */
+  see(asked) {
+    if (this.settling) this.settle();
+    this.call("asked", asked);
+  }
+
+  /** A number as a button that leads to its images; mere text where the page has none to lead to. */
+  counted(asked) {
+    const button = make("button", { type: "button", class: "seen", click: () => this.see(asked()) });
+    const update = (text, able = true) => {
+      write(button, text);
+      button.disabled = !this.state.asks || !able;
+      attribute(button, "title", button.disabled ? "" : this.say("See all these images"));
+    };
+    return { node: button, update };
   }
 
   hold() {

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, links, pairs, picker, results, thumbnails, verdicts, wording
+from app import address, charts, controls, gallery, links, pairs, picker, results, verdicts, wording
 from app.results import MEASURES
 from app.words import t
 from cac_core import runs
@@ -17,7 +17,6 @@ from cac_core.scoring.scorers import READ, SCORERS
 
 GROUP_OF = {name: group for group, names in READ.items() for name in names}
 MOST = 60  # runs, in groups
-SHOWN = 24  # images at a time
 LINKS: links.Links = {
     "compare_scorer": (links.one_of(*SCORERS), None),
     "compare_together": (links.yes, True),
@@ -300,10 +299,9 @@ def called_of(member: Member, run: Scored) -> str:
 
 
 def disagreeing(one: Scored, other: Scored, names: list[str], common: compare.Common | None):
-    run, index, known = rows[one.id].run, one.index, rows[one.id].run.known_names
-    classes = one.classes
+    run, own, known, places = rows[one.id].run, one, rows[one.id].run.known_names, np.arange(len(one.labels))
     if common is not None:  # the newer one's images are more likely to be here
-        run, index, classes = rows[other.id].run, other.index[common.rows[1]], other.classes[common.rows[1]]
+        run, own, places = rows[other.id].run, other, common.rows[1]
         one, other, known = common.one, common.other, common.names
     found = compare.disagreement(one, other)
     kinds = {
@@ -325,33 +323,37 @@ def disagreeing(one: Scored, other: Scored, names: list[str], common: compare.Co
     if not len(mine):
         st.caption(t("There is no such image."))
         return
-    pages = -(-len(mine) // SHOWN)
+    mine = mine[np.argsort(own.test.score[places[found.rows[mine]]], kind="stable")]
+    pages = -(-len(mine) // gallery.PAGE)
     turn = 1
     if pages > 1:
         turn = st.number_input(t("Page, of {count}", count=pages), 1, pages, 1, key=f"compare_page_{kind}", width=160)
-    mine = mine[(turn - 1) * SHOWN : turn * SHOWN]
-    every = run.class_names
 
     def called(label: int) -> str:
         return t("unknown") if label < 0 else known[label]
 
-    rows_of = found.rows[mine]
-    truths = [every[classes[row]] if one.labels[row] >= 0 else
-              t("{name}, never seen", name=every[classes[row]]) for row in rows_of]  # fmt: skip
-    first, second = [called(label) for label in found.one[mine]], [called(label) for label in found.other[mine]]
-    pictures = thumbnails.pixels(run)
-    if isinstance(pictures, str):
-        st.caption(t("The images cannot be shown here: {why}", why=wording.told(pictures)))
-        columns = {t("test image"): index[rows_of], t("truth"): truths, f"1: {names[0]}": first,
-                   f"2: {names[1]}": second}  # fmt: skip
+    some = gallery.judged(run, own)
+    all_rows = some.every.start(1) + places[found.rows[mine]]
+    shown = slice((turn - 1) * gallery.PAGE, turn * gallery.PAGE)
+    first, second = ([called(label) for label in side[mine[shown]]] for side in (found.one, found.other))
+    if st.button(t("See all {n} images", n=len(mine)), icon=":material/photo_library:", key="compare_images"):
+        gallery.go(run, own.scorer, rows=all_rows)
+    if at := st.session_state.pop("compare_at", None):
+        gallery.go(run, own.scorer, rows=all_rows, at=at)
+    marks = gallery.tagged(some)
+    decisions = [(f"1: {a}", f"2: {b}") for a, b in zip(first, second, strict=True)]
+    drawn, why = gallery.grid(some, all_rows[shown], marks, "compare_grid", opened, lines=decisions)
+    for reason in why:
+        st.caption(t("The images cannot be shown here: {why}", why=wording.told(reason)))
+    if not drawn:
+        listed = gallery.table(some, all_rows[shown], marks)
+        columns = {t("test image"): listed[t("image")], t("truth"): listed[t("truth")], f"1: {names[0]}": first,
+                   f"2: {names[1]}": second, t("score"): listed[t("score")]}  # fmt: skip
         st.dataframe(columns, hide_index=True)
-        return
-    with st.container(horizontal=True, gap="small"):
-        for row, truth, *decisions in zip(rows_of, truths, first, second, strict=True):
-            with st.container(width=132, gap=None):
-                st.image(thumbnails.inline(thumbnails.enlarged(pictures[index[row]], 120)), width=120)
-                said = "  \n".join(f"{n}: {wording.plain(decision)}" for n, decision in enumerate(decisions, 1))
-                st.caption(f"**{wording.plain(truth)}**  \n{said}")
+
+
+def opened():
+    st.session_state.compare_at = st.session_state.compare_grid["opened"]
 
 
 # --- to take along ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, jobs, links, live, picker, setting, systems, thumbnails, wording
+from app import charts, controls, feeds, gallery, jobs, links, live, picker, setting, systems, thumbnails, wording
 from app.setting import Setting
 from app.words import t
 from cac_core.results import project
@@ -221,7 +221,12 @@ def selection(word: dict, now: Setting, sets: tuple[str, ...]):
     rows = [row for row in word.get("selection") or [] if row < len(every.outputs)]
     if not rows:
         return
-    st.subheader(t("{count} images chosen", count=len(rows)), anchor=False)
+    score = feeds.scored(now, sets).score
+    rows.sort(key=lambda row: score[row])  # as the small images beside the picture
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader(t("{count} images chosen", count=len(rows)), anchor=False)
+        if st.button(t("See all {n} images", n=len(rows)), icon=":material/photo_library:", key="space_images"):
+            gallery.go(run, rows=rows, sets=list(sets))
     if len(rows) > SHOWN:
         st.caption(t("The first {count} are listed here; the file has all.", count=SHOWN))
     st.dataframe(table_of(rows[:SHOWN], now, every, sets), hide_index=True, height=min(38 + 35 * len(rows), 320))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, feeds, links, live, picker, setting, verdicts, wording
+from app import address, charts, controls, feeds, gallery, links, live, picker, setting, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core import runs
@@ -37,6 +37,8 @@ st.markdown(
 
 @st.fragment
 def page():
+    if (wanted := st.session_state.pop("images_wanted", None)) is not None:
+        gallery.go(run, **wanted)
     with wording.explained():
         head = st.container(horizontal=True, vertical_alignment="bottom")
         with head:
@@ -76,12 +78,17 @@ def lab(now: Setting):
     if not feeds.in_browser(now):
         live.feed(extra := feeds.score_feed(feeds.scored(now)), key="score_feed")
     state = controls.live_state(blob, now, extra) | {"share": setting.number("share") / 100}
-    live.lab(state, key="lab", height=380, on_change=settled)
+    live.lab(state, key="lab", height=380, on_change=settled, on_asked=asked)
 
 
 def settled():
     """What was moved in the lab counts for the whole page, and for the address."""
     controls.take(live.settled("lab"))
+
+
+def asked():
+    """Somebody wants to see all images behind a number; one goes there once this run of the page has begun."""
+    st.session_state.images_wanted = gallery.counted(live.asked("lab"), run)
 
 
 def theta_row(now: Setting):
