@@ -11,6 +11,7 @@ function make(name, of = {}, ...children) {
 
 export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
   const list = parentElement.querySelector("ul");
+  const fresh = !places.has(parentElement);
   const known = places.get(parentElement) ?? { picked: new Set(), turn: data.turn, at: null };
   places.set(parentElement, known);
   if (known.turn !== data.turn) known.picked.clear();
@@ -48,7 +49,10 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     button.onclick = () => {
       const url = new URL(window.location);
       url.searchParams.set("images_at", tile.key);
-      if (data.here) window.history.pushState(window.history.state, "", url); // so that Back closes the image
+      if (data.here) {
+        window.history.pushState(window.history.state, "", url); // so that Back closes the image
+        parentElement.host?.closest("[data-testid=stMain]")?.scrollTo(0, 0);
+      }
       setTriggerValue("opened", tile.key);
     };
     button.onfocus = () => stop(tile.key);
@@ -74,6 +78,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
   stop(known.at);
   const find = (key) => [...list.children].find((one) => one.dataset.key === key);
   if (before) find(before.key)?.querySelector(before.tick ? "input" : "button")?.focus();
+  else if (fresh && data.last) find(data.last)?.querySelector("button").focus(); // back from that image
 
   list.onkeydown = (event) => {
     const items = [...list.children];

@@ -7,7 +7,9 @@ them, a stretch of scores, a tag; or with their rows, where a lasso or another r
 
 import contextlib
 import csv
+import functools
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +38,8 @@ LINKS: links.Links = {
     "images_part": (str, "test"),
     "images_truth": (str, ""),
     "images_called": (str, ""),
-    "images_low": (float, None),
-    "images_high": (float, None),
+    "images_low": (links.between(-math.inf, math.inf), None),
+    "images_high": (links.between(-math.inf, math.inf), None),
     "images_tag": (str, ""),
     "images_text": (str, ""),
     "images_sets": (links.several, None),
@@ -78,7 +80,7 @@ class Some:
     theta: float
     called: dict[str, str]
 
-    @property
+    @functools.cached_property
     def rejected(self) -> np.ndarray:
         return self.verdict.score > self.theta
 
@@ -123,7 +125,7 @@ class Some:
     def nearest(self, row: int) -> str:
         return self.run.known_names[self.verdict.label[row]]
 
-    @property
+    @functools.cached_property
     def right(self) -> np.ndarray:
         """[N] whether the decision is: unknowns rejected, knowns accepted and named right."""
         known = self.labels >= 0
@@ -297,29 +299,33 @@ def _pixels(some: Some, split: str) -> Any:
 
 def pixels(some: Some, row: int) -> np.ndarray | str:
     """An image [H, W, C] as the network saw it, or why it cannot be shown."""
-    split, number = some.split(row), some.number(row)
-    found = _pixels(some, split)
-    if isinstance(found, str):
-        return found
-    return images.converted(found[[number]], some.run.row)[0] if split in some.called else found[number]
+    found = _pixels(some, some.split(row))
+    return found if isinstance(found, str) else _one(some, row, found)
+
+
+def _one(some: Some, row: int, found: np.ndarray) -> np.ndarray:
+    number = some.number(row)
+    if some.split(row) in some.called:
+        return images.converted(found[[number]], some.run.row)[0]
+    return found[number]
 
 
 def pictures(some: Some, rows: Sequence[int]) -> tuple[list[str | None], list[str]]:
     """Small pictures of these images as addresses, and the reasons why some have none."""
-    missing = {split: found for split in dict.fromkeys(some.split(row) for row in rows)
-               if isinstance(found := _pixels(some, split), str)}  # fmt: skip
     run, root = some.run, str(datasets.root_of().absolute())
-    made = [None if some.split(row) in missing else _picture(str(run.path), run.written, root, some.key(row),
-                                                              some, row) for row in rows]  # fmt: skip
-    return made, list(dict.fromkeys(missing.values()))
+    there = {split: _pixels(some, split) for split in dict.fromkeys(some.split(row) for row in rows)}
+    made = []
+    for row in rows:
+        found = there[some.split(row)]
+        said = str(run.path), run.written, root, some.key(row)
+        made.append(None if isinstance(found, str) else _picture(*said, some, row, found))
+    return made, list(dict.fromkeys(found for found in there.values() if isinstance(found, str)))
 
 
 @st.cache_data(max_entries=6000, show_spinner=False)
-def _picture(path: str, written: str, root: str, key: str, _some: Some, _row: int) -> str:
-    image = pixels(_some, _row)
-    assert not isinstance(image, str)
-    small = thumbnails.enlarged(image, SIDE if len(image) > 2 * SIDE else len(image))
-    return thumbnails.inline(small, most=8000)
+def _picture(path: str, written: str, root: str, key: str, _some: Some, _row: int, _found: np.ndarray) -> str:
+    image = _one(_some, _row, _found)
+    return thumbnails.inline(thumbnails.enlarged(image, SIDE if len(image) > 2 * SIDE else len(image)), most=8000)
 
 
 # --- the list, on a page ---------------------------------------------------------------------------------------------
@@ -363,6 +369,7 @@ def grid(
     _component(
         key=key, on_opened_change=opened, on_picked_change=pick or _nothing,
         data={"tiles": tiles, "turn": turn, "picks": pick is not None, "here": here, "tick": t("Choose"),
+              "last": st.session_state.pop("images_last", "") if here else "",
               "none": t("no picture")},
     )  # fmt: skip
     return True, why
@@ -409,7 +416,8 @@ def arrive(run: Run) -> None:
         clear()
     state.images_of = run.id
     if not said:
-        state.images_at = st.query_params.get("images_at", "")
+        if (at := st.query_params.get("images_at", "")) != state.get("images_said_at", ""):
+            state.images_last, state.images_at = "" if at else state.get("images_at", ""), at
         return
     clear()
     for name, (read, _) in LINKS.items():
@@ -435,6 +443,7 @@ def asked(run: Run) -> Asked:
 
 def in_link() -> dict[str, str | None]:
     """What an address says of it."""
+    st.session_state.images_said_at = st.session_state.get("images_at") or ""
     return links.written(LINKS, {name: st.session_state.get(name) for name in LINKS})
 
 

@@ -25,8 +25,8 @@ from tests.waiting import LONG, wait_until
 pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parents[1]
-PAGES = [f"app/pages/{name}.py" for name in ("space", "thresholds", "sweep", "try", "data", "new", "live", "runs",
-                                             "compare")]  # fmt: skip
+PAGES = [f"app/pages/{name}.py" for name in ("space", "thresholds", "images", "sweep", "try", "data", "new", "live",
+                                             "runs", "compare")]  # fmt: skip
 ENDLESS = recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=100_000)
 
 

@@ -92,18 +92,18 @@ def what(some: Some, marks: Tagged, tools: DeltaGenerator):
     truths |= {f"c{c}": classes[c] if c in known else t("{name}, never seen", name=classes[c]) for c in present}
     decisions = {name: t(words) for name, words in gallery.DECISIONS.items()}
     decisions |= {f"c{c}": t("called {name}", name=classes[c]) for c in some.run.trial.known}
-    words = {"": t("with or without a tag")} | {tag: gallery.word(tag) for tag in marks.there}
+    words = {"": t("all images")} | {tag: gallery.word(tag) for tag in marks.there}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         one_of(t("Truth"), "images_truth", truths)
         one_of(t("Decision"), "images_called", decisions)
         one_of(t("Tag"), "images_tag", words)
         one_of(t("Order"), "images_order", {name: t(said) for name, said in gallery.ORDERS.items()})
-        st.text_input(t("Number or name"), key="images_text", persist_state="session", width=180, on_change=first_page,
+        st.text_input(t("Number or name"), key="images_text", persist_state="session", width=165, on_change=first_page,
                       placeholder=t("17, 100-120, cat"))  # fmt: skip
     with tools, st.popover(t("Scores and sets"), icon=":material/filter_alt:"):
-        st.number_input(t("Score from"), value=None, key="images_low", format="%g", persist_state="session", width=160,
+        st.number_input(t("Score from"), value=None, key="images_low", format="%g", persist_state="session", width=165,
                         on_change=first_page)  # fmt: skip
-        st.number_input(t("to below"), value=None, key="images_high", format="%g", persist_state="session", width=160,
+        st.number_input(t("to below"), value=None, key="images_high", format="%g", persist_state="session", width=165,
                         on_change=first_page)  # fmt: skip
         parts = {"test": t("test images"), "validation": t("validation images"), gallery.EVERY: t("all of them")}
         one_of(t("Set"), "images_part", parts | some.called)
@@ -121,7 +121,7 @@ def what(some: Some, marks: Tagged, tools: DeltaGenerator):
 def one_of(label: str, key: str, choices: dict[str, str]):
     if state.get(key) not in choices:
         state[key] = next(iter(choices))
-    st.selectbox(label, list(choices), key=key, format_func=choices.get, persist_state="session", width=180,
+    st.selectbox(label, list(choices), key=key, format_func=choices.get, persist_state="session", width=165,
                  on_change=first_page)  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def tag_picked(some: Some, marks: Tagged):
     rows = [row for key in state.get("images_picked") or () if (row := some.row(key)) is not None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown(t("{n} chosen", n=len(rows)), width="content")
-        tag = st.selectbox(t("Tag"), marks.words, None, key="images_word", accept_new_options=True, width=220,
+        tag = st.selectbox(t("Tag"), marks.words, None, key="images_word", accept_new_options=True, width=165,
                            placeholder=t("a tag, or a new word"), label_visibility="collapsed",
                            format_func=gallery.word)  # fmt: skip
         st.button(t("Put on"), key="images_put", icon=":material/sell:", disabled=not (rows and tag),
@@ -244,7 +244,7 @@ def step(some: Some, rows: np.ndarray, place: int):
 
 def back(rows: np.ndarray, at: int):
     """To the list, at the page on which the image stands."""
-    state.images_at = ""
+    state.images_last, state.images_at = state.images_at, ""
     (places,) = np.nonzero(rows == at)
     if len(places):
         start = PAGE * ((state.get("images_page") or 1) - 1)

@@ -31,7 +31,9 @@ pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parents[2]
 PAGES = {
-    "home": None, "space": "app/pages/space.py", "thresholds": "app/pages/thresholds.py", "sweep": "app/pages/sweep.py",
+    "home": None, "space": "app/pages/space.py", "thresholds": "app/pages/thresholds.py",
+    "images": "app/pages/images.py",
+    "sweep": "app/pages/sweep.py",
     "try": "app/pages/try.py",
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
 
-PAGES = ("home", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare", "reproduce",
+PAGES = ("home", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs", "compare", "reproduce",
          "anchors", "lessons")  # fmt: skip
 CLOSED = {
     "a run": (0o700, "runs/closed"),

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "checkpoints" / "digits-osrci-0-cac-small-s0"
-OF_RUN = ("home", "space", "thresholds", "sweep", "try")
+OF_RUN = ("home", "space", "thresholds", "images", "sweep", "try")
 PAGES = (*OF_RUN, "lessons", "anchors", "data", "new", "live", "runs", "compare", "reproduce")
 SPOILT = 8  # runs beside the good one
 ADDRESSES = 1000

@@ -19,7 +19,7 @@ from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
 
-PAGES = ("home", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare", "reproduce")
+PAGES = ("home", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs", "compare", "reproduce")
 KINDS = {
     "whole": lambda: flat(**HEAD, classes=np.array(NAMES)),
     "test-alone": lambda: dict(PARTS["test"]),

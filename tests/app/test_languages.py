@@ -23,8 +23,8 @@ from tests.waiting import LONG
 pytestmark = pytest.mark.long
 
 LANGUAGES = [name for name in words.languages() if name != words.ENGLISH]
-PAGES = ["home", "lessons", "anchors", "space", "thresholds", "sweep", "try", "data", "new", "live", "runs", "compare",
-         "reproduce"]  # fmt: skip
+PAGES = ["home", "lessons", "anchors", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs",
+         "compare", "reproduce"]  # fmt: skip
 
 
 def marks(phrase: str) -> dict[str, int]:
@@ -215,7 +215,7 @@ def wrong(make_run, store, tmp_path, monkeypatch):
     return opened
 
 
-OF_A_RUN = ("home", "space", "thresholds", "sweep", "try")
+OF_A_RUN = ("home", "space", "thresholds", "images", "sweep", "try")
 
 
 @pytest.mark.parametrize("run", ["torn", "newer", "elsewhere", "absent", "failed", "lost", "unwritten"])

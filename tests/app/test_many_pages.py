@@ -14,7 +14,7 @@ from tests.waiting import LONG
 pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parents[2]
-PAGES = ("home", "space", "thresholds", "sweep", "try", "live", "runs", "compare", "reproduce")
+PAGES = ("home", "space", "thresholds", "images", "sweep", "try", "live", "runs", "compare", "reproduce")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import charts, links, results
+from app import charts, gallery, links, results
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
@@ -85,6 +85,12 @@ def text(at: AppTest) -> str:
         *at.subheader,
     ]
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def tiles(at: AppTest) -> list[dict]:
+    """The images on which two runs disagree."""
+    said = [one.proto.json for one in at.get("bidi_component") if one.proto.component_name == "anchorscope_gallery"]
+    return json.loads(said[0])["tiles"] if said else []
 
 
 def listed(at: AppTest) -> list[str]:
@@ -493,7 +499,10 @@ def test_two_runs_on_the_same_images(app, full):
         assert results.sentence(difference) in said
     count = len(compare.disagreement(*made).rows)
     assert f"about **{count}** of {len(made[0].labels)} test images" in said
-    assert len(at.get("image")) == count
+    assert len(tiles(at)) == min(count, gallery.PAGE)
+    at.session_state["compare_at"] = tiles(at)[0]["key"]
+    at = fine(at.run())
+    assert at.title[0].value == "Images" and re.search(r"Image \d+ of the test images", text(at))
 
 
 def test_without_the_images_what_was_decided_is_still_said(app, full):
@@ -501,7 +510,7 @@ def test_without_the_images_what_was_decided_is_still_said(app, full):
         record = json.loads((run.path / "recipe.json").read_text())
         runs.write_json(run.path / "recipe.json", record | {"data": "0123456789abcdef"})
     at = app(COMPARE, ids="a,b")
-    assert not at.error and "cannot be shown here" in text(at) and not at.get("image")
+    assert not at.error and "cannot be shown here" in text(at) and not tiles(at)
     found = compare.disagreement(*map(compare.scored, made))
     assert len(at.dataframe[0].value) == len(found.rows)
 
