@@ -34,12 +34,20 @@ FURTHER = 9  # times that "more" can be asked for
 SIDE = 104  # pixels of an image there
 EVERY = "all"  # of the parts: validation, test and whatever else is there
 LONG = 6000  # characters of rows that an address holds; more stay in the session
+
+
+def _score(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError
+    return value
+
+
 LINKS: links.Links = {
     "images_part": (str, "test"),
     "images_truth": (str, ""),
     "images_called": (str, ""),
-    "images_low": (links.between(-math.inf, math.inf), None),
-    "images_high": (links.between(-math.inf, math.inf), None),
+    "images_low": (_score, None),
+    "images_high": (_score, None),
     "images_tag": (str, ""),
     "images_text": (str, ""),
     "images_sets": (links.several, None),
@@ -104,7 +112,7 @@ class Some:
 
     def key(self, row: int) -> str:
         """What an address calls the image."""
-        return f"{self.split(row)}-{self.number(row)}"
+        return key_of(self.every, row)
 
     def row(self, key: str) -> int | None:
         split, _, number = key.rpartition("-")
@@ -130,6 +138,10 @@ class Some:
         """[N] whether the decision is: unknowns rejected, knowns accepted and named right."""
         known = self.labels >= 0
         return np.where(known, ~self.rejected & (self.verdict.label == self.labels), self.rejected)
+
+
+def key_of(every: feeds.Rows, row: int) -> str:
+    return f"{every.splits[every.split[row]]}-{every.outputs.index[row]}"
 
 
 def of(now: Setting, sets: tuple[str, ...] = ()) -> Some:
@@ -472,8 +484,10 @@ def word(tag: str) -> str:
 
 
 def counted(said: dict[str, Any], run: Run) -> dict[str, Any]:
-    """What a live view asks for, as `go` takes it: classes there are places among the known ones."""
+    """What a live view asks for, as `go` takes it: classes there are places among the known ones, an image is a row."""
     found = dict(said)
+    if (row := found.pop("row", None)) is not None:
+        found["at"] = key_of(feeds.rows(run), row)
     for name in ("truth", "called"):
         if isinstance(found.get(name), int):
             found[name] = f"c{run.trial.known[found[name]]}"

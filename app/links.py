@@ -21,7 +21,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return lambda text: choices[choices.index(text)]
 
 
-def between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+def _between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
     def read(text: str) -> float:
         if not low <= (value := kind(text)) <= high:
             raise ValueError
@@ -51,22 +51,22 @@ VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 Links = dict[str, tuple[Callable[[str], Any], Any]]
 LINKS: Links = {  # of all pages about a run; another page has its own
     "scorer": (one_of(*SCORERS), None),
-    "theta": (between(-math.inf, math.inf), None),
-    "kept": (between(1, 100), setting.NUMBERS["kept"]),
+    "theta": (_between(-math.inf, math.inf), None),
+    "kept": (_between(1, 100), setting.NUMBERS["kept"]),
     "rule": (one_of(*setting.ORACLES), None),
-    "share": (between(0, 100), setting.NUMBERS["share"]),
-    "ratio": (between(0.01, 1000), setting.NUMBERS["ratio"]),
-    "accept": (between(0, 100), setting.NUMBERS["accept"]),
+    "share": (_between(0, 100), setting.NUMBERS["share"]),
+    "ratio": (_between(0.01, 1000), setting.NUMBERS["ratio"]),
+    "accept": (_between(0, 100), setting.NUMBERS["accept"]),
     "centres": (one_of(*CENTRES), "means"),
-    "temperature": (between(0.01, 1000), 1.0),
-    **{name: (between(1, 100_000, int), None) for name in wording.COUNTS},
-    **{name: (between(0, 99.9), None) for name in wording.PERCENTILES},
-    "power": (between(0.01, 10), 0.1),
+    "temperature": (_between(0.01, 1000), 1.0),
+    **{name: (_between(1, 100_000, int), None) for name in wording.COUNTS},
+    **{name: (_between(0, 99.9), None) for name in wording.PERCENTILES},
+    "power": (_between(0.01, 10), 0.1),
     "metric": (one_of(*METRICS), "euclidean"),
     "covariance": (one_of(*COVARIANCES), "shared"),
     "scaling": (one_of(*SCALINGS), "none"),
-    "epsilon": (between(0, 1), 0.0),
-    "odin": (between(1e-6, 1e6), None),
+    "epsilon": (_between(0, 1), 0.0),
+    "odin": (_between(1e-6, 1e6), None),
     "each": (yes, False),
     "as": (one_of(*WAYS), None),
     "order": (one_of("similar", "number", "own"), "similar"),
@@ -74,7 +74,7 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "without": (several, None),
     "published": (yes, False),
     "view": (one_of(*VIEWS), "wheel"),
-    "epoch": (between(0, 1_000_000, int), None),
+    "epoch": (_between(0, 1_000_000, int), None),
 }
 
 

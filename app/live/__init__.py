@@ -144,7 +144,8 @@ def asked(key: str) -> dict[str, Any]:
 
     truth: a known class, "known" or "never"; called: a known class, "accepted", "rejected", "right" (accepted and of
     that class, or rejected and of none), "another", or of the nearest class whatever theta is, "near" (it is right) or
-    "far"; low, high: scores from low to below high, None for no end; order: "up" or "down". What is not said is free.
+    "far"; low, high: scores from low to below high, None for no end; order: "up" or "down"; row: the image that is to
+    be opened. What is not said is free.
     """
     return dict((st.session_state.get(key) or {}).get("asked") or {})
 

@@ -113,11 +113,12 @@ class Borderline {
 
   /** asked: what its images have in common, where no cell of the table is looked at. */
   gallery(title, asked) {
-    const count = this.lab.counted(() => ({ ...asked, ...this.lab.confusion.asked(this.lab.looked) }));
+    const all = () => ({ ...asked, ...this.lab.confusion.asked(this.lab.looked) });
+    const count = this.lab.counted(all);
     const tiles = make("div", { class: "tiles" });
     const none = make("p", { class: "none" }, this.lab.say("no image"));
     const node = make("div", { class: "gallery" }, make("h4", {}, title, count.node), tiles, none);
-    return { node, tiles, none, count, shown: [] };
+    return { node, tiles, none, count, asked: all, shown: [] };
   }
 
   /** How many images there is room for. */

@@ -142,6 +142,11 @@ class Lab extends View {
   }
 
   pick(row) {
+    if (this.state.asks) {
+      const side = this.judged.score[row] > this.theta ? "above" : "below";
+      this.see({ ...this.borderline[side].asked(), row });
+      return;
+    }
     this.state.selection = this.state.selection.includes(row) ? [] : [row];
     this.ask("selection");
     this.settle();

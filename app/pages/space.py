@@ -225,8 +225,10 @@ def selection(word: dict, now: Setting, sets: tuple[str, ...]):
     rows.sort(key=lambda row: score[row])  # as the small images beside the picture
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(t("{count} images chosen", count=len(rows)), anchor=False)
-        if st.button(t("See all {n} images", n=len(rows)), icon=":material/photo_library:", key="space_images"):
-            gallery.go(run, rows=rows, sets=list(sets))
+        label = t("See all {n} images", n=len(rows)) if len(rows) > 1 else t("Open the image")
+        if st.button(label, icon=":material/photo_library:", key="space_images"):
+            at = gallery.key_of(every, rows[0]) if len(rows) == 1 else ""
+            gallery.go(run, rows=rows, sets=list(sets), at=at)
     if len(rows) > SHOWN:
         st.caption(t("The first {count} are listed here; the file has all.", count=SHOWN))
     st.dataframe(table_of(rows[:SHOWN], now, every, sets), hide_index=True, height=min(38 + 35 * len(rows), 320))
