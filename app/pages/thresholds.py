@@ -1,6 +1,7 @@
 """Where to put theta: what it keeps, what it rejects, what that costs, and the file that takes it along."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -115,16 +116,17 @@ def tables(now: Setting):
         controls.numbers_at(now, wide=True)
         histogram, roc, decisions = st.columns([3, 2, 3])
         known, score, edges = said.labels >= 0, said.scale.clip(said.test.score), said.scale.steps(25)
-        histogram.dataframe(
-            {
-                t("score from"): edges[:-1],
-                t("to"): edges[1:],
-                t("known"): np.histogram(score[known], edges)[0],
-                t("of these nearest class wrong"): np.histogram(score[known & ~said.right], edges)[0],
-                t("never seen"): np.histogram(score[~known], edges)[0],
-            },
-            hide_index=True,
-        )
+        bars = {
+            t("score from"): edges[:-1],
+            t("to"): edges[1:],
+            t("known"): np.histogram(score[known], edges)[0],
+            t("of these nearest class wrong"): np.histogram(score[known & ~said.right], edges)[0],
+            t("never seen"): np.histogram(score[~known], edges)[0],
+        }
+        ends = [None, *edges[1:-1].tolist(), None]  # the first and the last hold what lies beyond
+        whose = ({}, {}, {"truth": "known"}, {"truth": "known", "called": "far"}, {"truth": "never"})
+        with histogram:
+            counts(bars, "bars", lambda row, n: whose[n] and whose[n] | {"low": ends[row], "high": ends[row + 1]})
         if said.unknowns:
             line = metrics.roc(said.test, said.labels)
             some = np.unique(np.linspace(0, len(line["thetas"]) - 1, 60).astype(int))
@@ -136,7 +138,23 @@ def tables(now: Setting):
         table = metrics.confusion(theta, said.test, said.labels, len(names))
         titles = [*names, t("unknown")]
         columns = {t("called {name}", name=name): table[:, c] for c, name in enumerate(titles)}
-        decisions.dataframe({t("truth"): titles} | columns, hide_index=True)
+        truths, calls = [*range(len(names)), "never"], [*range(len(names)), "rejected"]
+        with decisions:
+            counts({t("truth"): titles} | columns, "decisions",
+                   lambda row, n: {"truth": truths[row]} | ({"called": calls[n - 1]} if n else {}))  # fmt: skip
+
+
+def counts(table: dict, key: str, asked: Callable[[int, int], dict]):
+    """A table of counts, each of which leads to its images; asked: what those of a row and a column have in common."""
+    event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-cell", key=f"lab_{key}")
+    for row, column in event["selection"]["cells"]:
+        n = list(table).index(column)
+        if said := asked(row, n):
+            count = table[column][row] if n else sum(int(some[row]) for some in list(table.values())[1:])
+            if st.button(
+                t("See all {n} images", n=int(count)), key=f"lab_{key}_images", icon=":material/photo_library:"
+            ):
+                gallery.go(run, **gallery.counted(said, run))
 
 
 def rules(now: Setting):

@@ -370,6 +370,29 @@ def test_what_a_live_view_asks_for_is_taken_to_the_page(opened, digits):
     assert len(tiles(at)) == said[1][-1] and len(test)
 
 
+@pytest.mark.parametrize("key, cell, count", [
+    ("decisions", [0, "called unknown"], 2), ("decisions", [0, "truth"], 36), ("decisions", [6, "called 9"], 13),
+])  # fmt: skip
+def test_the_tables_of_the_lab_lead_there_too(opened, digits, key, cell, count):
+    at = opened(digits, {"lab_tables": True}, "app/pages/thresholds.py")
+    at.session_state[f"lab_{key}"] = {"selection": {"rows": [], "columns": [], "cells": [cell]}}
+    at = fine(at.run())
+    assert at.button(key=f"lab_{key}_images").label == f"See all {count} images"
+    at = fine(at.button(key=f"lab_{key}_images").click().run())
+    assert at.title[0].value == "Images" and len(tiles(at)) == count
+
+
+def test_each_bar_of_the_histogram_leads_to_as_many_images_as_it_says(opened, digits):
+    at = opened(digits, {"lab_tables": True}, "app/pages/thresholds.py")
+    bars = next(one.value for one in at.dataframe if "score from" in one.value)
+    for row, column in ((0, "known"), (3, "known"), (23, "never seen"), (18, "never seen"), (23, "known")):
+        page = opened(digits, {"lab_tables": True}, "app/pages/thresholds.py")
+        page.session_state["lab_bars"] = {"selection": {"rows": [], "columns": [], "cells": [[row, column]]}}
+        page = fine(page.run())
+        page = fine(page.button(key="lab_bars_images").click().run())
+        assert f"**{bars[column][row]}** images" in text(page) or not bars[column][row]
+
+
 def test_a_choice_of_many_rows_stays_in_the_session_and_of_few_in_the_address(digits):
     few, many = live.packed_rows(range(0, 800, 7)), live.packed_rows(range(100_000))
     assert len(few) < gallery.LONG < len(many)
