@@ -241,7 +241,7 @@ def about_theta(now: Setting) -> None:
         st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=wording.plain(asked[:40])))
     elif now.rule == "kept" and state.get("let_go"):
         st.caption(t("θ was set for other scores than these, so it goes by the rule again."))
-    if now.rule == "hand":
+    if now.rule == "hand" and not setting.named(now.theta):
         way_back = t("θ is set by hand. Go back to keeping {kept:g} %", kept=kept)
     else:
         way_back = t("Go back to keeping {kept:g} %", kept=kept)

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import address, picker, setting, wording
+from app import address, picker, setting, sheet, wording
 from cac_core.data.images import WAYS, way_of
 from cac_core.results import judge
 from cac_core.scoring.distances import CENTRES
@@ -75,6 +75,10 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "published": (yes, False),
     "view": (one_of(*VIEWS), "wheel"),
     "epoch": (_between(0, 1_000_000, int), None),
+    "own_as": (one_of(*sheet.VIEWS), "grid"),
+    "own_order": (one_of(*sheet.ORDERS), "given"),
+    "own_show": (one_of(*sheet.SHOWN), "all"),
+    "own_near": (str, ""),
 }
 
 

@@ -54,10 +54,15 @@ class Setting:
     @property
     def thetas(self) -> np.ndarray | None:
         """The theta [C] of each class for plain scores, or None for one theta for all."""
+        return None if self.each is None else self.base + self.theta
+
+    @property
+    def base(self) -> np.ndarray:
+        """What theta is put on top of [C] for plain scores, by the nearest class; 0 with one theta for all."""
         if self.each is None:
-            return None
+            return np.zeros(len(self.said.means))
         plain = verdicts.judged(self.run, self.scorer, self.moved, None, **self.options)
-        return judge.thetas_at(self.each, plain.validation, len(plain.means)) + self.theta
+        return judge.thetas_at(self.each, plain.validation, len(plain.means))
 
     @property
     def oracle(self) -> bool:
@@ -190,7 +195,10 @@ def words(now: Setting, rule: str | None = None) -> str:
     """Where theta comes from, or another rule, and what it promises by which images, in words."""
     rule = rule or now.rule
     if rule != "kept":
-        said = t("set by hand") if rule == "hand" else t(ORACLES[rule], **{name: number(name) for name in NUMBERS})
+        if rule == "hand":
+            said = named(now.theta) or t("set by hand")
+        else:
+            said = t(ORACLES[rule], **{name: number(name) for name in NUMBERS})
         if now.each is not None:
             said = t("{rule}, on top of a θ for each class", rule=said)
         return said if rule == "hand" else t("{rule}; an oracle, it has looked at the test unknowns", rule=said)
@@ -226,6 +234,18 @@ def by_hand(theta: float | None) -> None:
     """Theta as somebody has set it; None gives it back to the rule."""
     st.session_state.theta, st.session_state.rule = theta, None
     taken()
+
+
+def by_name(theta: float, phrase: str, values: dict[str, Any]) -> None:
+    """Theta as a page has found it, with what it rests on, a phrase and its values: said as long as it stays."""
+    by_hand(theta)
+    st.session_state.theta_named = theta, phrase, values
+
+
+def named(theta: float) -> str:
+    """What a theta that was set `by_name` rests on; empty for any other."""
+    of, phrase, values = st.session_state.get("theta_named") or (None, "", {})
+    return t(phrase, **values) if of == theta else ""
 
 
 def by_rule(rule: str | None = None) -> None:

@@ -63,10 +63,16 @@ def _looked_at(
 ) -> Looked:
     run = Run(Path(path))
     prepared = images.drawn(_image, run.row) if drawn else images.prepare(_image, run.row, way)
-    how = dataclasses.asdict(moved) | {"centres": moved_by(run.outputs("train"))}
+    how = dataclasses.asdict(moved) | {"centres": _centres(path, written)}
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
         logits, features = _network(path, written).outputs(prepared.pixels[None], **how)
     return Looked(prepared.preview, prepared.pixels, prepared.done, logits, features)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _centres(path: str, written: str) -> np.ndarray:
+    """Where ODIN's step goes to: read once, not for each of many pictures."""
+    return moved_by(Run(Path(path)).outputs("train"))
 
 
 def outputs_of(run: Run, pixels: np.ndarray) -> Outputs:
@@ -114,6 +120,30 @@ def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarra
 def said_of(now: Setting, logits: np.ndarray, features: np.ndarray) -> list[dict]:
     """What is said of images with these logits [N, C] and features [N, D], as it is set; see `judge.said_of`."""
     return judge.said_of(now.run, logits, features, now.scorer, now.theta, now.thetas, **now.options)
+
+
+def said_at_zero(now: Setting, looks: list[Looked], of: str) -> list[dict[str, Any]]:
+    """`said_of` these pictures at a theta of 0, kept; of names them and what was done to them. See `decided`."""
+    options = tuple(sorted(now.options.items()))
+    return _said_at_zero(str(now.run.path), now.run.written, now.scorer, options, of, looks)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _said_at_zero(
+    path: str, written: str, scorer: str, options: tuple, of: str, _looks: list[Looked]
+) -> list[dict[str, Any]]:
+    logits, features = (np.concatenate([getattr(look, part) for look in _looks]) for part in ("logits", "features"))
+    return judge.said_of(Run(Path(path)), logits, features, scorer, 0.0, **dict(options))
+
+
+def decided(said: list[dict[str, Any]], names: list[str], limits: np.ndarray) -> list[dict[str, Any]]:
+    """The same by another theta, that of the nearest class out of limits [C]; as `judge.said_of` says it."""
+    thetas = dict(zip(names, limits.tolist(), strict=True))
+    return [
+        one | {"decision": judge.UNKNOWN if one["score"] > thetas[one["label"]] else one["label"],
+               "theta": thetas[one["label"]]}
+        for one in said
+    ]  # fmt: skip
 
 
 def say(verdict: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -18,10 +19,12 @@ from app import (
     growing,
     holdings,
     jobs,
+    labels,
     links,
     paste,
     picker,
     setting,
+    sheet,
     thumbnails,
     uploads,
     verdicts,
@@ -36,7 +39,7 @@ from cac_core.files import is_file
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge, project
 
-MOST = 64  # images at a time
+MOST = 200  # images at a time
 PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 NEIGHBOURS = 5
@@ -213,52 +216,46 @@ def easel(now: Setting):
 
 
 def judge_all(place, now: Setting):
-    looks, broken, rows, full = {}, {}, [], []
-    way = setting.way(run)
-    uploads.load(run)
-    offer, bar = st.container(), st.empty()
-    for n, (_, content) in enumerate(given):
-        if len(given) > 1:
-            bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
-        try:
-            looks[n] = uploads.looked_at(run, content, now.moved, way)
-        except Exception as error:  # whatever is wrong with one picture, the others are judged
-            broken[n] = wording.reason(error)
-    bar.empty()
-    judged = dict(zip(looks, said_of_all(list(looks.values()), now), strict=True))
+    marks = sheet.marked([content for _, content in given])
+    looks, broken = look_at_all(now, marks)
+    judged = dict(zip(looks, judged_at(looks, marks, now), strict=True))
+    truths = sheet.labels_of(run.id)
+    if len(given) == 1:
+        offer = st.container()
+        if looks:
+            draw_card(0, looks[0], judged[0], now, broken)
+        else:
+            cannot(given[0][0], broken[0])
+    else:
+        base = now.base
+        tiles = [tile(n, marks[n], broken.get(n), judged.get(n), base) for n in range(len(given))]
+        several(tiles, looks, judged, truths, now, broken)
+        offer = st.container()
+    rows, full = [], []
     for n, (name, _) in enumerate(given):
-        if n not in broken:
-            looked, verdict = looks[n], judged[n]
-            try:
-                card(name, verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
-            except Exception as error:
-                broken[n] = wording.reason(error)
+        truth = {"truth": labels.named(truths.get(marks[n]), names)} if len(given) > 1 else {}
         if n in broken:
-            with st.container(border=True):
-                st.text(name)
-                st.error(
-                    t("This file cannot be judged: {why}", why=wording.told(broken[n])), icon=":material/broken_image:"
-                )
-            rows.append({"file": name, "decision": "", "error": broken[n]})
-            full.append({"file": name, "error": broken[n]})
+            rows.append({"file": name, **truth, "decision": "", "error": broken[n]})
+            full.append({"file": name, **truth, "error": broken[n]})
             continue
+        verdict = judged[n]
         rows.append(
-            {"file": name, "decision": verdict["decision"], "nearest": verdict["label"], "score": verdict["score"],
-             "theta": verdict["theta"], "error": ""}
+            {"file": name, **truth, "decision": verdict["decision"], "nearest": verdict["label"],
+             "score": verdict["score"], "theta": verdict["theta"], "error": ""}
             | {f"gamma {name}": value for name, value in verdict["gamma"].items()}
             | {f"distance {name}": value for name, value in verdict["distances"].items()}
         )  # fmt: skip
-        full.append({"file": name, **verdict, "notes": list(map(str, looked.done))})
+        full.append({"file": name, **truth, **verdict, "notes": list(map(str, looks[n].done))})
     if growing.takes_images(run) and (sound := [n for n in looks if n not in broken]):
         with offer:
             into_the_data_set({n: looks[n] for n in sound}, judged)
-    judged = [row for row in rows if not row["error"]]
-    unknown = sum(row["score"] > row["theta"] for row in judged)
+    fine = [row for row in rows if not row["error"]]
+    unknown = sum(row["score"] > row["theta"] for row in fine)
     with place:
         st.markdown(
             t(
                 "**{judged}** of {of} judged, **{unknown}** of them unknown.",
-                judged=len(judged),
+                judged=len(fine),
                 of=len(rows),
                 unknown=unknown,
             )
@@ -266,12 +263,99 @@ def judge_all(place, now: Setting):
         st.download_button(
             "CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
-        record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now), "as": way,
-                  **dataclasses.asdict(now.moved), "images": judge.plain(full)}  # fmt: skip
+        record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now),
+                  "as": setting.way(run), **dataclasses.asdict(now.moved), "images": judge.plain(full)}  # fmt: skip
         st.download_button(
             "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
+
+
+def look_at_all(now: Setting, marks: list[str]) -> tuple[dict[int, uploads.Looked], dict[int, str]]:
+    """What the network put out for each picture, kept for as long as it is given, and why it could not for some."""
+    way = setting.way(run)
+    uploads.load(run)
+    held, of = st.session_state.get("own_looks", (None, {})), (str(run.path), run.written, now.moved, way)
+    known = held[1] if held[0] == of else {}
+    found, bar = {}, st.empty()
+    for n, (mark, (_, content)) in enumerate(zip(marks, given, strict=True)):
+        if mark in known:
+            found[mark] = known[mark]
+            continue
+        if len(given) > 1:
+            bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
+        try:
+            looked = uploads.looked_at(run, content, now.moved, way)
+            found[mark] = looked, sheet.small(looked.original)
+        except Exception as error:  # whatever is wrong with one picture, the others are judged
+            wording.reason(error)
+            found[mark] = str(error) or type(error).__name__
+    bar.empty()
+    st.session_state.own_looks = of, found
+    looks = {n: found[mark][0] for n, mark in enumerate(marks) if not isinstance(found[mark], str)}
+    return looks, {n: wording.said(found[mark]) for n, mark in enumerate(marks) if isinstance(found[mark], str)}
+
+
+def judged_at(looks: dict[int, uploads.Looked], marks: list[str], now: Setting) -> list[dict[str, Any]]:
+    """What is said of each, with the decision by theta as it is set: only this is new where theta moves."""
+    if not looks:
+        return []
+    of = "/".join((*(marks[n] for n in looks), setting.way(run), repr(now.moved)))
+    return uploads.decided(uploads.said_at_zero(now, list(looks.values()), of), names, now.base + now.theta)
+
+
+def tile(n: int, mark: str, why: str | None, verdict: dict | None, base: np.ndarray) -> sheet.Tile:
+    """A picture on the sheet."""
+    if verdict is None:
+        return sheet.Tile(given[n][0], mark, error=why or "")
+    nearest, small = names.index(verdict["label"]), st.session_state.own_looks[1][mark][1]
+    return sheet.Tile(given[n][0], mark, small, "", nearest, verdict["score"], float(base[nearest]))
+
+
+def several(tiles: list[sheet.Tile], looks: dict, judged: dict, truths: dict, now: Setting, broken: dict):
+    """All pictures at once, below them the one that was opened, and what their labels say."""
+    opened = st.session_state.get("own_open", "")
+    sheet.show(tiles, now, truths, opened)
+    place = next((n for n, one in enumerate(tiles) if one.mark == opened), None)
+    if place is not None:
+        with st.container(key="opened"):
+            around(tiles, place)
+            if place in broken:
+                cannot(given[place][0], broken[place])
+            else:
+                draw_card(place, looks[place], judged[place], now, {})
+    labels.section(now, tiles, truths)
+
+
+def around(tiles: list[sheet.Tile], place: int):
+    """From the opened picture to the one before and after, and back to all."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        for key, icon, label, to in (
+            ("before", "chevron_left", t("Previous"), place - 1), ("after", "chevron_right", t("Next"), place + 1),
+        ):  # fmt: skip
+            there = 0 <= to < len(tiles)
+            st.button(label, icon=f":material/{icon}:", key=f"open_{key}", disabled=not there, type="tertiary",
+                      on_click=open_one, args=(tiles[to].mark if there else "",))  # fmt: skip
+        st.button(t("Close"), icon=":material/close:", key="open_none", type="tertiary", on_click=open_one, args=("",))
+
+
+def open_one(mark: str):
+    st.session_state.own_open = mark
+
+
+def draw_card(n: int, looked: uploads.Looked, verdict: dict, now: Setting, broken: dict[int, str]):
+    """The card of a picture, or why it cannot be drawn."""
+    try:
+        card(given[n][0], verdict, looked.original, looked.pixels, looked.done, n, looked.logits, now)
+    except Exception as error:
+        broken[n] = wording.reason(error)
+        return cannot(given[n][0], broken[n])
+
+
+def cannot(name: str, why: str):
+    with st.container(border=True):
+        st.text(name)
+        st.error(t("This file cannot be judged: {why}", why=wording.told(why)), icon=":material/broken_image:")
 
 
 def into_the_data_set(looks: dict[int, uploads.Looked], judged: dict[int, dict]):
@@ -281,7 +365,12 @@ def into_the_data_set(looks: dict[int, uploads.Looked], judged: dict[int, dict])
     if isinstance(said, growing.Grown) and said.run != run.id:
         said = None
     title = t("Make a class of the {n} rejected", n=count) if count > 1 else t("Put pictures into a class")
-    with st.expander(title, icon=":material/new_label:", expanded=said is not None):
+    # the many pictures to tick are painted only where somebody wants them, so that theta moves without them
+    place = st.expander(title, icon=":material/new_label:", expanded=said is not None, key="try_grow",
+                        on_change="rerun")  # fmt: skip
+    if not place.open:
+        return
+    with place:
         st.markdown(t("The pictures that are ticked go into the data set {name}, as images of one class: a new one, or "
                       "one that is known already.", name=wording.plain(name)))  # fmt: skip
         with st.container(horizontal=True, gap="small", key="try_picks"):

@@ -24,6 +24,7 @@ from cac_core.runs import Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Outputs, Verdict
 from cac_core.scoring.scorers import judge_of, scorer_options
+from tests.app.seen import components
 
 pytestmark = pytest.mark.long
 
@@ -177,16 +178,6 @@ def theta_of(at: AppTest) -> float:
     """Theta as the page has it in its field: by hand, or the rule's, which is written with three digits."""
     field = at.number_input(key="theta")
     return float(field.proto.placeholder) if field.value is None else field.value
-
-
-def components(at: AppTest, name: str) -> list:
-    def walk(node):
-        for child in getattr(node, "children", {}).values():
-            if getattr(child, "type", "") == "bidi_component" and child.proto.component_name == name:
-                yield child.proto
-            yield from walk(child)
-
-    return list(walk(at._tree))
 
 
 def parameters(at: AppTest) -> dict[str, str]:

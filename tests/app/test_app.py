@@ -25,6 +25,7 @@ from cac_core.results import judge, quality, stand_ins, sweep
 from cac_core.runs import Run
 from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
+from tests.app.seen import sheet_of
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
@@ -102,6 +103,11 @@ def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def on_sheet(at: AppTest) -> list[dict]:
+    """The pictures on the contact sheet of Try, as the browser is told of them."""
+    return sheet_of(at)["rows"]
 
 
 @pytest.fixture(scope="session")
@@ -432,16 +438,18 @@ def test_names_of_classes_stay_text_on_every_page(app, store):
         assert not any("<img" in value.replace("\\<", "") for value in written)
 
 
-def test_sixty_five_files_are_cut_to_sixty_four_and_a_bomb_is_refused(app, digit, monkeypatch):
+def test_two_hundred_and_one_files_are_cut_to_two_hundred_and_a_bomb_is_refused(app, digit):
     at = fine(app("cac", page="try"))
     wide = png(np.zeros((2, 40_000), np.uint8))
-    files = [(f"{i}.png", digit, "image/png") for i in range(63)]
+    files = [(f"{i}.png", digit, "image/png") for i in range(199)]
     at.file_uploader(key="files").set_value(
         [("tool.png", b"MZ" + bytes(900), "image/png"), ("wide.png", wide, "image/png"), *files]
     )
     at = fine(at.run())
-    assert "65 files are too many" in text(at) and "**62** of 64 judged" in text(at)
-    assert len(at.error) == 2 and "too slim" in text(at)
+    assert "201 files are too many" in text(at) and "**198** of 200 judged" in text(at)
+    failed = {row["name"]: row["error"] for row in on_sheet(at) if row["error"]}
+    assert set(failed) == {"tool.png", "wide.png"} and "too slim" in failed["wide.png"]
+    assert len({row["mark"] for row in on_sheet(at)}) == 200  # also of the same picture many times
 
 
 @pytest.mark.parametrize("theta", ["nan", "inf", "-1e300", "1e300"])
@@ -527,8 +535,12 @@ def test_a_broken_file_stops_no_other_and_names_stay_text(app, digit):
     }
     at.file_uploader(key="files").set_value([(name, bits, "image/png") for name, bits in files.items()])
     at = fine(at.run())
-    assert len(at.error) == 3 and "**1** of 4 judged" in text(at)
-    assert {t.value for t in at.text} == set(files)
+    assert "**1** of 4 judged" in text(at)
+    assert [row["name"] for row in on_sheet(at)] == list(files)
+    assert [row["name"] for row in on_sheet(at) if row["error"]] == list(files)[1:]
+    at.session_state["own_open"] = on_sheet(at)[2]["mark"]
+    at = fine(at.run())
+    assert len(at.error) == 1 and [t.value for t in at.text] == ["cut.png"]
     written = [e.value for e in (*at.markdown, *at.caption, *at.subheader)]
     assert not any("onerror" in value or "bold" in value for value in written)
 
@@ -608,30 +620,48 @@ def test_a_slim_picture_ends_no_batch(app):
     files = [*((f"{n}.png", content, "image/png") for n, content in enumerate(slim)), ("digit.png", digit, "image/png")]
     at.file_uploader(key="files").set_value(files)
     at = fine(at.run())
-    assert "**4** of 4 judged" in text(at) and not at.error
+    assert "**4** of 4 judged" in text(at) and not any(row["error"] for row in on_sheet(at))
 
 
-@pytest.mark.parametrize("where", ["cac_core.data.images._decoded", "app.charts.bars", "app.thumbnails.as_seen"])
 @pytest.mark.parametrize("kind", [ValueError, ZeroDivisionError])
-def test_whatever_one_picture_does_the_others_are_judged(app, monkeypatch, where, kind):
+def test_whatever_one_picture_does_the_others_are_judged(app, monkeypatch, kind):
     at = fine(app("cac", page="try"))
     pixels = datasets.load("digits", datasets.root_of())["test"].pixels
     files = [(f"{n}.png", png_of(thumbnails.enlarged(pixels[n])), "image/png") for n in range(10, 13)]
-    module, _, name = where.rpartition(".")
-    target = importlib.import_module(module)
-    real, calls = getattr(target, name), []
-
-    def second_fails(*arguments, **more):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise kind("the second one")
-        return real(*arguments, **more)
-
-    monkeypatch.setattr(target, name, second_fails)
+    monkeypatch.setattr(images, "_decoded", fails_at(2, images._decoded, kind("the second one")))
     at.file_uploader(key="files").set_value(files)
     at = fine(at.run())
-    assert len(at.error) == 1 and "the second one" in at.error[0].value and "**2** of 3 judged" in text(at)
-    assert {shown.value for shown in at.text} == {name for name, *_ in files}
+    assert [row["error"] for row in on_sheet(at)] == ["", "the second one", ""] and "**2** of 3 judged" in text(at)
+
+
+@pytest.mark.parametrize("where", ["app.charts.bars", "app.thumbnails.as_seen"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_card_that_cannot_be_drawn_says_so(app, monkeypatch, where, count):
+    at = fine(app("cac", page="try"))
+    pixels = datasets.load("digits", datasets.root_of())["test"].pixels
+    files = [(f"{n}.png", png_of(thumbnails.enlarged(pixels[n])), "image/png") for n in range(count)]
+    at.file_uploader(key="files").set_value(files)
+    module, _, name = where.rpartition(".")
+    target = importlib.import_module(module)
+    monkeypatch.setattr(target, name, fails_at(1, getattr(target, name), ZeroDivisionError("this one")))
+    at = fine(at.run())
+    if count > 1:  # cards come on demand alone
+        assert not at.error and not at.text
+        at.session_state["own_open"] = on_sheet(at)[1]["mark"]
+        at = fine(at.run())
+    assert len(at.error) == 1 and "this one" in at.error[0].value
+
+
+def fails_at(call, real, error):
+    calls = []
+
+    def instead(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise error
+        return real(*arguments, **more)
+
+    return instead
 
 
 def test_a_run_without_weights_is_said_once(app):

@@ -115,6 +115,7 @@ def tried(at: AppTest, count: int = 8, *more: tuple[str, bytes, str]) -> AppTest
     """Try with pictures of amber, and one of blue."""
     files = [(f"amber {n}.png", noise(AMBER, n), "image/png") for n in range(count)]
     at.file_uploader(key="files").set_value([*files, ("blue.png", noise(COLOURS["blue"], 99), "image/png"), *more])
+    at.session_state["try_grow"] = True  # opened
     return fine(at.run())
 
 
