@@ -270,10 +270,11 @@ BAD_ZIPS = {
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_cannot_be_uploaded_is_explained_in_the_readers_language(language, wrong, monkeypatch):
     monkeypatch.setattr(uploads, "_network", lambda path, written: None)  # nothing comes to be judged
-    at = wrong(language, "shown", "try")
-    at.file_uploader(key="files").set_value([("a.png", b"no image", "image/png"), ("b.png", b"", "image/png")])
-    at = at.run()
-    assert len(at.error) == 2 and english(at) == []
+    for content in (b"no image", b""):
+        at = wrong(language, "shown", "try")
+        at.file_uploader(key="files").set_value([("a.png", content, "image/png")])
+        at = at.run()
+        assert len(at.error) == 1 and english(at) == []
 
     at = wrong(language, "shown", "data", data_view="own")
     for name, content in BAD_ZIPS.items():
