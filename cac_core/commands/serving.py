@@ -56,6 +56,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     score.add_argument(
         "--out", metavar="FILE", help=".parquet, .csv or .jsonl; what has a row there is not judged again"
     )
+    score.add_argument("--keep", action="store_true", help="keep scores and decisions for the page Watch, too")
     score.add_argument("--gamma", action="store_true", help="γ of each known class, too")
     score.add_argument("--workers", type=int, metavar="N", help="processes, of one thread each; 0 for this one alone")
     score.add_argument("--batch", type=int, default=64, metavar="N", help="images that a process takes at once")
@@ -76,6 +77,8 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     serve.add_argument(
         "--token-file", metavar="FILE", help="whoever asks must send what this file holds, as Authorization: Bearer"
     )
+    serve.add_argument("--keep", action="store_true", help="keep scores and decisions for the page Watch")
+    serve.add_argument("--keep-pictures", action="store_true", help="and small pictures of what is rejected")
     by_what(serve)
 
 
@@ -139,7 +142,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.results import judge
-    from cac_core.serving import deciders, score, sources, written
+    from cac_core.serving import deciders, score, sources, watch, written
 
     if a.batch < 1 or (a.workers or 0) < 0:
         raise ValueError(say("--batch is at least 1, and --workers at least 0."))
@@ -165,13 +168,22 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         return sources.found(named, listed)
 
     def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
-        workers = a.workers
+        workers, kept = a.workers, []
         if workers is None:
             workers = min(_cores(), MOST_WORKERS) if count > a.batch else 0
         for row in score.rows(decider, some, workers=workers, chunk=a.batch, apart=apart):
             told.saw(row)
+            if keeper and "error" not in row:
+                kept.append(watch.Judged(row["path"], *(row[name] for name in watch.SAID)))
+                if len(kept) >= a.batch:
+                    keeper.keep(kept)
+                    kept = []
             yield judge.plain({name: value for name, value in row.items() if name in KEPT or (name, a.gamma) == GAMMA})
+        if keeper:
+            keeper.keep(kept)
 
+    said = decider.about
+    keeper = watch.Keeper(runs.store_of(a.runs), said["run"], said["version"], "score") if a.keep else None
     count = sum(1 for _ in found())
     if not a.out:
         told = _Told(count, 0, quiet=True)
@@ -192,7 +204,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
 def _serve(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
-    from cac_core.serving import deciders, service
+    from cac_core.serving import deciders, service, watch
 
     token = _token(a.token_file)
     deciders.one_thread()
@@ -208,7 +220,11 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     print(f"{decider.about['run']} judges at http://{shown}:{a.port}/v1/judge", file=sys.stderr, flush=True)
     if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
         print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
-    service.serve(service.service(decider, token=token), a.host, a.port)
+    keeper = None
+    if a.keep or a.keep_pictures:
+        said = decider.about
+        keeper = watch.Keeper(runs.store_of(a.runs), said["run"], said["version"], "serve", a.keep_pictures)
+    service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port)
     return None, []
 
 

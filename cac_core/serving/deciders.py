@@ -34,6 +34,9 @@ class Decider(Protocol):
     def says(self, looked: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
         """For each image, from what the network put out: decision, label, score, theta, gamma by class."""
 
+    def vectors(self, looked: tuple[np.ndarray, ...]) -> np.ndarray:
+        """For each image a vector [N, D] by which images that look alike to the network lie near to each other."""
+
 
 @dataclass(frozen=True)
 class OfRun:
@@ -83,6 +86,9 @@ class OfRun:
         if "saying" not in self.__dict__:
             self.__dict__["saying"] = self.threshold.saying(self.run)
         return self.__dict__["saying"](*looked)
+
+    def vectors(self, looked: tuple[np.ndarray, ...]) -> np.ndarray:
+        return looked[1] if looked[1].shape[1] else looked[0]
 
     def __reduce__(self):
         return OfRun, (self.path, self.threshold, self.device)
@@ -149,8 +155,8 @@ class OfOnnx:
             )) from error  # fmt: skip
 
     def looks(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
-        _, _, gamma, score, label, unknown = self.session.run(None, {"image": pixels})
-        return gamma, score, label, unknown
+        logits, _, gamma, score, label, unknown = self.session.run(None, {"image": pixels})
+        return gamma, score, label, unknown, logits
 
     def says(self, looked: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
         return [
@@ -158,8 +164,11 @@ class OfOnnx:
                 "decision": UNKNOWN if unknown else self.names[label], "label": self.names[label], "score": score,
                 "theta": float(self.limits[label]), "gamma": dict(zip(self.names, gamma, strict=True)),
             }
-            for gamma, score, label, unknown in zip(*(array.tolist() for array in looked), strict=True)
+            for gamma, score, label, unknown in zip(*(array.tolist() for array in looked[:4]), strict=True)
         ]  # fmt: skip
+
+    def vectors(self, looked: tuple[np.ndarray, ...]) -> np.ndarray:
+        return looked[4]
 
     def __reduce__(self):
         return OfOnnx, (self.file,)

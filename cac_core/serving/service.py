@@ -15,6 +15,7 @@ import hmac
 import json
 import resource
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cac_core.data import images
 from cac_core.results.judge import UNKNOWN, plain
 from cac_core.serving.deciders import Decider
+from cac_core.serving.watch import Judged, Keeper
 
 BATCH = 32  # images that go through the network together
 BUSY = HTTPException(503, "Too many images wait already. Try again later.", {"Retry-After": "1"})
@@ -65,7 +67,9 @@ class _Queue:
         self.ready = False
 
     def _judged(self, pixels: list[np.ndarray]) -> list[dict[str, Any]]:
-        return self.decider.says(self.decider.looks(np.stack(pixels)))
+        looked = self.decider.looks(np.stack(pixels))
+        vectors = self.decider.vectors(looked)
+        return [{**said, "vector": vector} for said, vector in zip(self.decider.says(looked), vectors, strict=True)]
 
     async def work(self) -> None:
         loop, row = asyncio.get_running_loop(), self.decider.row
@@ -140,10 +144,11 @@ def _label(value: Any) -> str:
 
 def service(
     decider: Decider, *, token: str | None = None, limits: Limits = Limits(), decoders: int = 2,
-    kept: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    keeper: Keeper | None = None,
 ) -> Starlette:  # fmt: skip
-    """The application. token, where given, must come as `Authorization: Bearer TOKEN`. kept hears what was judged."""
-    counts, pool = _Counts(), ThreadPoolExecutor(decoders, "decoder")
+    """The application. token, where given, must come as `Authorization: Bearer TOKEN`. keeper keeps what is judged,
+    before the answer; where it cannot, the answer goes out all the same, and the trouble is said and counted."""
+    counts, pool, keeping = _Counts(), ThreadPoolExecutor(decoders, "decoder"), ThreadPoolExecutor(1, "keeper")
     about, row, way = decider.about, decider.row, decider.way
     held: dict[str, Any] = {"busy": 0}
 
@@ -155,6 +160,14 @@ def service(
         task.cancel()
         queue.network.shutdown()
         pool.shutdown()
+        keeping.shutdown()
+
+    def kept(judged: list[Judged]) -> None:
+        try:
+            keeper.keep(judged)
+        except Exception as error:  # a full disk, or a file that somebody has spoilt
+            counts.decisions["not kept"] += len(judged)
+            print(f"What was judged could not be kept: {error}", file=sys.stderr, flush=True)
 
     def allowed(request: Request) -> None:
         said = request.headers.get("authorization", "")
@@ -184,7 +197,7 @@ def service(
         loop = asyncio.get_running_loop()
         seen = await asyncio.gather(*(loop.run_in_executor(pool, decoded, content) for _, content in named))
         futures = iter(queue.put([one[0] for one in seen if not isinstance(one, str)]))
-        results = []
+        results, judged = [], []
         for (name, _), one in zip(named, seen, strict=True):
             if isinstance(one, str):
                 results.append({"file": name, "error": one})
@@ -193,7 +206,11 @@ def service(
                 said = await asyncio.wait_for(next(futures), limits.seconds)
                 results.append({"file": name, **{k: v for k, v in said.items() if k in SAID}, "notes": one[1]})
                 counts.decisions[said["decision"] if said["decision"] == UNKNOWN else "known"] += 1
-        kept(results)
+                judged.append(Judged(
+                    name, said["decision"], said["label"], said["score"], said["theta"], one[0], said["vector"]
+                ))  # fmt: skip
+        if keeper and judged:
+            await loop.run_in_executor(keeping, kept, judged)
         status = 422 if all("error" in one for one in results) else 200
         return JSONResponse(plain({**about, "results": results}), status)
 
