@@ -54,6 +54,9 @@ SECTIONS = {
         "compare": Place(t("Compare"), "compare_arrows", t("Compare"), of_run=False),
         "reproduce": Place(t("Reproduce"), "fact_check", t("Reproduce"), of_run=False),
     },
+    t("Use"): {
+        "watch": Place(t("Watch"), "visibility", t("What is rejected in use")),
+    },
 }
 PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
 page = st.navigation(

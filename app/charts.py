@@ -342,7 +342,7 @@ def place_on_scale(
                 "data": [[float(x), int(n)] for x, n in zip(edges, [*counts, counts[-1]], strict=True)]}  # fmt: skip
 
     shown = [steps(t("known"), labels >= 0, palette.known[0]), steps(t("never seen"), labels < 0, palette.unknown)]
-    shown[0]["markLine"] = _theta_line(theta, scale, palette)
+    shown[0]["markLine"] = theta_line(theta, scale, palette)
     shown[1]["markLine"] = {
         "symbol": "none", "silent": True, "animation": False,
         "lineStyle": {"color": palette.text, "type": "solid", "width": 3},
@@ -487,7 +487,7 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palet
 # --- theta -----------------------------------------------------------------------------------------------------------
 
 
-def _theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
+def theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
     said = {"show": label, "formatter": f"θ = {number(theta)}", "position": "end"}
     return _line_at(float(scale.clip(np.array(theta))), said, palette)
 
@@ -523,14 +523,14 @@ def histogram(
     every = [steps(t(RIGHT), known & right, palette.known[0], 0, stack="known")]
     if (known & ~right).any():
         every.append(steps(t(WRONG), known & ~right, palette.known[1], 0, stack="known"))
-    every[0]["markLine"] = _theta_line(theta, scale, palette)
+    every[0]["markLine"] = theta_line(theta, scale, palette)
     grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 72, "right": 20, **EXACT}]
     axes = [
         scale.axis(name) | ({"axisLabel": {"show": False}, "name": "", "axisTick": {"show": False}} if unknowns else {})
     ]
     heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1}]
     if unknowns:
-        every.append(steps(t(NEVER), ~known, palette.unknown, 1, markLine=_theta_line(theta, scale, palette, False)))
+        every.append(steps(t(NEVER), ~known, palette.unknown, 1, markLine=theta_line(theta, scale, palette, False)))
         grids.append({"top": "50%", "bottom": 52, "left": 72, "right": 20, **EXACT})
         axes.append(scale.axis(name) | {"gridIndex": 1, "position": "bottom", "axisLine": {"onZero": False}})
         heights.append(

@@ -317,6 +317,8 @@ print(threshold.judged(run, *seen)[0]["decision"])
 """
 
 
+IN_USE = ("score {} FOLDER --out verdicts.csv", "export {} --onnx network.onnx", "serve {} --keep-pictures")
+
 # of outputs alone, without a network
 SNIPPET_OF_OUTPUTS = """from pathlib import Path
 
@@ -360,12 +362,13 @@ def take_along(now: Setting):
             "threshold.json", json.dumps(threshold.record(run), indent=1, ensure_ascii=False), "threshold.json",
             "application/json", icon=":material/download:", on_click="ignore", type="primary",
         )  # fmt: skip
-        what = "judge {} new.npz" if alone else "predict {} picture.png"
-        st.code(
-            f"python -m cac_core {what.format(run.id)} --threshold threshold.json",
-            language="bash",
-            wrap_lines=True,
-        )
+        ways = ["judge {} new.npz"] if alone else ["predict {} picture.png", *IN_USE]
+        said = [f"python -m cac_core {way.format(run.id)} --threshold threshold.json" for way in ways]
+        st.code("\n".join(said), language="bash", wrap_lines=True)
+        if not alone:
+            st.caption(t("One picture; a folder, into a file; one ONNX file for programs without this project; a "
+                         "service that Watch looks after."))  # fmt: skip
+            address.link("watch", t("What is rejected in use"), "visibility")
     right.code(
         (SNIPPET_OF_OUTPUTS if alone else SNIPPET).format(run=run.id, store=json.dumps(str(runs.store_of()))),
         language="python",

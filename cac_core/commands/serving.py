@@ -183,7 +183,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
             keeper.keep(kept)
 
     said = decider.about
-    keeper = watch.Keeper(runs.store_of(a.runs), said["run"], said["version"], "score") if a.keep else None
+    keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "score") if a.keep else None
     count = sum(1 for _ in found())
     if not a.out:
         told = _Told(count, 0, quiet=True)
@@ -223,7 +223,7 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     keeper = None
     if a.keep or a.keep_pictures:
         said = decider.about
-        keeper = watch.Keeper(runs.store_of(a.runs), said["run"], said["version"], "serve", a.keep_pictures)
+        keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "serve", a.keep_pictures)
     service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port)
     return None, []
 

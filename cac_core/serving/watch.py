@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -69,8 +70,13 @@ def file_of(store: Path, run: str) -> Path:
     return store / FOLDER / f"{run}.sqlite"
 
 
+def version_in(about: dict[str, Any]) -> str:
+    """What is watched apart from all else of a run: its weights, and the score that it is judged by."""
+    return f"{about['version']} {about['scorer']}".strip()
+
+
 class Keeper:
-    """Writes what is judged, for one run and version of its weights. Several processes may keep at the same time."""
+    """Writes what is judged, for one run and version. Several processes may keep at the same time."""
 
     def __init__(self, store: Path, run: str, version: str, source: str, pictures: bool = False):
         self.version, self.source, self.pictures = version, source, pictures
