@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     try:
+        if hasattr(arguments, "sources"):
+            arguments.sources, rest = arguments.sources + _plain(rest), _named(rest)
         options = _options(rest) if arguments.options else {}
         if rest and not arguments.options:
             parser.error(f"{arguments.command} does not take {' '.join(rest)}")
@@ -88,6 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     for room in (training, results, serving, jobs, data, exchange):
         room.add(command)
     return parser
+
+
+def _plain(rest: list[str]) -> list[str]:
+    """Words that argparse has left over after an option, where a command takes any number of them."""
+    return [word for n, word in enumerate(rest) if not word.startswith("--") and not _takes(rest[n - 1 : n])]
+
+
+def _named(rest: list[str]) -> list[str]:
+    return [word for n, word in enumerate(rest) if word.startswith("--") or _takes(rest[n - 1 : n])]
+
+
+def _takes(before: list[str]) -> bool:
+    """Whether the word after this one is its value."""
+    return bool(before) and before[0].startswith("--") and "=" not in before[0]
 
 
 def _options(rest: list[str]) -> dict[str, str]:

@@ -284,6 +284,8 @@ class _Guarded(H11Protocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        # an answer is two small writes; asyncio sees to this only for sockets of its own making
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.patience = self.loop.call_later(self.seconds, self._let_go)
         if len(self.connections) > self.most:
             transport.write(

@@ -168,6 +168,19 @@ def test_without_a_file_rows_come_as_they_are_made(place, run, capsys):
     assert rows[0]["decision"] and "no such file" in rows[1]["error"] and "softmax" not in rows[0]
 
 
+@pytest.mark.long
+def test_options_may_stand_anywhere(place, run, capsys):
+    one, two = str(place / "pictures" / "00000.png"), str(place / "pictures" / "00003.png")
+    ways = (
+        [run.id, one, two, "--centres", "anchors"],
+        [run.id, "--centres", "anchors", one, "--batch", "1", two],
+        ["--centres=anchors", run.id, one, "--json", two],
+    )
+    for words in ways:
+        called(place, *words, "--json")
+        assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == [one, two]
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
