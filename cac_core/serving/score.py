@@ -23,6 +23,7 @@ from cac_core.serving.sources import Reader, Source
 
 CHUNK = 64  # images that a process takes at once
 AHEAD = 3  # chunks under way for each process
+FEW = 3  # images, one after another, over which a process died: then it is not the images
 DIED = say("the process that read it died; it may take more memory than there is")
 
 Row = dict[str, Any]
@@ -122,9 +123,11 @@ def _in_processes(
                 yield some, seen
                 continue
             pool.shutdown(wait=False, cancel_futures=True)
-            every = [_alone(opened, one) for one in some]  # of these one has ended its process
-            if len(some) > 1 and all(errors.get(0) == DIED for errors, *_ in every):
-                raise ValueError(say("Every process that judges images dies at once. Is there memory for it?"))
+            every: list[Seen] = []  # of these one has ended its process
+            for one in some:
+                every.append(_alone(opened, one))
+                if len(every) == FEW and all(errors.get(0) == DIED for errors, *_ in every):
+                    raise ValueError(say("Every process that judges images dies at once. Is there memory for it?"))
             yield from (((one,), seen) for one, seen in zip(some, every, strict=True))
             pool = opened()
             under_way = deque((others, pool.submit(_work, others)) for others, _ in under_way)

@@ -351,7 +351,7 @@ def test_a_process_that_dies_over_an_image_costs_that_image_alone(place, run, tm
     assert [row["path"] for row in rows] == [one.name for one in listed]
     assert [Path(row["path"]).name for row in rows if "error" in row] == ["00003.png"]
     with pytest.raises(ValueError, match="dies at once"):
-        list(score.rows(Deadly(inner, always=True), listed, workers=1, chunk=2))
+        list(score.rows(Deadly(inner, always=True), listed, workers=1, chunk=4))
 
 
 @pytest.mark.long
