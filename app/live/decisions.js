@@ -117,7 +117,7 @@ class Borderline {
     const count = this.lab.counted(all);
     const tiles = make("div", { class: "tiles" });
     const none = make("p", { class: "none" }, this.lab.say("no image"));
-    const node = make("div", { class: "gallery" }, make("h4", {}, title, count.node), tiles, none);
+    const node = make("div", { class: "gallery" }, make("h4", {}, title, make("span", { class: "count" }, count.node)), tiles, none);
     return { node, tiles, none, count, asked: all, shown: [] };
   }
 
