@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import controls, feeds, gallery, jobs, links, opened, picker, setting, wording
+from app import controls, evidence, feeds, gallery, jobs, links, picker, setting, wording
 from app.gallery import PAGE, Asked, Some, Tagged
 from app.setting import Setting
 from app.words import t
@@ -224,7 +224,7 @@ def one(some: Some, marks: Tagged, now: Setting, at: int):
             step(some, rows, int(places[0]))
     st.subheader(t("Image {number} of the {set}", number=some.number(at), set=set_name(some, at)), anchor=False)
     tags_of_one(marks, at)
-    opened.image(some, at, now, marks)
+    evidence.image(some, at, now, marks)
 
 
 def set_name(some: Some, row: int) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from app import (
     address,
-    charts,
     controls,
     draw,
+    evidence,
+    gallery,
     growing,
     holdings,
     jobs,
@@ -35,9 +35,8 @@ from app.words import t
 from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.exchange import changes
-from cac_core.files import is_file
 from cac_core.recipe import IMPORTED
-from cac_core.results import judge, project
+from cac_core.results import judge
 
 MOST = 200  # images at a time
 PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
@@ -146,7 +145,9 @@ def desk():
 def examples(place, now: Setting):
     """Test images to try at a click. What the network put out for them is in the run, so no network is needed."""
     images, said = thumbnails.pixels(run), now.said
-    place.markdown(t("No picture at hand? Take one of the test set:"))
+    with place:
+        st.markdown(t("No picture at hand? Take one of the test set:"))
+        gallery.link(t("See all {n} images", n=len(said.labels)), "photo_library")
     if isinstance(images, str):
         st.caption(t("Their pictures cannot be shown here: {why}", why=wording.told(images)))
     picks = {t("known"): known_examples(said, now.theta), t("never seen"): unknown_examples(said)}
@@ -466,7 +467,7 @@ def card(
             if name:
                 st.text(name)
         with chart:
-            bars(verdict, now.scorer, n)
+            evidence.bars(verdict, now.scorer, str(n))
         more = st.expander(t("Its place, its neighbours, its pixels"), on_change="rerun", key=f"why_{n}",
                            icon=":material/travel_explore:")  # fmt: skip
         if more.open:
@@ -474,88 +475,20 @@ def card(
                 why(logits, pixels, verdict, now, n)
 
 
-def bars(verdict: dict, scorer: str, n: int):
-    palette, theta = controls.palette(), verdict["theta"]
-    shown, what, log = {
-        "gamma": (verdict["gamma"], t("γ by class; below θ it is accepted"), True),
-        "distance": (verdict["distances"], t("distance by class; below θ it is accepted"), False),
-    }.get(scorer, (verdict["gamma"], t("γ by class, for comparison: θ is on another scale"), True))
-    st.echarts_chart(
-        charts.bars(shown, verdict["label"], theta if scorer in ("gamma", "distance") else None, palette, what, log),
-        key=f"bars_{n}",
-        height=64 + 27 * min(len(shown), 10),
-        alt=f"{what}: " + ", ".join(f"{name} {charts.number(value)}" for name, value in sorted(shown.items())),
-    )
-    with st.popover(t("All numbers"), icon=":material/table:"):
-        st.table(
-            {
-                t("class"): list(verdict["gamma"]),
-                "γ": [charts.number(v) for v in verdict["gamma"].values()],
-                t("distance"): [charts.number(v) for v in verdict["distances"].values()],
-                "softmax": [charts.percent(v) for v in verdict["softmax"].values()],
-            },
-            hide_index=True,
-        )
-
-
 def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setting, n: int):
     """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
-    palette, said = controls.palette(), now.said
     wheel, strip, push = st.columns(3, gap="medium")
     with wheel:
-        st.markdown(t("**On the wheel**, among the test images"))
-        frame = charts.wheel_frame(said.means, said.outputs.anchors)
-        others, here = charts.on_wheel(said.outputs.logits, *frame), charts.on_wheel(logits, *frame)[0]
-        st.echarts_chart(
-            charts.place_on_wheel(others, said.labels, here, names, palette),
-            key=f"wheel_{n}", height=280, alt=t("The anchor wheel with this image as a large star."),
-        )  # fmt: skip
-    with strip:
-        st.markdown(t("**Score** against the test images"))
-        score = now.theta + verdict["score"] - verdict["theta"]  # on the scale of the others, which may be less theirs
-        st.echarts_chart(
-            charts.place_on_scale(said.test.score, said.labels, score, now.theta, said.scale, palette),
-            key=f"strip_{n}", height=280,
-            alt=t("Scores of known and unknown test images; this one at {score}.", score=charts.number(score)),
-        )  # fmt: skip
+        evidence.on_wheel(logits, now, str(n))
+    with strip:  # on the scale of the others, which may be less their theta
+        evidence.on_scale(now.theta + verdict["score"] - verdict["theta"], now, str(n))
     with push:
         st.markdown(t("**Pixels that push γ**"))
-        if pixels is None:
-            st.caption(t("The picture is not here."))
-        elif jobs.read_only():
+        if pixels is not None and jobs.read_only():
             only_shown()
-        elif run.recipe.is_graph:
-            st.caption(t("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
-        elif is_file(run.path / "best.safetensors"):
-            gradient = uploads.pushing(run, pixels)
-            st.image(
-                thumbnails.inline(tinted(pixels, gradient)),
-                width=220,
-                alt=t("The image, tinted where pixels push gamma"),
-            )
-            st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
         else:
-            st.caption(t("The network's weights are not here."))
-    train = run.outputs("train")
-    index, d = project.nearest(train, logits, k=min(NEIGHBOURS, int((~train.mirrored).sum())))
-    found = thumbnails.pixels(run, "train")
-    st.markdown(t("**The nearest training images**, by logits"))
-    with st.container(horizontal=True):
-        for i, gap in zip(index[0], d[0], strict=True):
-            truth = classes[train.classes[i]]
-            with st.container(width=110, horizontal_alignment="center", gap="xsmall"):
-                if not isinstance(found, str):
-                    st.image(thumbnails.inline(thumbnails.enlarged(found[train.index[i]], 88)), width=88,
-                             alt=t("A training image of {name}", name=truth))  # fmt: skip
-                st.caption(t("**{name}**, distance {d}", name=wording.plain(truth), d=charts.number(float(gap))))
-
-
-def tinted(pixels: np.ndarray, gradient: np.ndarray) -> Image.Image:
-    """The image in grey, orange where the gradient is positive, blue where it is negative; stronger is larger."""
-    grey = pixels.mean(-1, keepdims=True).repeat(3, -1)
-    share = np.sqrt(np.abs(gradient) / max(np.abs(gradient).max(), 1e-12))[..., None] * 0.85
-    colour = np.where(gradient[..., None] > 0, (213, 94, 0), (0, 114, 178))
-    return thumbnails.enlarged(np.rint(grey * (1 - share) + colour * share).astype(np.uint8), 220)
+            evidence.push(run, pixels)
+    evidence.neighbours(run, logits, NEIGHBOURS)
 
 
 desk()

@@ -1,4 +1,4 @@
-"""One image of a run, opened: what is decided about it and what this rests on, its neighbours, pixels that count."""
+"""What a verdict on one image rests on: γ by class, its place among the test images, its neighbours, its pixels."""
 
 import numpy as np
 import streamlit as st
@@ -51,10 +51,19 @@ def image(some: Some, row: int, now: Setting, marks: Tagged) -> None:
     if verdict is None:
         return
     with chart:
-        bars(verdict, now.scorer)
-    place(logits, float(some.verdict.score[row]), now)
-    neighbours(run, logits)
-    push(run, None if isinstance(found, str) else found)
+        bars(verdict, now.scorer, "opened")
+    wheel, strip = st.columns(2, gap="medium")
+    with wheel:
+        on_wheel(logits, now, "opened")
+    with strip:
+        on_scale(float(some.verdict.score[row]), now, "opened")
+    neighbours(run, logits, NEIGHBOURS)
+    if isinstance(found, str) or jobs.read_only() or run.recipe.backbone == IMPORTED:
+        return
+    more = st.expander(t("**Pixels that push γ**"), on_change="rerun", key="opened_push", icon=":material/grain:")
+    if more.open:  # it takes the network
+        with more:
+            push(run, found)
 
 
 def _logits(some: Some, row: int, now: Setting) -> np.ndarray:
@@ -71,8 +80,8 @@ def _features(some: Some, row: int) -> np.ndarray:
     return only(some.run.outputs(some.split(row)), np.array([row - start])).features
 
 
-def bars(verdict: dict, scorer: str) -> None:
-    """γ or the distance by class, and all numbers in a table."""
+def bars(verdict: dict, scorer: str, key: str) -> None:
+    """γ or the distance by class, and all numbers in a table; key tells apart what stands on one page."""
     palette, theta = controls.palette(), verdict["theta"]
     shown, what, log = {
         "gamma": (verdict["gamma"], t("γ by class; below θ it is accepted"), True),
@@ -80,7 +89,7 @@ def bars(verdict: dict, scorer: str) -> None:
     }.get(scorer, (verdict["gamma"], t("γ by class, for comparison: θ is on another scale"), True))
     st.echarts_chart(
         charts.bars(shown, verdict["label"], theta if scorer in ("gamma", "distance") else None, palette, what, log),
-        key="opened_bars", height=64 + 27 * min(len(shown), 10),
+        key=f"bars_{key}", height=64 + 27 * min(len(shown), 10),
         alt=f"{what}: " + ", ".join(f"{name} {charts.number(value)}" for name, value in sorted(shown.items())),
     )  # fmt: skip
     with st.popover(t("All numbers"), icon=":material/table:"):
@@ -95,31 +104,33 @@ def bars(verdict: dict, scorer: str) -> None:
         )
 
 
-def place(logits: np.ndarray, score: float, now: Setting) -> None:
-    """Where the image lies among the test images: on the wheel, and by its score."""
-    palette, said = controls.palette(), now.said
-    wheel, strip = st.columns(2, gap="medium")
-    with wheel:
-        st.markdown(t("**On the wheel**, among the test images"))
-        frame = charts.wheel_frame(said.means, said.outputs.anchors)
-        others, here = charts.on_wheel(said.outputs.logits, *frame), charts.on_wheel(logits, *frame)[0]
-        st.echarts_chart(
-            charts.place_on_wheel(others, said.labels, here, now.run.known_names, palette),
-            key="opened_wheel", height=280, alt=t("The anchor wheel with this image as a large star."),
-        )  # fmt: skip
-    with strip:
-        st.markdown(t("**Score** against the test images"))
-        st.echarts_chart(
-            charts.place_on_scale(said.test.score, said.labels, score, now.theta, said.scale, palette),
-            key="opened_strip", height=280,
-            alt=t("Scores of known and unknown test images; this one at {score}.", score=charts.number(score)),
-        )  # fmt: skip
+def on_wheel(logits: np.ndarray, now: Setting, key: str) -> None:
+    """Where logits [1, C] lie among those of the test images."""
+    said = now.said
+    st.markdown(t("**On the wheel**, among the test images"))
+    frame = charts.wheel_frame(said.means, said.outputs.anchors)
+    others, here = charts.on_wheel(said.outputs.logits, *frame), charts.on_wheel(logits, *frame)[0]
+    st.echarts_chart(
+        charts.place_on_wheel(others, said.labels, here, now.run.known_names, controls.palette()),
+        key=f"wheel_{key}", height=280, alt=t("The anchor wheel with this image as a large star."),
+    )  # fmt: skip
 
 
-def neighbours(run: Run, logits: np.ndarray) -> None:
+def on_scale(score: float, now: Setting, key: str) -> None:
+    """Where a score, on the scale of theirs, lies among those of the test images."""
+    said = now.said
+    st.markdown(t("**Score** against the test images"))
+    st.echarts_chart(
+        charts.place_on_scale(said.test.score, said.labels, score, now.theta, said.scale, controls.palette()),
+        key=f"strip_{key}", height=280,
+        alt=t("Scores of known and unknown test images; this one at {score}.", score=charts.number(score)),
+    )  # fmt: skip
+
+
+def neighbours(run: Run, logits: np.ndarray, most: int) -> None:
     """The training images whose logits are nearest."""
     train = run.outputs("train")
-    index, d = project.nearest(train, logits, k=min(NEIGHBOURS, int((~train.mirrored).sum())))
+    index, d = project.nearest(train, logits, k=min(most, int((~train.mirrored).sum())))
     found = thumbnails.pixels(run, "train")
     st.markdown(t("**The nearest training images**, by logits"))
     with st.container(horizontal=True):
@@ -130,27 +141,21 @@ def neighbours(run: Run, logits: np.ndarray) -> None:
                     st.image(thumbnails.inline(thumbnails.enlarged(found[train.index[i]], 88)), width=88,
                              alt=t("A training image of {name}", name=truth))  # fmt: skip
                 st.caption(t("**{name}**, distance {d}", name=wording.plain(truth), d=charts.number(float(gap))))
-    if isinstance(found, str):
-        st.caption(wording.told(found))
 
 
 def push(run: Run, pixels: np.ndarray | None) -> None:
-    """The pixels that push gamma, on demand: it takes the network."""
-    if pixels is None or jobs.read_only() or run.recipe.backbone == IMPORTED:
-        return
-    more = st.expander(t("Pixels that push γ"), on_change="rerun", key="opened_push", icon=":material/travel_explore:")
-    if not more.open:
-        return
-    with more:
-        if run.recipe.is_graph:
-            st.caption(t("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
-        elif is_file(run.path / "best.safetensors"):
-            gradient = uploads.pushing(run, pixels)
-            st.image(thumbnails.inline(tinted(pixels, gradient)), width=220,
-                     alt=t("The image, tinted where pixels push gamma"))  # fmt: skip
-            st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
-        else:
-            st.caption(t("The network's weights are not here."))
+    """The pixels [H, W, C] that push gamma, by the network."""
+    if pixels is None:
+        st.caption(t("The picture is not here."))
+    elif run.recipe.is_graph:
+        st.caption(t("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
+    elif is_file(run.path / "best.safetensors"):
+        gradient = uploads.pushing(run, pixels)
+        st.image(thumbnails.inline(tinted(pixels, gradient)), width=220,
+                 alt=t("The image, tinted where pixels push gamma"))  # fmt: skip
+        st.caption(t("Orange: brighter there raises γ, more unknown. Blue: brighter there lowers it."))
+    else:
+        st.caption(t("The network's weights are not here."))
 
 
 def tinted(pixels: np.ndarray, gradient: np.ndarray) -> Image.Image:
