@@ -50,7 +50,7 @@ def the_list(some: Some, marks: Tagged, tools: DeltaGenerator):
     state.images_page = page_now = min(max(state.get("images_page") or 1, 1), pages)
     start, more = PAGE * (page_now - 1), state.get("images_more", 0)
     shown = rows[start : start + PAGE * (1 + more)]
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, vertical_alignment="center"):  # to the left: a table has its tools at the right
         count = t("**{count}** images", count=len(rows))
         if len(shown) < len(rows):
             count += ", " + t("{first} to {last} are shown", first=start + 1, last=start + len(shown))

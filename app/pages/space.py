@@ -223,8 +223,8 @@ def selection(word: dict, now: Setting, sets: tuple[str, ...]):
         return
     score = feeds.scored(now, sets).score
     rows.sort(key=lambda row: score[row])  # as the small images beside the picture
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader(t("{count} images chosen", count=len(rows)), anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(t("{count} images chosen", count=len(rows)), anchor=False, width="content")
         label = t("See all {n} images", n=len(rows)) if len(rows) > 1 else t("Open the image")
         if st.button(label, icon=":material/photo_library:", key="space_images"):
             at = gallery.key_of(every, rows[0]) if len(rows) == 1 else ""
