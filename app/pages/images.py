@@ -70,8 +70,10 @@ def the_list(some: Some, marks: Tagged, tools: DeltaGenerator):
         drawn, reasons = gallery.grid(some, shown, marks, "images_grid", open_clicked, picked, turn, here=True)
     for why in reasons:
         st.caption(t("The images cannot be shown here: {why}", why=wording.told(why)))
-    if not drawn:
-        as_table(some, marks, shown)
+    if drawn:
+        ticked = [row for key in state.get("images_picked") or () if (row := some.row(key)) in shown]
+    else:
+        ticked = as_table(some, marks, shown)
     with st.container(horizontal=True, vertical_alignment="center"):
         if start + len(shown) < len(rows) and more < gallery.FURTHER:
             st.button(t("Show {count} more", count=min(PAGE, len(rows) - start - len(shown))), key="images_further",
@@ -79,7 +81,7 @@ def the_list(some: Some, marks: Tagged, tools: DeltaGenerator):
         if pages > 1:
             st.pagination(pages, key="images_page", on_change=show_page)
     with tagging:
-        tag_picked(some, marks)
+        tag_picked(marks, ticked)
     take_along(some, marks, rows)
 
 
@@ -142,18 +144,19 @@ def drop_rows():
     first_page()
 
 
-def as_table(some: Some, marks: Tagged, shown: np.ndarray):
+def as_table(some: Some, marks: Tagged, shown: np.ndarray) -> list[int]:
+    """The rows that are ticked in it."""
     table = gallery.table(some, shown, marks)
     event = st.dataframe(
-        table, hide_index=True, on_select="rerun", selection_mode="single-row", height=min(38 + 35 * len(shown), 640),
+        table, hide_index=True, on_select="rerun", selection_mode="multi-row", height=min(38 + 35 * len(shown), 640),
         key=f"images_table_{hash(tuple(shown.tolist()))}",
         column_config={t("score"): st.column_config.NumberColumn(format="%.4g")},
     )  # fmt: skip
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < len(shown):
-        row = int(shown[rows[0]])
-        st.button(t("Open image {number}", number=some.number(row)), key="images_open_row",
-                  icon=":material/open_in_full:", on_click=open_key, args=(some.key(row),))  # fmt: skip
+    rows = [int(shown[place]) for place in event["selection"]["rows"] if place < len(shown)]
+    if len(rows) == 1:
+        st.button(t("Open image {number}", number=some.number(rows[0])), key="images_open_row",
+                  icon=":material/open_in_full:", on_click=open_key, args=(some.key(rows[0]),))  # fmt: skip
+    return rows
 
 
 def open_clicked():
@@ -171,12 +174,11 @@ def picked():
 # --- tags ------------------------------------------------------------------------------------------------------------
 
 
-def tag_picked(some: Some, marks: Tagged):
+def tag_picked(marks: Tagged, rows: list[int]):
     if said := state.pop("images_said", None):
         wording.explain(said)
-    if jobs.read_only() or state.get("images_view") == "table":
+    if jobs.read_only():
         return
-    rows = [row for key in state.get("images_picked") or () if (row := some.row(key)) is not None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown(t("{n} chosen", n=len(rows)), width="content")
         tag = st.selectbox(t("Tag"), marks.words, None, key="images_word", accept_new_options=True, width=165,

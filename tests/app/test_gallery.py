@@ -265,7 +265,9 @@ def test_another_run_begins_anew(opened, digits, store):
 
 
 def test_images_are_tagged_found_again_and_exported(opened, digits, tmp_path):
-    at = opened(digits, state={"images_picked": ["test-1", "test-4"]})
+    at = opened(digits, images_order="number")
+    at.session_state["images_picked"] = ["test-1", "test-4"]
+    at = fine(at.run())
     assert at.button(key="images_put").disabled
     at = fine(at.selectbox(key="images_word").set_value("mislabelled").run())
     at = fine(at.button(key="images_put").click().run())
@@ -274,7 +276,7 @@ def test_images_are_tagged_found_again_and_exported(opened, digits, tmp_path):
     assert {tile["key"] for tile in tiles(at)} == {"test-1", "test-4"}
     assert all(tile["tags"] == ["mislabelled"] and tile["label"].endswith("mislabelled") for tile in tiles(at))
     assert in_address(at)["images_tag"] == "mislabelled"
-    again = opened(digits, images_at="test-4")
+    again = opened(digits, images_at="test-4", images_order="number")
     assert again.multiselect(key="images_tags_test-4").value == ["mislabelled"]
     again = fine(again.multiselect(key="images_tags_test-4").set_value(["interesting", "my own"]).run())
     found = tags.read(tmp_path / "data", "digits")
@@ -310,6 +312,27 @@ def test_a_record_of_tags_that_cannot_be_read_is_said(opened, digits, tmp_path):
     file.parent.mkdir(parents=True)
     file.write_text("[]")
     assert "is no record of tags" in opened(digits).error[0].value.replace("\\", "")
+
+
+def test_what_is_not_shown_any_more_is_not_tagged(opened, digits):
+    at = opened(digits, images_text="4-9")
+    at.session_state["images_picked"] = ["test-1", "test-4"]
+    assert "1 chosen" in text(fine(at.run()))
+
+
+def test_rows_of_the_table_are_opened_and_tagged(opened, digits, tmp_path):
+    at = opened(digits, images_view="table", images_order="number")
+    start = len(digits.outputs("validation"))
+    key = f"images_table_{hash(tuple(range(start, start + gallery.PAGE)))}"
+
+    def ticked(*rows: int) -> AppTest:
+        at.session_state[key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+        return fine(at.run())
+
+    assert ticked(2).button(key="images_open_row").label == "Open image 2"
+    at = fine(ticked(2, 3).selectbox(key="images_word").set_value("interesting").run())
+    fine(ticked(2, 3).button(key="images_put").click().run())
+    assert tags.read(tmp_path / "data", "digits") == {"interesting": {"test-2", "test-3"}}
 
 
 def test_without_the_pictures_all_is_listed_all_the_same(opened, digits):
