@@ -109,10 +109,10 @@ def offered(
             f"θ = {charts.number(theta)}", key=f"own_theta_{rule}", on_click=setting.by_name,
             args=(theta, phrase, values), type="primary" if now.theta == theta else "secondary", help=t("Take this θ"),
         )  # fmt: skip
+        record = threshold(now, theta, said, at).record(now.run)
         st.download_button(
-            "threshold.json", json.dumps(threshold(now, theta, said, at).record(now.run), indent=1, ensure_ascii=False),
-            "threshold.json", "application/json", icon=":material/download:", on_click="ignore",
-            key=f"own_threshold_{rule}",
+            "threshold.json", lambda: json.dumps(record, indent=1, ensure_ascii=False), "threshold.json",
+            "application/json", icon=":material/download:", on_click="ignore", key=f"own_threshold_{rule}",
         )  # fmt: skip
         caught = t(", catches {caught} of the unknowns", caught=charts.percent(at.caught))
         st.markdown(

@@ -261,13 +261,14 @@ def judge_all(place, now: Setting):
                 unknown=unknown,
             )
         )
+        # written when they are asked for: a file for each theta would be gone again before it is
         st.download_button(
-            "CSV", table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
+            "CSV", lambda: table(rows), "verdicts.csv", "text/csv", icon=":material/download:", on_click="ignore"
         )
         record = {"run": run.id, "scorer": now.scorer, "options": now.options, "rule": setting.words(now),
                   "as": setting.way(run), **dataclasses.asdict(now.moved), "images": judge.plain(full)}  # fmt: skip
         st.download_button(
-            "JSON", json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
+            "JSON", lambda: json.dumps(record, indent=1, ensure_ascii=False), "verdicts.json", "application/json",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
