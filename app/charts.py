@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from app.names import short
 from app.words import phrases, t
 
 DRAWN = 3000  # points on the wheel; more would only lie on top of one another
@@ -20,6 +21,7 @@ RING = "M5,-4A9,9,0,1,1,4.99,-4ZM5,-2A7,7,0,1,0,5.01,-2Z"
 STAR = "M5,0L6.5,3.4L10,3.8L7.3,6.3L8.1,10L5,8.1L1.9,10L2.7,6.3L0,3.8L3.5,3.4Z"
 EXACT = {"containLabel": False, "outerBoundsMode": "none"}  # margins are as said
 SHAPES = ("circle", "triangle", "rect", "diamond")
+CUT = 18  # letters of a class name beside a chart
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,25 @@ def points(x: float, digits: int = 1) -> str:
     return said if x <= 0 or not float(said) else f"+{said}"
 
 
-def number(x: float) -> str:
+def number(x: float, digits: int = 3) -> str:
     """Three significant digits, all of a whole part, and an exponent only where one cannot do without."""
     if not math.isfinite(x):
         return "–" if math.isnan(x) else "∞" if x > 0 else "-∞"
-    said = THREE.create_decimal(Decimal(float(x)))
+    said = Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal(Decimal(float(x)))
     size = said.adjusted()
     if not said:
         return "0"
-    return fixed(x, max(2 - size, 0)) if -5 <= size <= 6 else f"{said.scaleb(-size):.2f}e{size:+03}"
+    return fixed(x, max(digits - 1 - size, 0)) if -5 <= size <= 6 else f"{said.scaleb(-size):.{digits - 1}f}e{size:+03}"
 
 
-THREE = Context(prec=3, rounding=ROUND_HALF_UP)
+def apart(*values: float) -> list[str]:
+    """Numbers that are compared: each as `number` says it, all with more digits where two that differ read alike."""
+    said = [number(x) for x in values]
+    for digits in range(4, 11):  # `fixed` is exact to 12
+        if len(set(said)) == len(set(values)):
+            break
+        said = [number(x, digits) for x in values]
+    return said
 
 
 # --- the scale of a score --------------------------------------------------------------------------------------------
@@ -217,9 +226,9 @@ def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, pale
         }  # fmt: skip
 
     every = []
-    for c, name in enumerate(names):
+    for c, name in enumerate(short(names, CUT)):
         shape, mine = SHAPES[c // len(palette.known) % len(SHAPES)], labels == c
-        legend = f"{_legend_name(name)} ({(cloud.labels == c).sum()})"
+        legend = f"{name} ({(cloud.labels == c).sum()})"
         every.append(series(legend, mine & ~rejected, shape, palette.of(c), z=3))
         every.append(series(legend, mine & rejected, shape, palette.of(c), hollow=True, z=3))
     legend = [s["name"] for s in every[::2]]
@@ -307,9 +316,9 @@ def place_on_wheel(
     rim = [
         {
             "value": [round(float(np.sin(a)) * 1.4, 3), round(float(np.cos(a)) * 1.4, 3)],
-            "label": {"show": True, "formatter": _legend_name(name), "color": palette.text, "fontSize": 11},
+            "label": {"show": True, "formatter": name, "color": palette.text, "fontSize": 11},
         }
-        for a, name in zip(turn, names, strict=True)
+        for a, name in zip(turn, short(names, CUT), strict=True)
     ]
     shown.append(
         {"type": "scatter", "symbolSize": 1, "silent": True, "itemStyle": {"color": "transparent"}, "data": rim}
@@ -443,10 +452,6 @@ def two_curves(
     }
 
 
-def _legend_name(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
-
-
 def polar(xy: np.ndarray, rim: float) -> list[list[float]]:
     """Places [N, 2] as a radius, at most rim, and degrees; the first axis points up, and angles go clockwise."""
     radius, angle = np.minimum(np.hypot(xy[:, 0], xy[:, 1]), rim), np.degrees(np.arctan2(xy[:, 1], xy[:, 0])) % 360
@@ -552,6 +557,8 @@ RIGHT, WRONG, NEVER = phrases(("known, nearest class right", "known, nearest cla
 def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Palette, name: str, log: bool):
     """One bar a class, the smallest first, against theta where it is on the same scale."""
     ordered = sorted(values.items(), key=lambda item: item[1])[:10]
+    called = dict(zip(values, short(list(values), CUT), strict=True))
+    beside = max(70, 16 + 7 * max(len(called[name]) for name, _ in ordered))
     top = max(v for _, v in values.items())
     floor = 10.0 ** math.floor(
         math.log10(max(min([v for _, v in ordered] + ([theta] if theta else [])), top * 1e-6, 1e-12))
@@ -566,9 +573,9 @@ def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Pa
     return {
         "animation": False,
         "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
-        "grid": {"top": 24, "bottom": 44, "left": 70, "right": 64, **EXACT},
+        "grid": {"top": 24, "bottom": 44, "left": beside, "right": 64, **EXACT},
         "xAxis": axis,
-        "yAxis": {"type": "category", "inverse": True, "data": [_legend_name(n) for n, _ in ordered],
+        "yAxis": {"type": "category", "inverse": True, "data": [called[n] for n, _ in ordered],
                   "axisTick": {"show": False}},
         "series": [
             {"type": "bar", "barMaxWidth": 18,

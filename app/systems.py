@@ -11,7 +11,8 @@ import streamlit as st
 from PIL import Image
 
 from app import charts, controls, courses, made, thumbnails, wording
-from app.charts import CROSS, EXACT, SHAPES, STAR, Palette
+from app.charts import CROSS, CUT, EXACT, SHAPES, STAR, Palette
+from app.names import short
 from app.words import phrases, t
 from cac_core.recipe import method_options
 from cac_core.results import systems
@@ -235,9 +236,9 @@ def _plane(series: list[dict], places: np.ndarray, names: list[str], palette: Pa
     """Without scales, and the classes named at places [C, 2]."""
     words = [
         {"value": place.round(4).tolist(),
-         "label": {"show": True, "formatter": name if len(name) < 19 else name[:17] + "…", "color": palette.text,
+         "label": {"show": True, "formatter": name, "color": palette.text,
                    "fontWeight": "bold", "fontSize": 13, "textBorderColor": palette.surface, "textBorderWidth": 3}}
-        for place, name in zip(places, names, strict=True)
+        for place, name in zip(places, short(names, CUT), strict=True)
     ]  # fmt: skip
     return {
         "animation": False,
@@ -342,14 +343,14 @@ def angle_map(gaps: np.ndarray, ideal: float, names: list[str], palette: Palette
                 "label": {"show": True, "formatter": f"{gaps[row, column]:.0f}°", "color": palette.text},
             })  # fmt: skip
     turn = 45 if max(map(len, names)) > 4 else 0
-    short = [name if len(name) < 11 else name[:9] + "…" for name in names]
+    called = short(names, 10)
     axis = {"type": "category", "axisTick": {"show": False}, "axisLine": {"show": False}}
     return {
         "animation": False,
         "tooltip": {"show": False},
         "grid": {"left": 76, "right": 8, "top": 8, "bottom": 40, **EXACT},
-        "xAxis": axis | {"data": short[:-1], "axisLabel": {"interval": 0, "rotate": turn}},
-        "yAxis": axis | {"data": short[1:], "inverse": True, "axisLabel": {"interval": 0}},
+        "xAxis": axis | {"data": called[:-1], "axisLabel": {"interval": 0, "rotate": turn}},
+        "yAxis": axis | {"data": called[1:], "inverse": True, "axisLabel": {"interval": 0}},
         "series": [{"type": "heatmap", "data": cells}],
     }  # fmt: skip
 

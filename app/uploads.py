@@ -151,8 +151,8 @@ def say(verdict: dict[str, Any]) -> None:
     score, theta, label = verdict["score"], verdict["theta"], wording.plain(verdict["label"])
     unknown = score > theta
     st.subheader(t("Unknown") if unknown else t("Known: {name}", name=label), anchor=False)
-    said = {"score": score, "theta": theta, "margin": abs(score - theta)}
-    numbers = {name: charts.number(value) for name, value in said.items()}
+    said = zip(("score", "theta"), charts.apart(score, theta), strict=True)
+    numbers = dict(said, margin=charts.number(abs(score - theta)))
     if unknown:
         said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
         said_so += " " + t("The nearest class is {name}.", name=label)

@@ -7,6 +7,7 @@ browser; Python hears of it once it has come to rest.
 arithmetic.js  Python's arithmetic again          lab.js     the threshold lab, of histogram, roc and decisions
 feed.js        the blob, and what the page keeps  space.js   the cloud, of pictures (the six), cloud (how it is drawn),
 theme.js       colours, signs, small images                  legend, film, picks and pointer
+names.js       class names, cut and still distinct
 view.js        what both views share              main.js    the way in; door.js is all that a view itself brings
 
 N images, C known classes, E magnitudes of a perturbation, S epochs with V images each.
@@ -25,8 +26,8 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "arithmetic", "feed", "theme", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures", "legend",
-    "film", "picks", "pointer", "space", "main",
+    "arithmetic", "feed", "theme", "names", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures",
+    "legend", "film", "picks", "pointer", "space", "main",
 )  # fmt: skip
 STYLE = (HERE / "live.css").read_text("utf-8")
 SCRIPT = "\n".join(

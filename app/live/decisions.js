@@ -52,6 +52,14 @@ class Confusion {
       ),
     );
     this.node = make("div", {}, table, this.all.node);
+    new ResizeObserver(() => this.fit()).observe(this.node);
+  }
+
+  /** Heads as short as the place is narrow; what they stand for is their title. */
+  fit() {
+    if (this.node.clientWidth === this.fitted) return;
+    this.fitted = this.node.clientWidth;
+    fitNames([...this.node.querySelectorAll("thead th span")], this.columns);
   }
 
   truthOf(truth) {
