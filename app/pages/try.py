@@ -39,6 +39,7 @@ from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 
 MOST = 200  # images at a time
+AT_ONCE = 32  # of them through the network together
 PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 NEIGHBOURS = 5
@@ -279,23 +280,49 @@ def look_at_all(now: Setting, marks: list[str]) -> tuple[dict[int, uploads.Looke
     uploads.load(run)
     held, of = st.session_state.get("own_looks", (None, {})), (str(run.path), run.written, now.moved, way)
     known = held[1] if held[0] == of else {}
-    found, bar = {}, st.empty()
-    for n, (mark, (_, content)) in enumerate(zip(marks, given, strict=True)):
-        if mark in known:
-            found[mark] = known[mark]
-            continue
+    found = {mark: known[mark] for mark in marks if mark in known}
+    fresh = [(mark, content) for mark, (_, content) in zip(marks, given, strict=True) if mark not in known]
+    bar = st.empty()
+    for start in range(0, len(fresh), AT_ONCE):
         if len(given) > 1:
-            bar.progress(n / len(given), t("Looking at image {n} of {of}", n=n + 1, of=len(given)))
-        try:
-            looked = uploads.looked_at(run, content, now.moved, way)
-            found[mark] = looked, sheet.small(looked.original)
-        except Exception as error:  # whatever is wrong with one picture, the others are judged
-            wording.reason(error)
-            found[mark] = str(error) or type(error).__name__
+            seen = len(marks) - len(fresh) + start
+            bar.progress(seen / len(given), t("Looking at image {n} of {of}", n=seen + 1, of=len(given)))
+        found |= look_at(fresh[start : start + AT_ONCE], now, way)
     bar.empty()
     st.session_state.own_looks = of, found
     looks = {n: found[mark][0] for n, mark in enumerate(marks) if not isinstance(found[mark], str)}
     return looks, {n: wording.said(found[mark]) for n, mark in enumerate(marks) if isinstance(found[mark], str)}
+
+
+def look_at(some: list[tuple[str, bytes]], now: Setting, way: str) -> dict[str, Any]:
+    """By mark what the network put out for a picture, and a small picture of it, or what is wrong with it.
+
+    Several go through the network together, and one by one where that fails: whatever is wrong with one picture, the
+    others are judged.
+    """
+    found, ready = {}, {}
+    for mark, content in some:
+        try:
+            ready[mark] = images.prepare(content, run.row, way)
+        except Exception as error:
+            found[mark] = plainly(error)
+    try:
+        looked = dict(zip(ready, uploads.looked_through(run, list(ready.values()), now.moved), strict=True))
+    except Exception:
+        looked = {}
+    for mark, content in some:
+        if mark not in found:
+            try:
+                look = looked.get(mark) or uploads.looked_at(run, content, now.moved, way)
+                found[mark] = look, sheet.small(look.original)
+            except Exception as error:
+                found[mark] = plainly(error)
+    return found
+
+
+def plainly(error: Exception) -> str:
+    wording.reason(error)
+    return str(error) or type(error).__name__
 
 
 def judged_at(looks: dict[int, uploads.Looked], marks: list[str], now: Setting) -> list[dict[str, Any]]:
