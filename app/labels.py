@@ -65,7 +65,7 @@ def _numbers(found: labelled.Numbers) -> None:
     with st.container(horizontal=True, gap="medium"):
         for title, (share, name, of) in shown.items():
             low = found.intervals[name][0]
-            with st.container(width=240, gap="xsmall"):
+            with st.container(width=205, gap="xsmall"):
                 st.metric(title, charts.percent(share))
                 st.caption(t("95 % interval {interval}", interval=charts.between(found.intervals[name]))
                            if not math.isnan(low) else t("too few labels yet"))  # fmt: skip

@@ -59,7 +59,8 @@ class Confusion {
   fit() {
     if (this.node.clientWidth === this.fitted) return;
     this.fitted = this.node.clientWidth;
-    fitNames([...this.node.querySelectorAll("thead th span")], this.columns);
+    const heads = [...this.node.querySelectorAll("thead th span")];
+    fitNames(heads.slice(0, -1), this.columns.slice(0, -1)); // the last has room of its own
   }
 
   truthOf(truth) {

@@ -37,7 +37,7 @@ function shortNames(names, most) {
 
 /** Writes names into these nodes: whole where each fits, else as short as they must be, all alike. */
 function fitNames(nodes, names) {
-  const fit = () => nodes.every((node) => node.scrollWidth <= node.clientWidth);
+  const fit = () => nodes.every((node) => node.scrollWidth <= node.clientWidth + 1);
   const set = (forms) => nodes.forEach((node, n) => write(node, forms[n]));
   set(names);
   for (const most of [14, 10, 8, 6, 5, 4, 3]) {
