@@ -2,8 +2,8 @@
 
 python benchmarks/drift.py [--streams 1000] [--length 5000]
 
-A stream of scores is standard normal, moved from image 1000 on; of one of decisions 10 % are rejected, and another share
-from there on. In the first rows nothing changes: any alarm in them is false.
+A stream of scores is standard normal, moved from image 1000 on; of one of decisions 10 % are rejected, and from there
+on another share. In the first rows nothing changes: any alarm in them is false.
 """
 
 import argparse
