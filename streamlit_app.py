@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import frame, links, picker, wording
+from app import address, frame, links, picker, wording
 from app.words import t
 
 HERE = Path(__file__).parent
@@ -59,16 +59,17 @@ SECTIONS = {
     },
 }
 PLACES = {url: place for section in SECTIONS.values() for url, place in section.items()}
-page = st.navigation(
-    {
-        section: [
-            st.Page(file_of(url), title=p.name, icon=f":material/{p.icon}:", url_path=url, default=not url)
-            for url, p in places.items()
-        ]
-        for section, places in SECTIONS.items()
-    },
-    expanded=True,
-)
+pages = {
+    section: [
+        st.Page(file_of(url), title=p.name, icon=f":material/{p.icon}:", url_path=url, default=not url)
+        for url, p in places.items()
+    ]
+    for section, places in SECTIONS.items()
+}
+pages[""].append(st.Page(lambda: None, title=t("Home"), url_path="home", visibility="hidden"))
+page = st.navigation(pages, expanded=True)
+if page.url_path == "home":  # the name that one would guess; what the address says goes along
+    address.go("home", st.query_params.to_dict())
 place = PLACES[page.url_path]
 links.arrive(page.url_path)
 with st.sidebar:

@@ -138,10 +138,21 @@ class Scale:
         """So many values from low to high, evenly spread on the axis."""
         return np.geomspace(self.low, self.high, count) if self.log else np.linspace(self.low, self.high, count)
 
-    def choices(self, count: int = 181) -> list[float]:
-        """What a slider offers: the steps, rounded to what a person would say."""
+    def choices(self, knowns: np.ndarray | None = None, count: int = 181) -> list[float]:
+        """What a slider offers: the steps, rounded to what a person would say.
+
+        knowns: scores; where more than half of them lie in one bin of 48, their quantiles too, closer towards the
+        highest, among which theta lies: each step leaves the same part of those above that were above before.
+        """
         digits = 3 if self.log else 4
         steps = [float(f"{x:.{digits}g}") for x in self.steps(count)]
+        if (
+            knowns is not None
+            and len(knowns)
+            and 2 * np.histogram(self.clip(knowns), self.steps(49))[0].max() > len(knowns)
+        ):
+            shares = 1 - len(knowns) ** -np.linspace(0, 1, count // 2)
+            steps = [*(float(f"{x:.{digits}g}") for x in np.quantile(knowns, shares)), *steps]
         return sorted({*steps[:-1], self.high})
 
     def clip(self, scores: np.ndarray) -> np.ndarray:
@@ -169,8 +180,11 @@ def _rounded(x: float, way) -> float:
 def on_wheel(logits: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray:
     """Star coordinates [N, 2] of logits [N, C]: p = sum over i of (z - centre)_i / reach * (cos, sin)(2 pi i / C).
 
-    What is the same in all logits cancels out.
+    What is the same in all logits cancels out; but for two classes, which would all lie on a line: there the other axis
+    is their sum, and the picture the plane of both logits.
     """
+    if logits.shape[1] == 2:
+        return (logits - centre) @ np.array([[1.0, 1.0], [-1.0, 1.0]]) / reach
     turn = 2 * np.pi * np.arange(logits.shape[1]) / logits.shape[1]
     return (logits - centre) @ np.stack([np.cos(turn), np.sin(turn)], 1) / reach
 
@@ -178,10 +192,11 @@ def on_wheel(logits: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray
 def wheel_frame(means: np.ndarray, anchors: np.ndarray | None) -> tuple[np.ndarray, float]:
     """Centre [C] and reach of the wheel: the origin and alpha, so that the anchors alpha e_i lie on the unit circle.
 
-    Without anchors, the middle of the class means and what they reach towards their own class on average.
+    For two classes the centre is the middle between the anchors. Without anchors, the middle of the class means and
+    what they reach towards their own class on average.
     """
     if anchors is not None:
-        return np.zeros(len(means)), float(anchors[0, 0])
+        return anchors.mean(0) if len(means) == 2 else np.zeros(len(means)), float(anchors[0, 0])
     centre = means.mean(0)
     own, others = np.diag(means - centre), (means - centre).sum(1) - np.diag(means - centre)
     return centre, float(max((own - others / (len(means) - 1)).mean(), 1e-6))

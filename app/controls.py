@@ -280,7 +280,8 @@ def choose_theta(now: Setting) -> None:
     theta_inputs(now, left, right)
     st.session_state.slide = now.theta
     # the slider tells its choices apart by what is written, so what reads like θ gives way to θ itself
-    choices = {charts.number(x): x for x in (*now.said.scale.choices(), now.theta)}
+    knowns = np.concatenate([now.said.validation.score, now.said.test.score[now.said.labels >= 0]])
+    choices = {charts.number(x): x for x in (*now.said.scale.choices(knowns), now.theta)}
     slider.select_slider(
         t("Reject an image when its score is above θ"), sorted(choices.values()),
         format_func=charts.number, key="slide", on_change=_slid,

@@ -185,8 +185,50 @@ def _run_feed(
     if (found := _atlas(run, every, Path(root))) is not None:
         atlas, header["tile"], header["tiles"] = found
         columns["atlas"] = np.frombuffer(atlas, np.uint8)
-        columns["sprite"] = np.arange(len(out), dtype=np.int32)
     return live.packed(columns, header)
+
+
+def plain_feed(now: Setting) -> bytes:
+    """The feed of a run's images alone, as they are moved: no other perturbations, no film, pictures where few."""
+    moved = now.moved if now.moved.magnitude else None
+    with st.spinner(t("Reading the run…")):
+        return _plain_feed(str(now.run.path), now.run.written, moved, str(datasets.root_of().absolute()))
+
+
+@st.cache_data(max_entries=6, show_spinner=False)
+def _plain_feed(path: str, written: str, moved: verdicts.Perturbation | None, root: str) -> bytes:
+    run = Run(Path(path))
+    every = rows(run)
+    out = moved_rows(every, run, moved)
+    columns = {
+        "logits": out.logits.astype(np.float32),
+        "labels": out.labels.astype(np.int16),
+        "classes": out.classes.astype(np.int16),
+        "split": every.split,
+        "centres": class_means(every.train),
+    }
+    if out.anchors is not None:
+        columns["anchors"] = out.anchors.astype(np.float32)
+    header = {
+        "dataset": run.recipe.dataset,
+        "known": run.known_names,
+        "names": run.class_names,
+        "sets": list(live.SETS),
+    }
+    if _exact(run, len(out)) and (found := _atlas(run, every, Path(root))) is not None:
+        atlas, header["tile"], header["tiles"] = found
+        columns["atlas"] = np.frombuffer(atlas, np.uint8)
+    return live.packed(columns, header)
+
+
+def order_of(run: Run) -> list[int]:
+    """The classes as they stand around the wheel: like beside like."""
+    return _order_of(str(run.path), run.written)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _order_of(path: str, written: str) -> list[int]:
+    return project.wheel_order(class_means(Run(Path(path)).outputs("train")))
 
 
 def _umap_places(file: Path, every: Rows, run: Run) -> np.ndarray:
@@ -204,6 +246,11 @@ def _umap_places(file: Path, every: Rows, run: Run) -> np.ndarray:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+def _exact(run: Run, count: int) -> bool:
+    """Whether so many images are few enough to be sent as the network sees them."""
+    return count * run.row.size**2 * run.row.channels <= EXACT
+
+
 def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     """A WebP of all images side by side, the side of a tile and how many stand in a row; None where there are none.
 
@@ -211,7 +258,7 @@ def _atlas(run: Run, every: Rows, root: Path) -> tuple[bytes, int, int] | None:
     dropped in may get another verdict. Kept beside the decoded images of the data root.
     """
     row, count = run.row, len(every.outputs)
-    exact = count * row.size**2 * row.channels <= EXACT
+    exact = _exact(run, count)
     tiles = math.isqrt(count - 1) + 1
     tile = row.size if exact else min(row.size, TILE, SHEET // tiles)
     said = [run.record.get("data"), tile, exact, every.splits, every.outputs.index.tobytes()]

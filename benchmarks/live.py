@@ -3,8 +3,10 @@
 python benchmarks/live.py [--images 20000] [--classes 6] [--seconds 4] [--scale 1]
 
 Starts a minimal app with one view at a time, drags its theta by real mouse moves, and takes the page's own clock: the
-time between animation frames, and how many of them showed another theta. Also the size of the feed, of the messages
-that one move of theta costs, and how long after the request the view was painted first (a warm server, a cold page).
+time between animation frames, and how many of them showed another theta. Of the cloud also: what is seen is moved and
+enlarged, the solid turned, with marks, with marks that are seen through, and as density; how many times it was drawn
+anew, and how long that takes. Also the size of the feed, of the messages that one move of theta costs, and how long
+after the request the view was painted first (a warm server, a cold page).
 """
 
 import argparse
@@ -51,6 +53,15 @@ WATCH = """() => {
     window.watching = requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
+}"""
+# how often the cloud is drawn anew
+PAINTS = """() => {
+  window.paints = 0;
+  const put = CanvasRenderingContext2D.prototype.putImageData;
+  CanvasRenderingContext2D.prototype.putImageData = function (...how) {
+    window.paints += 1;
+    return put.apply(this, how);
+  };
 }"""
 PROBE = """(selector) => {
   for (const place of document.querySelectorAll("[data-testid=stBidiComponentIsolated]")) {
@@ -114,6 +125,78 @@ def dragged(page: Page, view: str, seconds: float) -> list[list]:
     return frames[2:]
 
 
+def moved_by(page: Page, act: str, seconds: float) -> tuple[list[list], int, float]:
+    """The frames while the cloud is moved, enlarged or turned; how often it was drawn, and what a drawing takes.
+
+    That is milliseconds of the page's own thread, which other work on the machine does not lengthen.
+    """
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def at_work() -> float:
+        said = devtools.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(one["value"] for one in said if one["name"] == "TaskDuration")
+
+    page.evaluate(PROBE, ".theta .value")
+    canvas = page.locator(".stage canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    if act == "zoom":
+        page.keyboard.down("Control")
+    else:
+        page.mouse.down()
+    page.evaluate(WATCH)
+    page.evaluate("window.paints = 0")
+    before, began = at_work(), time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        if act == "zoom":
+            page.mouse.wheel(0, -30 if now % 2 < 1 else 30)
+        else:
+            page.mouse.move(x + 150 * np.sin(2.1 * now), y + 80 * np.sin(1.3 * now))
+    frames = page.evaluate("cancelAnimationFrame(window.watching), window.frames")
+    paints, busy = page.evaluate("window.paints"), at_work() - before
+    if act == "zoom":
+        page.keyboard.up("Control")
+    else:
+        page.mouse.up()
+    return frames[2:], paints, busy / max(paints, 1)
+
+
+def moved_about(page: Page, seconds: float) -> None:
+    """The cloud of the wheel moved, enlarged and as density, and the solid turned."""
+    page.get_by_role("radio", name="Wheel").click()
+    page.get_by_role("button", name="Move", exact=True).click()
+    for name, act, before in (
+        ("enlarged", "zoom", None),
+        ("moved, twice as large", "pan", "closer"),
+        ("moved, seen through", "pan", "opacity"),
+        ("moved, density", "pan", "density"),
+        ("turned", "turn", "solid"),
+    ):
+        if before == "closer":
+            page.get_by_role("button", name="The whole picture").click()
+            page.get_by_role("button", name="Closer").click()
+            page.get_by_role("button", name="Closer").click()
+        if before == "opacity":
+            page.get_by_role("slider", name="Opacity").press("Home")
+        if before == "density":
+            page.get_by_role("button", name="Density").click()
+        if before == "solid":
+            page.get_by_role("button", name="Density").click()
+            page.get_by_role("slider", name="Opacity").press("End")
+            page.get_by_role("button", name="Move", exact=True).click()
+            page.get_by_role("radio", name="3-D").click()
+        page.wait_for_timeout(1200)
+        frames, paints, busy = moved_by(page, act, seconds)
+        gaps, span = np.diff([at for at, _ in frames]), (frames[-1][0] - frames[0][0]) / 1000
+        print(
+            f"space, {name:22} {1000 / np.median(gaps):5.1f} frames/s median, {1000 / np.quantile(gaps, 0.95):5.1f} "
+            f"5th percentile, drawn {paints / span:5.1f} times a second, {busy:5.1f} ms each"
+        )
+
+
 def told(view: str, frames: list[list]) -> None:
     gaps = np.diff([time for time, _ in frames])
     moved = sum(changed for _, changed in frames)
@@ -143,7 +226,8 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
             print(machine.described())
             print(f"{images} images, {classes} classes, device pixel ratio {scale:g}; feed {len(blob) / 1e6:.2f} MB")
-            for view, pictures in (("lab", [None]), ("space", ["Wheel", "3-D", "Plane", "Strip"])):
+            views = (("front", [None]), ("lab", [None]), ("space", ["Wheel", "3-D", "Plane", "Strip"]))
+            for view, pictures in views:
                 context = browser.new_context(viewport={"width": 1440, "height": 1000}, device_scale_factor=scale)
                 page = context.new_page()
                 received = []
@@ -151,6 +235,7 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
                     "websocket", lambda ws, received=received: ws.on("framereceived", lambda f: received.append(len(f)))
                 )
                 page.add_init_script(f"({PAINTED})()")
+                page.add_init_script(f"({PAINTS})()")
                 page.goto(f"http://127.0.0.1:{port}/?view={view}")
                 page.wait_for_function("window.painted", timeout=60_000)
                 print(f"{view}: first painted after {page.evaluate('window.painted') / 1000:.2f} s, ", end="")
@@ -164,6 +249,8 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
                     told(f"{view} {picture or ''}", dragged(page, view, seconds))
                     page.wait_for_timeout(1500)
                 print(f"{view}: one settled theta costs {(sum(received) - before) / 1e3:.1f} kB of messages")
+                if view == "space":
+                    moved_about(page, seconds)
                 context.close()
         finally:
             server.terminate()

@@ -1,14 +1,14 @@
 """The live pictures: theta, the temperature and the cloud of logits move in the browser while a finger moves them.
 
 Plain JavaScript, as components of Streamlit's. `feed` brings a run's numbers and the scripts to the page, once, and
-shows nothing; `lab` (where to put theta) and `space` (the cloud of logits) draw from it. What moves stays in the
-browser; Python hears of it once it has come to rest.
+shows nothing; `lab` (where to put theta), `space` (the cloud of logits) and `front` (its wheel alone) draw from it.
+What moves stays in the browser; Python hears of it once it has come to rest.
 
 arithmetic.js  Python's arithmetic again          lab.js     the threshold lab, of histogram, roc and decisions
 feed.js        the blob, and what the page keeps  space.js   the cloud, of pictures (the six), cloud (how it is drawn),
-theme.js       colours, signs, small images                  legend, film, picks and pointer
-names.js       class names, cut and still distinct
-view.js        what both views share              main.js    the way in; door.js is all that a view itself brings
+theme.js       colours, signs, small images                  camera (from how close), marks (which of them), legend,
+names.js       class names, cut and still distinct           film, picks and pointer; front.js, its wheel alone
+view.js        what all views share               main.js    the way in; door.js is all that a view itself brings
 
 N images, C known classes, E magnitudes of a perturbation, S epochs with V images each.
 """
@@ -26,8 +26,8 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "arithmetic", "feed", "theme", "names", "view", "histogram", "roc", "decisions", "lab", "cloud", "pictures",
-    "legend", "film", "picks", "pointer", "space", "main",
+    "arithmetic", "feed", "theme", "names", "view", "histogram", "roc", "decisions", "lab", "camera", "cloud", "marks",
+    "pictures", "legend", "film", "picks", "pointer", "space", "front", "main",
 )  # fmt: skip
 STYLE = (HERE / "live.css").read_text("utf-8")
 SCRIPT = "\n".join(
@@ -57,7 +57,7 @@ def packed(columns: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
     class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C];
     eps_logits float32 or float16 [E, N, C]; umap float32 [N, 2], nan where not in the map; pca_mean [C] and pca_axes
     [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V]; atlas uint8, the
-    bytes of a WebP or PNG, and sprite int32 [N], the tile of each image, -1 for none.
+    bytes of a WebP or PNG, a tile for each row.
 
     Its header: known, the names of the known classes; names, those of all classes by class number; sets, the names of
     the splits by number; and where there are: eps, the E magnitudes; pca_share, two shares of the variance; tile, the
@@ -133,6 +133,15 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
     all rows that were chosen.
     """
     return _mounted("space", state, key, height, on_change)
+
+
+def front(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+    """The wheel of the test images with theta, and what theta does to them; for two classes the plane of their logits.
+
+    state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved theta; then theta (None
+    = by rule).
+    """
+    return _mounted("front", state, key, height, on_change)
 
 
 def settled(key: str) -> dict[str, Any]:

@@ -256,6 +256,61 @@ function scaleOf(known, unknown) {
   return { low: low - edge, high: high + edge, log: false };
 }
 
+const BINS = 48; // of a histogram
+const BEYOND = 0.25; // of an axis by quantiles, for what lies above all knowns
+
+/** Whether more than half of these scores lie in one bin, so that nothing can be seen there. */
+function crowded(scores, scale) {
+  return Math.max(...histogram(scores, scale, edgesOf(scale, BINS))) > scores.length / 2;
+}
+
+/**
+ * A scale by quantiles of the knowns: each step to the right leaves the same part of those above that were above before,
+ * so that the tail, where theta is, has room however the others crowd. Above all knowns it goes by quantiles of the
+ * unknowns there. Both sides ascending, some knowns.
+ */
+function quantileScaleOf(known, unknown) {
+  const count = known.length;
+  const last = known[count - 1];
+  const beyond = unknown.filter((score) => score > last);
+  const [x, p] = [[], []];
+  const push = (score, place) => {
+    if (x.length && score <= x[x.length - 1]) p[p.length - 1] = place;
+    else (x.push(score), p.push(place));
+  };
+  push(Math.min(known[0], unknown[0] ?? Infinity), 0);
+  const room = beyond.length ? 1 - BEYOND : 1;
+  const steps = 64;
+  for (let n = 0; n < steps; n++) push(quantile(known, 1 - count ** (-n / steps)), (room * n) / steps);
+  push(last, room);
+  for (let n = 1; beyond.length && n <= 16; n++) push(quantile(beyond, n / 16), room + (BEYOND * n) / 16);
+  if (x.length < 2) {
+    p[0] = 0; // all scores are the same
+    x.push(x[0] + (Math.abs(x[0]) || 1));
+    p.push(1);
+  }
+  const first = p[0];
+  const places = Float64Array.from(p, (place) => (place - first) / (p[p.length - 1] - first));
+  const rounded = (score) => Number(score.toPrecision(3));
+  const marks = [0.5, 0.9, 0.99, 0.999]
+    .filter((share) => share < 1 - 1 / count)
+    .map((share) => [rounded(quantile(known, share)), share]);
+  return {
+    low: x[0],
+    high: x[x.length - 1],
+    log: false,
+    knots: { x: Float64Array.from(x), places },
+    marks: beyond.length ? [...marks, [rounded(quantile(beyond, 0.5)), null]] : marks,
+  };
+}
+
+/** Where `value` lies between the knots `from`, in the same place between those of `to`; both ascending. */
+function betweenKnots(value, from, to) {
+  const after = Math.min(Math.max(upTo(from, value), 1), from.length - 1);
+  const share = (value - from[after - 1]) / (from[after] - from[after - 1]);
+  return to[after - 1] + Math.min(Math.max(share, 0), 1) * (to[after] - to[after - 1]);
+}
+
 function quantile(sorted, share) {
   const place = share * (sorted.length - 1);
   const below = Math.floor(place);
@@ -273,6 +328,7 @@ const clipped = (scale, x) => Math.min(Math.max(x, scale.low), scale.high);
 /** Where a score lies on its axis, 0 to 1. */
 function placeOn(scale, x) {
   const at = clipped(scale, x);
+  if (scale.knots) return betweenKnots(at, scale.knots.x, scale.knots.places);
   if (scale.log) return Math.log(at / scale.low) / Math.log(scale.high / scale.low);
   return (at - scale.low) / (scale.high - scale.low);
 }
@@ -281,6 +337,11 @@ function placeOn(scale, x) {
 function scoreAt(scale, place) {
   const share = Math.min(Math.max(place, 0), 1);
   if (share === 1) return scale.high;
+  if (scale.knots) {
+    const [score, next] = [share, share + 1 / 500].map((at) => betweenKnots(at, scale.knots.places, scale.knots.x));
+    const digits = Math.ceil(Math.log10(Math.abs(score) / Math.abs(next - score || score))) + 1;
+    return Number(score.toPrecision(Math.min(Math.max(digits, 3), 12)));
+  }
   if (scale.log) return Number((scale.low * (scale.high / scale.low) ** share).toPrecision(4));
   const step = 10 ** (Math.floor(Math.log10(scale.high - scale.low)) - 3);
   return Number((Math.round((scale.low + share * (scale.high - scale.low)) / step) * step).toPrecision(12));
@@ -290,7 +351,8 @@ function scoreAt(scale, place) {
 function edgesOf(scale, count) {
   const edges = new Float64Array(count + 1);
   for (let i = 0; i <= count; i++) {
-    edges[i] = scale.log
+    if (scale.knots) edges[i] = betweenKnots(i / count, scale.knots.places, scale.knots.x);
+    else edges[i] = scale.log
       ? scale.low * (scale.high / scale.low) ** (i / count)
       : scale.low + ((scale.high - scale.low) * i) / count;
   }
@@ -315,6 +377,7 @@ function histogram(scores, scale, edges) {
 /** Round values for an axis: 1, 2 or 5 times a power of ten; on a long logarithmic axis the powers alone. */
 function ticksOf(scale, most) {
   const ticks = [];
+  if (scale.knots) return scale.marks.map(([score]) => score);
   if (scale.log) {
     const decades = Math.log10(scale.high / scale.low);
     const every = Math.max(1, Math.ceil(decades / most));
@@ -330,6 +393,20 @@ function ticksOf(scale, most) {
     for (let i = first; i * step <= scale.high; i++) ticks.push(Number((i * step).toPrecision(12)));
   }
   return ticks.filter((x) => x >= scale.low && x <= scale.high);
+}
+
+/** Ticks [value, place] of the part of a scale between two places, which may lie beyond its ends. */
+function ticksBetween(scale, from, to, most) {
+  const at = (place) =>
+    scale.log
+      ? scale.low * (scale.high / scale.low) ** place
+      : scale.low + (scale.high - scale.low) * place;
+  if (scale.knots) {
+    const all = ticksOf(scale).map((value) => [value, placeOn(scale, value)]);
+    return all.filter(([, place]) => place >= from && place <= to);
+  }
+  const part = { low: at(from), high: at(to), log: scale.log };
+  return ticksOf(part, most).map((value) => [value, from + (to - from) * placeOn(part, value)]);
 }
 
 // --- where images lie ------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ function stampOf(sign, radius, scale, stride, strength = 1) {
   return {
     whole: Int32Array.from(whole),
     edge: Int32Array.from(edge),
-    colour: (0xff000000 | (b << 16) | (g << 8) | r) >>> 0,
+    colour: 0xff000000 | (b << 16) | (g << 8) | r, // as a signed number, which is the faster
     half,
   };
 }
@@ -55,7 +55,7 @@ class Paper {
     this.canvas.width = this.stride = Math.round(width * this.scale);
     this.canvas.height = this.rows = Math.round(height * this.scale);
     this.image = new ImageData(this.stride, this.rows);
-    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.pixels = new Int32Array(this.image.data.buffer);
   }
 
   /** Draws what lies below the signs and keeps it. */
@@ -65,7 +65,7 @@ class Paper {
     context.fillStyle = background;
     context.fillRect(0, 0, this.width, this.height);
     draw(context);
-    this.base = new Uint32Array(context.getImageData(0, 0, this.stride, this.rows).data.buffer);
+    this.base = new Int32Array(context.getImageData(0, 0, this.stride, this.rows).data.buffer);
   }
 
   begin() {
@@ -90,10 +90,38 @@ class Paper {
         const alpha = edge[k + 1];
         const under = pixels[place];
         const rest = 255 - alpha;
-        const r = ((colour & 255) * alpha + (under & 255) * rest) >> 8;
-        const g = (((colour >> 8) & 255) * alpha + ((under >> 8) & 255) * rest) >> 8;
-        const b = (((colour >> 16) & 255) * alpha + ((under >> 16) & 255) * rest) >> 8;
-        pixels[place] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+        const rb = (Math.imul(colour & 0xff00ff, alpha) + Math.imul(under & 0xff00ff, rest)) >>> 8;
+        const g = (Math.imul(colour & 0xff00, alpha) + Math.imul(under & 0xff00, rest)) >>> 8;
+        pixels[place] = 0xff000000 | (rb & 0xff00ff) | (g & 0xff00);
+      }
+    }
+  }
+
+  /** In place of signs, how many lie where: the more, the stronger, in the mean of their colours. */
+  shade(rows, places, colourOf) {
+    const { pixels, stride, scale } = this;
+    const side = Math.max(2, Math.round(3 * scale));
+    const [across, down] = [Math.ceil(this.stride / side), Math.ceil(this.rows / side)];
+    const cells = [0, 1, 2, 3].map(() => new Float32Array(across * down)); // how many; their red, green and blue
+    for (const i of rows) {
+      const column = Math.min(Math.max(Math.floor((places[2 * i] * scale) / side), 0), across - 1);
+      const line = Math.min(Math.max(Math.floor((places[2 * i + 1] * scale) / side), 0), down - 1);
+      const cell = line * across + column;
+      const colour = colourOf(i);
+      cells[0][cell] += 1;
+      for (let n = 0; n < 3; n++) cells[n + 1][cell] += colour[n];
+    }
+    const [count, ...colours] = cells.map((values) => blurred(blurred(values, across, down), across, down));
+    const most = Math.log1p(count.reduce((a, b) => Math.max(a, b), 0) * 9) || 1;
+    for (let y = 0; y < this.rows; y++) {
+      const line = Math.floor(y / side) * across;
+      for (let x = 0; x < stride; x++) {
+        const cell = line + Math.floor(x / side);
+        if (count[cell] < 0.01) continue;
+        const share = Math.min(1, Math.log1p(count[cell] * 9) / most);
+        const under = pixels[y * stride + x];
+        const mix = (n, shift) => (colours[n][cell] / count[cell]) * share + ((under >> shift) & 255) * (1 - share);
+        pixels[y * stride + x] = 0xff000000 | (mix(2, 16) << 16) | (mix(1, 8) << 8) | mix(0, 0);
       }
     }
   }
@@ -104,6 +132,30 @@ class Paper {
     context.setTransform(this.scale, 0, 0, this.scale, 0, 0);
     draw(context);
   }
+}
+
+/** The mean of each cell and its eight neighbours; beyond the edge there is nothing. */
+function blurred(values, across, down) {
+  const lines = new Float32Array(values.length);
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const column = i % across;
+    lines[i] = values[i] + (column ? values[i - 1] : 0) + (column < across - 1 ? values[i + 1] : 0);
+  }
+  for (let i = 0; i < values.length; i++) {
+    out[i] = (lines[i] + (lines[i - across] ?? 0) + (lines[i + across] ?? 0)) / 9;
+  }
+  return out;
+}
+
+/** The rows of a cast in an order in which no group lies on top of another. */
+function mixedOf(cast) {
+  if (!cast.mixed) {
+    const there = new Uint8Array(cast.labels.length);
+    for (const i of cast.rows) there[i] = 1;
+    cast.mixed = shuffled(there.length).filter((i) => there[i]);
+  }
+  return cast.mixed;
 }
 
 // --- finding ---------------------------------------------------------------------------------------------------------

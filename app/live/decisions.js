@@ -13,14 +13,19 @@ class Confusion {
     this.lab = lab;
     const { say } = lab;
     const { header, width } = lab.feed;
-    this.titles = [...header.known, say("unknown")];
+    // the truth of an unknown is that it was never seen, the decision that it is rejected
+    this.titles = [...header.known, say("never seen")];
     this.width = width;
-    this.columns = width > WIDE ? [say("its own class"), say("another class"), say("unknown")] : this.titles;
+    this.columns = width > WIDE ? [say("its own class"), say("another class")] : [...header.known];
+    this.columns.push(say("rejected"));
     const head = make(
       "tr",
       {},
       make("td", { class: "corner" }, make("span", {}, say("decision →")), make("span", {}, say("truth ↓"))),
-      ...this.columns.map((title) => make("th", { scope: "col", title }, make("span", {}, title))),
+      ...this.columns.map((title, n) => {
+        const sign = n === this.columns.length - 1 ? "○ " : "";
+        return make("th", { scope: "col", title }, make("span", {}, sign + title));
+      }),
     );
     this.cells = this.titles.map((title, truth) => {
       const cells = this.columns.map((called, column) =>
@@ -89,7 +94,7 @@ class Confusion {
       row.hidden = !of;
       if (looked?.truth === truth) counted = counts[looked.called];
       if (!of) return;
-      name.update(this.titles[truth]);
+      name.update((truth === this.width ? "× " : "") + this.titles[truth]);
       cells.forEach((cell, column) => {
         const n = counts[column];
         if (cell.dataset.said === `${n}/${of}`) return;
@@ -98,14 +103,14 @@ class Confusion {
         cell.classList.toggle("nought", !n);
         cell.style.setProperty("--share", (n / of).toFixed(3));
         const words = { n, of, truth: this.titles[truth], called: this.columns[column] };
-        cell.title = say("{n} of {of} of {truth} are called {called}", words);
+        cell.title = say("{truth} → {called}: {n} of {of}", words);
         attribute(cell.firstChild, "aria-label", cell.title);
       });
     });
     this.all.node.hidden = !this.lab.state.asks;
     const words = looked && { n: counted, truth: this.titles[looked.truth], called: this.columns[looked.called] };
     this.all.update(
-      looked ? say("See all {n}: {truth} called {called}", words) : say("See all {n} images", { n: counted }),
+      looked ? say("See all {n}: {truth} → {called}", words) : say("See all {n} images", { n: counted }),
       counted > 0,
     );
   }
@@ -147,7 +152,7 @@ class Borderline {
     this.only.hidden = !looked;
     if (!looked) return;
     const words = { truth: confusion.titles[looked.truth], called: confusion.columns[looked.called] };
-    write(this.only, say("only {truth} called {called} ×", words));
+    write(this.only, say("only {truth} → {called}", words));
   }
 
   /** The images that a cell of the confusion table counts. */
@@ -212,7 +217,7 @@ class Borderline {
     write(part.nearest, say("nearest {nearest}", words));
     write(part.value, words.score);
     const odd = isKnown !== accepted;
-    write(part.word, odd ? (isKnown ? say("known") : say("unknown")) : "");
+    write(part.word, odd ? (isKnown ? say("known, rejected") : say("never seen, accepted")) : "");
     part.node.classList.toggle("odd", odd);
     attribute(part.node, "aria-pressed", state.selection.includes(row));
     attribute(

@@ -1,7 +1,7 @@
 // The scores of the images, knowns above and unknowns below one axis, and theta as a handle in it.
 
-const BINS = 48;
 const STEP = 1 / 200; // of the axis, an arrow key; ten times that with Shift
+const SHARES = 14; // pixels below the scores for the shares of knowns, on an axis by quantiles
 const MARGIN = { left: 64, right: 14, top: 60, bottom: 46 };
 
 class Histogram {
@@ -72,7 +72,7 @@ class Histogram {
     };
     const width = this.plot.clientWidth;
     const { left, right, top, bottom } = MARGIN;
-    const floor = this.lab.height - bottom;
+    const floor = this.lab.height - bottom - (scale.knots ? SHARES : 0);
     const middle = unknown.length ? Math.round((top + floor) / 2) : floor;
     this.box = { left, right: width - right, top, floor, middle };
     attribute(this.picture, "viewBox", `0 0 ${width} ${this.lab.height}`);
@@ -143,15 +143,23 @@ class Histogram {
         make("text", { transform: `translate(14,${y})rotate(-90)`, "text-anchor": "middle", class: "name" }, said),
       );
     upright((top + middle) / 2, say("known images"));
-    if (unknown.length) upright((middle + floor) / 2, say("unknown images"));
+    if (unknown.length) upright((middle + floor) / 2, say("never seen"));
     line(left, middle, right, middle, "base");
+    let free = left - 24; // where the label before ends
     for (const x of ticksOf(scale, Math.max(3, Math.floor((right - left) / 70)))) {
       const at = left + placeOn(scale, x) * (right - left);
       line(at, floor, at, floor + 5, "base");
+      if (scale.knots && at < free + 24) continue;
+      free = at + 24;
       text(at, floor + 19, "middle", shortNumber(x));
+      const below = scale.marks?.find(([score]) => score === x)[1];
+      if (below) text(at, floor + 33, "middle", percent(below, below > 0.99 ? 1 : 0), "side");
     }
     line(left, floor, right, floor, "base");
-    text((left + right) / 2, floor + 39, "middle", this.lab.state.name, "name");
+    const name = scale.knots
+      ? say("{score}, and how many of the knowns lie below", { score: this.lab.state.name })
+      : this.lab.state.name;
+    text((left + right) / 2, floor + 39 + (scale.knots ? SHARES : 0), "middle", name, "name");
     this.axes.replaceChildren(...marks);
   }
 

@@ -2,7 +2,7 @@
 // table and the borderline images follow while it moves.
 
 class Lab extends View {
-  moved = ["theta", "temperature", "eps", "sets", "selection"];
+  moved = ["theta", "temperature", "eps", "sets", "selection", "axis"];
 
   build() {
     const { say } = this;
@@ -18,6 +18,16 @@ class Lab extends View {
     this.eps = this.epsChoice();
     this.sets = this.setChoice(1);
     this.rule = this.ruleButton();
+    this.axis = make(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        title: say("By quantiles of the knowns: room for their highest scores, among which θ lies"),
+        click: () => (this.set("axis", this.judged.scale.knots ? "score" : "quantiles"), this.settleSoon()),
+      },
+      say("Axis by quantiles"),
+    );
     this.histogram = new Histogram(this);
     this.roc = new Roc(this);
     this.borderline = new Borderline(this);
@@ -32,22 +42,13 @@ class Lab extends View {
       make(
         "div",
         { class: "parts" },
-        part("scores", [heading(say("Scores of the images")), this.rule.node], this.histogram.node),
+        part("scores", [heading(say("Scores of the images")), this.axis, this.rule.node], this.histogram.node),
         part("roc", [this.roc.title], this.roc.node),
         part("borderline", [heading(say("On either side of θ"))], ...this.borderline.nodes),
         part("decisions", [heading(say("What becomes of each class"))], this.confusion.node),
       ),
       this.voice,
     );
-  }
-
-  /** asked: what the images that a tile counts have in common. */
-  tile(title, asked) {
-    const value = make("dd", { class: "big" });
-    const note = make("dd", { class: "note" });
-    const count = asked && this.counted(() => asked);
-    if (count) note.append(count.node);
-    return { node: make("div", { class: "tile" }, make("dt", {}, title), value, note), value, note, count };
   }
 
   draw(due) {
@@ -57,6 +58,7 @@ class Lab extends View {
       this.temperature.update();
       this.eps.update();
       this.sets.update();
+      attribute(this.axis, "aria-pressed", Boolean(this.judged.scale.knots));
       this.histogram.draw();
       this.roc.draw();
       this.borderline.measure();
@@ -80,18 +82,9 @@ class Lab extends View {
   drawWords(counts) {
     const { say } = this;
     write(this.words, this.sentence());
-    const share = (hits, of) => {
-      return of
-        ? say("{hits} of {of} · {interval}", { hits, of, interval: between(wilson(hits, of)) })
-        : say("no such image");
-    };
-    const fill = (tile, hits, of) => {
-      write(tile.value, percent(of ? hits / of : NaN));
-      tile.count.update(share(hits, of), hits > 0);
-    };
-    fill(this.tiles.kept, counts.kept, counts.knowns);
-    fill(this.tiles.right, counts.right, counts.knowns);
-    fill(this.tiles.caught, counts.caught, counts.unknowns);
+    this.fill(this.tiles.kept, counts.kept, counts.knowns);
+    this.fill(this.tiles.right, counts.right, counts.knowns);
+    this.fill(this.tiles.caught, counts.caught, counts.unknowns);
     const among = counts.unknowns ? unknownAmongAccepted(counts, this.state.share) : NaN;
     write(this.tiles.among.value, percent(among));
     write(

@@ -1,6 +1,6 @@
 // The way in. These scripts come with the feed, once; a view itself brings door.js alone, which hands over to them.
 
-const VIEWS = { lab: Lab, space: Space };
+const VIEWS = { lab: Lab, space: Space, front: Front };
 const mounted = new WeakMap(); // the view of each place on the page
 
 /** Called for each message to a view; gives what is to be done when its place on the page is gone. */

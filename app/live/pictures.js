@@ -1,9 +1,10 @@
 // Six pictures of the same logits. Each is made anew for a size, a choice of classes or a turn, and says where images
 // lie, what is drawn below and above them, where anchors and class means are, and what the picture can and cannot show.
 //
-// A picture: place({logits, score}) -> places [N, 2] in pixels; frame(context); over(context, theta); points, the same
-// for logits of anchors and means, null where they have no place, and marked, the classes that have some where not all;
-// depth [N] of the last placing, in the solid; note, sentences.
+// A picture: place({logits, score}) -> places [N, 2] in pixels; frame(context, lens); over(context, theta, lens); points,
+// the same for logits of anchors and means, null where they have no place, and marked, the classes that have some where
+// not all; box, where it has axes that stay while one looks closer; depth [N] of the last placing, in the solid; note,
+// sentences. Places are those of the whole picture; the lens of a camera says where they are seen.
 
 const PICTURES = { wheel, solid, plane, strip, pca, umap };
 
@@ -40,18 +41,18 @@ function wheel({ feed, state, width, height, extent, palette, say }) {
   return {
     place: ({ logits }) => onPage(flat(logits)),
     points: (logits) => onPage(flat(logits)),
-    frame(context) {
+    frame(context, lens) {
       context.strokeStyle = palette.faint;
       context.lineWidth = 1;
       for (let place = 0; place < feed.width; place++) {
         context.beginPath();
-        context.moveTo(cx, cy);
-        context.lineTo(cx + half * Math.sin(turn(place)), cy - half * Math.cos(turn(place)));
+        context.moveTo(...lens.at([cx, cy]));
+        context.lineTo(...lens.at([cx + half * Math.sin(turn(place)), cy - half * Math.cos(turn(place))]));
         context.stroke();
       }
       context.lineWidth = 1.5;
       context.beginPath();
-      context.arc(cx, cy, k, 0, 2 * Math.PI);
+      context.arc(...lens.at([cx, cy]), k * lens.scale, 0, 2 * Math.PI);
       context.stroke();
     },
     over() {},
@@ -81,10 +82,7 @@ function solid({ feed, state, width, height, extent, palette, say, turn, tilt, t
   const middle = Float64Array.from(centre);
   for (const c of triple) middle[c] += reach / 3;
   const axes = solidAxes(triple, feed.width, reach, turn, tilt);
-  const lengths = Float64Array.from({ length: extent.length / feed.width }, (_, i) =>
-    Math.hypot(...triple.map((c) => (extent[i * feed.width + c] - middle[c]) / reach)),
-  );
-  const radius = Math.max(1, farthest(lengths));
+  const radius = radiusOf(extent, feed.width, triple, middle, reach);
   const k = (Math.min(width, height) / 2 - 26) / radius;
   const nothing = new Float64Array(feed.width);
   const picture = { depth: null };
@@ -112,13 +110,13 @@ function solid({ feed, state, width, height, extent, palette, say, turn, tilt, t
       return xy;
     },
     points: (logits) => flat(logits).xy,
-    frame(context) {
+    frame(context, lens) {
       const origin = corner(-1, 0);
       const line = (from, to, dashed) => {
         context.setLineDash(dashed ? [4, 4] : []);
         context.beginPath();
-        context.moveTo(...from);
-        context.lineTo(...to);
+        context.moveTo(...lens.at(from));
+        context.lineTo(...lens.at(to));
         context.stroke();
         context.setLineDash([]);
       };
@@ -128,7 +126,7 @@ function solid({ feed, state, width, height, extent, palette, say, turn, tilt, t
       for (const c of triple) {
         context.strokeStyle = palette.quiet;
         line(origin, corner(c, 1.22));
-        const [x, y] = corner(c, 1.36);
+        const [x, y] = lens.at(corner(c, 1.36));
         text(context, feed.header.known[c], x, y, "center", 600);
       }
     },
@@ -140,6 +138,21 @@ function solid({ feed, state, width, height, extent, palette, say, turn, tilt, t
       say("Drag to turn, or use the arrow keys."),
     ],
   });
+}
+
+/** How far three logits reach from their middle; kept while the picture turns. */
+function radiusOf(extent, width, triple, middle, reach) {
+  const need = triple.join();
+  if (radiusOf.extent !== extent || radiusOf.need !== need) {
+    const lengths = new Float64Array(extent.length / width);
+    for (let i = 0; i < lengths.length; i++) {
+      let sum = 0;
+      for (const c of triple) sum += ((extent[i * width + c] - middle[c]) / reach) ** 2;
+      lengths[i] = Math.sqrt(sum);
+    }
+    Object.assign(radiusOf, { extent, need, far: Math.max(1, farthest(lengths)) });
+  }
+  return radiusOf.far;
 }
 
 // --- two logits, the strip, PCA, UMAP: a box with axes ---------------------------------------------------------------
@@ -165,7 +178,7 @@ function boxed({ width, height, palette, text }, across, up, names, more) {
     onPage,
     over() {},
     points: () => null,
-    frame(context) {
+    frame(context, lens) {
       context.lineWidth = 1;
       context.strokeStyle = palette.faint;
       context.strokeRect(box.left + 0.5, box.top + 0.5, box.right - box.left, box.floor - box.top);
@@ -175,13 +188,20 @@ function boxed({ width, height, palette, text }, across, up, names, more) {
         context.lineTo(ends[2], ends[3]);
         context.stroke();
       };
-      for (const value of names.bare ? [] : ticksOf(across, Math.max(3, Math.floor((box.right - box.left) / 80)))) {
-        line(x(value), box.top, x(value), box.floor);
-        text(context, shortNumber(value), x(value), box.floor + 17, "center");
+      const [wide, tall] = [box.right - box.left, box.floor - box.top];
+      const [left, top] = lens.back(box.left, box.top);
+      const [right, floor] = lens.back(box.right, box.floor);
+      const seenAcross = [(left - box.left) / wide, (right - box.left) / wide];
+      const seenUp = [(box.floor - floor) / tall, (box.floor - top) / tall];
+      for (const [value, at] of names.bare ? [] : ticksBetween(across, ...seenAcross, Math.max(3, Math.floor(wide / 80)))) {
+        const here = lens.x(box.left + at * wide);
+        line(here, box.top, here, box.floor);
+        text(context, shortNumber(value), here, box.floor + 17, "center");
       }
-      for (const value of names.bare ? [] : ticksOf(up, Math.max(3, Math.floor((box.floor - box.top) / 60)))) {
-        line(box.left, y(value), box.right, y(value));
-        text(context, shortNumber(value), box.left - 8, y(value), "right");
+      for (const [value, at] of names.bare ? [] : ticksBetween(up, ...seenUp, Math.max(3, Math.floor(tall / 60)))) {
+        const here = lens.y(box.floor - at * tall);
+        line(box.left, here, box.right, here);
+        text(context, shortNumber(value), box.left - 8, here, "right");
       }
       text(context, names.across, (box.left + box.right) / 2, height - 12, "center");
       context.save();
@@ -192,6 +212,14 @@ function boxed({ width, height, palette, text }, across, up, names, more) {
     },
     ...more,
   };
+}
+
+/** What is drawn from here on, until the context is restored, stays within a box. */
+function within(context, { left, top, right, floor }) {
+  context.save();
+  context.beginPath();
+  context.rect(left, top, right - left, floor - top);
+  context.clip();
 }
 
 /** Two linear scales about these places [N, 2], with one unit as long across as up, as the box asks. */
@@ -234,8 +262,9 @@ function plane(view) {
       marked: state.pair,
       place: ({ logits }) => picture.onPage(flat(logits)),
       points: (logits) => picture.onPage(flat(logits)),
-      over(context, theta) {
+      over(context, theta, lens) {
         if (!view.slice) return;
+        within(context, picture.box);
         context.strokeStyle = palette.text;
         context.lineWidth = 1.75;
         context.setLineDash([6, 4]);
@@ -245,11 +274,12 @@ function plane(view) {
         const tall = (picture.box.floor - picture.box.top) / (rows - 1);
         for (const line of chained(contour(values, columns, rows, theta))) {
           line.forEach(([x, y], n) => {
-            context[n ? "lineTo" : "moveTo"](picture.box.left + x * wide, picture.box.floor - y * tall);
+            const place = [picture.box.left + x * wide, picture.box.floor - y * tall];
+            context[n ? "lineTo" : "moveTo"](...lens.at(place));
           });
         }
         context.stroke();
-        context.setLineDash([]);
+        context.restore();
       },
       note: [
         feed.width === 2
@@ -303,9 +333,10 @@ function strip(view) {
       });
       return picture.onPage(xy);
     },
-    over(context, theta) {
+    over(context, theta, lens) {
       const { box } = picture;
-      const y = picture.y(theta);
+      const y = lens.y(picture.y(theta));
+      if (y < box.top || y > box.floor) return;
       context.strokeStyle = palette.text;
       context.lineWidth = 2;
       context.setLineDash([6, 4]);

@@ -1,4 +1,7 @@
-// Pointing at the cloud: the tip beside an image, picking, the lasso, turning, and the same by keys.
+// Pointing at the cloud: the tip beside an image, picking, the lasso, turning, looking closer, and the same by keys.
+//
+// The page scrolls over the picture as over any other: it takes a key that is held (Ctrl, Alt or Meta), two fingers, or
+// the tool "Move" for a wheel or a finger to move what is seen.
 
 class Pointer {
   constructor(space) {
@@ -7,6 +10,7 @@ class Pointer {
     this.mean = -1; // or the class mean
     this.lasso = null; // the line being drawn
     this.start = null; // where the finger went down, and what it does
+    this.fingers = new Map(); // where each finger is that is down
     this.canvas = make("canvas", { "aria-hidden": "true" });
     this.text = make("div");
     this.tip = make("div", { class: "tip", hidden: true }, this.canvas, this.text);
@@ -19,10 +23,14 @@ class Pointer {
       pointerdown: (event) => this.down(event),
       pointermove: (event) => this.move(event),
       pointerup: (event) => this.up(event),
-      pointercancel: () => this.cancel(),
+      pointercancel: (event) => this.lifted(event),
       pointerleave: () => this.start || this.point(-1),
     };
     for (const [name, heard] of Object.entries(listeners)) stage.addEventListener(name, heard);
+    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    // two fingers are for the picture, one for the page
+    const two = (event) => event.touches.length > 1 && event.preventDefault();
+    for (const name of ["touchstart", "touchmove"]) stage.addEventListener(name, two, { passive: false });
     canvas.addEventListener("keydown", (event) => this.pressed(event));
     canvas.addEventListener("blur", () => this.point(-1));
   }
@@ -95,11 +103,24 @@ class Pointer {
   // --- the finger ---
 
   down(event) {
-    if (event.button || event.target.closest(".rim")) return;
+    if (event.button > 1 || event.target.closest("button")) return;
     const { space } = this;
     const [x, y] = this.placeOf(event);
+    this.fingers.set(event.pointerId, [x, y]);
+    if (this.fingers.size > 1) {
+      this.cancel();
+      return;
+    }
     space.canvas.focus({ preventScroll: true });
-    const drags = space.wantsLasso[space.kind] ? "lasso" : space.kind === "solid" ? "turn" : "tap";
+    const moves = event.button === 1 || held(event) || space.wantsMove;
+    const drags = moves
+      ? "move"
+      : space.wantsLasso[space.kind]
+        ? "lasso"
+        : space.kind === "solid"
+          ? "turn"
+          : "tap";
+    if (event.button === 1) event.preventDefault();
     this.start = { x, y, drags, last: [x, y], add: event.shiftKey };
     if (drags === "tap") return;
     this.stage.setPointerCapture(event.pointerId);
@@ -109,6 +130,10 @@ class Pointer {
   move(event) {
     const { start, space } = this;
     const [x, y] = this.placeOf(event);
+    if (this.fingers.size > 1 && this.fingers.has(event.pointerId)) {
+      this.spread(event.pointerId, x, y);
+      return;
+    }
     if (!start) {
       if (event.target === space.canvas) this.pointAt(x, y);
       return;
@@ -116,6 +141,7 @@ class Pointer {
     if (!this.drawing && Math.hypot(x - start.x, y - start.y) < 4) return;
     this.drawing = start.drags !== "tap";
     if (start.drags === "turn") space.turnBy((start.last[0] - x) * 0.008, (y - start.last[1]) * 0.008);
+    if (start.drags === "move") space.pan(x - start.last[0], y - start.last[1]);
     if (start.drags === "lasso") {
       this.lasso ??= [[start.x, start.y]];
       this.lasso.push([x, y]);
@@ -126,6 +152,7 @@ class Pointer {
 
   up(event) {
     const { start, lasso, drawing, space } = this;
+    this.fingers.delete(event.pointerId);
     if (!start) return;
     this.cancel();
     if (lasso) {
@@ -140,6 +167,32 @@ class Pointer {
     }
   }
 
+  /** Two fingers: what is between them stays between them. */
+  spread(id, x, y) {
+    const { space, fingers } = this;
+    const other = [...fingers].find(([each]) => each !== id)[1];
+    const before = fingers.get(id);
+    fingers.set(id, [x, y]);
+    const far = ([ax, ay], [bx, by]) => Math.hypot(ax - bx, ay - by) || 1;
+    const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+    const [from, to] = [middle(before, other), middle([x, y], other)];
+    space.zoom(far([x, y], other) / far(before, other), ...from);
+    space.pan(to[0] - from[0], to[1] - from[1]);
+  }
+
+  wheel(event) {
+    const { space } = this;
+    if (!held(event) && !space.wantsMove) return;
+    event.preventDefault();
+    const turned = event.deltaY * (event.deltaMode ? 0.16 : 0.01); // lines or pixels; fingers on a pad bring small steps
+    space.zoom(Math.exp(-Math.min(Math.max(turned, -0.25), 0.25)), ...this.placeOf(event));
+  }
+
+  lifted(event) {
+    this.fingers.delete(event.pointerId);
+    this.cancel();
+  }
+
   /** The finger is gone, and with it what it was drawing. */
   cancel() {
     this.start = this.lasso = null;
@@ -150,10 +203,21 @@ class Pointer {
 
   // --- keys ---
 
-  /** Arrow keys: in 3-D they turn; else, or with Shift, they go through classes and their images by score. */
+  /** Arrow keys: in 3-D they turn; else, or with Shift, they go through classes and their images by score; with Alt they
+   * move what is seen. + and - look closer and farther away, 0 shows all. */
   pressed(event) {
     const { key, shiftKey } = event;
     const { space } = this;
+    if (event.ctrlKey || event.metaKey) return; // the browser's own
+    const closer = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, _: 1 / 1.5 }[key];
+    if (closer || key === "0") {
+      event.preventDefault();
+      const { hover } = this;
+      const about = hover >= 0 ? [space.places[2 * hover], space.places[2 * hover + 1]] : [];
+      if (closer) space.zoom(closer, ...about);
+      else space.showAll();
+      return;
+    }
     if (key === "Escape") {
       this.cancel();
       this.point(-1);
@@ -168,7 +232,8 @@ class Pointer {
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
     if (!way) return;
     event.preventDefault();
-    if (space.kind === "solid" && !shiftKey) space.turnBy(way[0] * 0.12, way[1] * 0.12);
+    if (event.altKey) space.pan(-way[0] * 60, way[1] * 60);
+    else if (space.kind === "solid" && !shiftKey) space.turnBy(way[0] * 0.12, way[1] * 0.12);
     else this.walk(...way);
   }
 
@@ -187,3 +252,6 @@ class Pointer {
     write(this.space.voice, this.linesFor(mine[next]).join(", "));
   }
 }
+
+/** A key that is held while a wheel or a finger moves what is seen. */
+const held = (event) => event.ctrlKey || event.altKey || event.metaKey;

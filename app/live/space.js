@@ -1,12 +1,16 @@
 // The cloud of logits: six pictures of it, with a legend that counts, theta, a lasso, and the training epoch by epoch.
 
+const EDGE = 8; // pixels at the edge of the paper that a mark seen from close by keeps free
 const DEPTHS = [1.18, 1, 0.84]; // of a sign's size: near, middle, far
 
 class Space extends View {
-  moved = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden", "epoch"];
+  moved = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden", "epoch",
+    "decision", "top", "opacity", "density"];
   turn = 2.15; // from where all three axes of the 3-D picture come towards the viewer
   tilt = 0.38;
+  cameras = {}; // by picture
   spot = -1; // the entry of the legend that is pointed at
+  wantsMove = false; // whether a drag moves what is seen
   wantsLasso = { flat: matchMedia("(pointer: fine)").matches, solid: false };
 
   prepare() {
@@ -30,6 +34,7 @@ class Space extends View {
     this.film = new Film(this);
     this.legend = new Legend(this);
     this.picks = new Picks(this);
+    this.shows = new Marks(this);
     this.sets.node.append(this.film.chip);
     this.root.append(
       make("div", { class: "bar" }, this.buildViews(), this.buildChoices()),
@@ -44,6 +49,7 @@ class Space extends View {
           this.film.node,
           make("div", { class: "controls theta" }, this.thetaRange.node, this.rule.node),
           make("div", { class: "controls" }, this.temperature.node, this.eps.node),
+          this.shows.node,
           make("div", { class: "controls" }, this.sets.node),
         ),
         make("aside", { class: "beside" }, this.legend.node, this.picks.node),
@@ -121,11 +127,26 @@ class Space extends View {
       {
         type: "button",
         class: "chip",
-        click: () => ((this.wantsLasso[this.kind] = !this.wantsLasso[this.kind]), this.ask("tool")),
+        click: () => {
+          this.wantsLasso[this.kind] = this.wantsMove || !this.wantsLasso[this.kind];
+          this.wantsMove = false;
+          this.ask("tool");
+        },
       },
       say("Lasso"),
     );
-    return make("div", { class: "choices" }, this.pairChoice, this.tripleChoice, this.lassoButton);
+    this.moveButton = make(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        title: say("Dragging moves what is seen, and the wheel looks closer"),
+        click: () => ((this.wantsMove = !this.wantsMove), this.ask("tool")),
+      },
+      say("Move"),
+    );
+    const { pairChoice, tripleChoice, lassoButton, moveButton } = this;
+    return make("div", { class: "choices" }, pairChoice, tripleChoice, lassoButton, moveButton, this.buildTools());
   }
 
   get kind() {
@@ -143,9 +164,11 @@ class Space extends View {
     this.tripleChoice.hidden = view !== "solid" || this.feed.width < 4;
     this.pairs.forEach((select, n) => (select.selectedIndex = pair[n]));
     this.triples.forEach((select, n) => (select.selectedIndex = triple[n]));
-    attribute(this.lassoButton, "aria-pressed", this.wantsLasso[this.kind]);
-    this.stage.style.touchAction = view === "solid" || this.wantsLasso[this.kind] ? "none" : "pan-y";
-    this.stage.classList.toggle("turns", view === "solid" && !this.wantsLasso.solid);
+    const lasso = this.wantsLasso[this.kind] && !this.wantsMove;
+    attribute(this.lassoButton, "aria-pressed", lasso);
+    attribute(this.moveButton, "aria-pressed", this.wantsMove);
+    this.stage.style.touchAction = view === "solid" || lasso || this.wantsMove ? "none" : "pan-y";
+    this.stage.classList.toggle("turns", this.wantsMove || (view === "solid" && !lasso));
   }
 
   // --- the stage ---
@@ -158,6 +181,7 @@ class Space extends View {
       "aria-description": [
         say("Left and right go through the classes, up and down through their images by score."),
         say("Enter picks one, Escape clears. In 3-D the arrow keys turn, and with Shift they go through the images."),
+        say("+ and − look closer and farther away, 0 shows all, and Alt with an arrow key moves what is seen."),
       ].join(" "),
     });
     this.paper = new Paper(this.canvas);
@@ -165,6 +189,22 @@ class Space extends View {
     this.stage = make("div", { class: "stage" }, this.canvas, ...this.names, pointer.tip);
     pointer.attach(this.stage, this.canvas);
     return this.stage;
+  }
+
+  /** Closer, farther away, the whole again. */
+  buildTools() {
+    const { say } = this;
+    const tool = (sign, said, click, able) => {
+      const node = make("button", { type: "button", class: "tool", title: said, "aria-label": said, click }, sign);
+      return { node, update: () => (node.disabled = !able(this.camera)) };
+    };
+    const near = (camera) => camera.near;
+    this.tools = [
+      tool("+", say("Closer: Ctrl and the wheel, two fingers, or the key +"), () => this.zoom(1.5), () => true),
+      tool("−", say("Farther away: the key −"), () => this.zoom(1 / 1.5), near),
+      tool("⤢", say("The whole picture: the key 0"), () => this.showAll(), near),
+    ];
+    return make("div", { class: "tools" }, ...this.tools.map(({ node }) => node));
   }
 
   /** The name of a class at the rim of the wheel, to be dragged or moved by the arrow keys. */
@@ -195,7 +235,7 @@ class Space extends View {
         pointermove: (event) => {
           if (!moving) return;
           event.stopPropagation();
-          shift(this.picture.placeAt(...this.pointer.placeOf(event)));
+          shift(this.picture.placeAt(...this.lens.back(...this.pointer.placeOf(event))));
         },
         pointerup: end,
         pointercancel: end,
@@ -208,9 +248,15 @@ class Space extends View {
           this.settleSoon();
         },
       },
-      name,
+      this.rimSign(),
+      make("span", { class: "name" }, name),
     );
     return node;
+  }
+
+  /** The room for the sign of a class; `fit` draws it in the page's colours. */
+  rimSign() {
+    return make("span", { class: "mark", "aria-hidden": "true" });
   }
 
   // --- drawing ---
@@ -223,21 +269,18 @@ class Space extends View {
       this.temperature.update();
       this.eps.update();
     }
-    if (has("size", "theme")) {
-      this.stamps = [];
-      const wide = this.stage.clientWidth;
-      const tall = Math.min(this.height, Math.max(340, wide)); // no taller than wide where it is narrow
-      this.stage.style.height = `${tall}px`;
-      this.paper.fit(wide, tall);
-      this.palette.quiet = getComputedStyle(this.note).color;
-      this.font = getComputedStyle(this.root).fontFamily;
-    }
+    if (has("size", "theme")) this.fit();
     this.drawChoices();
     this.film.draw();
     this.sets.update(this.film.on);
     if (has("scores", "film")) this.cast = this.film.on ? this.film.cast() : this.castOfImages();
     if (has("scores", "size", "theme", "film", "view", "order", "pair", "triple", "turn")) this.layOut();
-    if (has("scores", "film", "hidden", "view")) this.drawn = null;
+    else if (has("camera")) this.look();
+    if (has("scores", "film", "hidden", "view", "decision", "top") || (has("theta") && this.sieve)) {
+      this.drawn = this.grid = null;
+    }
+    if (has("opacity")) this.stamps = [];
+    this.shows.draw();
     this.paint();
     this.drawTheta();
     this.legend.count();
@@ -245,6 +288,19 @@ class Space extends View {
     this.pointer.showTip();
     if (has("scores")) this.speak();
     if (this.film.playing) this.ask("film");
+  }
+
+  /** Takes the room that there is, and the page's looks. */
+  fit() {
+    this.stamps = [];
+    this.colours = [];
+    const wide = this.stage.clientWidth;
+    const tall = Math.min(this.height, Math.max(340, wide)); // no taller than wide where it is narrow
+    this.stage.style.height = `${tall}px`;
+    this.paper.fit(wide, tall);
+    this.palette.quiet = getComputedStyle(this.thetaRange.node.firstChild).color;
+    this.font = getComputedStyle(this.root).fontFamily;
+    this.names.forEach((node, c) => node.firstChild.replaceChildren(signPicture(signOf(c, true, this.palette), 14)));
   }
 
   /** Who is drawn: all images of the chosen sets. */
@@ -273,22 +329,62 @@ class Space extends View {
       text: (...rest) => this.text(...rest),
     };
     this.picture = PICTURES[state.view](view);
-    this.paper.frame(palette.surface, (context) => this.picture.frame(context));
-    this.places = this.picture.place(cast);
-    this.marks = {
+    this.whole = {
+      places: this.picture.place(cast),
       anchors: feed.anchors && this.picture.points(feed.anchors),
       means: this.picture.points(feed.centres),
     };
-    this.grid = null;
-    this.drawn = null;
-    this.placeNames();
+    this.look();
     const ends =
       state.centres === "anchors" && feed.anchors
         ? say("Judged by distances to the anchors.")
         : say("Judged by where the class means end up.");
     const film = cast.film && CENTRED.includes(state.scorer) ? [ends] : [];
     if (cast.film && state.eps) film.push(say("The images of the film are not moved by ε."));
-    write(this.note, [...this.picture.note, ...film].join(" "));
+    if (this.note) write(this.note, [...this.picture.note, ...film].join(" "));
+  }
+
+  /** The camera of the picture that is shown: each has its own. */
+  get camera() {
+    return (this.cameras[this.state.view] ??= new Camera());
+  }
+
+  /** Brings what has been laid out to where the camera sees it. */
+  look() {
+    const { whole, picture, paper, palette } = this;
+    const lens = (this.lens = this.camera.lens(paper.width, paper.height));
+    paper.frame(palette.surface, (context) => picture.frame(context, lens));
+    const near = this.camera.near;
+    this.places = near ? lens.moved(whole.places) : whole.places;
+    this.marks = { anchors: lens.moved(whole.anchors), means: lens.moved(whole.means) };
+    const [wide, tall] = [paper.width, paper.height];
+    this.region = picture.box ?? { left: EDGE, top: EDGE, right: wide - EDGE, floor: tall - EDGE };
+    this.grid = null;
+    this.drawn = null;
+    this.placeNames();
+    this.tools.forEach((tool) => tool.update());
+  }
+
+  /** Whether a place is seen; the whole picture keeps what lies beyond at its edge. */
+  seen(x, y) {
+    const { left, top, right, floor } = this.region;
+    return !this.camera.near || (x >= left && x <= right && y >= top && y <= floor);
+  }
+
+  /** So many times closer, about a place on the paper. */
+  zoom(times, x = this.paper.width / 2, y = this.paper.height / 2) {
+    this.camera.zoom(times, x / this.paper.width, y / this.paper.height);
+    this.ask("camera");
+  }
+
+  pan(x, y) {
+    this.camera.pan(x / this.paper.width, y / this.paper.height);
+    this.ask("camera");
+  }
+
+  showAll() {
+    this.camera.whole();
+    this.ask("camera");
   }
 
   text(context, said, x, y, align, weight = 400) {
@@ -309,10 +405,14 @@ class Space extends View {
     const rim = new Map((this.picture.rim ?? []).map((place) => [place.c, place]));
     this.names.forEach((node, c) => {
       const place = rim.get(c);
-      node.hidden = !place;
-      if (!place) return;
-      const across = { "-1": -100, 0: -50, 1: 0 }[place.side];
-      node.style.transform = `translate(${place.x}px,${place.y}px) translate(${across}%,-50%)`;
+      const [x, y] = place ? this.lens.at([place.x, place.y]) : [0, 0];
+      node.hidden = !place || !this.seen(x, y);
+      if (node.hidden) return;
+      // where there is no room beside the wheel a name moves over it
+      const [wide, tall] = [node.offsetWidth, node.offsetHeight];
+      const from = x + { "-1": -1, 0: -0.5, 1: 0 }[place.side] * wide;
+      const left = Math.min(Math.max(from, 0), this.paper.width - wide);
+      node.style.transform = `translate(${left}px,${y - tall / 2}px)`;
       attribute(
         node,
         "aria-label",
@@ -325,24 +425,42 @@ class Space extends View {
     });
   }
 
-  /** The rows that are drawn, unknowns and knowns apart; in 3-D the farthest first. */
+  /** Whether the images of a decision alone are drawn: (known, accepted) -> drawn, or null for all. */
+  get sieve() {
+    return DECISIONS[this.state.decision] ?? null;
+  }
+
+  /**
+   * The rows that are drawn, from below to above: in 3-D the farthest first, else mixed; and those of the knowns and of
+   * the unknowns, where the one or the other is to lie on top.
+   */
   shown() {
     if (this.drawn) return this.drawn;
-    const { cast, places } = this;
-    const hidden = this.entries.map((entry) => this.state.hidden.includes(entry.id));
-    const rows = cast.rows.filter((i) => !hidden[cast.entry[i]] && !Number.isNaN(places[2 * i]));
+    const { cast, places, sieve, theta, state } = this;
+    const hidden = this.entries.map((entry) => state.hidden.includes(entry.id));
+    const drawn = (i) =>
+      !hidden[cast.entry[i]] &&
+      !Number.isNaN(places[2 * i]) &&
+      this.seen(places[2 * i], places[2 * i + 1]) &&
+      (!sieve || sieve(cast.labels[i] >= 0, cast.score[i] <= theta));
     const { depth } = this.picture;
+    const rows = (depth ? cast.rows : mixedOf(cast)).filter(drawn);
     const sorted = depth ? byDepth(rows, depth) : rows;
-    const limits = depth && [1, 2].map((n) => quantile(ascending(rows.map((i) => depth[i])), n / 3));
+    const limits = depth && [2, 1].map((n) => depth[sorted[Math.floor((sorted.length * n) / 3)]]);
     this.drawn = {
       rows,
-      known: sorted.filter((i) => cast.labels[i] >= 0),
-      unknown: sorted.filter((i) => cast.labels[i] < 0),
+      sorted,
+      known: state.top === "mixed" ? null : sorted.filter((i) => cast.labels[i] >= 0),
+      unknown: state.top === "mixed" ? null : sorted.filter((i) => cast.labels[i] < 0),
       level: depth ? (i) => (depth[i] < limits[0] ? 0 : depth[i] < limits[1] ? 1 : 2) : () => 1,
     };
     const n = rows.length;
-    this.radius = n < 500 ? 5 : n < 2000 ? 4 : n < 6000 ? 3.2 : n < 12000 ? 2.7 : 2.3;
+    this.radius = n < 500 ? 5 : n < 2000 ? 4 : n < 6000 ? 3.2 : n < 12000 ? 2.7 : n < 40000 ? 2.3 : 1.8;
     return this.drawn;
+  }
+
+  colourOf(entry) {
+    return (this.colours[entry] ??= rgbOf(signOf(this.entries[entry].label, true, this.palette).colour));
   }
 
   stamp(entry, accepted, level, faint) {
@@ -350,7 +468,8 @@ class Space extends View {
     let stamp = this.stamps[need];
     if (!stamp) {
       const sign = signOf(this.entries[entry].label, Boolean(accepted), this.palette);
-      const strength = faint ? 0.2 : sign.shape === "cross" && !accepted ? 0.7 : 1;
+      const own = faint ? 0.2 : sign.shape === "cross" && !accepted ? 0.7 : 1;
+      const strength = own * this.state.opacity;
       stamp = stampOf(sign, this.radius * DEPTHS[level], this.paper.scale, this.paper.stride, strength);
       this.stamps[need] = stamp;
     }
@@ -359,26 +478,39 @@ class Space extends View {
 
   paint() {
     const { paper, places, cast, theta } = this;
-    const { known, unknown, level } = this.shown();
+    const { sorted, known, unknown, level } = this.shown();
     const { score, entry } = cast;
+    const { top } = this.state;
+    const stressed = this.stressed();
     paper.begin();
+    if (this.state.density) {
+      const rows = stressed ? sorted.filter(stressed) : sorted;
+      paper.shade(rows, places, (i) => this.colourOf(entry[i]));
+      paper.end((context) => this.paintOver(context));
+      return;
+    }
     const set = (faint) => (rows, which) =>
       paper.set(rows, places, (i) => {
         const accepted = score[i] <= theta ? 1 : 0;
         return which === 1 - accepted ? null : this.stamp(entry[i], accepted, level(i), faint);
       });
-    const layers = (put, known, unknown) => {
-      put(unknown, 0); // rejected unknowns below everything, those accepted above
-      put(known);
-      put(unknown, 1);
+    const layers = (put, of) => {
+      if (top === "mixed") {
+        put(of(sorted));
+      } else if (top === "known") {
+        put(of(unknown));
+        put(of(known));
+      } else {
+        put(of(unknown), 0); // those rejected below everything, those accepted above
+        put(of(known));
+        put(of(unknown), 1);
+      }
     };
-    const stressed = this.stressed();
     if (stressed) {
-      const others = (i) => !stressed(i);
-      layers(set(1), known.filter(others), unknown.filter(others));
-      layers(set(0), known.filter(stressed), unknown.filter(stressed));
+      layers(set(1), (rows) => rows.filter((i) => !stressed(i)));
+      layers(set(0), (rows) => rows.filter(stressed));
     } else {
-      layers(set(0), known, unknown);
+      layers(set(0), (rows) => rows);
     }
     paper.end((context) => this.paintOver(context));
   }
@@ -386,10 +518,11 @@ class Space extends View {
   paintOver(context) {
     const { palette, marks, places } = this;
     const { hover, lasso } = this.pointer;
-    this.picture.over(context, this.theta);
+    this.picture.over(context, this.theta, this.lens);
     const mark = (xy, path, fill) => {
       for (let c = 0; xy && c < this.feed.width; c++) {
         if ((this.spot >= 0 && this.spot !== c) || !this.isMarked(c)) continue;
+        if (!this.seen(xy[2 * c], xy[2 * c + 1])) continue;
         context.save();
         context.translate(xy[2 * c], xy[2 * c + 1]);
         context.lineJoin = "round";

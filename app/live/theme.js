@@ -129,8 +129,7 @@ function drawSprite(canvas, feed, row, side, again) {
   canvas.style.width = canvas.style.height = `${side}px`;
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, pixels, pixels);
-  const tile = feed.sprite ? feed.sprite[row] : -1;
-  if (tile < 0) return false;
+  if (!feed.atlas) return false;
   if (!feed.picture) {
     readAtlas(feed).then(again);
     return true;
@@ -139,8 +138,8 @@ function drawSprite(canvas, feed, row, side, again) {
   context.imageSmoothingEnabled = size * 2 > pixels;
   context.drawImage(
     feed.picture,
-    (tile % tiles) * size,
-    Math.floor(tile / tiles) * size,
+    (row % tiles) * size,
+    Math.floor(row / tiles) * size,
     size,
     size,
     0,
@@ -154,7 +153,7 @@ function drawSprite(canvas, feed, row, side, again) {
 function readAtlas(feed) {
   feed.reading ??= createImageBitmap(new Blob([feed.atlas])).then(
     (picture) => (feed.picture = picture),
-    () => (feed.sprite = null), // an atlas that is no picture: the views do without
+    () => (feed.atlas = null), // an atlas that is no picture: the views do without
   );
   return feed.reading;
 }

@@ -1,8 +1,8 @@
-// What the two views share: how they hear from Python and answer, when they draw, and the verdicts they draw from.
+// What the views share: how they hear from Python and answer, when they draw, and the verdicts they draw from.
 
 // what a view can move by itself; the rest of the state is the page's alone
 const MOVED = ["theta", "temperature", "eps", "sets", "selection", "view", "order", "pair", "triple", "hidden",
-  "epoch"];
+  "epoch", "decision", "top", "opacity", "density", "axis"];
 const INITIAL = {
   extra: null,
   scorer: "gamma",
@@ -18,6 +18,11 @@ const INITIAL = {
   pair: [0, 1],
   triple: [0, 1, 2],
   hidden: [],
+  decision: "all",
+  top: "mixed",
+  opacity: 1,
+  density: false,
+  axis: "auto",
   words: {},
   bare: false,
   asks: false,
@@ -225,7 +230,7 @@ class View {
     const other = ["temperature", "eps"].includes(name) && this.state[name] !== value;
     if (other) this.state.theta = null; // it was set for other scores than these
     this.state[name] = value;
-    this.ask(["temperature", "eps", "sets"].includes(name) ? "scores" : name);
+    this.ask(["temperature", "eps", "sets", "axis"].includes(name) ? "scores" : name);
   }
 
   // --- words for an image, controls that both have ---
@@ -257,6 +262,24 @@ class View {
       share,
       among: shareOf(among),
     })}`;
+  }
+
+  /** A number with a title above and a note below it. asked: what the images that it counts have in common. */
+  tile(title, asked) {
+    const value = make("dd", { class: "big" });
+    const note = make("dd", { class: "note" });
+    const count = asked && this.counted(() => asked);
+    if (count) note.append(count.node);
+    return { node: make("div", { class: "tile" }, make("dt", {}, title), value, note), value, note, count };
+  }
+
+  /** A share in a tile: so many of so many, with its 95 % interval. */
+  fill({ value, note, count }, hits, of) {
+    const share = { hits, of, interval: between(wilson(hits, of)) };
+    const said = of ? this.say("{hits} of {of} · {interval}", share) : this.say("no such image");
+    write(value, percent(of ? hits / of : NaN));
+    if (count) count.update(said, hits > 0);
+    else write(note, said);
   }
 
   /** Theta or T: a range, and its value in words. While a finger holds it nothing else moves it. */
@@ -394,7 +417,10 @@ function judgedOf(feed, extra, state) {
   }
   const of = (some) => Float64Array.from(some, (i) => score[i]).sort();
   const sorted = { validation: of(validation), known: of(known), unknown: of(unknown) };
-  const scale = scaleOf(of([...validation, ...known]), sorted.unknown);
+  const knowns = of([...validation, ...known]);
+  const plain = scaleOf(knowns, sorted.unknown);
+  const axis = state.axis === "auto" ? (crowded(knowns, plain) ? "quantiles" : "score") : state.axis;
+  const scale = axis === "quantiles" && knowns.length ? quantileScaleOf(knowns, sorted.unknown) : plain;
   return {
     score,
     label,

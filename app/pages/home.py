@@ -3,9 +3,26 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, courses, links, picker, setting, thumbnails, verdicts, wording
+from app import (
+    address,
+    charts,
+    controls,
+    courses,
+    draw,
+    feeds,
+    jobs,
+    links,
+    live,
+    picker,
+    setting,
+    thumbnails,
+    uploads,
+    verdicts,
+    wording,
+)
 from app.setting import Setting
 from app.words import t
+from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 
 run = picker.chosen_run()
@@ -29,23 +46,64 @@ with wording.explained():
 @st.fragment
 def wheel_and_examples():
     with wording.explained():
-        picture, side = st.columns([3, 2], gap="large")
-        with side:
-            place, foot = st.container(), st.container()
-            with foot.expander(t("Score"), icon=":material/straighten:"):
-                controls.choose_options(run, controls.choose_scorer(run))
+        place = st.container()
+        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
+            controls.choose_options(run, controls.choose_scorer(run))
             now = setting.set_up(run)
-            with foot.popover(t("Help"), icon=":material/help:"):
-                how_to_read(now.said.outputs.anchors is not None)
-            with place:
-                controls.choose_theta(now)
-                controls.beside(now)
-                controls.numbers_at(now, wide=False)
-                controls.worth(now)
-        with picture:
+            left, right = st.columns(2)
+            controls.theta_inputs(now, left, right)
+        with place:
             wheel(now)
+            controls.about_theta(now)
+            controls.beside(now)
+            in_a_sentence(now)
+            controls.worth(now)
+            pad(now)
+        numbers(now)
         examples(now)
         links.write_link()
+
+
+def in_a_sentence(now: Setting):
+    """What three words mean, without a click."""
+    known, score, theta = st.columns(3)
+    known.markdown(
+        t("**Known** is an image of one of the {count} classes that the network learned. **Never seen** is one of any "
+          "other class: the network has no name for it.", count=len(names))
+    )  # fmt: skip
+    score.markdown(
+        t("**Score**: how unlike every known class an image looks to the network. The higher, the more unknown; here "
+          "it is {score}.", score=controls.name_of(now))
+    )  # fmt: skip
+    theta.markdown(
+        t("**θ** is the limit: an image with a higher score is rejected as unknown, any other is accepted as its "
+          "nearest class.")
+    )  # fmt: skip
+
+
+@st.fragment
+def pad(now: Setting):
+    """Where a data set is of ink: paper, and beside it the verdict, which follows the pen."""
+    if not run.row.drawn or jobs.read_only() or run.recipe.backbone == IMPORTED:
+        return
+    st.subheader(t("Draw something: what does it take it for?"), anchor=False)
+    paper, said = st.columns([2, 5])
+    with paper:
+        drawing = draw.canvas("drawing")
+    with said, wording.explained():
+        if drawing is None:
+            st.markdown(
+                t("Draw one of {names}, or something else: the verdict follows the pen.", names=wording.listed(names))
+            )
+            return
+        looked = uploads.looked_at(run, drawing, now.moved, drawn=True)
+        (verdict,) = uploads.said_of(now, looked.logits, looked.features)
+        with st.container(horizontal=True, gap="medium"):
+            st.image(
+                thumbnails.as_seen(looked.pixels), t("as the network saw it"), width=92, alt=t("What the network saw")
+            )
+            with st.container(gap="small"):
+                uploads.say(verdict)
 
 
 def how_to_read(anchors: bool):
@@ -68,61 +126,41 @@ def how_to_read(anchors: bool):
 
 
 def wheel(now: Setting):
-    said, theta = now.said, now.theta
-    outputs = [said.known, said.outputs]
-    score = np.concatenate([said.validation.score, said.test.score])
-    nearest = np.concatenate([said.validation.label, said.test.label])
-    labels = np.concatenate([o.labels for o in outputs])
-    truth = np.concatenate([o.classes for o in outputs])
-    anchors = said.outputs.anchors
-    frame = charts.wheel_frame(said.means, anchors)
-    said_so = {
-        True: t("{name}: nearest {nearest}, score {score}"),
-        False: t("{name}, never seen: nearest {nearest}, score {score}"),
-    }
-    cloud = charts.Cloud(
-        charts.on_wheel(np.concatenate([o.logits for o in outputs]), *frame),
-        labels,
-        score > theta,
-        [
-            said_so[l >= 0].format(name=classes[c], nearest=names[n], score=charts.number(s))
-            for c, l, n, s in zip(truth, labels, nearest, score, strict=True)
-        ],
-    )
-    known = labels >= 0
-    st.echarts_chart(
-        charts.wheel(cloud, names, charts.on_wheel(said.means, *frame), anchors is not None, controls.palette()),
-        key="wheel",
-        height=600,
-        alt=t(
-            "The anchor wheel: {known} images of known classes, of which {kept} are accepted at theta {theta}, and "
-            "{unknown} images of classes never seen, of which {caught} are rejected.",
-            known=int(known.sum()),
-            kept=int((known & ~cloud.rejected).sum()),
-            theta=charts.number(theta),
-            unknown=int((~known).sum()),
-            caught=int((~known & cloud.rejected).sum()),
-        ),
-    )
-    drawn = len(cloud.drawn())
-    part = t(
-        "{drawn} of {count} validation and test images are drawn; counts go over all.", drawn=drawn, count=len(labels)
-    )
-    st.caption(part if drawn < len(labels) else t("All {count} validation and test images.", count=len(labels)))
-    table = st.expander(t("The numbers as a table"), on_change="rerun", key="wheel_table")
-    if table.open:
+    """The live wheel of the test images: θ in it moves them while a finger moves it."""
+    live.feed(blob := feeds.plain_feed(now), key="plain_feed")
+    extra = None
+    if not feeds.in_browser(now):
+        live.feed(extra := feeds.score_feed(feeds.scored(now)), key="score_feed")
+    state = controls.live_state(blob, now, extra) | {"eps": 0, "order": feeds.order_of(run)}
+    live.front(state, key="front", height=520, on_change=settled)
+
+
+def settled():
+    controls.take(live.settled("front"))
+
+
+def numbers(now: Setting):
+    """What the wheel shows, in numbers, for whom a picture is none."""
+    with st.expander(t("The numbers as a table")):
+        controls.numbers_at(now, wide=True)
+        said, theta = now.said, now.theta
+        labels, score = said.labels, said.test.score
+        rejected, known = score > theta, labels >= 0
         groups = [(name, labels == c) for c, name in enumerate(names)]
-        groups += [(t("never seen: {name}", name=classes[c]), ~known & (truth == c)) for c in trial.unknown]
-        table.dataframe(
+        groups += [
+            (t("never seen: {name}", name=classes[c]), ~known & (said.outputs.classes == c)) for c in trial.unknown
+        ]
+        st.dataframe(
             {
                 t("class"): [name for name, _ in groups],
                 t("images"): [int(which.sum()) for _, which in groups],
-                t("accepted"): [int((which & ~cloud.rejected).sum()) for _, which in groups],
-                t("rejected"): [int((which & cloud.rejected).sum()) for _, which in groups],
+                t("accepted"): [int((which & ~rejected).sum()) for _, which in groups],
+                t("rejected"): [int((which & rejected).sum()) for _, which in groups],
                 t("median score"): [float(np.median(score[which])) if which.any() else None for _, which in groups],
             },
             hide_index=True,
         )
+        how_to_read(said.outputs.anchors is not None)
 
 
 def examples(now: Setting):
@@ -145,11 +183,12 @@ def examples(now: Setting):
                 width=104,
                 alt=t("A test image, in truth {truth}", truth=truth),
             )
-            st.markdown(f"**{t('Unknown') if rejected else wording.plain(nearest)}**")
+            # the wheel's signs: hollow is the decision to reject, a cross the truth of what was never seen
+            st.markdown(f"**{'○ ' + t('Unknown') if rejected else '● ' + wording.plain(nearest)}**")
             sign = ">" if rejected else "≤"
             st.caption(f"{t('score')} {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
             phrase = t("truth: {name}") if known else t("truth: {name}, never seen")
-            st.caption(phrase.format(name=wording.plain(truth)))
+            st.caption(("" if known else "× ") + phrase.format(name=wording.plain(truth)))
             if good:
                 st.badge(t("right"), icon=":material/check:", color="green")
             else:

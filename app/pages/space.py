@@ -10,7 +10,7 @@ from app import charts, controls, feeds, gallery, jobs, links, live, picker, set
 from app.setting import Setting
 from app.words import t
 from cac_core.results import project
-from cac_core.scoring.distances import centres_of, class_means, distances
+from cac_core.scoring.distances import centres_of, distances
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
@@ -80,12 +80,7 @@ def class_order() -> list[int]:
         t("Order of the classes on the wheel"), list(ways), default="similar", required=True, key="order",
         format_func=ways.get, persist_state="session",
     )  # fmt: skip
-    return {"similar": _similar(str(run.path), run.written), "own": own}.get(by, list(range(len(names))))
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def _similar(path: str, written: str) -> list[int]:
-    return project.wheel_order(class_means(run.outputs("train")))
+    return {"similar": feeds.order_of(run), "own": own}.get(by, list(range(len(names))))
 
 
 def how_to_read():

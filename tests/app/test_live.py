@@ -25,7 +25,7 @@ RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """
-function golden({ blob, cases, spoken = [], shares = [] }) {
+function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }) {
   const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
   const feed = unpacked(bytes);
   const { width } = feed;
@@ -61,6 +61,23 @@ function golden({ blob, cases, spoken = [], shares = [] }) {
       [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
     ),
     said: spoken.map(number),
+    axes: axes.map(({ known, unknown, places }) => {
+      const scale = quantileScaleOf(ascending(known), ascending(unknown));
+      const plain = scaleOf(ascending(known), ascending(unknown));
+      return {
+        knots: list(scale.knots.x), ends: [scale.low, scale.high], crowded: crowded(known, plain),
+        places: list(places.map((x) => placeOn(scale, x))),
+        back: list(places.map((x) => scoreAt(scale, placeOn(scale, x)))),
+        counts: list(histogram(known, scale, edgesOf(scale, 48))),
+      };
+    }),
+    looked: looks.map(({ moves, place }) => {
+      const camera = new Camera();
+      for (const [name, ...how] of moves) camera[name](...how);
+      const lens = camera.lens(800, 600);
+      return { scale: camera.scale, seen: lens.at(place), back: lens.back(...lens.at(place)) };
+    }),
+    mixed: [...shuffled(1000)],
     shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
     between: shares.map((x) => between([x, 1 - x])),
   };
@@ -278,6 +295,54 @@ def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     assert answer["said"] == [charts.number(x) for x in spoken]
     assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
     assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
+
+
+def test_an_axis_by_quantiles_gives_the_tail_of_the_knowns_room(toy_outputs, in_node):
+    rng = np.random.default_rng(0)
+    crowd = np.r_[rng.normal(-5, 0.01, 5000), rng.uniform(-4, 10, 1000)]
+    cases = {
+        "a crowd": (crowd, rng.uniform(0, 20, 900)),  # on a linear axis; a logarithmic one spreads it
+        "ties at the least": (np.r_[np.zeros(600), rng.uniform(0, 1, 400)], rng.uniform(0, 1, 50)),
+        "no unknowns": (rng.normal(size=300), np.zeros(0)),
+        "all the same": (np.full(20, 3.0), np.zeros(0)),
+        "one": (np.array([0.5]), np.array([0.1, 0.9])),
+    }
+    situation = situations(toy_outputs)["few"]
+    axes = [
+        {"known": k.tolist(), "unknown": u.tolist(), "places": np.quantile(k, [0.2, 0.5, 0.9, 0.95, 0.99, 1]).tolist()}
+        for k, u in cases.values()
+    ]
+    said = in_node(asked(situation, feed_of(*situation)) | {"axes": axes})["axes"]
+    for (known, unknown), one, asked_of in zip(cases.values(), said, axes, strict=True):
+        knots, places = np.array(one["knots"]), np.array(one["places"])
+        assert (np.diff(knots) > 0).all() and one["ends"][0] == min([*known, *unknown])
+        assert (np.diff(places) >= 0).all() and places.min() >= 0 and places.max() <= 1
+        assert sum(one["counts"]) == len(known)
+        near = max(abs(x) for x in asked_of["places"]) * 0.02
+        assert one["back"] == pytest.approx(asked_of["places"], rel=0.02, abs=near)
+    tail = said[0]
+    assert tail["crowded"] and max(tail["counts"]) < len(crowd) / 2
+    assert tail["places"][4] - tail["places"][2] > 0.1  # of 90 % to 99 %, where theta is set
+    assert not said[2]["crowded"]
+
+
+def test_a_camera_keeps_what_is_pointed_at_and_never_looks_beyond(toy_outputs, in_node):
+    situation = situations(toy_outputs)["few"]
+    looks = [
+        {"moves": [], "place": [10, 20]},
+        {"moves": [["zoom", 4, 0.25, 0.5]], "place": [200, 300]},  # the place at a quarter stays there
+        {"moves": [["zoom", 2], ["pan", 5, -5]], "place": [0, 600]},  # the corner, and no farther
+        {"moves": [["zoom", 1e9]], "place": [400, 300]},
+        {"moves": [["zoom", 8], ["zoom", 1 / 100]], "place": [7, 7]},
+        {"moves": [["zoom", 8], ["whole"]], "place": [7, 7]},
+    ]
+    answer = in_node(asked(situation, feed_of(*situation)) | {"looks": looks})
+    said = answer["looked"]
+    assert [one["scale"] for one in said] == [1, 4, 2, 64, 1, 1]
+    assert [one["seen"] for one in said] == [[10, 20], [200, 300], [0, 600], [400, 300], [7, 7], [7, 7]]
+    assert all(one["back"] == pytest.approx(asked_of["place"]) for one, asked_of in zip(said, looks, strict=True))
+    order = np.array(answer["mixed"])
+    assert sorted(order) == list(range(1000)) and abs(np.corrcoef(order, np.arange(1000))[0, 1]) < 0.1
 
 
 def test_a_table_of_many_classes_has_three_columns(toy_outputs, in_node):

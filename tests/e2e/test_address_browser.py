@@ -18,21 +18,24 @@ ADDRESSES = (
 
 def counts_in(notes: list[str]) -> list[str]:
     """What stands below the numbers: 204 of 215, before the interval."""
-    return [re.match(r"\d+ of \d+", note).group() for note in notes]
+    return [said.group() for note in notes if (said := re.match(r"\d+ of \d+", note))]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_the_live_pictures_count_as_the_other_pages_do(page, server, address):
     page.goto(f"{server}/?{address}")
-    deltas = page.locator("[data-testid=stMetricDelta]")
-    deltas.nth(2).wait_for()
+    deltas = page.locator("[data-testid=stMetricDelta]")  # Python's, beside the table
+    deltas.nth(2).wait_for(state="attached")
     at_rest(page)
-    kept, right, caught = counts_in(deltas.all_inner_texts())
-    theta = page.get_by_role("slider").get_attribute("aria-valuetext")
+    kept, right, caught = counts_in(deltas.all_text_contents())
+    notes = page.locator(".tile .note")
+    until(
+        page, lambda: counts_in(notes.all_inner_texts()) == [kept, right, caught], "the wheel of Home counts otherwise"
+    )
+    theta = page.get_by_role("slider", name=re.compile("reject above")).get_attribute("aria-valuetext")
 
     page.goto(f"{server}/thresholds?{address}")
     page.wait_for_selector(".handle[aria-valuenow]")
-    notes = page.locator(".tile .note")
     until(page, lambda: counts_in(notes.all_inner_texts()[:3]) == [kept, right, caught], "Thresholds counts otherwise")
     assert page.locator(".handle").get_attribute("aria-valuetext").startswith(f"{theta}, keeps")
 

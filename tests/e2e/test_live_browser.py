@@ -68,7 +68,7 @@ def digits_feed() -> bytes:
     snapshots = run.snapshots()
     return feed_of(
         train, validation, test, known=["zero", TRAP, "two", "four", "five", "nine"],
-        atlas=np.frombuffer(picture.getvalue(), np.uint8), sprite=np.arange(count, dtype=np.int32),
+        atlas=np.frombuffer(picture.getvalue(), np.uint8),
         snapshots=snapshots["logits"][-3:], snapshot_epochs=snapshots["epochs"][-3:],
         snapshot_labels=snapshots["labels"],
     )  # fmt: skip
@@ -210,7 +210,7 @@ def test_a_cell_of_the_table_shows_its_images(page):
     everything = tab.locator(".gallery .count").all_inner_texts()
     cell.get_by_role("button").press("Enter")
     until(tab, lambda: tab.locator(".gallery .count").all_inner_texts() == ["0", str(count)])
-    chip = tab.get_by_role("button", name="only unknown called unknown")
+    chip = tab.get_by_role("button", name="only never seen → rejected")
     shown = until(tab, lambda: tab.locator(".gallery .image:visible").all())
     assert len(shown) <= count
     chip.click()
@@ -255,6 +255,95 @@ def test_another_picture_keeps_theta_and_the_order_of_classes_can_be_moved(page)
         until(tab, lambda: tab.locator(".entry:visible").first.inner_text() == count)
     tab.get_by_role("button", name=re.compile("^zero, place 1 of 6")).press("ArrowRight")
     until(tab, lambda: heard(tab)["order"] == [1, 0, 2, 3, 4, 5])
+
+
+def test_one_looks_closer_by_keys_by_wheel_and_with_two_fingers_and_the_page_still_scrolls(page):
+    tab = page("view=space")
+    canvas = tab.get_by_role("application")
+    until(tab, lambda: canvas.get_attribute("aria-label"))
+    rim = tab.locator("button.rim").nth(2)
+
+    def place() -> tuple[float, float] | None:
+        return (box := rim.bounding_box()) and (round(box["x"]), round(box["y"]))
+
+    whole = place()
+    canvas.press("+")
+    until(tab, lambda: place() != whole)
+    canvas.press("0")
+    until(tab, lambda: place() == whole)
+    tab.get_by_role("button", name=re.compile("^Closer")).click()
+    closer = until(tab, lambda: place() != whole and (place() or "gone"))
+    canvas.press("Alt+ArrowRight")
+    until(tab, lambda: place() != closer)
+    tab.get_by_role("button", name=re.compile("^The whole")).click()
+    until(tab, lambda: place() == whole)
+    box = canvas.bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.keyboard.down("Control")
+    tab.mouse.wheel(0, -100)
+    tab.keyboard.up("Control")
+    until(tab, lambda: place() != whole)
+    enlarged = place()
+    prevented = "stage => { const turn = new WheelEvent('wheel', {deltaY: 50, bubbles: true, cancelable: true}); " \
+                "stage.dispatchEvent(turn); return turn.defaultPrevented; }"  # fmt: skip
+    assert not tab.locator(".stage").evaluate(prevented) and place() == enlarged  # a plain wheel is the page's
+    tab.get_by_role("button", name="Move", exact=True).click()
+    assert tab.locator(".stage").evaluate(prevented)
+    fingers = """stage => {
+      const {left, top, width, height} = stage.getBoundingClientRect();
+      const send = (type, id, share) => stage.dispatchEvent(new PointerEvent(type, {
+        pointerId: id, pointerType: "touch", bubbles: true, clientX: left + width * share, clientY: top + height / 2}));
+      stage.setPointerCapture = () => {};
+      send("pointerdown", 11, 0.4), send("pointerdown", 12, 0.6);
+      send("pointermove", 11, 0.2), send("pointermove", 12, 0.8);
+      send("pointerup", 11, 0.2), send("pointerup", 12, 0.8);
+    }"""
+    canvas.press("0")
+    until(tab, lambda: place() == whole)
+    tab.locator(".stage").evaluate(fingers)
+    until(tab, lambda: place() != whole)
+    assert heard(tab).get("selection", []) == []
+
+
+def test_one_class_and_one_decision_alone(page):
+    tab = page("view=space")
+    canvas = tab.get_by_role("application")
+    until(tab, lambda: canvas.get_attribute("aria-label"))
+    tab.get_by_label("Images of which class").select_option("only two")
+    pressed = "entries => entries.filter(one => one.getAttribute('aria-pressed') === 'true').length"
+    until(tab, lambda: tab.locator(".entry:visible").evaluate_all(pressed) == 1)
+    accepted, of = map(int, tab.locator(".entry[aria-pressed=true] .n").nth(1).inner_text().split("/"))
+
+    def caught() -> int:
+        tab.locator(".stage").evaluate("stage => stage.scrollIntoView()")
+        box = canvas.bounding_box()
+        corners = ((0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98))
+        first, *others = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+        tab.mouse.move(*first)
+        tab.mouse.down()
+        for place in others:
+            tab.mouse.move(*place, steps=3)
+        tab.mouse.up()
+        count = len(until(tab, lambda: heard(tab).get("selection")))
+        canvas.press("Escape")
+        until(tab, lambda: heard(tab)["selection"] == [])
+        return count
+
+    assert caught() == of
+    tab.get_by_label("Images of which decision").select_option("only accepted")
+    assert caught() == accepted
+    tab.get_by_label("Images of which class").select_option("all classes")
+    until(tab, lambda: heard(tab)["hidden"] == [] and heard(tab)["decision"] == "accepted")
+
+
+def test_an_axis_by_quantiles_moves_the_handle_and_not_theta(page):
+    tab = page("view=lab")
+    handle = tab.locator(".handle[aria-valuenow]")
+    theta, place = handle.get_attribute("aria-valuenow"), handle.bounding_box()["x"]
+    tab.get_by_role("button", name="Axis by quantiles").click()
+    until(tab, lambda: handle.bounding_box()["x"] != place)
+    assert handle.get_attribute("aria-valuenow") == theta
+    until(tab, lambda: heard(tab).get("axis") == "quantiles")
 
 
 def test_the_film_plays_the_training(page):

@@ -1,0 +1,126 @@
+// The front of the app: the wheel of the test images, theta below or beside it, and what theta does to them. All of it
+// follows the finger. With two known classes the wheel is the plane of both logits.
+
+const CROWD = 3000;
+
+class Front extends Space {
+  moved = ["theta"];
+  wantsLasso = { flat: false, solid: false };
+
+  prepare() {
+    super.prepare();
+    [this.state.view] = this.pictures;
+    // what was accepted by mistake is to be seen here, unless it would cover all the others
+    this.state.top = this.feed.split.filter((split) => split === 1).length < CROWD ? "unknown" : "mixed";
+  }
+
+  build() {
+    const { say } = this;
+    this.voice = make("p", { class: "unseen", role: "status", "aria-live": "polite" });
+    Object.assign(this, entriesOf(this.feed, say));
+    this.rule = this.ruleButton();
+    const move = (place) => this.set("theta", scoreAt(this.judged.scale, place));
+    this.thetaRange = this.range(say("θ: reject above it"), move, "θ");
+    this.pointer = new Pointer(this);
+    this.tiles = {
+      kept: this.tile(say("Knowns kept")),
+      right: this.tile(say("Knowns kept and named right")),
+      caught: this.tile(say("Unknowns caught")),
+    };
+    const ends = make("div", { class: "ends" }, make("span", {}, say("stricter")), make("span", {}, say("more lenient")));
+    this.root.append(
+      make(
+        "div",
+        { class: "split" },
+        make("div", { class: "middle" }, this.buildStage()),
+        make(
+          "div",
+          { class: "beside" },
+          make("div", { class: "theta" }, this.thetaRange.node, ends),
+          make("dl", { class: "numbers" }, ...Object.values(this.tiles).map(({ node }) => node)),
+          this.buildKeys(),
+          make("div", { class: "foot" }, this.rule.node, this.buildTools()),
+        ),
+      ),
+      this.voice,
+    );
+  }
+
+  /** What each sign says: the truth by its kind, the decision by how it is drawn; with how many there are of each. */
+  buildKeys() {
+    const { say, feed } = this;
+    const key = (sign, said, size = 18) => {
+      const count = make("b");
+      return { node: make("span", { class: "swatch" }, signPicture(sign, size), said, count), count };
+    };
+    const text = "currentColor";
+    this.keys = {
+      kept: key({ shape: "circle", colour: text }, say("known, accepted")),
+      lost: key({ shape: "circle", hollow: true, colour: text }, say("known, rejected")),
+      caught: key({ shape: "cross", hollow: true, colour: "var(--unknown)" }, say("never seen, rejected")),
+      missed: key({ shape: "cross", ring: true, hollow: true, colour: "var(--unknown)" }, say("never seen, accepted")),
+    };
+    const fixed = [
+      feed.anchors && key({ shape: "star", colour: text }, say("anchor")),
+      key({ shape: "circle", hollow: true, colour: "var(--st-text-color)" }, say("class mean"), 26),
+    ];
+    // classes are named around the wheel; where there is none, here
+    this.signs = this.state.view === "wheel" ? [] : feed.header.known.map(() => this.rimSign());
+    const classes = this.signs.map((sign, c) => make("span", { class: "swatch" }, sign, feed.header.known[c]));
+    const keys = [...Object.values(this.keys), ...fixed].map((one) => one && one.node);
+    return make("div", { class: "keys" }, ...classes, ...keys);
+  }
+
+  fit() {
+    super.fit();
+    this.signs.forEach((node, c) => node.replaceChildren(signPicture(signOf(c, true, this.palette), 18)));
+  }
+
+  /** The name of a class beside the wheel, with its sign; it stays where it is. */
+  rimName(name) {
+    return make("span", { class: "rim still" }, this.rimSign(), make("span", { class: "name" }, name));
+  }
+
+  draw(due) {
+    const has = (...names) => names.some((name) => due.has(name));
+    if (has("size", "theme")) this.fit();
+    if (has("scores")) this.cast = this.castOfImages();
+    if (has("scores", "size", "theme")) this.layOut();
+    else if (has("camera")) this.look();
+    this.paint();
+    this.drawTheta();
+    this.count();
+    this.pointer.showTip();
+    if (has("scores", "theta")) this.speak();
+  }
+
+  /** The three shares, the counts beside the signs, and the sentence for those who do not see the picture. */
+  count() {
+    const { say, theta } = this;
+    const { counts } = this.judged.at(theta);
+    this.fill(this.tiles.kept, counts.kept, counts.knowns);
+    this.fill(this.tiles.right, counts.right, counts.knowns);
+    this.fill(this.tiles.caught, counts.caught, counts.unknowns);
+    const { keys } = this;
+    write(keys.kept.count, String(counts.kept));
+    write(keys.lost.count, String(counts.knowns - counts.kept));
+    write(keys.caught.count, String(counts.caught));
+    write(keys.missed.count, String(counts.unknowns - counts.caught));
+    this.tiles.caught.node.hidden = keys.caught.node.hidden = keys.missed.node.hidden = !counts.unknowns;
+    const numbers = {
+      known: counts.knowns,
+      kept: counts.kept,
+      theta: number(theta),
+      unknown: counts.unknowns,
+      caught: counts.caught,
+    };
+    const whole = say(
+      "The anchor wheel: {known} images of known classes, of which {kept} are accepted at theta {theta}, and {unknown} images of classes never seen, of which {caught} are rejected.",
+      numbers,
+    );
+    attribute(this.canvas, "aria-label", whole);
+  }
+
+  /** What is pointed at is told; nothing is gathered here. */
+  select() {}
+}
