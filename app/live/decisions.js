@@ -23,8 +23,8 @@ class Confusion {
       {},
       make("td", { class: "corner" }, make("span", {}, say("decision →")), make("span", {}, say("truth ↓"))),
       ...this.columns.map((title, n) => {
-        const sign = n === this.columns.length - 1 ? "○ " : "";
-        return make("th", { scope: "col", title }, make("span", {}, sign + title));
+        const rejects = n === this.columns.length - 1 && "rejects";
+        return make("th", { scope: "col", title, class: rejects }, make("span", {}, title));
       }),
     );
     this.cells = this.titles.map((title, truth) => {
