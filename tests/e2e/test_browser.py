@@ -86,10 +86,13 @@ def test_theta_by_keyboard_then_a_door_then_an_image(page, server, trained, tmp_
     (tmp_path / "broken.png").write_text("no image")
     page.set_input_files("input[type=file]", [tmp_path / "zero.png", tmp_path / "broken.png"])
     page.wait_for_selector("text=1 of 2 judged")
-    page.wait_for_selector("text=This file cannot be judged")
+    tile = page.get_by_role("option", name=re.compile("^broken.png: "))
+    until(page, lambda: "this is not an image" in tile.inner_text())
+    at_rest(page)
+    page.get_by_role("option", name=re.compile("^zero.png: ")).click()
     until(page, lambda: page.get_by_role("heading", name=re.compile("^(Unknown|Known: .)$")).count() == 1)
     rows = downloaded(page, page.get_by_role("button", name="CSV")).read_text("utf-8").splitlines()
-    assert rows[0].startswith("file,decision") and rows[1].startswith("zero.png,") and len(rows) == 3
+    assert rows[0].startswith("file,truth,decision") and rows[1].startswith("zero.png,") and len(rows) == 3
 
 
 def test_a_shared_link_shows_the_same(page, server, trained):
