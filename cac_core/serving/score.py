@@ -7,11 +7,13 @@ error; a process that dies over an image costs that image alone.
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -111,7 +113,7 @@ def _in_processes(
     try:
         while True:
             for some in itertools.islice(chunks, workers * AHEAD - len(under_way)):
-                under_way.append((some, pool.submit(_work, some)))
+                under_way.append((some, _given(pool, some)))
             if not under_way:
                 return
             some, future = under_way.popleft()
@@ -130,14 +132,25 @@ def _in_processes(
                     raise ValueError(say("Every process that judges images dies at once. Is there memory for it?"))
             yield from (((one,), seen) for one, seen in zip(some, every, strict=True))
             pool = opened()
-            under_way = deque((others, pool.submit(_work, others)) for others, _ in under_way)
+            under_way = deque((others, _given(pool, others)) for others, _ in under_way)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _given(pool: ProcessPoolExecutor, some: tuple[Source, ...]) -> Future:
+    """Give a chunk to the pool, which may start a process for it. That needs nothing of the script that runs here, and
+    must not run it again, as multiprocessing would."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        return pool.submit(_work, some)
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _alone(opened: Callable[[], ProcessPoolExecutor], one: Source) -> Seen:
     with opened() as pool:
         try:
-            return pool.submit(_work, (one,)).result()
+            return _given(pool, (one,)).result()
         except BrokenProcessPool:
             return {0: DIED}, {}, ()

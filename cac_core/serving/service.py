@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import uvicorn
@@ -42,6 +42,11 @@ from cac_core.serving.watch import Judged, Keeper
 BATCH = 32  # images that go through the network together
 BUSY = HTTPException(503, "Too many images wait already. Try again later.", {"Retry-After": "1"})
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # of the histogram of seconds
+
+
+def refuse(status: int, why: str, headers: dict[str, str] | None = None) -> NoReturn:
+    """Programs read it, in English."""
+    raise HTTPException(status, why, headers)
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,7 @@ def service(
     def allowed(request: Request) -> None:
         said = request.headers.get("authorization", "")
         if token and not hmac.compare_digest(said.encode(), f"Bearer {token}".encode()):
-            raise HTTPException(401, "A token is needed: Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
+            refuse(401, "A token is needed: Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
 
     def decoded(content: bytes) -> tuple[np.ndarray, list[str]] | str:
         try:
@@ -322,7 +327,7 @@ async def _images(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
     """Names and contents. Raises HTTPException for what is too large, too many, or none."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.body:
-        raise HTTPException(413, f"A request has {limits.body} bytes at most.")
+        refuse(413, f"A request has {limits.body} bytes at most.")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
@@ -332,13 +337,13 @@ async def _images(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
         elif kind.startswith("image/") or kind in ("application/octet-stream", ""):
             found = [("image", await _body(request, limits.body))]
         else:
-            raise HTTPException(415, "Send multipart/form-data, application/json, or an image as the body.")
-    except ClientDisconnect as error:
-        raise HTTPException(400, "The request ended too early.") from error
+            refuse(415, "Send multipart/form-data, application/json, or an image as the body.")
+    except ClientDisconnect:
+        refuse(400, "The request ended too early.")
     if not found or found == [("image", b"")]:
-        raise HTTPException(400, "There is no image in the request.")
+        refuse(400, "There is no image in the request.")
     if len(found) > limits.count:
-        raise HTTPException(413, f"A request has {limits.count} images at most.")
+        refuse(413, f"A request has {limits.count} images at most.")
     return found
 
 
@@ -347,7 +352,7 @@ async def _body(request: Request, most: int) -> bytes:
     async for part in request.stream():
         content += part
         if len(content) > most:
-            raise HTTPException(413, f"A request has {most} bytes at most.")
+            refuse(413, f"A request has {most} bytes at most.")
     return bytes(content)
 
 
@@ -359,7 +364,7 @@ def _bounded(receive: Callable[[], Awaitable], most: int) -> Callable[[], Awaita
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
-            raise HTTPException(413, f"A request has {most} bytes at most.")
+            refuse(413, f"A request has {most} bytes at most.")
         return message
 
     return bounded
@@ -374,7 +379,7 @@ async def _in_form(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
     except (MultiPartException, HTTPException) as error:
         if isinstance(error, HTTPException) and error.status_code != 400:
             raise
-        raise HTTPException(400, "The form cannot be read, or it has too many parts.") from error
+        refuse(400, "The form cannot be read, or it has too many parts.")
 
 
 def _in_json(content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
@@ -386,8 +391,8 @@ def _in_json(content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
         return [
             (str(one.get("file", "image"))[:200], base64.b64decode(one["data"], validate=True)) for one in found
         ]  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
-        raise HTTPException(400, 'Send {"images": [{"file": NAME, "data": BASE64}]}.') from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
+        refuse(400, 'Send {"images": [{"file": NAME, "data": BASE64}]}.')
 
 
 # --- what it says of itself ------------------------------------------------------------------------------------------

@@ -342,6 +342,28 @@ class Deadly:
 
 
 @pytest.mark.long
+def test_the_script_that_calls_it_is_not_run_again_in_every_process(place, run, tmp_path):
+    """Also one that does not ask whether it is the main one."""
+    made(tmp_path / "pictures", 6)
+    (tmp_path / "script.py").write_text(
+        "from pathlib import Path\n"
+        "from cac_core.results import judge\n"
+        "from cac_core.runs import Run\n"
+        "from cac_core.serving import deciders, score, sources\n"
+        f"run = Run(Path({str(run.path)!r}))\n"
+        "threshold = judge.threshold_of(run, 'gamma', judge.scorer_options('gamma'))\n"
+        f"listed = sources.found([{str(tmp_path / 'pictures')!r}])\n"
+        "print('begun')\n"
+        "print(len(list(score.rows(deciders.OfRun(run.path, threshold), listed, workers=2, chunk=2))))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout.split() == ["begun", "6"], said.stderr[-2000:]
+
+
+@pytest.mark.long
 def test_a_process_that_dies_over_an_image_costs_that_image_alone(place, run, tmp_path):
     made(tmp_path / "pictures", 12)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "pictures" / "00003.png")
