@@ -87,14 +87,23 @@ def followed(page, link: str, heading: str) -> None:
 def picked(page, label: str, option: str) -> None:
     """Takes an option of a picker, which a rerun of the page may close again while it opens."""
 
-    def opened() -> bool:
-        page.get_by_role("combobox", name=label).press("ArrowDown")  # it opens the list, and never closes it
+    def taken() -> bool:
+        box = page.get_by_role("combobox", name=label)
+        box.scroll_into_view_if_needed()
+        box.press("ArrowDown")  # it opens the list, and never closes it
         page.wait_for_timeout(500)
-        return page.get_by_role("option", name=option).is_visible()
+        found = page.get_by_role("option", name=option)
+        if not found.is_visible():
+            return False
+        place, height = found.bounding_box(), page.viewport_size["height"]
+        if place is None or not 0 <= place["y"] <= height - place["height"]:  # the page has moved away from under it
+            page.keyboard.press("Escape")
+            return False
+        found.click()
+        return True
 
     at_rest(page)
-    browser_until(page, opened, "the list does not open")
-    page.get_by_role("option", name=option).click()
+    browser_until(page, taken, "the list does not open")
 
 
 # In each Python process that has it in its path: after the event of an epoch a training waits at that epoch's gate.

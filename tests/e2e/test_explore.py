@@ -28,6 +28,8 @@ def test_theta_is_dragged_then_stands_in_the_address_and_in_the_export(page, ser
     handle = page.locator(".handle[aria-valuenow]")
     handle.wait_for()
     before = tile(page)
+    at_rest(page)
+    page.locator(".scores .plot").scroll_into_view_if_needed()
     box = page.locator(".scores .plot").bounding_box()
     row = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.4, row)
