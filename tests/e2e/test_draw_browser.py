@@ -157,7 +157,7 @@ def test_the_drawing_outlives_the_tab_and_the_page(page, server):
     until(page, lambda: said(page) == first and dark(paper) == ink)
     page.get_by_role("link", name="Thresholds").click()
     page.get_by_role("heading", name="Thresholds").wait_for()
-    page.get_by_role("link", name="Try an image").click()
+    page.get_by_role("link", name="Try an image", exact=True).click()
     page.get_by_role("tab", name="Draw").click()
     until(page, lambda: said(page) == first and dark(paper) == ink)
     page.get_by_role("button", name="Clear").click()
