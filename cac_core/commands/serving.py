@@ -148,10 +148,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         raise ValueError(say("--batch is at least 1, and --workers at least 0."))
     named, apart = a.sources, True
     if a.onnx:
-        if options or a.scorer or a.theta is not None or a.magnitude or a.threshold or a.way:
-            raise ValueError(
-                say("An ONNX file holds its score and theta: leave out --threshold, --scorer and the like.")
-            )
+        _nothing_else(a, options)
         decider, named = deciders.OfOnnx(Path(a.onnx)), [a.run, *a.sources]
     else:
         from cac_core.networks.inputs import device_of

@@ -47,7 +47,7 @@ def rows(
         reader = Reader()
         seen = ((some, look(decider, reader, some)) for some in chunks)
     for some, (errors, notes, looked) in seen:
-        if not apart and looked:
+        if workers and not apart and looked:
             looked = decider.looks(looked[0])
         said = iter(decider.says(looked) if looked else [])
         for place, source in enumerate(some):

@@ -150,9 +150,10 @@ def _label(value: Any) -> str:
 def service(
     decider: Decider, *, token: str | None = None, limits: Limits = Limits(), decoders: int = 2,
     keeper: Keeper | None = None,
-) -> Starlette:  # fmt: skip
-    """The application. token, where given, must come as `Authorization: Bearer TOKEN`. keeper keeps what is judged,
-    before the answer; where it cannot, the answer goes out all the same, and the trouble is said and counted."""
+) -> "_Counting":  # fmt: skip
+    """The ASGI application. token, where given, must come as `Authorization: Bearer TOKEN`. keeper keeps what is
+    judged, before the answer; where it cannot, the answer goes out all the same, and the trouble is said and counted.
+    """
     counts, pool, keeping = _Counts(), ThreadPoolExecutor(decoders, "decoder"), ThreadPoolExecutor(1, "keeper")
     about, row, way = decider.about, decider.row, decider.way
     held: dict[str, Any] = {"busy": 0}

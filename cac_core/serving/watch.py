@@ -107,8 +107,10 @@ class Keeper:
             if self.added > SWEPT or self.added == len(judged):
                 self.added = 0
                 for table, most in (("judged", MOST), ("pictures", PICTURES)):
-                    self.base.execute(f"delete from {table} where id not in "
-                                      f"(select id from {table} order by id desc limit {most})")  # fmt: skip
+                    self.base.execute(
+                        f"delete from {table} where id < "
+                        f"(select id from {table} order by id desc limit 1 offset {most - 1})"
+                    )
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:

@@ -132,6 +132,21 @@ def test_every_verdict_is_predicts_in_order(place, run, workers, scorer, capsys)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_the_network_runs_here_and_processes_decode_the_verdicts_are_the_same(place, run, workers):
+    """As on a graphics card."""
+    listed = list(sources.found([str(place / "pictures")]))
+    decider = deciders.OfRun(run.path, judge.threshold_of(run, "gamma", judge.scorer_options("gamma")))
+    apart, here = (
+        list(score.rows(decider, listed, workers=some, chunk=9, apart=way))
+        for some, way in ((0, True), (workers, False))
+    )
+    assert [(row["path"], row.get("decision"), row.get("error")) for row in here] == [
+        (row["path"], row.get("decision"), row.get("error")) for row in apart
+    ]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("ending", written.FORMATS)
 def test_a_file_has_a_row_for_each_and_is_gone_on_with(place, run, tmp_path, ending, capsys):
     folder, out = tmp_path / "new", tmp_path / f"verdicts{ending}"
