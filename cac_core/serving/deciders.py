@@ -122,6 +122,8 @@ class OfOnnx:
 
     def __init__(self, file: Path):
         self.file = file
+        if not is_file(file):
+            raise ValueError(say("there is no such file: {file}", file=file))
         self._read(file.read_bytes() if file.stat().st_size <= MOST else b"")
 
     @classmethod

@@ -171,6 +171,11 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content):
         deciders.OfOnnx(tmp_path / "it.onnx")
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no such file.*it.onnx"):
+        deciders.OfOnnx(tmp_path / "it.onnx")
+
+
 @pytest.mark.long
 def test_score_takes_the_file_in_the_place_of_a_run_without_torch(place, run, tmp_path, capsys):
     where = ["--runs", str(place / "runs"), "--data", str(place / "data")]
