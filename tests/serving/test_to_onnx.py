@@ -172,7 +172,7 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no such file.*it.onnx"):
+    with pytest.raises(ValueError, match=r"no such file.*it\.onnx"):
         deciders.OfOnnx(tmp_path / "it.onnx")
 
 
