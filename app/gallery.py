@@ -473,6 +473,16 @@ def go(run: Run, scorer: str | None = None, **said: Any) -> None:
     address.go("images", asks | links.written(LINKS, {f"images_{name}": value for name, value in said.items()}))
 
 
+def want(said: dict[str, Any], run: Run) -> None:
+    """Somebody asks in a live view for the images behind a number, before the page runs; `follow` goes there."""
+    st.session_state.images_wanted = counted(said, run)
+
+
+def follow(run: Run) -> None:
+    if (wanted := st.session_state.pop("images_wanted", None)) is not None:
+        go(run, **wanted)
+
+
 def link(label: str, icon: str, **said: Any) -> None:
     """A link to them, for what is not chosen row by row."""
     address.link("images", label, icon, links.written(LINKS, {f"images_{name}": v for name, v in said.items()}))

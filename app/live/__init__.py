@@ -135,13 +135,16 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
     return _mounted("space", state, key, height, on_change)
 
 
-def front(state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+def front(
+    state: dict[str, Any], key: str, height: int, on_change: Callable[[], None] | None = None,
+    on_asked: Callable[[], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The wheel of the test images with theta, and what theta does to them; for two classes the plane of their logits.
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved theta; then theta (None
-    = by rule).
+    = by rule). on_asked: as of `lab`.
     """
-    return _mounted("front", state, key, height, on_change)
+    return _mounted("front", state | {"asks": on_asked is not None}, key, height, on_change, on_asked)
 
 
 def settled(key: str) -> dict[str, Any]:

@@ -24,7 +24,9 @@ class Confusion {
       make("td", { class: "corner" }, make("span", {}, say("decision →")), make("span", {}, say("truth ↓"))),
       ...this.columns.map((title, n) => {
         const rejects = n === this.columns.length - 1 && "rejects";
-        return make("th", { scope: "col", title, class: rejects }, make("span", {}, title));
+        const all = lab.counted(() => ({ truth: width > WIDE && !n ? "known" : undefined, called: this.calledOf(n) }));
+        all.update(title);
+        return make("th", { scope: "col", title, class: rejects }, make("span", {}, all.node));
       }),
     );
     this.cells = this.titles.map((title, truth) => {
@@ -64,7 +66,7 @@ class Confusion {
   fit() {
     if (this.node.clientWidth === this.fitted) return;
     this.fitted = this.node.clientWidth;
-    const heads = [...this.node.querySelectorAll("thead th span")];
+    const heads = [...this.node.querySelectorAll("thead th .seen")];
     fitNames(heads.slice(0, -1), this.columns.slice(0, -1)); // the last has room of its own
   }
 
@@ -76,8 +78,12 @@ class Confusion {
   asked(cell) {
     if (!cell) return {};
     const { truth, called } = cell;
-    const of = this.width > WIDE ? ["right", "another", "rejected"][called] : called === this.width ? "rejected" : called;
-    return { truth: this.truthOf(truth), called: of };
+    return { truth: this.truthOf(truth), called: this.calledOf(called) };
+  }
+
+  calledOf(column) {
+    if (this.width > WIDE) return ["right", "another", "rejected"][column];
+    return column === this.width ? "rejected" : column;
   }
 
   fill(table) {

@@ -23,9 +23,9 @@ class Front extends Space {
     this.thetaRange = this.range(say("θ: reject above it"), move, "θ");
     this.pointer = new Pointer(this);
     this.tiles = {
-      kept: this.tile(say("Knowns kept")),
-      right: this.tile(say("Knowns kept and named right")),
-      caught: this.tile(say("Unknowns caught")),
+      kept: this.tile(say("Knowns kept"), { truth: "known", called: "accepted" }),
+      right: this.tile(say("Knowns kept and named right"), { truth: "known", called: "right" }),
+      caught: this.tile(say("Unknowns caught"), { truth: "never", called: "rejected" }),
     };
     const ends = make("div", { class: "ends" }, make("span", {}, say("stricter")), make("span", {}, say("more lenient")));
     this.root.append(
@@ -49,20 +49,27 @@ class Front extends Space {
   /** What each sign says: the truth by its kind, the decision by how it is drawn; with how many there are of each. */
   buildKeys() {
     const { say, feed } = this;
-    const key = (sign, said, size = 18) => {
-      const count = make("b");
-      return { node: make("span", { class: "swatch" }, signPicture(sign, size), said, count), count };
+    const key = (sign, said, asked, size = 18) => {
+      const count = asked && this.counted(() => asked);
+      const node = make("span", { class: "swatch" }, signPicture(sign, size), said, count && make("b", {}, count.node));
+      return { node, count };
     };
     const text = "currentColor";
     this.keys = {
-      kept: key({ shape: "circle", colour: text }, say("known, accepted")),
-      lost: key({ shape: "circle", hollow: true, colour: text }, say("known, rejected")),
-      caught: key({ shape: "cross", hollow: true, colour: "var(--unknown)" }, say("never seen, rejected")),
-      missed: key({ shape: "cross", ring: true, hollow: true, colour: "var(--unknown)" }, say("never seen, accepted")),
+      kept: key({ shape: "circle", colour: text }, say("known, accepted"), { truth: "known", called: "accepted" }),
+      lost: key({ shape: "circle", hollow: true, colour: text }, say("known, rejected"), { truth: "known", called: "rejected" }),
+      caught: key({ shape: "cross", hollow: true, colour: "var(--unknown)" }, say("never seen, rejected"), {
+        truth: "never",
+        called: "rejected",
+      }),
+      missed: key({ shape: "cross", ring: true, hollow: true, colour: "var(--unknown)" }, say("never seen, accepted"), {
+        truth: "never",
+        called: "accepted",
+      }),
     };
     const fixed = [
       feed.anchors && key({ shape: "star", colour: text }, say("anchor")),
-      key({ shape: "circle", hollow: true, colour: "var(--st-text-color)" }, say("class mean"), 26),
+      key({ shape: "circle", hollow: true, colour: "var(--st-text-color)" }, say("class mean"), null, 26),
     ];
     // classes are named around the wheel; where there is none, here
     this.signs = this.state.view === "wheel" ? [] : feed.header.known.map(() => this.rimSign());
@@ -102,10 +109,10 @@ class Front extends Space {
     this.fill(this.tiles.right, counts.right, counts.knowns);
     this.fill(this.tiles.caught, counts.caught, counts.unknowns);
     const { keys } = this;
-    write(keys.kept.count, String(counts.kept));
-    write(keys.lost.count, String(counts.knowns - counts.kept));
-    write(keys.caught.count, String(counts.caught));
-    write(keys.missed.count, String(counts.unknowns - counts.caught));
+    const [lost, missed] = [counts.knowns - counts.kept, counts.unknowns - counts.caught];
+    for (const [name, n] of Object.entries({ kept: counts.kept, lost, caught: counts.caught, missed })) {
+      keys[name].count.update(String(n), n > 0);
+    }
     this.tiles.caught.node.hidden = keys.caught.node.hidden = keys.missed.node.hidden = !counts.unknowns;
     const numbers = {
       known: counts.knowns,

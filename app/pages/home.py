@@ -10,6 +10,7 @@ from app import (
     courses,
     draw,
     feeds,
+    gallery,
     jobs,
     links,
     live,
@@ -45,6 +46,7 @@ with wording.explained():
 
 @st.fragment
 def wheel_and_examples():
+    gallery.follow(run)
     with wording.explained():
         place = st.container()
         with st.expander(t("Score and threshold"), icon=":material/straighten:"):
@@ -132,11 +134,15 @@ def wheel(now: Setting):
     if not feeds.in_browser(now):
         live.feed(extra := feeds.score_feed(feeds.scored(now)), key="score_feed")
     state = controls.live_state(blob, now, extra) | {"eps": 0, "order": feeds.order_of(run)}
-    live.front(state, key="front", height=520, on_change=settled)
+    live.front(state, key="front", height=520, on_change=settled, on_asked=asked)
 
 
 def settled():
     controls.take(live.settled("front"))
+
+
+def asked():
+    gallery.want(live.asked("front"), run)
 
 
 def numbers(now: Setting):

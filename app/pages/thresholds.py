@@ -38,8 +38,7 @@ st.markdown(
 
 @st.fragment
 def page():
-    if (wanted := st.session_state.pop("images_wanted", None)) is not None:
-        gallery.go(run, **wanted)
+    gallery.follow(run)
     with wording.explained():
         head = st.container(horizontal=True, vertical_alignment="bottom")
         with head:
@@ -88,8 +87,7 @@ def settled():
 
 
 def asked():
-    """Somebody wants to see all images behind a number; one goes there once this run of the page has begun."""
-    st.session_state.images_wanted = gallery.counted(live.asked("lab"), run)
+    gallery.want(live.asked("lab"), run)
 
 
 def theta_row(now: Setting):
