@@ -21,7 +21,8 @@ class Roc {
     this.note = make("div", { class: "swatches" });
     this.plot = lab.draggable(make("div", { class: "plot" }, this.picture), (x, y) => this.thetaAt(x, y));
     this.none = make("p", { class: "none" }, lab.say("There are no unknown images here, so there is no ROC curve."));
-    this.node = make("div", {}, this.note, this.plot, this.none);
+    this.segment = lab.counted(() => this.asked);
+    this.node = make("div", {}, this.note, this.plot, this.segment.node, this.none);
   }
 
   draw() {
@@ -29,6 +30,7 @@ class Roc {
     const { unknown, known, curve } = judged;
     const able = unknown.length > 0 && known.length > 0;
     this.plot.hidden = this.note.hidden = !able;
+    this.segment.node.hidden = !able || !this.lab.state.asks;
     this.none.hidden = able;
     write(this.title, able ? say("AUROC {share}", { share: percent(auroc(curve)) }) : say("ROC curve"));
     if (!able) return;
@@ -113,6 +115,31 @@ class Roc {
         caught: percent(here[1]),
       }),
     );
+    this.count();
+  }
+
+  /** The images of the curve's segment from theta by rule to this theta: those that it decides otherwise. */
+  count() {
+    const { say, judged, theta } = this.lab;
+    const { score, rows, rule } = judged;
+    const [low, high] = [rule, theta].sort((a, b) => a - b);
+    const n = rows.filter((row) => score[row] > low && score[row] <= high).length;
+    this.asked = { low: this.above(low), high: this.above(high) };
+    const words = { n, low: number(low), high: number(high) };
+    this.segment.update(
+      n
+        ? say("See the {n} images that this θ decides otherwise than the rule, scores {low} to {high}", words)
+        : say("This θ decides every image as the rule does"),
+      n > 0,
+    );
+  }
+
+  /** Halfway from theta to the next score above it: on the same side of all images, and no image's own score. */
+  above(theta) {
+    const { score, rows } = this.lab.judged;
+    let next = Infinity;
+    for (const row of rows) if (score[row] > theta && score[row] < next) next = score[row];
+    return next === Infinity ? null : (theta + next) / 2;
   }
 
   /** Theta of the corner of the curve that lies nearest to the finger. */

@@ -55,6 +55,39 @@ def test_a_count_leads_to_its_images_and_one_of_them_and_back(page, server, trai
     other.close()
 
 
+def test_a_segment_of_the_roc_curve_and_homes_counts_lead_to_their_images(page, server, trained):
+    _, run = trained
+    page.goto(f"{server}/thresholds?run={run.id}")
+    page.get_by_text("This θ decides every image as the rule does").wait_for()
+    at_rest(page)
+    handle = page.locator(".handle")
+    handle.focus()
+    for _ in range(2):
+        handle.press("PageDown")
+    segment = page.get_by_role("button", name=re.compile(r"^See the \d+ images that this θ decides otherwise"))
+    segment.wait_for()
+    until(page, lambda: "theta=" in page.url, "the address does not follow")
+    at_rest(page)
+    count = int(re.search(r"\d+", segment.inner_text())[0])
+    rejected = page.locator(".confusion tbody td:last-child button")
+    more = sum(int(said) for said in rejected.all_inner_texts() if said.isdigit())
+    segment.click()
+    page.get_by_text(re.compile(rf"^{count} images")).wait_for()
+    # by the rule so many fewer were rejected
+    page.goto(f"{server}/thresholds?run={run.id}&theta=")
+    page.get_by_text("This θ decides every image as the rule does").wait_for()
+    at_rest(page)
+    until(page, lambda: more - sum(int(said) for said in rejected.all_inner_texts() if said.isdigit()) == count, "another count")
+    page.goto(f"{server}/?run={run.id}")
+    seen = page.locator(".swatch", has_text="never seen, rejected").locator("button")
+    until(page, lambda: seen.count() and seen.is_enabled() and int(seen.inner_text()), "no count on Home")
+    at_rest(page)
+    count = int(seen.inner_text())
+    seen.click()
+    page.get_by_text(re.compile(rf"^{count} images")).wait_for()
+    until(page, lambda: "images_truth=never" in page.url and "images_called=rejected" in page.url)
+
+
 FOCUSED = """() => {
   let one = document.activeElement;
   while (one?.shadowRoot?.activeElement) one = one.shadowRoot.activeElement;
