@@ -73,9 +73,10 @@ if page.url_path == "home":  # the name that one would guess; what the address s
 place = PLACES[page.url_path]
 links.arrive(page.url_path)
 with st.sidebar:
-    run = picker.pick_run()
+    run = picker.pick_run(page.url_path or "home")
     frame.choose_language()
 st.title(place.heading, anchor=False)
+above = st.container()
 if place.of_run and run is None:
     picker.empty_store()
 else:
@@ -84,4 +85,6 @@ else:
             # not page.run(): as part of the frame its widgets keep their values, and their place in the address, from
             # page to page; Streamlit 1.67 forgets on the way what came by a link
             runpy.run_path(str(HERE / file_of(page.url_path)))
+with above:
+    links.refused()
 frame.spare_garbage_collection(len(sys.modules))

@@ -11,7 +11,7 @@ import streamlit as st
 _component = st.components.v2.component(
     "anchorscope_address",
     js="""
-    export default function ({ data, parentElement }) {
+    export default function ({ data, parentElement, setTriggerValue }) {
       parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
       const url = new URL(window.location);
       for (const [name, value] of Object.entries(data.parameters)) {
@@ -19,6 +19,13 @@ _component = st.components.v2.component(
         else url.searchParams.set(name, value);
       }
       if (url.href !== window.location.href) window.history.replaceState(window.history.state, "", url);
+      if (!data.follows) return;
+      const moved = () => {
+        const run = new URL(window.location).searchParams.get("run");
+        if (run !== null && run !== data.parameters.run) setTriggerValue("moved", run);
+      };
+      window.addEventListener("popstate", moved);
+      return () => window.removeEventListener("popstate", moved);
     }
     """,
 )
@@ -28,6 +35,21 @@ def show(parameters: dict[str, str | None], key: str = "address") -> None:
     """Put parameters into the address; None takes one out."""
     # with the page: going to another one empties the address, and the same data as before would not be heard
     _component(key=key, data={"parameters": parameters, "page": st.context.url})
+
+
+def follow(run: str) -> None:
+    """Put the chosen run into the address; where the browser's Back or Forward names another one, `moved` has it."""
+    data = {"parameters": {"run": run}, "page": st.context.url, "follows": True}
+    _component(key="run_address", data=data, on_moved_change=_moved)
+
+
+def _moved() -> None:
+    st.session_state.moved_to = st.session_state.run_address.get("moved")
+
+
+def moved() -> str | None:
+    """The run to which the browser has gone back or forward since the page ran last."""
+    return st.session_state.pop("moved_to", None)
 
 
 def link(page: str, label: str, icon: str, said: dict[str, str] | None = None, **how: Any) -> None:
@@ -48,5 +70,5 @@ def _file(page: str) -> str:
 
 
 def _carried(said: dict[str, str] | None) -> dict[str, str]:
-    run = st.session_state.get("run")
-    return ({"run": run} if run else {}) | (said or {})
+    run, spoken = st.session_state.get("run"), st.query_params.get("lang")
+    return ({"run": run} if run else {}) | ({"lang": spoken} if spoken else {}) | (said or {})

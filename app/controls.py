@@ -237,9 +237,7 @@ def _typed() -> None:
 def about_theta(now: Setting) -> None:
     """What theta rests on, and the way back to the share of knowns kept."""
     state, kept = st.session_state, setting.number("kept")
-    if now.rule == "kept" and (asked := state.get("no_theta")):
-        st.caption(t("“{text}” in the link is no number, so θ goes by the rule.", text=wording.plain(asked[:40])))
-    elif now.rule == "kept" and state.get("let_go"):
+    if now.rule == "kept" and state.get("let_go"):
         st.caption(t("θ was set for other scores than these, so it goes by the rule again."))
     if now.rule == "hand" and not setting.named(now.theta):
         way_back = t("θ is set by hand. Go back to keeping {kept:g} %", kept=kept)

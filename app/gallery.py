@@ -5,7 +5,6 @@ them, a stretch of scores, a tag; or with their rows, where a lasso or another r
 `feeds.rows`: validation, test, then further sets.
 """
 
-import contextlib
 import csv
 import functools
 import io
@@ -33,7 +32,6 @@ PAGE = 60  # images at a time
 FURTHER = 9  # times that "more" can be asked for
 SIDE = 104  # pixels of an image there
 EVERY = "all"  # of the parts: validation, test and whatever else is there
-LONG = 6000  # characters of rows that an address holds; more stay in the session
 
 
 def _score(text: str) -> float:
@@ -433,9 +431,11 @@ def arrive(run: Run) -> None:
         return
     clear()
     for name, (read, _) in LINKS.items():
-        with contextlib.suppress(ValueError):
+        try:
             if name in said:
                 state[name] = read(said[name])
+        except ValueError:
+            links.refuse(name)
 
 
 def clear() -> None:
@@ -466,7 +466,7 @@ def go(run: Run, scorer: str | None = None, **said: Any) -> None:
     """To the images of a run with this in common: fields of Asked, sets, and at, the key of one that is open."""
     if "rows" in said:
         said["rows"] = live.packed_rows(said["rows"])
-        if len(said["rows"]) > LONG:
+        if len(said["rows"]) > links.LONG:  # more stay in the session
             st.session_state.images_many = (run.id, said["rows"])
             said["rows"] = "here"
     asks = {"run": run.id} | ({"scorer": scorer} if scorer else {})

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import address, picker, setting, sheet, wording
+from app.words import t
 from cac_core.data.images import WAYS, way_of
 from cac_core.results import judge
 from cac_core.scoring.distances import CENTRES
@@ -21,7 +22,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return lambda text: choices[choices.index(text)]
 
 
-def _between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+def between(low: float, high: float, kind: type = float) -> Callable[[str], float]:
     def read(text: str) -> float:
         if not low <= (value := kind(text)) <= high:
             raise ValueError
@@ -51,22 +52,22 @@ VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 Links = dict[str, tuple[Callable[[str], Any], Any]]
 LINKS: Links = {  # of all pages about a run; another page has its own
     "scorer": (one_of(*SCORERS), None),
-    "theta": (_between(-math.inf, math.inf), None),
-    "kept": (_between(1, 100), setting.NUMBERS["kept"]),
+    "theta": (between(-math.inf, math.inf), None),
+    "kept": (between(1, 100), setting.NUMBERS["kept"]),
     "rule": (one_of(*setting.ORACLES), None),
-    "share": (_between(0, 100), setting.NUMBERS["share"]),
-    "ratio": (_between(0.01, 1000), setting.NUMBERS["ratio"]),
-    "accept": (_between(0, 100), setting.NUMBERS["accept"]),
+    "share": (between(0, 100), setting.NUMBERS["share"]),
+    "ratio": (between(0.01, 1000), setting.NUMBERS["ratio"]),
+    "accept": (between(0, 100), setting.NUMBERS["accept"]),
     "centres": (one_of(*CENTRES), "means"),
-    "temperature": (_between(0.01, 1000), 1.0),
-    **{name: (_between(1, 100_000, int), None) for name in wording.COUNTS},
-    **{name: (_between(0, 99.9), None) for name in wording.PERCENTILES},
-    "power": (_between(0.01, 10), 0.1),
+    "temperature": (between(0.01, 1000), 1.0),
+    **{name: (between(1, 100_000, int), None) for name in wording.COUNTS},
+    **{name: (between(0, 99.9), None) for name in wording.PERCENTILES},
+    "power": (between(0.01, 10), 0.1),
     "metric": (one_of(*METRICS), "euclidean"),
     "covariance": (one_of(*COVARIANCES), "shared"),
     "scaling": (one_of(*SCALINGS), "none"),
-    "epsilon": (_between(0, 1), 0.0),
-    "odin": (_between(1e-6, 1e6), None),
+    "epsilon": (between(0, 1), 0.0),
+    "odin": (between(1e-6, 1e6), None),
     "each": (yes, False),
     "as": (one_of(*WAYS), None),
     "order": (one_of("similar", "number", "own"), "similar"),
@@ -74,7 +75,8 @@ LINKS: Links = {  # of all pages about a run; another page has its own
     "without": (several, None),
     "published": (yes, False),
     "view": (one_of(*VIEWS), "wheel"),
-    "epoch": (_between(0, 1_000_000, int), None),
+    "epoch": (between(0, 1_000_000, int), None),
+    "axis": (one_of("auto", "score", "quantiles"), "auto"),
     "own_as": (one_of(*sheet.VIEWS), "grid"),
     "own_order": (one_of(*sheet.ORDERS), "given"),
     "own_show": (one_of(*sheet.SHOWN), "all"),
@@ -82,19 +84,23 @@ LINKS: Links = {  # of all pages about a run; another page has its own
 }
 
 
+LONG = 6000  # characters of rows that an address holds
 LOOKS = ("share", "order", "view", "without", "published")  # what holds for any run; the rest is for the one it names
 
 
 def arrive(page: str) -> None:
     """What the address asks for, read when one comes to a page: a link opens its run, whatever was chosen before.
 
-    After that the session's own choice counts, and the address follows it a moment later. So what is set for a run is
+    So is what Back or Forward names, where that is another run on the same page. After that the session's own choice
+    counts, and the address follows it a moment later. So what is set for a run is
     read once a session, or again with another run; what one page alone has in its address, each time one comes there.
     """
     state = st.session_state
-    if state.get("arrived") != page:
-        state.arrived = page
-        setting.hold()
+    moved = address.moved() is not None
+    if state.get("arrived") != page or moved:
+        if not moved:
+            setting.hold()
+        state.arrived, state.not_taken = page, {}
         another = picker.asked_for(st.query_params.get("run"))
         for name in LINKS if another else ():  # a link says all that is not at its default
             if name not in st.query_params and name != "scorer":
@@ -104,7 +110,7 @@ def arrive(page: str) -> None:
 
 
 def read_link(links: Links = LINKS) -> set[str]:
-    """What the address says, each name once, as arrive has it; what makes no sense is passed over. The names read.
+    """What the address says, each name once, as arrive has it; what makes no sense is refused. The names read.
 
     Nor does what it sets for a run that is not here count for the one that is shown in its place.
     """
@@ -119,12 +125,27 @@ def read_link(links: Links = LINKS) -> set[str]:
                 st.session_state[name] = read(st.query_params[name])
                 found.add(name)
             except ValueError:
-                if name == "theta":
-                    st.session_state.no_theta = st.query_params[name]
+                refuse(name)
             if name in ("theta", "rule"):
                 setting.taken()
     known |= set(links)
     return found
+
+
+def refuse(name: str) -> None:
+    """What the address says under this name cannot be; `refused` says so."""
+    if (text := st.query_params.get(name)) is not None:
+        st.session_state.setdefault("not_taken", {})[name] = text
+
+
+def refused() -> None:
+    """What of the address was not taken, in a sentence, as long as one stays on the page."""
+    if asked := st.session_state.get("not_taken"):
+        each = [f"**{wording.plain(f'{name}={text[:40]}')}**" for name, text in asked.items()]
+        st.warning(
+            t("The link asks for what cannot be here, which was left as it is: {what}.", what=t(", ").join(each)),
+            icon=":material/link_off:",
+        )
 
 
 def brought(prefix: str) -> dict[str, str]:

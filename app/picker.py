@@ -19,8 +19,8 @@ from cac_core.runs import Broken, Run
 TRAIN = "python -m cac_core train --dataset digits"
 
 
-def pick_run() -> Run | None:
-    """The run picker, with the state of the chosen run; None where the store is empty."""
+def pick_run(page: str) -> Run | None:
+    """The run picker of a page, with the state of the chosen run; None where the store is empty."""
     every = {run.id: run for run in runs.every(runs.store_of())}
     if not every:
         if why := runs.passed_over(runs.store_of()):
@@ -35,12 +35,14 @@ def pick_run() -> Run | None:
         st.session_state.asked, st.session_state.run = had, ids[0]
         _forget()
     name = st.selectbox(
-        t("Run"), ids, key="run", on_change=_another_run, help=t("A trained network and its results."),
+        t("Run"), ids, key="run", on_change=_picked, help=t("A trained network and its results."),
         format_func=lambda name: called[name],
     )  # fmt: skip
+    if st.session_state.pop("picked", False):  # an entry of its own in the browser's history, so that Back undoes it
+        address.go(page)
     # not bound to the address by Streamlit: that leaves out the first one, which tomorrow is another, and lets what was
     # chosen before win over what a link asks for
-    address.show({"run": name}, key="run_address")
+    address.follow(name)
     run = every[name]
     with st.container(horizontal=True, gap="small"):
         wording.badge("broken" if name in broken else run.state)
@@ -88,6 +90,11 @@ def missing(name: str | None) -> bool:
     return name is not None and not (runs.ID.fullmatch(name) and is_folder(runs.store_of() / name))
 
 
+def _picked() -> None:
+    st.session_state.picked = True
+    _another_run()
+
+
 def _another_run() -> None:
     st.session_state.pop("asked", None)
     _forget()
@@ -98,6 +105,11 @@ def _forget() -> None:
     with contextlib.suppress(ValueError):
         st.session_state.scorer = judge.default_of(chosen_run())
     controls.another_scorer()
+    for name in OF_ONE:
+        st.session_state.pop(name, None)
+
+
+OF_ONE = ("pair", "triple", "hidden", "marks", "further", "map", "cell", "moved_image", "example")
 
 
 def names(every: Iterable[Run]) -> dict[str, str]:

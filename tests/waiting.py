@@ -84,26 +84,46 @@ def followed(page, link: str, heading: str) -> None:
     at_rest(page)
 
 
-def picked(page, label: str, option: str) -> None:
+def picked(page, label: str | re.Pattern, option: str) -> None:
     """Takes an option of a picker, which a rerun of the page may close again while it opens."""
+    from playwright.sync_api import Error
 
     def taken() -> bool:
-        box = page.get_by_role("combobox", name=label)
+        box = page.get_by_role("combobox", name=label).last
         box.scroll_into_view_if_needed()
         box.press("ArrowDown")  # it opens the list, and never closes it
         page.wait_for_timeout(500)
-        found = page.get_by_role("option", name=option)
-        if not found.is_visible():
+        found = page.get_by_role("option", name=option, exact=True)
+        try:
+            place, height = found.bounding_box(timeout=1000), page.viewport_size["height"]
+            if place is None or not 0 <= place["y"] <= height - place["height"]:  # the page has moved away under it
+                page.keyboard.press("Escape")
+                return False
+            found.click(timeout=5000)
+        except Error:  # the list is closed, or was while it was clicked
             return False
-        place, height = found.bounding_box(), page.viewport_size["height"]
-        if place is None or not 0 <= place["y"] <= height - place["height"]:  # the page has moved away from under it
-            page.keyboard.press("Escape")
-            return False
-        found.click()
         return True
 
     at_rest(page)
     browser_until(page, taken, "the list does not open")
+    at_rest(page)
+
+
+def added(page, label: str | re.Pattern, *options: str) -> None:
+    """Adds options to a multiselect by the keyboard; a rerun of the page may empty the field while it is typed in."""
+    box = page.get_by_role("combobox", name=label).first
+
+    def offered() -> bool:
+        box.fill(option)
+        page.wait_for_timeout(500)
+        return page.get_by_role("option", name=option, exact=True).first.is_visible()
+
+    for option in options:
+        at_rest(page)
+        browser_until(page, offered, f"{option} is not offered")
+        box.press("Enter")
+        box.press("Escape")
+    at_rest(page)
 
 
 # In each Python process that has it in its path: after the event of an epoch a training waits at that epoch's gate.

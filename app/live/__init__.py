@@ -39,7 +39,8 @@ WORDS = tuple(sorted({*SETS, *re.findall(r'\bsay\(\s*"([^"]+)"', SCRIPT)}))
 DTYPES = ("float64", "float32", "float16", "uint8", "int8", "int16", "int32")
 STATE = (
     "feed", "extra", "scorer", "name", "centres", "theta", "kept", "each", "temperature", "eps", "share", "sets",
-    "selection", "view", "order", "pair", "triple", "hidden", "epoch", "palettes", "words", "bare", "asks",
+    "selection", "view", "order", "pair", "triple", "hidden", "epoch", "decision", "top", "opacity",
+    "density", "axis", "palettes", "words", "bare", "asks",
 )  # fmt: skip
 
 _feed = st.components.v2.component("anchorscope_feed", js=SCRIPT)
@@ -119,8 +120,8 @@ def lab(
     """The threshold lab: histogram with theta in it, ROC, confusion, borderline images. Gives where it came to rest.
 
     state: see `_mounted`. height: of its first row, in pixels. Gives {} until somebody has moved something; then theta
-    (None = by rule), temperature, eps, sets, and selection, the row of an image that was picked. Where on_asked is
-    given, its numbers lead to their images: it is called for one, and `asked(key)` says which these are.
+    (None = by rule), temperature, eps, sets, axis, and selection, the row of an image that was picked. Where
+    on_asked is given, its numbers lead to their images: it is called for one, and `asked(key)` says which these are.
     """
     return _mounted("lab", state | {"asks": on_asked is not None}, key, height, on_change, on_asked)
 
@@ -129,8 +130,8 @@ def space(state: dict[str, Any], key: str, height: int, on_change: Callable[[], 
     """The cloud of logits in exact and other views. Gives where it came to rest.
 
     state: see `_mounted`. height: of the picture, in pixels. Gives {} until somebody has moved something; then theta
-    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film) and selection,
-    all rows that were chosen.
+    (None = by rule), temperature, eps, sets, view, order, pair, triple, hidden, epoch (None = no film), decision, top,
+    opacity, density, and selection, all rows that were chosen.
     """
     return _mounted("space", state, key, height, on_change)
 
@@ -191,8 +192,10 @@ def _mounted(
     class. temperature; eps: 0 = none, e = the e-th of the feed; whoever moves one of these lets theta go. share: of
     unknowns in use. sets: the splits whose images count. selection: rows. view: wheel, solid, plane, strip, pca or
     umap. order: of the classes around the wheel; pair, triple: classes of the plane and the solid; hidden: entries of
-    the legend. bare: the lab leaves out its tiles, T and epsilon, for a projector. asks: see `lab`. palettes: {"light":
-    colours, "dark": colours} as charts.Palette. words: {phrase of WORDS: translated}.
+    the legend. decision: all, accepted, rejected or mistakes, the images that are drawn; top: mixed, unknown or known,
+    what lies on top; opacity: 0.05 to 1; density: whether it is drawn in the marks' place. axis: of the histogram, by
+    score, quantiles or auto. bare: the lab leaves out its tiles, T and epsilon, for a projector. asks: see `lab`.
+    palettes: {"light": colours, "dark": colours} as charts.Palette. words: {phrase of WORDS: translated}.
 
     Raises ValueError for a name that no view knows.
     """

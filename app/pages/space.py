@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -16,6 +17,44 @@ SHOWN = 200  # rows of a selection in the table; the file holds all
 
 run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
+
+
+def known(count: int) -> Callable[[str], list[int]]:
+    """Reads so many different known classes."""
+
+    def read(text: str) -> list[int]:
+        found = links.numbers(text)
+        if len(found) != count or len({c for c in found if 0 <= c < len(names)}) != count:
+            raise ValueError
+        return found
+
+    return read
+
+
+def rows_in(text: str) -> str:
+    """Images as a link has them."""
+    if not live.unpacked_rows(text):
+        raise ValueError
+    return text
+
+
+LINKS: links.Links = {
+    "pair": (known(2), [0, 1]),
+    "triple": (known(3), [0, 1, 2]),
+    "hidden": (links.several, []),
+    "decision": (links.one_of("all", "accepted", "rejected", "mistakes"), "all"),
+    "on_top": (links.one_of("mixed", "unknown", "known"), "mixed"),
+    "opacity": (links.between(0.05, 1), 1.0),
+    "density": (links.yes, False),
+    "further": (links.several, []),
+    "map": (str, None),
+    "marks": (rows_in, ""),
+}
+PLACED = {  # what the cloud can set by itself, and what the page calls it
+    **{name: name for name in ("view", "epoch", "pair", "triple", "hidden", "decision", "opacity", "density")},
+    "top": "on_top",
+}
+links.read_link(LINKS)
 placed = t("Each mark is an image, placed by what the network put out for it.")
 if run.outputs("train").anchors is not None:
     placed += " " + t(
@@ -36,7 +75,7 @@ def page():
             sets = further_unknowns()
             order = class_order()
         now = setting.set_up(run, movable=not sets)
-        word = cloud(now, sets, order)
+        cloud(now, sets, order)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             left, right = st.columns([1, 1])
             controls.theta_inputs(now, left, right)
@@ -50,14 +89,21 @@ def page():
                 none = t("UMAP: the map of this run is of outputs that have been written anew since")
             with st.expander(none, icon=":material/scatter_plot:"):
                 make_map()
-        selection(word, now, sets)
-        links.write_link()
+        selection(now, sets)
+        said = {name: st.session_state.get(name) for name in LINKS}
+        if len(said["marks"] or "") > links.LONG:
+            said["marks"] = None
+            st.caption(t("So many chosen images are more than a link holds: it leaves the choice out."))
+        links.write_link(**links.written(LINKS, said))
     with wording.explained():
         systems.show(run)
 
 
 def further_unknowns() -> tuple[str, ...]:
-    there = feeds.further(run)
+    there, state = feeds.further(run), st.session_state
+    if not set(state.get("further") or []) <= set(there):
+        links.refuse("further")
+        state.further = [name for name in state.further if name in there]
     if not there:
         return ()
     return tuple(
@@ -99,7 +145,7 @@ def how_to_read():
     )
 
 
-def cloud(now: Setting, sets: tuple[str, ...], order: list[int]) -> dict:
+def cloud(now: Setting, sets: tuple[str, ...], order: list[int]):
     there = maps()
     shown = there.get(st.session_state.get("map"), next(iter(there.values()), None))
     blob = feeds.run_feed(run, odin=None if sets else now.moved.temperature, sets=sets, umap=shown)
@@ -110,12 +156,12 @@ def cloud(now: Setting, sets: tuple[str, ...], order: list[int]) -> dict:
     splits = feeds.rows(run, sets).splits
     state = controls.live_state(blob, now, extra) | {
         "order": order,
-        "view": st.session_state.get("view", links.VIEWS[0]),
-        "epoch": st.session_state.get("epoch"),
+        **{name: st.session_state.get(kept, (LINKS | links.LINKS)[kept][1]) for name, kept in PLACED.items()},
+        "selection": live.unpacked_rows(st.session_state.get("marks", "")),
         "sets": [n for n, split in enumerate(splits) if split not in st.session_state.get("without", [])],
     }
     st.session_state.told_space = {"order": order, "splits": splits}
-    return live.space(state, key="space", height=620, on_change=settled)
+    live.space(state, key="space", height=620, on_change=settled)
 
 
 def settled():
@@ -127,9 +173,11 @@ def settled():
         state.without = [split for n, split in enumerate(told["splits"]) if n not in word["sets"]]
     if word.get("order", told["order"]) != told["order"]:
         state.order, state.around = "own", word["order"]
-    for name in ("view", "epoch"):
+    for name, kept in PLACED.items():
         if name in word:
-            state[name] = word[name]
+            state[kept] = word[name]
+    if "selection" in word:
+        state.marks = live.packed_rows(word["selection"])
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------
@@ -144,6 +192,9 @@ def umap():
         )
     )
     if there := maps():
+        if st.session_state.get("map") not in (None, *there):
+            links.refuse("map")
+            del st.session_state.map
         name = st.selectbox(t("Map"), list(there), format_func=lambda name: map_name(there[name]), key="map")
         one = there[name]
         trust, own, of = one.trustworthiness, one.same_class["map"], one.same_class["logits"]
@@ -211,9 +262,9 @@ def seeds(some: list[project.Map]):
 # --- what was chosen -------------------------------------------------------------------------------------------------
 
 
-def selection(word: dict, now: Setting, sets: tuple[str, ...]):
+def selection(now: Setting, sets: tuple[str, ...]):
     every = feeds.rows(run, sets)
-    rows = [row for row in word.get("selection") or [] if row < len(every.outputs)]
+    rows = [row for row in live.unpacked_rows(st.session_state.get("marks", "")) if row < len(every.outputs)]
     if not rows:
         return
     score = feeds.scored(now, sets).score

@@ -17,8 +17,15 @@ MEASURES = phrases({"auroc": "AUROC", "fpr_at_95_knowns_kept": "FPR at 95 % know
 SCORES = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax at T", "msp_at_1": "1 − softmax at T = 1",
 })  # fmt: skip
+LINKS: links.Links = {  # cell: the T of a cell without a step, in which nothing else tells one T from another
+    "sweep_score": (links.one_of(*SCORES), None),
+    "measure": (links.one_of(*MEASURES), "auroc"),
+    "cell": (links.between(1e-6, 1e6), None),
+    "moved_image": (int, None),
+}
 
 run = picker.chosen_run()
+links.read_link(LINKS)
 names, classes = run.known_names, run.class_names
 st.markdown(
     t(
@@ -33,7 +40,7 @@ st.markdown(
 def page():
     with wording.explained():
         now = setting.set_up(run)
-        links.write_link()
+        links.write_link(**links.written(LINKS, {name: st.session_state.get(name) for name in LINKS}))
         published = False
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if run.outputs("train").anchors is not None:
@@ -157,10 +164,12 @@ def grid(report: dict, published: bool, now: Setting):
         score = there[0]
         if len(there) > 1:
             first = judged_by() if judged_by() in there else sweep.first_of(report, run.recipe.method)
+            if st.session_state.get("sweep_score") not in (None, *there):
+                del st.session_state.sweep_score
             score = st.segmented_control(t("Score"), there, default=first, required=True, key="sweep_score",
-                                         format_func=lambda s: t(SCORES[s]))  # fmt: skip
+                                         persist_state="session", format_func=lambda s: t(SCORES[s]))  # fmt: skip
         measure = st.segmented_control(t("Shown"), list(MEASURES), default="auroc", required=True, key="measure",
-                                       format_func=lambda m: t(MEASURES[m]))  # fmt: skip
+                                       persist_state="session", format_func=lambda m: t(MEASURES[m]))  # fmt: skip
     picked = cell_of(report, score)
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -216,10 +225,8 @@ def cell_of(report: dict, score: str) -> tuple[int, int]:
     asked, temperature = {}, state.get("temperature", 1.0)
     if state.get("epsilon"):
         asked = {"temperature": state.get("odin"), "magnitude": state.epsilon}
-    elif (
-        state.get("clicked", {}).get("run") == run.id
-    ):  # without a step nothing else tells one temperature from another
-        asked = state.clicked["cell"]
+    elif state.get("cell") is not None:
+        asked = {"temperature": state.cell, "magnitude": 0.0}
     elif score == "msp" == judged_by() and temperature != 1:
         asked = {"temperature": temperature, "magnitude": 0.0}
     given |= {name: value for name, value in asked.items() if value in report[f"{name}s"]}
@@ -244,7 +251,7 @@ def chosen():
         report = sweep.report(run, st.session_state.get("published", False))
         t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
         cell = {"temperature": report["temperatures"][t_], "magnitude": report["magnitudes"][e]}
-        st.session_state.clicked = {"run": run.id, "cell": cell}
+        st.session_state.cell = None if cell["magnitude"] else cell["temperature"]
         st.session_state.odin, st.session_state.epsilon = cell["temperature"], cell["magnitude"]
         if not st.session_state.get("published", False):
             scorer, options = scorer_of(st.session_state.sweep_score, st.session_state.odin)
@@ -338,8 +345,14 @@ def what_it_did(report: dict, picked: tuple[int, int], now: Setting):
     places = np.searchsorted(scores, said.test.score) - np.searchsorted(scores, now.theta, "right")
     order = np.argsort(np.abs(places), kind="stable")
     choices = [*order[said.labels[order] >= 0][:4].tolist(), *order[said.labels[order] < 0][:4].tolist()]
+    if (asked := st.session_state.get("moved_image")) is not None and asked not in choices:
+        if 0 <= asked < len(said.labels):
+            choices.append(asked)  # it was near to another θ
+        else:
+            links.refuse("moved_image")
+            del st.session_state.moved_image
     i = st.selectbox(
-        t("Image, of those nearest to θ"), choices, key="moved_image",
+        t("Image, of those nearest to θ"), choices, key="moved_image", persist_state="session",
         format_func=lambda i: (
             t("{name} (test image {number})", name=classes[said.outputs.classes[i]], number=said.outputs.index[i])
             if said.labels[i] >= 0

@@ -77,13 +77,17 @@ def lab(now: Setting):
     extra = None
     if not feeds.in_browser(now):
         live.feed(extra := feeds.score_feed(feeds.scored(now)), key="score_feed")
-    state = controls.live_state(blob, now, extra) | {"share": setting.number("share") / 100}
+    state = controls.live_state(blob, now, extra) | {
+        "share": setting.number("share") / 100, "axis": st.session_state.get("axis", "auto"),
+    }  # fmt: skip
     live.lab(state, key="lab", height=380, on_change=settled, on_asked=asked)
 
 
 def settled():
     """What was moved in the lab counts for the whole page, and for the address."""
-    controls.take(live.settled("lab"))
+    word = live.settled("lab")
+    controls.take(word)
+    st.session_state.axis = word.get("axis", "auto")
 
 
 def asked():

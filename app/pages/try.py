@@ -116,7 +116,10 @@ def only_shown():
     )
 
 
+LINKS: links.Links = {"example": (int, None), "try_tab": (links.one_of("draw"), None)}  # which test image, which tab
 ways = [f":material/image: {t('Pictures')}", f":material/draw: {t('Draw')}"]
+if "try_tab" in links.read_link(LINKS):
+    st.session_state.way = ways[1]
 by_picture, by_hand = st.tabs(ways, key="way", on_change="rerun")
 with by_picture:  # its files stay while the other tab is open
     given = pictures()
@@ -140,7 +143,8 @@ def desk():
             judge_all(said_here, now)
         else:
             examples(said_here, now)
-        links.write_link()
+        said = {"example": st.session_state.get("example"), "try_tab": "draw" if by_hand.open else None}
+        links.write_link(**links.written(LINKS, said))
 
 
 def examples(place, now: Setting):
@@ -164,8 +168,11 @@ def examples(place, now: Setting):
                         )  # fmt: skip
                     st.button(wording.plain(truth), key=f"example_{i}", on_click=choose, args=(i,), width="stretch")
                     st.caption(kind, text_alignment="center")
-    chosen_of, i = st.session_state.get("example", ("", 0))
-    if chosen_of != run.id or i >= len(said.labels):
+    i = st.session_state.get("example")
+    if i is not None and not 0 <= i < len(said.labels):
+        links.refuse("example")
+        i = st.session_state.example = None
+    if i is None:
         i = picks[t("never seen")][-1] if picks[t("never seen")] else picks[t("known")][-1]
     logits, features = said.outputs.logits[i : i + 1], said.outputs.features[i : i + 1]
     (verdict,) = uploads.said_of(now, logits, features)
@@ -196,7 +203,7 @@ def unknown_examples(said: verdicts.Judged) -> list[int]:
 
 
 def choose(i: int):
-    st.session_state.example = run.id, i
+    st.session_state.example = i
 
 
 @st.fragment

@@ -250,7 +250,7 @@ def test_one_address_says_the_same_on_every_page(opened, run, name, monkeypatch)
     assert (record["magnitude"], record["scorer"]) == (float(address.get("epsilon", 0)), address.get("scorer", "gamma"))
 
     first, count = len(RUN.outputs("validation")), len(want.labels)
-    chosen = {"space": {"settled": {"told": 1, "selection": live.packed_rows(np.arange(first, first + count))}}}
+    chosen = {"marks": live.packed_rows(np.arange(first, first + count))}
     space = opened("space", state=chosen, **address)
     assert charts.number(theta_of(space)) == charts.number(want.theta)
     seen = live_view(space)
@@ -260,7 +260,7 @@ def test_one_address_says_the_same_on_every_page(opened, run, name, monkeypatch)
     assert [rejected[number] for number in RUN.outputs("test").index.tolist()] == want.rejected.tolist()
 
     for i in np.unique(np.r_[np.flatnonzero(want.rejected)[:1], np.flatnonzero(~want.rejected)[:1], count - 1]):
-        page = opened("try", state={"example": (RUN.id, int(i))}, **address)
+        page = opened("try", state={"example": int(i)}, **address)
         assert page.session_state["slide"] == pytest.approx(want.theta)
         verdict = "Unknown" if want.rejected[i] else f"Known: {RUN.known_names[want.verdict.label[i]]}"
         assert [s.value for s in page.subheader] == [verdict]
@@ -434,11 +434,50 @@ def test_the_file_of_a_selection_holds_all_that_is_chosen(opened, monkeypatch):
     files = {}
     monkeypatch.setattr(streamlit, "download_button", lambda label, data, *_, **__: files.update({label: data}))
     count = sum(len(SOFTMAX.outputs(split)) for split in ("validation", "test"))
-    chosen = {"space": {"settled": {"told": 1, "selection": live.packed_rows(np.arange(5, count))}}}
+    chosen = {"marks": live.packed_rows(np.arange(5, count))}
     at = opened("space", SOFTMAX, state=chosen)
     rows = list(csv.DictReader(io.StringIO(files["As CSV"]())))
     assert len(rows) == count - 5 > 17_000 and f"{count - 5} images chosen" in text(at)
     assert {int(row["image"]) for row in rows} >= set(SOFTMAX.outputs("test").index.tolist())
+
+
+def view_state(at: AppTest) -> dict:
+    return json.loads(components(at, "anchorscope_view")[0].json)["state"]
+
+
+def test_what_is_set_in_the_cloud_goes_with_the_link(opened):
+    marks = live.packed_rows([3, 4, 300])
+    said = {"pair": "2,1", "triple": "0,2,4", "hidden": "known:0,class:3", "decision": "mistakes", "on_top": "unknown",
+            "opacity": "0.4", "density": "true", "view": "plane", "marks": marks}  # fmt: skip
+    at = opened("space", **said)
+    state = view_state(at)
+    assert {name: state[name] for name in ("pair", "triple", "hidden", "decision", "top", "opacity", "density")} == {
+        "pair": [2, 1], "triple": [0, 2, 4], "hidden": ["known:0", "class:3"], "decision": "mistakes", "top": "unknown",
+        "opacity": 0.4, "density": True,
+    }  # fmt: skip
+    assert live.unpacked_rows(state["selection"]) == [3, 4, 300] and "3 images chosen" in text(at)
+    (written,) = [c for c in components(at, "anchorscope_address") if "marks" in c.json]
+    assert json.loads(written.json)["parameters"].items() >= said.items()
+
+
+def test_what_an_address_asks_for_and_cannot_be_is_said_and_left(opened):
+    at = opened("home", kept="400", theta="abc")
+    (said,) = [w.value.replace("\\", "") for w in at.warning if "The link asks for what cannot be here" in w.value]
+    assert "**kept=400**" in said and "**theta=abc**" in said
+    wrong = {"pair": "1,1", "triple": "0,1,99", "marks": "%%%", "opacity": "7", "further": "nowhere"}
+    at = opened("space", **wrong)
+    (said,) = [w.value.replace("\\", "") for w in at.warning if "The link asks for what cannot be here" in w.value]
+    assert [asked for asked in map("=".join, wrong.items()) if f"**{asked}**" not in said] == []
+    state = view_state(at)
+    assert (state["pair"], state["triple"], state["opacity"]) == ([0, 1], [0, 1, 2], 1.0)
+    at = fine(at.switch_page("app/pages/thresholds.py").run())  # another page says nothing of it any more
+    assert not [w for w in at.warning if "The link asks" in w.value]
+    at = opened("images", images_low="high", images_page="two")
+    (said,) = [w.value.replace("\\", "") for w in at.warning if "The link asks" in w.value]
+    assert "**images_low=high**" in said and "**images_page=two**" in said
+    for page, asked in (("sweep", "measure=best"), ("try", "example=100000"), ("home", "axis=up")):
+        at = opened(page, **dict([asked.split("=")]))
+        assert f"**{asked}**" in "".join(w.value for w in at.warning).replace("\\", ""), page
 
 
 # --- the rule of theta, taken along ----------------------------------------------------------------------------------

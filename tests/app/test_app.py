@@ -150,9 +150,9 @@ def test_the_sweep_opens_on_the_chosen_cell_also_for_who_comes_from_home(app, sw
     report, at = sweep.report(swept), fine(at.switch_page("app/pages/sweep.py").run())
     chosen = report["chosen"]["gamma"]
     assert f"**This cell**: T = {chosen['temperature']:g}, ε = {chosen['magnitude']:g}" in text(at)
-    at.session_state["clicked"] = {"run": "cross-entropy", "cell": {"temperature": 100.0, "magnitude": 0.0}}
+    at.session_state["cell"] = 100.0
     assert "**This cell**: T = 100, ε = 0" in text(fine(at.run()))
-    at.session_state["clicked"] = {"run": "another", "cell": {"temperature": 100.0, "magnitude": 0.0}}
+    at.session_state["cell"] = None
     assert f"**This cell**: T = {chosen['temperature']:g}, ε = {chosen['magnitude']:g}" in text(fine(at.run()))
 
 

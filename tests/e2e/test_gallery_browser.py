@@ -6,7 +6,7 @@ import re
 import pytest
 
 from cac_core.exchange import tags
-from tests.waiting import at_rest, downloaded
+from tests.waiting import at_rest, downloaded, picked
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -77,7 +77,11 @@ def test_a_segment_of_the_roc_curve_and_homes_counts_lead_to_their_images(page, 
     page.goto(f"{server}/thresholds?run={run.id}&theta=")
     page.get_by_text("This θ decides every image as the rule does").wait_for()
     at_rest(page)
-    until(page, lambda: more - sum(int(said) for said in rejected.all_inner_texts() if said.isdigit()) == count, "another count")
+    until(
+        page,
+        lambda: more - sum(int(said) for said in rejected.all_inner_texts() if said.isdigit()) == count,
+        "another count",
+    )
     page.goto(f"{server}/?run={run.id}")
     seen = page.locator(".swatch", has_text="never seen, rejected").locator("button")
     until(page, lambda: seen.count() and seen.is_enabled() and int(seen.inner_text()), "no count on Home")
@@ -104,7 +108,7 @@ def test_images_are_tagged_shown_by_their_tag_and_taken_along(page, server, trai
     boxes.nth(0).check()
     boxes.nth(2).check()
     page.get_by_text("2 chosen").wait_for()
-    choose(page)
+    picked(page, re.compile("a tag, or a new word|^Tag"), "mislabelled")
     page.get_by_role("button", name="Put on").click()
     until(page, lambda: tags.read(place / "data", "digits").get("mislabelled") == {"test-0", "test-2"})
     page.locator(".tiles .tag").nth(1).wait_for()
@@ -116,10 +120,3 @@ def test_images_are_tagged_shown_by_their_tag_and_taken_along(page, server, trai
     assert [(line["image"], line["tags"]) for line in lines] == [("0", "mislabelled"), ("2", "mislabelled")]
     file = downloaded(page, page.get_by_role("button", name="All tags as CSV"))
     assert file.read_text("utf-8").splitlines() == ["image,tag", "test-0,mislabelled", "test-2,mislabelled"]
-
-
-def choose(page):
-    """Takes a tag from the list above the images."""
-    box = page.get_by_role("combobox", name=re.compile("a tag, or a new word|^Tag")).last
-    box.click()
-    page.get_by_role("option", name="mislabelled").click()

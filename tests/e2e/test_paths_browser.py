@@ -17,7 +17,7 @@ from cac_core.data import datasets
 from cac_core.exchange import shelf
 from cac_core.jobs import launch
 from tests.e2e.conftest import ROOT, app_over
-from tests.waiting import at_rest, downloaded, followed
+from tests.waiting import added, at_rest, downloaded, followed, picked
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
@@ -48,24 +48,21 @@ def server(folders):
         yield address
 
 
-def picked(page, label: str, option: str):
-    """Choose an option of a selectbox."""
+def test_back_returns_to_the_run_before_with_what_was_set_for_it(page, server):
+    page.goto(f"{server}/thresholds?run=first&theta=0.25")
+    page.wait_for_selector(".handle[aria-valuenow='0.25']")
+    picked(page, re.compile("^Run"), "second")
+    until(page, lambda: "run=second" in page.url and "theta=" not in page.url, "the address does not follow")
+    page.wait_for_selector(".handle:not([aria-valuenow='0.25'])")
     at_rest(page)
-    page.get_by_role("combobox", name=re.compile(label)).click()
-    page.get_by_role("option", name=option, exact=True).click()
+    page.go_back()
+    page.wait_for_selector(".handle[aria-valuenow='0.25']")
     at_rest(page)
-
-
-def added(page, label: str, *options: str):
-    """Add options to a multiselect with the keyboard."""
-    for option in options:
-        at_rest(page)
-        box = page.get_by_role("combobox", name=re.compile(label)).first
-        box.fill(option)
-        page.get_by_role("option", name=option, exact=True).first.wait_for()
-        box.press("Enter")
-        box.press("Escape")
+    assert "run=first" in page.url and "theta=0.25" in page.url
+    page.go_forward()
+    page.wait_for_selector(".handle:not([aria-valuenow='0.25'])")
     at_rest(page)
+    assert "run=second" in page.url and "theta=" not in page.url
 
 
 def shown_run(page) -> str:
@@ -82,7 +79,7 @@ def test_from_ones_own_pictures_to_a_verdict_on_the_command_line(page, server, f
 
     page.goto(server)
     page.get_by_role("heading", name="Does it know what it does not know?").wait_for()
-    picked(page, "Run", "second")  # another run is chosen all the way
+    picked(page, re.compile("Run"), "second")  # another run is chosen all the way
     until(page, lambda: "run=second" in page.url)
 
     followed(page, "^Data and trials", "Data and trials")
@@ -205,11 +202,11 @@ def test_a_data_set_without_a_trial_keeps_what_is_chosen(page, server, folders):
     at_rest(page)
     page.get_by_text("Trial editor").click()
     page.get_by_text("6 known, 4 unknown classes").wait_for()
-    picked(page, "Data set", "bare")
+    picked(page, re.compile("Data set"), "bare")
     page.get_by_text("this one has 0").wait_for()
-    added(page, "^Known", "amber", "fern")
+    added(page, re.compile("^Known"), "amber", "fern")
     page.get_by_text("2 known, 0 unknown classes").wait_for()
-    added(page, "^Unknown", "blue")
+    added(page, re.compile("^Unknown"), "blue")
     page.get_by_text("2 known, 1 unknown classes").wait_for()
     at_rest(page)
     assert page.get_by_text("2 known, 1 unknown classes").count()

@@ -7,20 +7,10 @@ import pytest
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
-from tests.waiting import at_rest
+from tests.waiting import added, at_rest
 from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
-
-
-def choose(page, label: str, option: str):
-    """Add an option to a multiselect with the keyboard."""
-    at_rest(page)
-    box = page.get_by_role("combobox", name=re.compile(label)).first
-    box.fill(option)
-    page.get_by_role("option", name=option, exact=True).first.wait_for()
-    box.press("Enter")
-    box.press("Escape")
 
 
 def test_from_a_trial_to_a_finished_run(page, server, trained, training_gates):
@@ -31,7 +21,7 @@ def test_from_a_trial_to_a_finished_run(page, server, trained, training_gates):
     page.get_by_role("heading", name="Data and trials").wait_for()
     page.get_by_text("Trial editor").click()
     page.get_by_text("6 known, 4 unknown classes").wait_for()
-    choose(page, "^Known", "3")  # it leaves Unknown by itself
+    added(page, re.compile("^Known"), "3")  # it leaves Unknown by itself
     page.get_by_text("7 known, 3 unknown classes").wait_for()
     name = page.get_by_role("textbox", name="Name")
     name.fill("seven")
@@ -44,7 +34,7 @@ def test_from_a_trial_to_a_finished_run(page, server, trained, training_gates):
     page.get_by_role("link", name="New run").click()
     page.get_by_role("heading", name="New run").wait_for()
     box = page.get_by_test_id("stMultiSelect").filter(has_text="Trials, one or several")
-    choose(page, "Trials, one or several", "yours: seven")
+    added(page, re.compile("Trials, one or several"), "yours: seven")
     box.get_by_role("button", name=re.compile("osrci, trial 0")).press("Delete")
     page.get_by_text("learns 7 classes of digits").wait_for()
     page.get_by_text("Training and backbone").click()
@@ -94,7 +84,7 @@ def test_a_copied_address_opens_the_same_trial_and_watches_the_same_run(page, se
     page.goto(f"{server}/data?data_view=trial")
     page.get_by_text("6 known, 4 unknown classes").wait_for()
     at_rest(page)
-    choose(page, "^Known", "3")
+    added(page, re.compile("^Known"), "3")
     page.get_by_text("7 known, 3 unknown classes").wait_for()
     page.wait_for_url("**/data?*trial_known=*")
     same = page.context.new_page()
