@@ -199,6 +199,11 @@ def examples(now: Setting):
                 st.badge(t("right"), icon=":material/check:", color="green")
             else:
                 st.badge(t("mistake"), icon=":material/close:", color="orange")
+            st.button(
+                t("Why?"), key=f"why_{i}", type="tertiary", icon=":material/arrow_forward:", on_click=gallery.want,
+                args=({"row": len(run.outputs("validation")) + i}, run),
+                help=t("Opens the image: its score by class, and the training images that lie nearest."),
+            )  # fmt: skip
 
 
 def telling(said: verdicts.Judged, theta: float) -> list[int]:

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import controls, evidence, feeds, gallery, jobs, links, picker, setting, wording
+from app import address, controls, evidence, feeds, gallery, jobs, links, picker, setting, wording
 from app.gallery import PAGE, Asked, Some, Tagged
 from app.setting import Setting
 from app.words import t
@@ -227,6 +227,7 @@ def one(some: Some, marks: Tagged, now: Setting, at: int):
     st.subheader(t("Image {number} of the {set}", number=some.number(at), set=set_name(some, at)), anchor=False)
     tags_of_one(marks, at)
     evidence.image(some, at, now, marks)
+    address.link("thresholds", t("Choose a threshold"), "tune")
 
 
 def set_name(some: Some, row: int) -> str:
