@@ -228,15 +228,17 @@ def telling(said: verdicts.Judged, theta: float) -> list[int]:
 
 
 wheel_and_examples()
-with st.container(horizontal=True, gap="medium"):
-    with st.container(border=True, width=300):
-        address.link("lessons", t("**Learn how it works**"), "school")
-        st.caption(t("Eight short lessons, and a network that learns before your eyes."))
-    with st.container(border=True, width=300):
-        address.link("thresholds", t("**Choose a threshold**"), "tune")
-        st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))
-    with st.container(border=True, width=300):
-        address.link("try", t("**Try an image of your own**"), "image_search")
-        st.caption(t("Drop a picture and see what the network takes it for, and why."))
-    with st.container(border=True, width=300):
-        picker.own_photos()
+learn, choose, try_one, train = (
+    place.container(border=True, height="stretch") for place in st.columns(4, vertical_alignment="top")
+)
+with learn:
+    address.link("lessons", t("**Learn how it works**"), "school")
+    st.caption(t("Eight short lessons, and a network that learns before your eyes."))
+with choose:
+    address.link("thresholds", t("**Choose a threshold**"), "tune")
+    st.caption(t("Where to put θ, what it keeps, what it rejects, and how the scores compare."))
+with try_one:
+    address.link("try", t("**Try an image of your own**"), "image_search")
+    st.caption(t("Drop a picture and see what the network takes it for, and why."))
+with train:
+    picker.own_photos()
