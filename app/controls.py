@@ -271,6 +271,15 @@ def quality_of(now: Setting) -> quality.Quality:
     return quality.of_counts(table.tolist(), sure, now.run, now.scorer, level, usual)
 
 
+def threshold_of(now: Setting) -> judge.Threshold:
+    """All that is set, as a file takes it along."""
+    thetas = None if now.thetas is None else tuple(now.thetas.tolist())
+    return judge.Threshold(
+        now.run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
+        now.moved.temperature, now.oracle, setting.way(now.run), quality_of(now).record(),
+    )  # fmt: skip
+
+
 def choose_theta(now: Setting) -> None:
     """The threshold: by the share of new knowns that it keeps, unless someone has set it otherwise."""
     slider = st.container()

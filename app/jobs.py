@@ -86,6 +86,21 @@ def progress_of(run: Run, kind: str) -> tuple[float, str] | None:
     )
 
 
+def use(run: Run, kind: str, arguments: list[str]) -> None:
+    """Put a threshold to use, "score" or "export": beside what is trained, in a slot of its own. Its output's path is
+    among the arguments, and finds it again."""
+    store = run.path.parent.absolute()
+    folders = ["--runs", str(store), "--data", str(datasets.root_of().absolute())]
+    launch.submit(store, kind, [kind, run.id, *arguments, *folders])
+    launch.ensure_worker(store)
+
+
+def making(run: Run, file: Path) -> launch.Job | None:
+    """The last job that makes this file, or was to."""
+    mine = [job for job in launch.jobs(run.path.parent.absolute()) if str(file) in job.arguments]
+    return mine[-1] if mine else None
+
+
 def begin(kind: str, name: str) -> None:
     """Put a download of a data set, "fetch", or a look through one of one's own, "look", into the queue.
 

@@ -339,11 +339,7 @@ for label, rejected in zip(verdict.label, verdict.score > theta):
 
 def take_along(now: Setting):
     st.subheader(t("Take the threshold along"), anchor=False)
-    thetas = None if now.thetas is None else tuple(now.thetas.tolist())
-    threshold = judge.Threshold(
-        run.id, now.scorer, now.options, now.theta, setting.words(now), thetas, now.moved.magnitude,
-        now.moved.temperature, now.oracle, setting.way(run), controls.quality_of(now).record(),
-    )  # fmt: skip
+    threshold = controls.threshold_of(now)
     alone = run.recipe.backbone == IMPORTED
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -370,7 +366,9 @@ def take_along(now: Setting):
         if not alone:
             st.caption(t("One picture; a folder, into a file; one ONNX file for programs without this project; a "
                          "service that Watch looks after."))  # fmt: skip
-            address.link("watch", t("What is rejected in use"), "visibility")
+            with st.container(horizontal=True):
+                address.link("export", t("Export to ONNX"), "ios_share")
+                address.link("watch", t("What is rejected in use"), "visibility")
     right.code(
         (SNIPPET_OF_OUTPUTS if alone else SNIPPET).format(run=run.id, store=json.dumps(str(runs.store_of()))),
         language="python",

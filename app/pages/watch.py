@@ -57,7 +57,9 @@ def nothing_yet():
         f"python -m cac_core score {run.id} FOLDER --threshold threshold.json --out verdicts.csv --keep",
         language="bash", wrap_lines=True,
     )  # fmt: skip
-    address.link("thresholds", t("Choose a threshold"), "tune")
+    with st.container(horizontal=True):
+        address.link("thresholds", t("Choose a threshold"), "tune")
+        address.link("export", t("Export to ONNX"), "ios_share")
 
 
 def numbers(kept: watch.Kept):

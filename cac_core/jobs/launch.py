@@ -52,13 +52,15 @@ from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Unfit, Within
 from cac_core.sentences import say
 
-KINDS = ("train", "eval", "sweep", "map", "ensemble", "fetch", "look")
+KINDS = ("train", "eval", "sweep", "map", "ensemble", "fetch", "look", "score", "export")
 UNDER_WAY = ("starting", "running", "stopping")
 AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
 STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")
 ID = re.compile(r"\d{6,}-[0-9a-f]{6}")
 NET = "net"  # the slot of downloads: they keep neither a processor nor a card from training
-DEVICE = re.compile(rf"cpu|cuda:\d{{1,3}}|{NET}")
+USE = "use"  # and of what a threshold is used for, so that it does not wait for trainings
+SLOT_OF = {"fetch": NET, "score": USE, "export": USE}
+DEVICE = re.compile(rf"cpu|cuda:\d{{1,3}}|{NET}|{USE}")
 PATIENCE = (15.0, 30.0)  # seconds: from a training's stop file to SIGTERM; from SIGTERM to the end of the whole group
 WAIT = 30.0  # seconds that anybody waits for a lock which is only ever held for a moment
 IDLE = 600.0  # seconds after which a worker that the app started ends where nothing is queued and nothing runs
@@ -109,8 +111,8 @@ def submit(
 ) -> Job:
     """Put a job into the queue; where the same one, or a training of the same run, waits or runs already, that one.
 
-    A download has a slot of its own, whatever the device. Raises ValueError for what is no job, OSError where it
-    cannot be written; nothing is left behind then.
+    Kinds in SLOT_OF have a slot of their own, whatever the device. Raises ValueError for what is no job, OSError where
+    it cannot be written; nothing is left behind then.
     """
     with _deciding(store) as queue:
         return _submitted(queue, kind, arguments, run, device, priority)
@@ -119,7 +121,7 @@ def submit(
 def _submitted(queue: Path, kind: str, arguments: list[str], run: str, device: str, priority: int) -> Job:
     taken = [int(path.stem.split("-")[0]) for path in _files(queue) if ID.fullmatch(path.stem)]
     name = f"{max(taken, default=0) + 1:06}-{secrets.token_hex(3)}"
-    device = NET if kind == "fetch" else device
+    device = SLOT_OF.get(kind, device)
     new = Job(queue / f"{name}.json", kind, tuple(arguments), run, device, priority, round(time.time(), 3))
     _check(new)
     return _same(new) or _write(new)
@@ -307,13 +309,13 @@ def work(
 ) -> None:
     """Start what is queued, one job a slot, until SIGTERM or SIGINT; what runs then goes on without a worker.
 
-    once: end when nothing is left that this machine can do. slots as devices() gives them, and one for downloads comes
-    to them. pause in seconds; idle: end after so many in which nothing was queued or under way. Returns at once where
-    another worker is at work on the store.
+    once: end when nothing is left that this machine can do. slots as devices() gives them, and those of SLOT_OF
+    come to them. pause in seconds; idle: end after so many in which nothing was queued or under way. Returns at once
+    where another worker is at work on the store.
     """
     check_writable()
     queue, end, children = _queue(store), threading.Event(), {}
-    slots = {**(devices() if slots is None else slots), NET: ""}
+    slots = {**(devices() if slots is None else slots), **dict.fromkeys(SLOT_OF.values(), "")}
     queue.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         mine = filelock.FileLock(queue / "worker.lock", timeout=1)
@@ -404,7 +406,7 @@ def _is_of(job: Job, fetch: Job) -> bool:
 def _has_slot(job: Job, slots: dict[str, str]) -> bool:
     if job.device in slots:
         return True
-    there = [name for name in slots if name != NET]
+    there = [name for name in slots if name not in SLOT_OF.values()]
     lacking = say("This machine has no {device}; it has {names}.", device=job.device, names=there)
     if job.reason != lacking:
         _write(replace(job, reason=lacking))

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,6 +96,7 @@ class OfRun:
 
 
 KEY = "anchorscope"  # of the metadata of an exported file
+EXPORTED = ("gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin")
 MOST = 1 << 30  # bytes of such a file
 
 
@@ -109,6 +111,22 @@ def engine():
     return onnxruntime
 
 
+def check_exportable(run: Run, threshold: Threshold) -> None:
+    """Raises ValueError for what no ONNX file can say, or where none can be made here."""
+    if threshold.magnitude:
+        raise ValueError(say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold "
+                             "without one."))  # fmt: skip
+    if threshold.scorer not in EXPORTED:
+        raise ValueError(say(
+            "{scorer} is no formula of the logits, so a file cannot hold it: export a threshold of {names}.",
+            scorer=threshold.scorer, names=list(EXPORTED),
+        ))  # fmt: skip
+    if run.recipe.is_graph:
+        raise ValueError(say("{run} is of an ONNX file already, and judges by it.", run=run.id))
+    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise ValueError(say("To export needs packages that are not installed here: pip install '.[onnx]'"))
+
+
 def session_of(content: bytes):
     """A graph, to be run on the processor by one thread."""
     options = engine().SessionOptions()
@@ -118,7 +136,7 @@ def session_of(content: bytes):
 
 
 class OfOnnx:
-    """An exported ONNX file: its network, score and theta, without torch and without its run."""
+    """An exported ONNX file: its network, score and theta, without torch and without its run. said: its metadata."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -137,7 +155,7 @@ class OfOnnx:
         engine()
         try:
             self.session = session_of(content)
-            said = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
+            self.said = said = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
             threshold, how = said["threshold"], said["threshold"]["prepare"]
             self.names, self.way = list(map(str, threshold["classes"])), str(how["as"])
             self.row = Format(

@@ -26,7 +26,7 @@ from cac_core.runs import Run
 from cac_core.scoring.distances import centres_of
 from cac_core.scoring.logits import likeliest_temperature
 from cac_core.sentences import say
-from cac_core.serving.deciders import KEY, OfOnnx, session_of, version_of
+from cac_core.serving.deciders import KEY, OfOnnx, check_exportable, session_of, version_of
 
 SLACK = 4.0
 NEAR = 32  # images whose scores lie next to theta
@@ -96,21 +96,9 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path) -> dict[str, 
     """
     if file.suffix != ".onnx":
         raise ValueError(say("{file} must end in .onnx.", file=file))
-    if threshold.magnitude:
-        raise ValueError(say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold "
-                             "without one."))  # fmt: skip
-    if threshold.scorer not in (*FORMULAS, *BY_DISTANCES):
-        raise ValueError(say(
-            "{scorer} is no formula of the logits, so a file cannot hold it: export a threshold of {names}.",
-            scorer=threshold.scorer, names=[*BY_DISTANCES, *FORMULAS],
-        ))  # fmt: skip
-    if run.recipe.is_graph:
-        raise ValueError(say("{run} is of an ONNX file already, and judges by it.", run=run.id))
-    try:
-        import onnx
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(say("To export needs packages that are not installed here: pip install '.[onnx]'")) from error
+    check_exportable(run, threshold)
+    import onnx
+
     options, train = dict(threshold.options), run.outputs("train")
     if threshold.scorer == "temperature_scaling":
         validation = run.outputs("validation")
@@ -175,9 +163,9 @@ def _to_check(run: Run, root: Path) -> tuple[np.ndarray, str]:
     except (FileNotFoundError, ValueError):
         row = run.row
         shape = (CHECKED, row.size, row.size, row.channels)
-        return np.random.default_rng(0).integers(0, 256, shape, np.uint8), "noise, since the data set is not here"
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8), say("noise, since the data set is not here")
     places = np.linspace(0, len(part) - 1, min(CHECKED, len(part))).astype(int)
-    return np.asarray(part.pixels[places]), "the validation images"
+    return np.asarray(part.pixels[places]), say("validation images")
 
 
 def _slack(content: bytes, mine: list[dict[str, Any]], pixels: np.ndarray) -> float:

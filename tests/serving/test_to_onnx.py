@@ -119,7 +119,7 @@ def test_thetas_by_class_and_what_the_file_says_of_itself(run, place, tmp_path):
         onnxruntime.InferenceSession(tmp_path / "it.onnx").get_modelmeta().custom_metadata_map["anchorscope"]
     )
     assert said["threshold"] == json.loads(json.dumps(threshold.record(run)))
-    assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "the validation images"
+    assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "validation images"
 
 
 @pytest.mark.long

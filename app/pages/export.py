@@ -1,0 +1,160 @@
+"""A run and its threshold as one ONNX file, for programs without this project: made, checked, shown and taken along."""
+
+import json
+
+import streamlit as st
+
+from app import address, charts, controls, exports, jobs, links, picker, setting, wording
+from app.setting import Setting
+from app.words import t
+from cac_core.files import is_file
+from cac_core.recipe import IMPORTED
+from cac_core.results.judge import Threshold
+from cac_core.serving import deciders
+
+run = picker.chosen_run()
+st.markdown(
+    t(
+        "One file takes a prepared image and gives its decision, label, score and γ: Python, JavaScript, C++ or Java "
+        "run it by ONNX Runtime, without this project and without torch."
+    )
+)
+
+
+@st.fragment
+def page():
+    with wording.explained():
+        if run.recipe.backbone == IMPORTED:
+            st.info(t("This run was imported as outputs alone, so there is no network here to export."),
+                    icon=":material/table_chart:")  # fmt: skip
+            return
+        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
+            controls.choose_options(run, controls.choose_scorer(run))
+            now = setting.set_up(run)
+            controls.choose_theta(now)
+            address.link("thresholds", t("Choose a threshold"), "tune")
+        controls.beside(now)
+        decided_by(now)
+        threshold = controls.threshold_of(now)
+        links.write_link()
+        deciders.check_exportable(run, threshold)
+        made(threshold)
+
+
+def decided_by(now: Setting):
+    st.markdown(t("Decided by **{scorer}** with θ = {theta}: {rule}.", scorer=t(wording.SHORT[now.scorer]),
+                  theta=charts.number(now.theta), rule=wording.plain(setting.words(now))))  # fmt: skip
+
+
+def made(threshold: Threshold):
+    """The file where it is there, else the way to it."""
+    file = exports.file_of(run, threshold)
+    job = jobs.making(run, file)
+    if jobs.going(job):
+        st.fragment(waits, run_every="2s")(threshold)
+    elif is_file(file):
+        shown(threshold)
+    elif jobs.read_only():
+        st.info(t("The app is only shown here: it makes no files."), icon=":material/lock:")
+    else:
+        if job is not None and job.state in ("failed", "lost"):
+            st.error(wording.told(job.reason or t("It ended without a word.")), icon=":material/error:")
+        st.button(t("Make the ONNX file"), type="primary", icon=":material/ios_share:", key="export_make",
+                  on_click=make, args=(threshold,))  # fmt: skip
+        st.caption(t("It takes about half a minute. The file is checked on 256 validation images, and only written "
+                     "where it decides about each of them as the run does."))  # fmt: skip
+
+
+def make(threshold: Threshold):
+    if jobs.read_only():
+        return
+    try:
+        exports.make(run, threshold)
+    except (ValueError, OSError) as error:
+        st.session_state.export_said = error
+
+
+def waits(threshold: Threshold):
+    job = jobs.making(run, exports.file_of(run, threshold))
+    if not jobs.going(job):
+        st.rerun()
+    line, stop = st.columns([5, 1], vertical_alignment="center")
+    line.caption(t("Waits for its turn.") if job.state == "queued" else
+                 t("The network is written as a file, and checked on validation images…"))  # fmt: skip
+    if not jobs.read_only() and stop.button(t("Stop"), key="export_stop", icon=":material/stop:"):
+        with wording.explained():
+            jobs.stop(job, None)
+
+
+def shown(threshold: Threshold):
+    file = exports.file_of(run, threshold)
+    inside, script = exports.inside(file), exports.preparation(file).read_text("utf-8")
+    checked(inside)
+    with st.container(horizontal=True):
+        st.download_button(
+            "network.onnx", file.read_bytes, "network.onnx", "application/octet-stream", type="primary",
+            icon=":material/download:", on_click="ignore", key="export_onnx",
+        )  # fmt: skip
+        st.download_button(
+            "network.prepare.py", script, "network.prepare.py", "text/x-python", icon=":material/download:",
+            on_click="ignore", key="export_prepare",
+        )  # fmt: skip
+        st.download_button(
+            "threshold.json", lambda: json.dumps(inside.said["threshold"], indent=1, ensure_ascii=False),
+            "threshold.json", "application/json", icon=":material/download:", on_click="ignore", key="export_threshold",
+        )  # fmt: skip
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        commands(inside)
+    with right:
+        st.subheader(t("What goes in and comes out"), anchor=False)
+        names, types, shapes = zip(*inside.ports, strict=True)
+        st.dataframe(
+            {t("name"): names, t("type"): types, t("shape"): shapes,
+             t("what it is"): [t(exports.MEANING[name]) if name in exports.MEANING else "" for name in names]},
+            hide_index=True,
+        )  # fmt: skip
+        with st.expander(t("Its metadata"), icon=":material/data_object:"):
+            st.caption(t("Under “anchorscope” in the file: the threshold with its rule, the names of the classes, how "
+                         "images are prepared, the run, its version and commit."))  # fmt: skip
+            st.json(inside.said, expanded=1)
+    st.subheader(t("How a picture is prepared"), anchor=False)
+    st.caption(t("With Pillow and NumPy alone; what it makes is what the file takes."))
+    st.code(script, "python", height=420)
+
+
+def checked(inside: exports.Inside):
+    """What the check on export has found."""
+    found = inside.said.get("checked", {})
+    count, at_theta = found.get("images", 0), found.get("at_theta", 0)
+    one, two = st.columns([1, 3], vertical_alignment="center")
+    one.metric(t("Size"), wording.megabytes(inside.size))
+    with two:
+        st.success(
+            t("Checked on {count} images, {what}: the file decides as the run does about each of them.",
+              count=count - at_theta, what=wording.told(found.get("of", ""))),
+            icon=":material/check:",
+        )  # fmt: skip
+        if at_theta:
+            st.caption(t("{count} more lie at θ itself, where rounding decides.", count=at_theta))
+
+
+def commands(inside: exports.Inside):
+    st.subheader(t("How it is used"), anchor=False)
+    python, script, service, folder = st.tabs(["Python", "JavaScript", t("A service"), t("A folder")])
+    python.code("pip install onnxruntime pillow\npython network.prepare.py picture.png", "bash", wrap_lines=True)
+    script.code(inside.javascript, "javascript", wrap_lines=True)
+    service.code(
+        "python -m cac_core serve --onnx network.onnx --port 8600\n"
+        "curl -F image=@picture.png http://127.0.0.1:8600/v1/judge", "bash", wrap_lines=True,
+    )  # fmt: skip
+    folder.code("python -m cac_core score --onnx network.onnx FOLDER --out verdicts.csv", "bash", wrap_lines=True)
+    with service:
+        address.link("watch", t("What is rejected in use"), "visibility")
+    with folder:
+        st.caption(t("These two need this project, but neither torch nor the run."))
+
+
+if said := st.session_state.pop("export_said", None):
+    wording.explain(said)
+page()

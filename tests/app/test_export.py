@@ -1,0 +1,100 @@
+"""Export: what is set becomes a file by a job and is shown with all that is in it; what is no formula is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app import exports
+from cac_core import recipe
+from cac_core.jobs import launch
+from cac_core.results import judge
+from cac_core.serving import deciders, to_onnx
+from cac_core.training import loop
+from tests.app.test_results_pages import app, fine, text  # noqa: F401
+
+pytestmark = pytest.mark.long
+PAGE = "app/pages/export.py"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    place = tmp_path_factory.mktemp("export")
+    return loop.train(recipe.compose("quick", {}, dataset="digits", backbone="small", epochs=1), place / "runs",
+                      place / "data", device="cpu")  # fmt: skip
+
+
+@pytest.fixture
+def opened(trained, monkeypatch, app):  # noqa: F811
+    """opened(scorer): the page about a run that was trained; nothing that is put into the queue begins."""
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(trained.path.parent))
+    monkeypatch.setenv("ANCHORSCOPE_DATA", str(trained.path.parents[1] / "data"))
+    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+
+    def open_page(scorer="gamma"):
+        return fine(fine(app(PAGE)).selectbox(key="scorer").set_value(scorer).run())
+
+    yield open_page
+    for job in launch.jobs(trained.path.parent):
+        launch.remove(launch.stop(job))
+
+
+def test_what_is_set_is_made_by_a_job_in_a_slot_of_its_own_and_shown(opened, trained):
+    at = opened()
+    assert "half a minute" in text(at)
+    at = fine(at.button(key="export_make").click().run())
+    (job,) = launch.jobs(trained.path.parent)
+    assert (job.kind, job.device) == ("export", launch.USE) and at.button(key="export_stop")
+    file = Path(job.arguments[job.arguments.index("--onnx") + 1])
+    threshold = judge.threshold_from(file.with_name("threshold.json"), trained)
+    assert threshold.scorer == "gamma"
+    to_onnx.export(trained, threshold, file, trained.path.parents[1] / "data")
+    launch.remove(launch.stop(job))
+    at = opened()
+    assert "decides as the run does about each of them" in text(at) and "validation images" in text(at)
+    assert {"name", "type"} <= set(at.dataframe[0].value.columns)
+    assert list(at.dataframe[0].value["name"]) == ["image", *to_onnx.MADE, "unknown"]
+    code = "\n".join(one.value for one in at.code)
+    assert "def prepared(" in code and "onnxruntime-node" in code and "serve --onnx network.onnx" in code
+    assert json.loads(at.json[0].value)["threshold"]["run"] == trained.id
+    assert deciders.OfOnnx(file).said["checked"]["images"] > 0
+
+
+@pytest.mark.parametrize("scorer", ["knn", "mahalanobis"])
+def test_a_score_that_is_no_formula_of_logits_is_refused_with_those_that_are(opened, scorer):
+    at = opened(scorer)
+    assert "no formula of the logits" in at.error[0].value and "energy" in at.error[0].value
+    assert "export_make" not in [button.key for button in at.button]
+
+
+def test_a_job_that_failed_says_why_and_can_be_tried_again(opened, trained, monkeypatch):
+    at = opened("msp").button(key="export_make").click().run()
+    (job,) = launch.jobs(trained.path.parent)
+    launch._write(launch.replace(job, state="failed", reason="The disk is full."))
+    at = opened("msp")
+    assert "disk is full" in at.error[0].value and at.button(key="export_make")
+
+
+def test_nothing_is_made_in_a_show(opened, monkeypatch):
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    at = opened("energy")
+    assert "only shown" in at.info[0].value and "export_make" not in [button.key for button in at.button]
+
+
+def test_the_newest_files_of_a_run_stay(trained, monkeypatch):
+    monkeypatch.setattr(exports.jobs, "use", lambda *said: None)
+    for theta in range(exports.KEPT + 3):
+        exports.make(trained, judge.threshold_of(trained, "gamma", {"centres": "means", "temperature": 1.0}, theta))
+    assert len(list((trained.path / exports.FOLDER).iterdir())) == exports.KEPT
+
+
+def test_words_alone_make_no_other_file(trained):
+    one = judge.threshold_of(trained, "gamma", {"centres": "means", "temperature": 1.0}, 1.0)
+    other = judge.Threshold(**vars(one) | {"rule": "von Hand"})
+    assert exports.file_of(trained, one) == exports.file_of(trained, other)
+    assert exports.file_of(trained, one) != exports.file_of(trained, judge.Threshold(**vars(one) | {"theta": 2.0}))
+
+
+def test_all_that_can_be_exported_is_known_without_torch():
+    assert (*to_onnx.BY_DISTANCES, *to_onnx.FORMULAS) == deciders.EXPORTED and set(exports.MEANING) == {
+        "image", *to_onnx.MADE, "unknown"}  # fmt: skip
