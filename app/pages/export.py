@@ -103,9 +103,12 @@ def shown(threshold: Threshold):
             "threshold.json", lambda: json.dumps(inside.said["threshold"], indent=1, ensure_ascii=False),
             "threshold.json", "application/json", icon=":material/download:", on_click="ignore", key="export_threshold",
         )  # fmt: skip
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([1, 1], gap="large")
     with left:
         commands(inside)
+        st.subheader(t("How a picture is prepared"), anchor=False)
+        st.caption(t("With Pillow and NumPy alone; what it makes is what the file takes."))
+        st.code(script, "python", height=420)
     with right:
         st.subheader(t("What goes in and comes out"), anchor=False)
         names, types, shapes = zip(*inside.ports, strict=True)
@@ -118,9 +121,6 @@ def shown(threshold: Threshold):
             st.caption(t("Under “anchorscope” in the file: the threshold with its rule, the names of the classes, how "
                          "images are prepared, the run, its version and commit."))  # fmt: skip
             st.json(inside.said, expanded=1)
-    st.subheader(t("How a picture is prepared"), anchor=False)
-    st.caption(t("With Pillow and NumPy alone; what it makes is what the file takes."))
-    st.code(script, "python", height=420)
 
 
 def checked(inside: exports.Inside):
@@ -131,7 +131,7 @@ def checked(inside: exports.Inside):
     one.metric(t("Size"), wording.megabytes(inside.size))
     with two:
         st.success(
-            t("Checked on {count} images, {what}: the file decides as the run does about each of them.",
+            t("Checked on {count} images ({what}): the file decides as the run does about each of them.",
               count=count - at_theta, what=wording.told(found.get("of", ""))),
             icon=":material/check:",
         )  # fmt: skip
