@@ -55,6 +55,7 @@ SECTIONS = {
         "reproduce": Place(t("Reproduce"), "fact_check", t("Reproduce"), of_run=False),
     },
     t("Use"): {
+        "many": Place(t("Many pictures"), "perm_media", t("Many pictures at once")),
         "export": Place(t("Export"), "ios_share", t("Export to ONNX")),
         "watch": Place(t("Watch"), "visibility", t("What is rejected in use")),
     },

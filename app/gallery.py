@@ -376,13 +376,19 @@ def grid(
             "numbers": f"{said['score']} · #{some.number(row)}", "wrong": wrong, "tags": list(map(word, borne_here)),
             "label": ", ".join([label, *decisions, *wrong, *map(word, borne_here)]),
         })  # fmt: skip
-    _component(
-        key=key, on_opened_change=opened, on_picked_change=pick or _nothing,
-        data={"tiles": tiles, "turn": turn, "picks": pick is not None, "here": here, "tick": t("Choose"),
-              "last": st.session_state.pop("images_last", "") if here else "",
-              "none": t("no picture")},
-    )  # fmt: skip
+    last = st.session_state.pop("images_last", "") if here else ""
+    tiled(key, tiles, opened, pick, turn=turn, here=here, last=last)
     return True, why
+
+
+def tiled(
+    key: str, tiles: list[dict[str, Any]], opened: Callable[[], None], pick: Callable[[], None] | None = None,
+    **more: Any,
+) -> None:  # fmt: skip
+    """Tiles as gallery.js takes them, as `grid` does."""
+    data = {"tiles": tiles, "turn": 0, "picks": pick is not None, "here": False, "last": ""} | more
+    words = {"tick": t("Choose"), "none": t("no picture")}
+    _component(key=key, on_opened_change=opened, on_picked_change=pick or _nothing, data=data | words)
 
 
 def _nothing() -> None:

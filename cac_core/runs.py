@@ -116,12 +116,13 @@ class Process(TypedDict, total=False):
 
 
 class Progress(Process, total=False):
-    """How far a sweep or a map is."""
+    """How far a sweep, a map or a judging of many images is."""
 
     stage: Required[str]
     done: Required[Count]
     of: Required[Count]
     seconds_left: Seconds | None
+    per_second: Annotated[float, Within(0, 1e9)]
     parameters: dict[str, object]
 
 

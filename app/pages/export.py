@@ -136,7 +136,7 @@ def checked(inside: exports.Inside):
             icon=":material/check:",
         )  # fmt: skip
         if at_theta:
-            st.caption(t("{count} more lie at θ itself, where rounding decides.", count=at_theta))
+            st.caption(t("At θ itself, where rounding decides: {count}.", count=at_theta))
 
 
 def commands(inside: exports.Inside):

@@ -23,6 +23,7 @@ from app import (
     links,
     paste,
     picker,
+    piles,
     setting,
     sheet,
     thumbnails,
@@ -72,6 +73,7 @@ def pictures() -> list[tuple[str, bytes]]:
             st.session_state.pasted = content
         if "pasted" in st.session_state:
             st.button(t("Forget the pasted picture"), on_click=forget, type="tertiary", icon=":material/close:")
+        address.link("many", t("Thousands: a zip or a folder"), "perm_media")
     every = [(name, file.getvalue()) for name, file in taken[:MOST]]
     if "pasted" in st.session_state:
         every.append((t("pasted picture"), st.session_state.pasted))
@@ -80,6 +82,12 @@ def pictures() -> list[tuple[str, bytes]]:
             t("{count} files are too many at a time; these are the first {most}.", count=len(taken), most=MOST),
             icon=":material/info:",
         )
+        if st.button(t("Judge all {count} in a process of its own", count=len(taken)), icon=":material/play_arrow:",
+                     key="all_of_them", type="primary"):  # fmt: skip
+            with wording.explained():
+                threshold = controls.threshold_of(setting.set_up(run))
+                pile = piles.of_files(run, threshold, [(name, file.getvalue()) for name, file in taken])
+                address.go("many", {"pile": pile.id})
     return every
 
 

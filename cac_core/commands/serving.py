@@ -1,6 +1,7 @@
 """Commands that put a threshold to use: one image, or very many."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
@@ -15,7 +16,8 @@ from cac_core.commands import terminal
 from cac_core.sentences import say, together
 
 MOST_WORKERS = 8  # that are taken where nobody says how many
-TOLD = 10.0  # seconds between two lines of progress in a file
+TOLD = 10.0  # seconds between two lines of progress in a log
+SHOWN = 1.0  # and between two times that it is told in a file
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -183,7 +185,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "score") if a.keep else None
     count = sum(1 for _ in found())
     if not a.out:
-        told = _Told(count, 0, quiet=True)
+        told = _Told(count, 0, quiet=True, file=None)
         for row in judged(found(), count):
             print(terminal.as_json(row) if a.json else terminal.printable(_line(row)), flush=True)
         print("\n".join(told.lines()), file=sys.stderr)
@@ -191,9 +193,12 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     with written.opened(Path(a.out), decider.about, decider.names if a.gamma else None) as out:
         known = out.known()
         left = sum(1 for _ in written.unseen(found(), known)) if len(known) else count
-        told = _Told(left, count - left, quiet=a.json)
-        for row in judged(written.unseen(found(), known), left):
-            out.add(row)
+        told = _Told(left, count - left, quiet=a.json, file=written.progress_of(Path(a.out)))
+        try:
+            for row in judged(written.unseen(found(), known), left):
+                out.add(row)
+        finally:
+            told.file.unlink(missing_ok=True)
     result = {"run": decider.about["run"], "out": a.out, **told.summary()}
     return result, [*told.lines(), f"written to {a.out}"], bool(told.failed)
 
@@ -250,7 +255,7 @@ def _export(a: argparse.Namespace, options: dict[str, str]):
     lines = [
         f"written to {file}, {checked['bytes'] / 1e6:.1f} MB; {file.with_suffix('.prepare.py')} prepares pictures",
         f"it decides as {run.id} does about {checked['images'] - checked['at_theta']} of {checked['of']}"
-        + f" ({checked['at_theta']} more lie at theta itself)" * bool(checked["at_theta"]),
+        + f" (besides {checked['at_theta']} at theta itself)" * bool(checked["at_theta"]),
     ]
     return {"run": run.id, "onnx": str(file), "scorer": threshold.scorer, "theta": threshold.theta, **checked}, lines
 
@@ -264,13 +269,14 @@ def _cores() -> int:
 
 
 class _Told:
-    """What has been judged so far, as a bar on a terminal and now and then as a line elsewhere, and at the end."""
+    """What has been judged so far, as a bar on a terminal and now and then as a line elsewhere, and at the end; in a
+    file for whoever looks, as long as it goes on."""
 
-    def __init__(self, count: int, there: int, quiet: bool):
-        self.count, self.there, self.quiet = count, there, quiet
+    def __init__(self, count: int, there: int, quiet: bool, file: Path | None):
+        self.count, self.there, self.quiet, self.file = count, there, quiet, file
         self.accepted: Counter[str] = Counter()
         self.done = self.rejected = self.failed = 0
-        self.began = self.told = time.monotonic()
+        self.began = self.told = self.shown = time.monotonic()
         self.bar = None
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
@@ -287,13 +293,26 @@ class _Told:
             self.rejected += 1
         else:
             self.accepted[row["label"]] += 1
+        now = time.monotonic()
+        speed = self.done / max(now - self.began, 1e-9)
+        left = max(self.count - self.done, 0) / speed
+        if self.file and now - self.shown > SHOWN:
+            self.shown = now
+            self._show(speed, left)
         if self.bar:
             self.bar.update()
-        elif not self.quiet and time.monotonic() - self.told > TOLD:
-            self.told = time.monotonic()
-            speed = self.done / (self.told - self.began)
-            left = terminal.span(max(self.count - self.done, 0) / speed)
-            print(f"{self.done} of {self.count}, {speed:.0f} images/s, {left} left", file=sys.stderr, flush=True)
+        elif not self.quiet and now - self.told > TOLD:
+            self.told = now
+            print(f"{self.done} of {self.count}, {speed:.0f} images/s, {terminal.span(left)} left", file=sys.stderr,
+                  flush=True)  # fmt: skip
+
+    def _show(self, speed: float, left: float) -> None:
+        from cac_core import runs
+
+        said = {"stage": "judging", "done": self.there + self.done, "of": self.there + self.count,
+                "seconds_left": round(left), "per_second": round(speed, 1), **runs.process_now()}  # fmt: skip
+        with contextlib.suppress(OSError):  # on a full disk the rows say so
+            runs.write_json(self.file, said)
 
     def summary(self) -> dict[str, Any]:
         seconds = time.monotonic() - self.began
@@ -309,9 +328,10 @@ class _Told:
         said = self.summary()
         each = ", ".join(f"{name} {count}" for name, count in said["by_class"].items())
         lines = [
-            f"{self.done} images in {terminal.span(said['seconds'])}, {said['images_per_second']:.0f} a second",
+            f"{self.done} image{'s' * (self.done != 1)} in {terminal.span(said['seconds'])}, "
+            f"{said['images_per_second']:.0f} a second",
             f"accepted {said['accepted']}" + (f" ({each})" if each else ""),
             f"rejected {self.rejected}",
         ]
         lines += [f"failed   {self.failed}, and each row says why"] * bool(self.failed)
-        return lines + [f"{self.there} were there before"] * bool(self.there)
+        return lines + [f"{self.there} had a row before"] * bool(self.there)

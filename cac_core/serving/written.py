@@ -135,6 +135,11 @@ class _Output:
         return said | {f"gamma {name}": row.get("gamma", {}).get(name) for name in self.classes}
 
 
+def progress_of(file: Path) -> Path:
+    """Where a process that adds rows to a file tells how far it is; see runs.under_way."""
+    return file.with_name(f".{file.name}.progress")
+
+
 def digest_of(path: str) -> int:
     path = path.encode("utf-8", "backslashreplace")
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "little")

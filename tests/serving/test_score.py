@@ -177,6 +177,28 @@ def test_a_file_has_a_row_for_each_and_is_gone_on_with(place, run, tmp_path, end
 
 
 @pytest.mark.long
+def test_it_tells_how_far_it_is_while_it_runs_and_counts_one_image_as_one(place, run, tmp_path, monkeypatch, capsys):
+    from cac_core import runs
+    from cac_core.commands import serving
+
+    monkeypatch.setattr(serving, "SHOWN", 0)
+    made(tmp_path / "new", 5)
+    out, seen = tmp_path / "o.jsonl", []
+    add = written._Lines.add
+    monkeypatch.setattr(
+        written._Lines, "add", lambda self, row: (seen.append(runs.under_way(written.progress_of(out))), add(self, row))
+    )
+    called(place, run.id, tmp_path / "new", "--out", out)
+    assert [said["done"] for said in seen] == [1, 2, 3, 4, 5] and {said["of"] for said in seen} == {5}
+    assert seen[-1]["per_second"] > 0 and seen[-1]["seconds_left"] == 0
+    assert not written.progress_of(out).exists() and "5 images in" in capsys.readouterr().out
+    made(tmp_path / "new" / "one", 1)
+    called(place, run.id, tmp_path / "new", "--out", out)
+    assert (seen[-1]["done"], seen[-1]["of"]) == (6, 6)
+    assert "1 image in" in capsys.readouterr().out
+
+
+@pytest.mark.long
 def test_without_a_file_rows_come_as_they_are_made(place, run, capsys):
     called(place, run.id, place / "pictures" / "00000.png", place / "pictures" / "gone.png", "--json", code=1)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
