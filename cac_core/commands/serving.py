@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 import time
@@ -167,19 +168,12 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         return sources.found(named, listed)
 
     def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
-        workers, kept = a.workers, []
+        workers = a.workers
         if workers is None:
             workers = min(_cores(), MOST_WORKERS) if count > a.batch else 0
         for row in score.rows(decider, some, workers=workers, chunk=a.batch, apart=apart):
             told.saw(row)
-            if keeper and "error" not in row:
-                kept.append(watch.Judged(row["path"], *(row[name] for name in watch.SAID)))
-                if len(kept) >= a.batch:
-                    keeper.keep(kept)
-                    kept = []
             yield judge.plain({name: value for name, value in row.items() if name in KEPT or (name, a.gamma) == GAMMA})
-        if keeper:
-            keeper.keep(kept)
 
     said = decider.about
     keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "score") if a.keep else None
@@ -188,10 +182,14 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         told = _Told(count, 0, quiet=True, file=None)
         for row in judged(found(), count):
             print(terminal.as_json(row) if a.json else terminal.printable(_line(row)), flush=True)
+            if keeper:
+                keeper.keep(watch.of_rows([row]))
         print("\n".join(told.lines()), file=sys.stderr)
         return None, [], bool(told.failed)
     with written.opened(Path(a.out), decider.about, decider.names if a.gamma else None) as out:
         known = out.known()
+        if keeper:
+            out.follow = _Following(keeper, out)
         left = sum(1 for _ in written.unseen(found(), known)) if len(known) else count
         told = _Told(left, count - left, quiet=a.json, file=written.progress_of(Path(a.out)))
         try:
@@ -260,6 +258,25 @@ def _export(a: argparse.Namespace, options: dict[str, str]):
     return {"run": run.id, "onnx": str(file), "scorer": threshold.scorer, "theta": threshold.theta, **checked}, lines
 
 
+class _Following:
+    """Keeps for Watch what an output holds, each row once, however often `score` is killed: first a row is safe in the
+    output, then it is kept, together with how many of the output's rows have been."""
+
+    def __init__(self, keeper, out):
+        from cac_core.serving import watch
+
+        self.keeper, self.out, self.count = keeper, out, keeper.taken(out.id)
+        there = itertools.islice(out.rows_of("path", "error", *watch.SAID), self.count, None)
+        while some := list(itertools.islice(there, 1000)):
+            self(some)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> None:
+        from cac_core.serving import watch
+
+        self.count += len(rows)
+        self.keeper.keep(watch.of_rows(rows), taken=(self.out.id, self.count))
+
+
 KEPT = ("path", "decision", "label", "score", "theta", "notes", "error")
 GAMMA = ("gamma", True)
 
@@ -276,7 +293,7 @@ class _Told:
         self.count, self.there, self.quiet, self.file = count, there, quiet, file
         self.accepted: Counter[str] = Counter()
         self.done = self.rejected = self.failed = 0
-        self.began = self.told = self.shown = time.monotonic()
+        self.began = self.told = time.monotonic()
         self.bar = None
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
@@ -294,7 +311,9 @@ class _Told:
         else:
             self.accepted[row["label"]] += 1
         now = time.monotonic()
-        speed = self.done / max(now - self.began, 1e-9)
+        if self.done == 1:
+            self.first = self.shown = now  # until then processes were started, which says nothing of what is left
+        speed = self.done / max(now - self.first, 1e-9)
         left = max(self.count - self.done, 0) / speed
         if self.file and now - self.shown > SHOWN:
             self.shown = now

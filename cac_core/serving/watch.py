@@ -13,7 +13,7 @@ import contextlib
 import io
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ create table if not exists judged (
   label text not null, score real not null, theta real not null, version text not null
 );
 create index if not exists by_time on judged (time);
+create table if not exists taken (file text primary key, rows integer not null);
 create table if not exists pictures (
   id integer primary key references judged (id) on delete cascade, png blob not null, vector blob not null
 );
@@ -61,6 +62,14 @@ class Judged:
     theta: float
     picture: np.ndarray | None = None
     vector: np.ndarray | None = None
+
+
+def of_rows(rows: Iterable[dict[str, Any]]) -> list[Judged]:
+    """The rows of `score`, or of its output, that could be judged."""
+    return [
+        Judged(row["path"], row["decision"], row["label"], float(row["score"]), float(row["theta"]))
+        for row in rows if not row.get("error")
+    ]  # fmt: skip
 
 
 def file_of(store: Path, run: str) -> Path:
@@ -88,8 +97,9 @@ class Keeper:
         )
         self.added = 0
 
-    def keep(self, judged: Sequence[Judged], when: float | None = None) -> None:
-        """All of them or none, whatever happens. when: seconds since 1970, now where it is not said."""
+    def keep(self, judged: Sequence[Judged], when: float | None = None, taken: tuple[str, int] | None = None) -> None:
+        """All of them or none, whatever happens. when: seconds since 1970, now where it is not said. taken: of which
+        output of `score` these are, and how many of its rows have been taken with them."""
         now = time.time() if when is None else when
         with self._whole():
             for one in judged:
@@ -103,6 +113,8 @@ class Keeper:
                     self.base.execute(
                         "insert into pictures values (?, ?, ?)", (row.lastrowid, _png(one.picture), vector)
                     )
+            if taken:
+                self.base.execute("insert or replace into taken values (?, ?)", taken)
             self.added += len(judged)
             if self.added > SWEPT or self.added == len(judged):
                 self.added = 0
@@ -111,6 +123,11 @@ class Keeper:
                         f"delete from {table} where id < "
                         f"(select id from {table} order by id desc limit 1 offset {most - 1})"
                     )
+
+    def taken(self, file: str) -> int:
+        """How many rows of this output of `score` have been taken."""
+        found = self.base.execute("select rows from taken where file = ?", (file,)).fetchone()
+        return found[0] if found else 0
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:

@@ -10,9 +10,10 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -61,6 +62,8 @@ class _Output:
         self.state_file = file.with_name(f".{file.name}.state")
         self.lock = filelock.FileLock(file.with_name(f".{file.name}.lock"), timeout=0)
         self.saved, self.waiting = time.monotonic(), 0
+        self.follow: Callable[[list[Row]], None] | None = None  # is given the rows that have just been made safe
+        self.fresh: list[Row] = []
 
     def __enter__(self):
         try:
@@ -90,7 +93,7 @@ class _Output:
                 raise ValueError(
                     say("{file} was not written by score, and is left as it is. Name another file.", file=self.file)
                 )
-            self.state = {"about": self.about, "bytes": 0, "rows": 0}
+            self.state = {"about": self.about | {"id": secrets.token_hex(8)}, "bytes": 0, "rows": 0}
             self._write_state()  # before the file: one without it is somebody else's
             return self.state
         try:
@@ -104,9 +107,16 @@ class _Output:
             ))  # fmt: skip
         return state
 
+    @property
+    def id(self) -> str:
+        """Of this output and no other, also of the same name."""
+        return str(self.state["about"].get("id", self.file.absolute()))
+
     def add(self, row: Row) -> None:
         self.put(row)
         self.waiting += 1
+        if self.follow:
+            self.fresh.append(row)
         if time.monotonic() - self.saved > self.every:
             self.save()
 
@@ -119,13 +129,16 @@ class _Output:
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(self.file)) from error
         self.saved, self.waiting = time.monotonic(), 0
+        if self.fresh:
+            fresh, self.fresh = self.fresh, []
+            self.follow(fresh)
 
     def _write_state(self) -> None:
         runs.write_json(self.state_file, self.state)
 
     def known(self) -> np.ndarray:
         """Digests of the paths that have a row, sorted."""
-        return np.sort(np.fromiter((digest_of(path) for path in self.paths()), np.uint64))
+        return np.sort(np.fromiter((digest_of(row["path"]) for row in self.rows_of("path")), np.uint64))
 
     def flat(self, row: Row) -> Row:
         """As columns."""
@@ -194,12 +207,10 @@ class _Lines(_Output):
     def close(self) -> None:
         self.out.close()
 
-    def paths(self) -> Iterator[str]:
+    def rows_of(self, *columns: str) -> Iterator[Row]:
+        """All rows that are safe, in order, with these columns at least; of CSV all is text."""
         with open(self.file, encoding="utf-8", newline="") as file:
-            if self.table:
-                yield from (row["path"] for row in csv.DictReader(file))
-            else:
-                yield from (json.loads(line)["path"] for line in file)
+            yield from csv.DictReader(file) if self.table else map(json.loads, file)
 
 
 class _Parquet(_Output):
@@ -268,13 +279,13 @@ class _Parquet(_Output):
     def close(self) -> None:
         pass
 
-    def paths(self) -> Iterator[str]:
+    def rows_of(self, *columns: str) -> Iterator[Row]:
         from pyarrow import parquet
 
         for one in [*([self.file] if is_file(self.file) else []), *self.parts()]:
             with parquet.ParquetFile(one) as read:
-                for some in read.iter_batches(64_000, columns=["path"]):
-                    yield from some["path"].to_pylist()
+                for some in read.iter_batches(64_000, columns=list(columns)):
+                    yield from some.to_pylist()
 
 
 def unseen(sources: Iterable[Any], known: np.ndarray) -> Iterator[Any]:

@@ -215,3 +215,58 @@ def test_score_keeps_what_it_judges(place, run, tmp_path):  # noqa: F811
     kept = watch.read(place / "runs", run.id)
     assert kept.scores.tolist() == [row["score"] for row in rows]
     assert kept.rejected.tolist() == [row["decision"] == "unknown" for row in rows]
+
+
+class Killed(BaseException):
+    """As nothing catches it."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_whenever_score_is_killed_each_row_is_kept_once(place, run, tmp_path, monkeypatch, ending):  # noqa: F811
+    from cac_core.__main__ import main
+    from cac_core.serving import written
+
+    store, out, keep = place / "runs", tmp_path / f"o{ending}", watch.Keeper.keep
+    watch.delete(store, run.id)
+    monkeypatch.setattr(written._Lines, "every", 0)
+    monkeypatch.setattr(written._Parquet, "every", 0)
+    for n in range(30):
+        (tmp_path / f"{n:02}.png").write_bytes(picture(n))
+    (tmp_path / "15.png").write_text("no picture")
+    words = ["score", run.id, str(tmp_path), "--keep", "--out", str(out), "--batch", "4", "--json", "--runs",
+             str(store), "--data", str(place / "data"), "--device", "cpu", "--workers", "0"]  # fmt: skip
+    rng = random.Random(0)
+    for _ in range(8):
+        left, before = [rng.randint(1, 3)], rng.random() < 0.5
+
+        def killed(self, *said, left=left, before=before, **more):
+            left[0] -= 1
+            if before and not left[0]:
+                raise Killed
+            keep(self, *said, **more)
+            if not left[0]:
+                raise Killed
+
+        monkeypatch.setattr(watch.Keeper, "keep", killed)
+        with pytest.raises(Killed):
+            main(words)
+    monkeypatch.setattr(watch.Keeper, "keep", keep)
+    main(words)
+    base = sqlite3.connect(watch.file_of(store, run.id))
+    names = [name for (name,) in base.execute("select name from judged order by id")]
+    base.close()
+    assert names == [str(tmp_path / f"{n:02}.png") for n in range(30) if n != 15]
+
+
+@pytest.mark.long
+def test_what_a_file_holds_already_is_kept_when_it_is_asked_for_later(place, run, tmp_path):  # noqa: F811
+    from cac_core.__main__ import main
+
+    watch.delete(place / "runs", run.id)
+    (tmp_path / "a.png").write_bytes(picture(1))
+    words = ["score", run.id, str(tmp_path), "--out", str(tmp_path / "o.csv"), "--runs", str(place / "runs"), "--data",
+             str(place / "data"), "--device", "cpu", "--workers", "0"]  # fmt: skip
+    assert main(words) == 0 and watch.read(place / "runs", run.id) is None
+    assert main([*words, "--keep"]) == 0 and len(watch.read(place / "runs", run.id)) == 1
+    assert main([*words, "--keep"]) == 0 and len(watch.read(place / "runs", run.id)) == 1
