@@ -1,6 +1,6 @@
-"""Many images, one file, a service: speed, memory, agreement and kills, as whole processes in one run.
+"""Many images, one file, a service: speed, memory and agreement, as whole processes in one run.
 
-python benchmarks/serving.py RUN [--runs DIR] [--data DIR] [--images 2000] [--photos 400] [--large 100000] [--kills 20]
+python benchmarks/serving.py RUN [--runs DIR] [--data DIR] [--images 2000] [--photos 400] [--large 100000]
 
 The images are the test images of the run's own data set as WebP files, and as many of them side by side as a JPEG of
 1000 x 800 pixels. Ceilings: decoding alone in as many processes, and the network alone in this one, one thread.
@@ -165,18 +165,6 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
 """
 
 
-def killed_score(words: list[str], out: Path, count: int, times: int) -> str:
-    rng = random.Random(0)
-    for _ in range(times):
-        process = subprocess.Popen(words, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.5, 4))
-        process.kill()
-        process.wait()
-    subprocess.run(words, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
-    return f"{times} kills of score: {len(paths)} rows of {count} images, {len(paths) - len(set(paths))} twice"
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
@@ -185,7 +173,6 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--photos", type=int, default=400)
     parser.add_argument("--large", type=int, nargs="*", default=[1000, 10_000, 100_000])
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--requests", type=int, default=200)
     a = parser.parse_args()
     run, root = runs.find(a.run, runs.store_of(a.runs)), root_of(a.data)
@@ -264,9 +251,5 @@ if __name__ == "__main__":
             finally:
                 process.kill()
                 process.wait()
-        if a.kills:
-            out = place / "killed.jsonl"
-            words = command("score", "--onnx", onnx, small, "--out", out, "--workers", CORES, "--batch", 16)
-            print("\n" + killed_score(words, out, a.images, a.kills))
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -33,6 +33,7 @@ ORDERS = phrases({
     "given": "as they came", "high": "most unknown first", "low": "most known first", "near": "nearest to θ first",
     "name": "by file name",
 })  # fmt: skip
+EVERY = -1  # class
 LINKS: links.Links = {"pile": (str, None)}
 
 run = picker.chosen_run()
@@ -178,7 +179,12 @@ def result(now: Setting, pile: Pile, rows: Rows):
     failed = int((rows.nearest < 0).sum())
     numbers(len(rows), int(no.sum()), failed)
     what(failed)
-    asked = piles.Asked(state.many_show, state.many_near, state.get("many_text") or "", state.many_order)
+    asked = piles.Asked(
+        state.many_show,
+        None if state.many_near == EVERY else state.many_near,
+        state.get("many_text") or "",
+        state.many_order,
+    )
     places = piles.chosen(rows, no, limits, asked)
     pages = max(-(-len(places) // PAGE), 1)
     state.many_page = min(max(state.get("many_page") or 1, 1), pages)
@@ -194,11 +200,11 @@ def result(now: Setting, pile: Pile, rows: Rows):
         as_table(rows, places, no, limits)
     else:
         shown = places[PAGE * (state.many_page - 1) : PAGE * state.many_page]
+        if (at := state.get("many_open")) in shown.tolist():
+            one(now, pile, rows, at, limits)
         gallery.tiled("many_tiles", [tile(pile, rows, n, no) for n in shown.tolist()], opened)
         if pages > 1:
             st.pagination(pages, key="many_page")
-        if (at := state.get("many_open")) in shown.tolist():
-            one(now, pile, rows, at, limits)
     take_along(pile, rows, no, limits)
 
 
@@ -217,7 +223,7 @@ def numbers(count: int, rejected: int, failed: int):
 def what(failed: int):
     """Which of them, and in which order."""
     shown = {name: t(word) for name, word in SHOWN.items() if failed or name != "failed"}
-    near = {None: t("every class")} | dict(enumerate(run.known_names))
+    near = {EVERY: t("every class")} | dict(enumerate(run.known_names))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         one_of(t("Decision"), "many_show", shown)
         one_of(t("Nearest class"), "many_near", near)
@@ -243,10 +249,11 @@ def tile(pile: Pile, rows: Rows, n: int, no: np.ndarray) -> dict:
     """As gallery.js takes it."""
     said, name = decision(rows, n, no), rows.names[n].rpartition("/")[2]
     failed = rows.nearest[n] < 0
+    line = t("nearest: {name}", name=run.known_names[rows.nearest[n]]) if no[n] else f"→ {said}"
     score = "" if failed else charts.number(float(rows.scores[n]))
     return {
         "key": str(n), "source": None if failed else piles.small(pile, rows.names[n]), "truth": name,
-        "decisions": [f"→ {said}"], "numbers": score, "wrong": [t("unknown")] * bool(no[n]), "tags": [],
+        "decisions": [line], "numbers": score, "wrong": [t("unknown")] * bool(no[n]), "tags": [],
         "label": t("{file}: {decision}, score {score}", file=name, decision=said, score=score or "–"),
     }  # fmt: skip
 
