@@ -137,8 +137,8 @@ def serve(run: runs.Run, onnx: Path, where: list, bodies: list[bytes], times: in
     names = kept(run)
     lost, twice, more = set(answered) - set(names), sum(n > 1 for n in names.values()), set(names) - set(answered)
     return (
-        f"serve --keep: {times} kills under {CLIENTS} clients; of {len(answered)} answers {len(lost)} are not kept, {twice} "
-        f"twice; {len(asked) - len(answered)} requests without an answer, of which {len(more)} kept"
+        f"serve --keep: {times} kills under {CLIENTS} clients; of {len(answered)} answers {len(lost)} are not kept, "
+        f"{twice} twice; {len(asked) - len(answered)} requests without an answer, of which {len(more)} kept"
     )
 
 
