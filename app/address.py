@@ -11,8 +11,7 @@ import streamlit as st
 _component = st.components.v2.component(
     "anchorscope_address",
     js="""
-    export default function ({ data, parentElement, setTriggerValue }) {
-      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+    export default function ({ data, setTriggerValue }) {
       const url = new URL(window.location);
       for (const [name, value] of Object.entries(data.parameters)) {
         if (value === null) url.searchParams.delete(name);
@@ -34,17 +33,17 @@ _component = st.components.v2.component(
 def show(parameters: dict[str, str | None], key: str = "address") -> None:
     """Put parameters into the address; None takes one out."""
     # with the page: going to another one empties the address, and the same data as before would not be heard
-    _component(key=key, data={"parameters": parameters, "page": st.context.url})
+    _component(key=f"unseen_{key}", data={"parameters": parameters, "page": st.context.url})
 
 
 def follow(run: str) -> None:
     """Put the chosen run into the address; where the browser's Back or Forward names another one, `moved` has it."""
     data = {"parameters": {"run": run}, "page": st.context.url, "follows": True}
-    _component(key="run_address", data=data, on_moved_change=_moved)
+    _component(key="unseen_run_address", data=data, on_moved_change=_moved)
 
 
 def _moved() -> None:
-    st.session_state.moved_to = st.session_state.run_address.get("moved")
+    st.session_state.moved_to = st.session_state.unseen_run_address.get("moved")
 
 
 def moved() -> str | None:

@@ -206,4 +206,5 @@ export default function draw(component) {
   const { data, parentElement: place } = component;
   if (!papers.has(place)) papers.set(place, new Paper(place, data.key));
   papers.get(place).receive(component);
+  if (place.host) place.host.dataset.drawn = ""; // first.css
 }

@@ -12,7 +12,6 @@ _spoken = st.components.v2.component(
     "anchorscope_language",
     js="""
     export default function ({ data, parentElement }) {
-      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
       document.documentElement.lang = data;
     }
     """,
@@ -40,10 +39,10 @@ def choose_language() -> None:
     there = words.languages()
     st.selectbox(
         t("Language"), there, there.index(words.language()), key="lang",
-        format_func=lambda name: words.NAMES.get(name, name), on_change=_said_anew,
+        format_func=lambda name: words.NAMES.get(name, name), on_change=_said_anew, label_visibility="collapsed",
     )  # fmt: skip
     spoken = words.language()
-    _spoken(key="spoken", data=spoken)
+    _spoken(key="unseen_spoken", data=spoken)
     address.show({"lang": None if spoken == words.first_of(st.context.locale) else spoken}, key="language")
 
 

@@ -75,6 +75,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
   };
 
   list.replaceChildren(...data.tiles.map(tileOf));
+  if (parentElement.host) parentElement.host.dataset.drawn = "";
   stop(known.at);
   const find = (key) => [...list.children].find((one) => one.dataset.key === key);
   if (before) find(before.key)?.querySelector(before.tick ? "input" : "button")?.focus();

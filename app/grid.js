@@ -32,6 +32,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   );
   list.replaceChildren(...[...data.legend, ...(data.note ? [["", ...data.note]] : [])].map(([kind, shape, words]) =>
     make("li", { className: kind }, make("span", { className: "shape", textContent: shape, ariaHidden: "true" }), words)));
+  if (parentElement.host) parentElement.host.dataset.drawn = "";
   const chosen = table.querySelector("[aria-pressed=true]");  // on a narrow screen it may lie beyond the edge
   const beyond = chosen ? chosen.getBoundingClientRect().right - frame.getBoundingClientRect().right : 0;
   if (beyond > 0) frame.scrollLeft += beyond + 8;

@@ -23,6 +23,7 @@ _component = st.components.v2.component(
       const button = parentElement.querySelector("button");
       const said = parentElement.querySelector("span");
       button.textContent = data.button;
+      if (parentElement.host) parentElement.host.dataset.drawn = "";
       button.onclick = async () => {
         said.textContent = "";
         try {

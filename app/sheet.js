@@ -484,7 +484,6 @@ export default function sheet(component) {
   const { data, parentElement: place } = component;
   if (data.set) {
     // the pictures alone: they show nothing here
-    place.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
     const { sets, waiting } = pictures();
     sets.delete(data.set);
     sets.set(data.set, data.shown);
@@ -501,5 +500,6 @@ export default function sheet(component) {
     sheets.set(place, view);
   }
   view.receive(component);
+  stands(place);
   return () => setTimeout(() => place.isConnected || (view.close(), sheets.delete(place)));
 }

@@ -101,7 +101,7 @@ def show(tiles: list[Tile], now: Setting, labels: dict[str, int], opened: str, k
     `take_open` what was labelled and opened."""
     pictures = {tile.mark: tile.picture for tile in tiles if tile.picture}
     set_id = hashlib.sha256("".join(pictures).encode()).hexdigest()[:16]
-    _component(key=f"{key}_pictures", data={"set": set_id, "shown": pictures})
+    _component(key=f"unseen_{key}_pictures", data={"set": set_id, "shown": pictures})
     rows = [
         {"mark": tile.mark, "name": tile.name, "nearest": tile.nearest, "score": tile.score, "base": tile.base,
          "said": "" if tile.error else charts.number(tile.score), "error": tile.error}

@@ -52,7 +52,7 @@ ALLOWED = {  # outside these modules, nowhere
     "onnx": ("cac_core.networks.foreign", "cac_core.serving.to_onnx"),
     "onnxruntime": ("cac_core.networks.foreign", "cac_core.serving.deciders"),
     "onnxscript": ("cac_core.serving.to_onnx",),
-    "starlette": ("cac_core.serving.service",),
+    "starlette": ("cac_core.serving.service", "streamlit_app"),
     "uvicorn": ("cac_core.serving.service",),
     "torchvision": ("cac_core.networks.backbones", "cac_core.networks.foreign", "cac_core.data.sources"),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),

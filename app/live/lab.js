@@ -37,13 +37,17 @@ class Lab extends View {
     const heading = (title) => make("h3", {}, title);
     this.root.append(
       this.words,
-      make("dl", { class: "numbers" }, ...Object.values(this.tiles).map((tile) => tile.node)),
-      make("div", { class: "controls" }, this.temperature.node, this.eps.node, this.sets.node),
       make(
         "div",
         { class: "parts" },
         part("scores", [heading(say("Scores of the images")), this.axis, this.rule.node], this.histogram.node),
         part("roc", [this.roc.title], this.roc.node),
+        make(
+          "div",
+          { class: "whole" },
+          make("dl", { class: "numbers" }, ...Object.values(this.tiles).map((tile) => tile.node)),
+          make("div", { class: "controls" }, this.temperature.node, this.eps.node, this.sets.node),
+        ),
         part("borderline", [heading(say("On either side of θ"))], ...this.borderline.nodes),
         part("decisions", [heading(say("What becomes of each class"))], this.confusion.node),
       ),

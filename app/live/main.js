@@ -22,8 +22,7 @@ function drawn(component) {
 window.anchorscope = { drawn };
 window.dispatchEvent(new Event("anchorscope"));
 
-/** Called by Streamlit for each message of a feed. It shows nothing, so it takes no room, nor the gap beside it. */
-export default function feed({ data, parentElement: place }) {
-  place.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
+/** Called by Streamlit for each message of a feed, which shows nothing. */
+export default function feed({ data }) {
   takeIn(data);
 }

@@ -13,6 +13,12 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Says that what is drawn into this place has its height now; until then what stands below it waits (first.css). */
+function stands(node) {
+  const { host } = node.getRootNode();
+  if (host) host.dataset.drawn = "";
+}
+
 /** Sets text only where it is another one, so that nothing is laid out anew for nothing. */
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -85,6 +85,7 @@ class View {
     this.height = height;
     this.say = speaker(this.state.words);
     this.arrived();
+    if (!this.root.clientWidth) stands(this.root); // in a closed box it is drawn once that opens
   }
 
   /** What Python says of a part of the state; a selection travels packed. */
@@ -103,6 +104,7 @@ class View {
       const text = wrong ?? this.say("Loading the numbers of this run…");
       const box = make("div", { class: "waiting", style: `height:${this.height}px`, role: "status" }, text);
       this.root.replaceChildren(box);
+      if (wrong) stands(this.root);
       return;
     }
     this.feed = feed;
@@ -218,6 +220,7 @@ class View {
       if (due.has("theme")) this.palette = paletteFor(this.root, this.state.palettes);
       if (due.has("scores")) this.judged = judgedOf(this.feed, this.extra, this.state);
       this.draw(due);
+      stands(this.root);
     });
   }
 

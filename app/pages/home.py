@@ -48,7 +48,7 @@ with wording.explained():
 def wheel_and_examples():
     gallery.follow(run)
     with wording.explained():
-        place = st.container()
+        place = st.container(key="coming_wheel")
         with st.expander(t("Score and threshold"), icon=":material/straighten:"):
             controls.choose_options(run, controls.choose_scorer(run))
             now = setting.set_up(run)

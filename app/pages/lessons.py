@@ -36,7 +36,7 @@ ON_A_PROJECTOR = """
 html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
 [data-testid=stSidebar], [data-testid=stHeader], [data-testid=stElementContainer]:has(h1), .st-key-steps kbd {
   display: none !important; }
-[data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; max-width: none; }
+.stMain [data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; }
 .st-key-options button { min-height: 2.3rem; padding-block: 0.15rem; }
 .st-key-steps { gap: 0.35rem; }
 .st-key-steps button { min-width: 2rem; padding-inline: 0.4rem; }
@@ -55,7 +55,6 @@ _keys = st.components.v2.component(
     "anchorscope_keys",
     js="""
     export default function ({ data, parentElement, setStateValue }) {
-      parentElement.host?.closest("[data-testid=stElementContainer]")?.style.setProperty("position", "absolute");
       if (data.present && data.high !== window.innerHeight) setStateValue("high", window.innerHeight);
       const main = document.querySelector("[data-testid=stMain]");
       if (parentElement.shown !== data.shown) main?.scrollTo({ top: 0 }); // what is new is read from its beginning
@@ -78,7 +77,7 @@ _keys = st.components.v2.component(
     """,
 )
 
-high = (state.get("keys") or {}).get("high")
+high = (state.get("unseen_keys") or {}).get("high")
 large = (high or 720) / 720 if state.present else 1.0  # how many times as large as usual a picture is
 
 
@@ -362,7 +361,7 @@ def foot():
 
 st.html(f"<style>{STYLE.replace('HERE', str(number))}{ON_A_PROJECTOR if state.present else ''}</style>")
 _keys(
-    key="keys", on_high_change=lambda: None,
+    key="unseen_keys", on_high_change=lambda: None,
     data={"present": state.present, "high": high, "shown": f"{number} {told and state.present}"},
 )  # fmt: skip
 steps()

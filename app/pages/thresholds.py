@@ -43,10 +43,10 @@ def page():
         head = st.container(horizontal=True, vertical_alignment="bottom")
         with head:
             scorer = controls.choose_scorer(run)
+            with st.popover(t("Options"), icon=":material/settings:"):
+                controls.choose_options(run, scorer)
             with st.popover(t("Help"), icon=":material/help:"):
                 how_to_read()
-        with st.expander(t("Options"), icon=":material/settings:"), st.container(horizontal=True):
-            controls.choose_options(run, scorer)
         now = setting.set_up(run)
         lab(now)
         theta_row(now)

@@ -50,6 +50,7 @@ class Bench {
       if (preset.play && !before) this.play();
     }
     this.changeTheme();
+    if (!this.root.clientWidth) stands(this.root); // in a closed box it is drawn once that opens
   }
 
   // --- what is trained ----------------------------------------------------------------------------------------------
@@ -156,6 +157,7 @@ class Bench {
     write(this.said, this.sentence(found));
     this.takePicture();
     for (const part of this.parts) part.draw(found, chosen);
+    stands(this.root);
   }
 
   /** The point that is spoken of: row (-1 for a free place), x, z, truth (-1 without one), score, nearest class. */
