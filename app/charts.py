@@ -383,62 +383,6 @@ def place_on_scale(
     }
 
 
-def heat_map(
-    values: np.ndarray,
-    temperatures: list[float],
-    magnitudes: list[float],
-    marks: dict[str, tuple[int, int]],
-    picked: tuple[int, int],
-    palette: Palette,
-    better_low: bool = False,
-) -> dict[str, Any]:
-    """Values [T, E] in cells, rows temperatures, columns magnitudes; the chosen one ▲, the oracle ★, picked in a frame.
-
-    Cells are series 0, in the order of values.ravel().
-    """
-    finite = values[np.isfinite(values)]
-    high = float(finite.max()) if len(finite) else 1.0
-    low = min(float(finite.min()), high - 0.02) if len(finite) else 0.0  # less than two points is hardly a difference
-    signs = {"chosen": "▲", "oracle": "★"}
-
-    def cell(row: int, column: int) -> dict[str, Any]:
-        value = values[row, column]
-        depth = 0.5 if not np.isfinite(value) else float((value - low) / (high - low))
-        depth = 1 - depth if better_low else depth
-        said = share(value, 2)
-        said += "".join(f" {signs[name]}" for name, place in marks.items() if place == (row, column))
-        return {
-            "value": [column, row, None if not np.isfinite(value) else float(value)],
-            "itemStyle": {"color": mixed(palette.surface, palette.known[0], 0.08 + 0.62 * depth),
-                          "borderColor": palette.surface, "borderWidth": 2},
-            "label": {"show": True, "formatter": said, "color": palette.text, "fontSize": 13,
-                      "fontWeight": "bold" if (row, column) == picked else "normal"},
-        }  # fmt: skip
-
-    framed = cell(*picked)
-    framed["itemStyle"] |= {"borderColor": palette.text, "borderWidth": 3}
-
-    return {
-        "animation": False,
-        "tooltip": {"show": False},
-        "grid": {"left": 64, "right": 8, "top": 8, "bottom": 52, **EXACT},
-        "xAxis": {"type": "category", "data": [f"{e:g}" for e in magnitudes], "name": t("ε, of a pixel's range"),
-                  "nameLocation": "middle", "nameGap": 30, "axisTick": {"show": False}, "axisLine": {"show": False}},
-        "yAxis": {"type": "category", "data": [f"{t:g}" for t in temperatures], "name": "T", "nameLocation": "middle",
-                  "nameGap": 44, "inverse": True, "axisTick": {"show": False}, "axisLine": {"show": False}},
-        "series": [{
-            "type": "heatmap", "name": "cells", "selectedMode": "single",
-            "data": [cell(row, column) for row in range(len(temperatures)) for column in range(len(magnitudes))],
-        }, {"type": "heatmap", "name": "picked", "silent": True, "z": 5, "data": [framed]}],
-    }  # fmt: skip
-
-
-def mixed(one: str, other: str, share: float) -> str:
-    """A colour between two of the form #RRGGBB."""
-    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
-
-
 def two_curves(
     curve: dict[str, np.ndarray], plain: dict[str, np.ndarray], palette: Palette, names: tuple[str, str]
 ) -> dict[str, Any]:

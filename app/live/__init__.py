@@ -8,7 +8,8 @@ arithmetic.js  Python's arithmetic again          lab.js     the threshold lab, 
 feed.js        the blob, and what the page keeps  space.js   the cloud, of pictures (the six), cloud (how it is drawn),
 theme.js       colours, signs, small images                  camera (from how close), marks (which of them), legend,
 names.js       class names, cut and still distinct           film, picks and pointer; front.js, its wheel alone
-view.js        what all views share               main.js    the way in; door.js is all that a view itself brings
+roving.js      a table as one stop of the Tab key main.js    the way in; door.js is all that a view itself brings
+view.js        what all views share
 
 N images, C known classes, E magnitudes of a perturbation, S epochs with V images each.
 """
@@ -26,8 +27,8 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "arithmetic", "feed", "theme", "names", "view", "histogram", "roc", "decisions", "lab", "camera", "cloud", "marks",
-    "pictures", "legend", "film", "picks", "pointer", "space", "front", "main",
+    "arithmetic", "feed", "theme", "names", "roving", "view", "histogram", "roc", "decisions", "lab", "camera", "cloud",
+    "marks", "pictures", "legend", "film", "picks", "pointer", "space", "front", "main",
 )  # fmt: skip
 STYLE = (HERE / "live.css").read_text("utf-8")
 SCRIPT = "\n".join(

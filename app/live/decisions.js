@@ -49,16 +49,17 @@ class Confusion {
     const size = this.columns.length > 13 ? "small" : this.columns.length > 9 ? "middle" : "";
     const table = make(
       "div",
-      { class: "scroll", tabindex: width > 8 ? 0 : null },
+      { class: "scroll" },
       make(
         "table",
-        { class: `confusion ${size}` },
+        { class: `confusion ${size}`, role: "grid" },
         make("caption", { class: "unseen" }, say("Counts of images: truth down, decision across")),
         make("thead", {}, head),
         make("tbody", {}, ...this.cells.map(({ row }) => row)),
       ),
     );
     this.node = make("div", {}, table, this.all.node);
+    this.stop = roving(table, () => this.buttons());
     new ResizeObserver(() => this.fit()).observe(this.node);
   }
 
@@ -68,6 +69,12 @@ class Confusion {
     this.fitted = this.node.clientWidth;
     const heads = [...this.node.querySelectorAll("thead th .seen")];
     fitNames(heads.slice(0, -1), this.columns.slice(0, -1)); // the last has room of its own
+  }
+
+  /** Rows of what can be pressed: the name of a class, then its counts. */
+  buttons() {
+    const shown = this.cells.filter(({ row }) => !row.hidden);
+    return shown.map(({ row }) => [...row.querySelectorAll("button:enabled")]);
   }
 
   truthOf(truth) {
@@ -113,6 +120,9 @@ class Confusion {
         attribute(cell.firstChild, "aria-label", cell.title);
       });
     });
+    const shown = this.cells.map(({ row }) => !row.hidden).join();
+    if (shown !== this.shown) this.stop(this.cells.find(({ row }) => !row.hidden)?.cells[0].firstChild);
+    this.shown = shown;
     this.all.node.hidden = !this.lab.state.asks;
     const words = looked && { n: counted, truth: this.titles[looked.truth], called: this.columns[looked.called] };
     this.all.update(

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from app import address, cards, charts, controls, draw, feeds, handout, jobs, live, systems, teach, wording
+from app import address, cards, charts, controls, draw, feeds, handout, heat, jobs, live, systems, teach, wording
 from app.cards import CARDS
 from app.words import t
 from cac_core.results import project, sweep
@@ -269,18 +269,8 @@ def pairs():
         for choice in ("chosen", "oracle")
     }
     plain = rows.index(1.0), columns.index(0.0)
-    heat = charts.heat_map(values, rows, columns, places if told else {}, places["chosen"] if told else plain,
-                           controls.palette())  # fmt: skip
-    if state.present:
-        heat["grid"] |= {"left": 76 * large, "bottom": 70 * large}
-        for axis, gap in (("xAxis", 42), ("yAxis", 60)):
-            heat[axis] |= {"nameGap": gap * large}
-        for cell in (cell for series in heat["series"] for cell in series["data"]):
-            cell["label"]["fontSize"] = 19 * large
-    st.echarts_chart(
-        heat, key="lesson_heat", height=round((92 + 40 * len(rows)) * large),
-        alt=t("AUROC in percent for each pair of temperature and step."),
-    )  # fmt: skip
+    heat.show(values, rows, columns, places if told else {}, places["chosen"] if told else plain, controls.palette(),
+              "lesson_heat", "AUROC")  # fmt: skip
     if not told:
         st.caption(t("AUROC in % of each pair; the framed one leaves the images as they are."))
         return

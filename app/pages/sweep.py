@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import address, charts, controls, jobs, links, picker, setting, thumbnails, uploads, verdicts, wording
+from app import address, charts, controls, heat, jobs, links, picker, setting, thumbnails, uploads, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.files import is_file
@@ -182,12 +182,9 @@ def grid(report: dict, published: bool, now: Setting):
             for name in ("chosen", "oracle")
             if report.get(name, {}).get(score)
         }
-        st.echarts_chart(
-            charts.heat_map(values, report["temperatures"], report["magnitudes"], marks, picked, controls.palette(),
-                            better_low=measure.startswith("fpr")),
-            key="heat", height=92 + 46 * len(report["temperatures"]), on_select=chosen,
-            alt=t("Heat map of {measure} over temperature and step; the numbers are in the table below.",
-                  measure=t(MEASURES[measure])),
+        heat.show(
+            values, report["temperatures"], report["magnitudes"], marks, picked, controls.palette(), "heat",
+            t(MEASURES[measure]), better_low=measure.startswith("fpr"), on_take=chosen,
         )  # fmt: skip
         st.caption(t("▲ chosen without unknowns · ★ oracle, looks at the test unknowns · a click takes a cell"))
         if not published:
@@ -247,10 +244,9 @@ def scorer_of(score: str, temperature: float) -> tuple[str, dict[str, float]]:
 
 def chosen():
     """A click on a cell."""
-    for group in st.session_state.heat.selection.selected[:1]:
+    if (place := heat.taken("heat")) is not None:
         report = sweep.report(run, st.session_state.get("published", False))
-        t_, e = divmod(group["data_indices"][-1], len(report["magnitudes"]))
-        cell = {"temperature": report["temperatures"][t_], "magnitude": report["magnitudes"][e]}
+        cell = {"temperature": report["temperatures"][place[0]], "magnitude": report["magnitudes"][place[1]]}
         st.session_state.cell = None if cell["magnitude"] else cell["temperature"]
         st.session_state.odin, st.session_state.epsilon = cell["temperature"], cell["magnitude"]
         if not st.session_state.get("published", False):

@@ -1,0 +1,71 @@
+"""Where things stand: nothing moves while a page loads, and what one came for is seen without scrolling."""
+
+import re
+
+import pytest
+
+from tests.waiting import browser_until as until
+
+pytestmark = pytest.mark.browser
+PAGES = ("", "lessons", "anchors", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs",
+         "compare", "reproduce", "watch")  # fmt: skip
+MOST = 0.1  # what Core Web Vitals call good
+# Counts shifts; what waits for another part waits until that is there, however slow the machine (app/first.css).
+WATCH = """window.shifts = []; window.changed = performance.now();
+new PerformanceObserver((list) => {
+  for (const one of list.getEntries()) {
+    if (!one.hadRecentInput) shifts.push([one.value, ...one.sources.map(({node}) => node?.parentElement?.className)]);
+  }
+}).observe({type: "layout-shift", buffered: true});
+new MutationObserver(() => (window.changed = performance.now())).observe(document, {subtree: true, childList: true});
+addEventListener("DOMContentLoaded", () => document.documentElement.style.setProperty("--waits", "3000s"));"""
+LOADED = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+  && document.querySelector("h1") && performance.now() - window.changed > 1000
+  && !document.getAnimations().some((one) => one.animationName === "anchorscope-waits")"""
+
+
+def opened(new_context, address, size, slow=1):
+    """A page that has loaded; slow: how many times slower its own thread runs."""
+    page = new_context(viewport={"width": size[0], "height": size[1]}).new_page()
+    page.add_init_script(WATCH)
+    if slow != 1:
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slow})
+    page.goto(address, wait_until="commit")
+    page.wait_for_function(LOADED)
+    return page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_moves_while_a_page_loads(new_context, server, name):
+    for size, slow in (((1440, 900), 1), ((390, 844), 6)):
+        page = opened(new_context, f"{server}/{name}", size, slow)
+        shifts = page.evaluate("window.shifts")
+        assert sum(value for value, *_ in shifts) < MOST, (size, shifts)
+        page.context.close()
+
+
+def test_what_waits_for_a_part_that_never_comes_is_shown_all_the_same(new_context, server):
+    page = new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.route("**/BidiComponent*.js", lambda route: route.abort())
+    page.goto(server)
+    place = page.get_by_text(re.compile("θ = .* keeps 95 %")).first
+    until(page, lambda: place.count() and place.evaluate("(node) => node.closest('*').checkVisibility()"))
+    seen = """(node) => {
+      for (let one = node; one; one = one.parentElement) if (getComputedStyle(one).opacity === "0") return false;
+      return true;
+    }"""
+    until(page, lambda: place.evaluate(seen), "what stands below it stays hidden")
+
+
+def test_thresholds_and_the_language_are_seen_without_scrolling(new_context, server):
+    page = opened(new_context, f"{server}/thresholds", (1440, 900))
+    for plot in (page.locator(".scores .plot"), page.locator(".roc .plot")):
+        box = plot.bounding_box()
+        assert box["y"] + box["height"] <= 900
+    box = page.get_by_label("Language").bounding_box()
+    assert box["y"] + box["height"] <= 900
+    page.context.close()
+    page = opened(new_context, f"{server}/thresholds", (390, 844))
+    page.get_by_test_id("stExpandSidebarButton").click()
+    until(page, lambda: (box := page.get_by_label("Language").bounding_box()) and 0 <= box["x"] <= 390 - box["width"])
+    assert box["y"] >= 0 and (box := page.get_by_label("Language").bounding_box())["y"] + box["height"] <= 844
