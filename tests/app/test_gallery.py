@@ -418,7 +418,7 @@ def test_each_bar_of_the_histogram_leads_to_as_many_images_as_it_says(opened, di
 
 def test_a_choice_of_many_rows_stays_in_the_session_and_of_few_in_the_address(digits):
     few, many = live.packed_rows(range(0, 800, 7)), live.packed_rows(range(100_000))
-    assert len(few) < gallery.LONG < len(many)
+    assert len(few) < links.LONG < len(many)
     assert links.written(gallery.LINKS, {"images_rows": few})["images_rows"] == few
 
 
