@@ -47,6 +47,10 @@ class OfRun:
     path: Path
     threshold: Threshold
     device: str = "cpu"
+    version: str = ""  # of the weights as this began
+
+    def __post_init__(self):
+        object.__setattr__(self, "version", self.version or version_of(self.run))
 
     @property
     def run(self) -> Run:
@@ -67,7 +71,7 @@ class OfRun:
     @property
     def about(self) -> dict[str, Any]:
         t = self.threshold
-        return {"run": t.run, "version": version_of(self.run), "scorer": t.scorer, "options": t.options,
+        return {"run": t.run, "version": self.version, "scorer": t.scorer, "options": t.options,
                 "theta": t.theta, "thetas": t.thetas and list(t.thetas), "magnitude": t.magnitude,
                 "temperature": t.temperature, "as": self.way}  # fmt: skip
 
@@ -78,6 +82,8 @@ class OfRun:
 
             kept["network"] = evaluate.load(self.run, self.device)
             kept["centres"] = moved_by(self.run.outputs("train")) if self.threshold.magnitude else None
+            if version_of(self.run) != self.version:  # others have been loaded, here or in another process
+                raise ValueError(say("{run} has been written anew meanwhile. Begin again.", run=self.path.name))
         t = self.threshold
         return kept["network"].outputs(
             pixels, magnitude=t.magnitude, temperature=t.temperature, centres=kept["centres"]
@@ -92,7 +98,7 @@ class OfRun:
         return looked[1] if looked[1].shape[1] else looked[0]
 
     def __reduce__(self):
-        return OfRun, (self.path, self.threshold, self.device)
+        return OfRun, (self.path, self.threshold, self.device, self.version)
 
 
 KEY = "anchorscope"  # of the metadata of an exported file

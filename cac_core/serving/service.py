@@ -11,6 +11,7 @@ requests that come together go through the network together.
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import json
 import resource
@@ -32,7 +33,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, h11
 
 from cac_core.data import images
 from cac_core.results.judge import UNKNOWN, plain
@@ -155,7 +156,8 @@ def service(
     judged, before the answer; where it cannot, the answer goes out all the same, and the trouble is said and counted.
     """
     counts, pool, keeping = _Counts(), ThreadPoolExecutor(decoders, "decoder"), ThreadPoolExecutor(1, "keeper")
-    about, row, way = decider.about, decider.row, decider.way
+    # said once: the run may be rewritten or deleted while it is served
+    about, row, way, names = decider.about, decider.row, decider.way, list(decider.names)
     held: dict[str, Any] = {"busy": 0}
 
     @asynccontextmanager
@@ -222,7 +224,7 @@ def service(
 
     async def run(request: Request) -> Response:
         allowed(request)
-        return JSONResponse(plain({**about, "classes": list(decider.names), "limits": vars(limits)}))
+        return JSONResponse(plain({**about, "classes": names, "limits": vars(limits)}))
 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -247,7 +249,8 @@ def service(
 
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
-            return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+            headers = {**(error.headers or {}), **({"Connection": "close"} if _goes_on(request) else {})}
+            return JSONResponse({"error": error.detail}, error.status_code, headers)
         if isinstance(error, TimeoutError):
             return JSONResponse({"error": "It took too long."}, 504)
         return JSONResponse({"error": "The network failed over these images. The service's log says how."}, 500)
@@ -283,12 +286,55 @@ class _Counting:
             self.counts.saw(status[0], time.monotonic() - began)
 
 
+def _goes_on(request: Request) -> bool:
+    """Whether more of a refused request may still come than is worth waiting for."""
+    length = request.headers.get("content-length", "")
+    return "transfer-encoding" in request.headers or (length.isdigit() and int(length) > LINGERING[1])
+
+
+LINGERING = 2.0, 1_000_000  # seconds, and bytes of a refused request, after which its connection ends
+
+
+class _Lingering:
+    """A transport that lets an answer be read before it closes while more is coming: else the answer would be lost."""
+
+    def __init__(self, protocol: "_Guarded", transport: asyncio.Transport):
+        self.protocol, self.transport, self.left = protocol, transport, None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def close(self) -> None:
+        if self.left is not None or self.protocol.conn.their_state is not h11.SEND_BODY or self.transport.is_closing():
+            return self.transport.close()
+        self.left = LINGERING[1]
+        with contextlib.suppress(OSError, RuntimeError):
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self.protocol.loop.call_later(LINGERING[0], self.transport.close)
+
+    def is_closing(self) -> bool:
+        return self.left is not None or self.transport.is_closing()
+
+    def passed_over(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            self.transport.abort()
+
+
 class _Guarded(H11Protocol):
-    """Connections of which there are not too many, and none that sends nothing."""
+    """Connections of which there are not too many, none that sends nothing, and none that sends on when refused."""
 
     most, seconds = Limits.connections, Limits.seconds
 
+    def data_received(self, data):
+        if self.transport.left is not None:
+            self.transport.passed_over(len(data))
+        else:
+            super().data_received(data)
+
     def connection_made(self, transport):
+        transport = _Lingering(self, transport)
         super().connection_made(transport)
         # an answer is two small writes; asyncio sees to this only for sockets of its own making
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

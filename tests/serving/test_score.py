@@ -361,6 +361,24 @@ def test_files_that_vanish_while_it_runs_are_rows_with_their_error(place, run, t
     assert len(rows) == 30 and sum("error" in one for one in rows) == 21
 
 
+@pytest.mark.long
+def test_a_run_that_is_rewritten_while_it_is_judged_by_is_not_mixed_in(place, run, tmp_path):
+    """A process that is started later would load the other network."""
+    shutil.copytree(run.path, tmp_path / run.id)
+    made(tmp_path / "pictures", 3)
+    own = judge.threshold_of(run, "gamma", judge.scorer_options("gamma"))
+    decider = deciders.OfRun(tmp_path / run.id, own)
+    before = decider.about["version"]
+    weights = tmp_path / run.id / "best.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    assert decider.about["version"] == before
+    for workers in (0, 1):
+        with pytest.raises(ValueError, match="written anew"):
+            list(score.rows(decider, sources.found([str(tmp_path / "pictures")]), workers=workers))
+
+
 class Deadly:
     """A decider whose process dies over black images; defined here so that a process can find it."""
 

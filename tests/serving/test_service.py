@@ -18,6 +18,7 @@ from PIL import Image
 
 from cac_core import recipe
 from cac_core.__main__ import main
+from cac_core.results import judge
 from cac_core.serving import service
 from cac_core.training import loop
 from tests.waiting import LONG, wait_until
@@ -164,6 +165,21 @@ def test_a_body_without_an_end_is_cut_off(port):
     assert asked(port, "GET", "/health")[0] == 200
 
 
+def test_a_body_of_2_gb_is_refused_and_not_taken(port):
+    """By its length alone: whoever sends on finds the connection closed before much of it has gone out."""
+    with socket.create_connection(("127.0.0.1", port), timeout=LONG) as client:
+        client.sendall(f"POST /v1/judge HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+                       "Content-Type: image/png\r\nContent-Length: 2000000000\r\n\r\n".encode())  # fmt: skip
+        sent, some = 0, b"x" * 1_000_000
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+        with contextlib.suppress(OSError):
+            while sent < 2000:
+                client.sendall(some)
+                sent += 1
+    assert sent < 100
+    assert asked(port, "GET", "/health")[0] == 200
+
+
 def test_it_says_what_it_is_and_counts(run, port):
     assert asked(port, "GET", "/v1/run")[1]["classes"] == run.known_names
     described = asked(port, "GET", "/openapi.json")[1]
@@ -231,6 +247,35 @@ def test_a_run_that_is_deleted_while_it_is_served_is_served_on(place, run, tmp_p
         assert asked(port, "POST", "/v1/judge", picture(2), Content_Type="image/png") == before
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG) in (0, -signal.SIGTERM)
+
+
+def test_a_run_that_is_rewritten_while_it_is_served_stays_what_it_was(place, run, tmp_path):
+    import shutil
+
+    store = tmp_path / "runs"
+    shutil.copytree(run.path, store / run.id)
+    with serving(tmp_path, run.id) as (_, port):
+        before = asked(port, "POST", "/v1/judge", picture(2), Content_Type="image/png")
+        for file in (store / run.id).rglob("*.*"):
+            if file.is_file():
+                file.write_bytes(b"written anew")
+        assert asked(port, "POST", "/v1/judge", picture(2), Content_Type="image/png") == before
+        assert asked(port, "GET", "/v1/run")[1]["version"] == before[1]["version"]
+
+
+@pytest.mark.parametrize("command", ["score", "serve", "export"])
+def test_a_threshold_of_another_run_is_refused(place, run, tmp_path, command, capsys):
+    own = judge.threshold_of(run, "gamma", judge.scorer_options("gamma")).record(run)
+    (tmp_path / "threshold.json").write_text(json.dumps(own | {"run": "another-run"}))
+    (tmp_path / "a.png").write_bytes(picture(1))
+    more = {
+        "score": [str(tmp_path / "a.png")],
+        "serve": ["--port", "0"],
+        "export": ["--onnx", str(tmp_path / "n.onnx")],
+    }
+    assert main([command, run.id, *more[command], "--threshold", str(tmp_path / "threshold.json"), "--runs",
+                 str(place / "runs"), "--data", str(place / "data"), "--device", "cpu"]) == 1  # fmt: skip
+    assert "belongs to the run another-run" in capsys.readouterr().err and not (tmp_path / "n.onnx").exists()
 
 
 def test_what_is_under_way_is_ended_before_it_stops(place, run):
