@@ -27,6 +27,7 @@ KEPT = 5
 WORDS = ("rule", "quality")  # of a threshold: they differ by language, and decide nothing
 MEANING = phrases({
     "image": "prepared images, as the preparation makes them",
+    "photo": "photos of one size, upright and on white; they are cut and reduced inside",
     "logits": "what the network puts out",
     "distances": "to the centre of each class",
     "gamma": "γ of each class",
@@ -49,10 +50,27 @@ async function judge(pixels) {{ // Uint8Array of {bytes} bytes, prepared as by n
 """
 
 
-def file_of(run: Run, threshold: Threshold) -> Path:
-    """Where the file of this threshold lies, or will."""
+JAVASCRIPT_PHOTO = """\
+// npm install onnxruntime-node sharp
+const ort = require("onnxruntime-node");
+const sharp = require("sharp");
+
+async function judge(file) {{
+  const session = await ort.InferenceSession.create("network.onnx");
+  const picture = sharp(file).rotate().flatten({{ background: "white" }}).toColourspace("{space}");
+  const {{ data, info }} = await picture.raw().toBuffer({{ resolveWithObject: true }});
+  const photo = new ort.Tensor("uint8", data, [1, info.height, info.width, {channels}]);
+  const {{ unknown, label, score }} = await session.run({{ photo }});
+  const names = {names};
+  return [unknown.data[0] ? "unknown" : names[Number(label.data[0])], score.data[0]];
+}}
+"""
+
+
+def file_of(run: Run, threshold: Threshold, resize: bool = False) -> Path:
+    """Where the file of this threshold lies, or will; resize: that takes photos of any size."""
     said = {name: value for name, value in dataclasses.asdict(threshold).items() if name not in WORDS}
-    digest = hashlib.sha256(json.dumps([run.written, said], sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([run.written, said, resize], sort_keys=True).encode()).hexdigest()[:16]
     return run.path.absolute() / FOLDER / digest / "network.onnx"
 
 
@@ -60,14 +78,15 @@ def preparation(file: Path) -> Path:
     return file.with_suffix(".prepare.py")
 
 
-def make(run: Run, threshold: Threshold) -> None:
+def make(run: Run, threshold: Threshold, resize: bool = False) -> None:
     """Have it made by a process of its own."""
-    file = file_of(run, threshold)
+    file = file_of(run, threshold, resize)
     runs.write_json(file.with_name("threshold.json"), threshold.record(run))
     others = sorted((one for one in file.parents[1].iterdir() if one != file.parent), key=changed)
     for folder in others[: max(len(others) - KEPT + 1, 0)]:
         shutil.rmtree(folder, ignore_errors=True)
-    jobs.use(run, "export", ["--onnx", str(file), "--threshold", str(file.with_name("threshold.json"))])
+    given = ["--onnx", str(file), "--threshold", str(file.with_name("threshold.json"))]
+    jobs.use(run, "export", given + ["--resize"] * resize)
 
 
 @dataclass(frozen=True)
@@ -85,10 +104,10 @@ class Inside:
     @property
     def javascript(self) -> str:
         side, channels = self.row["size"], self.row["channels"]
-        return JAVASCRIPT.format(
-            bytes=side * side * channels, shape=[1, side, side, channels],
-            names=json.dumps(self.said["threshold"]["classes"], ensure_ascii=False),
-        )  # fmt: skip
+        names = json.dumps(self.said["threshold"]["classes"], ensure_ascii=False)
+        if self.ports[0][0] == "photo":
+            return JAVASCRIPT_PHOTO.format(space="b-w" if channels == 1 else "srgb", channels=channels, names=names)
+        return JAVASCRIPT.format(bytes=side * side * channels, shape=[1, side, side, channels], names=names)
 
 
 def inside(file: Path) -> Inside:

@@ -1,6 +1,7 @@
 """A run and its threshold as one ONNX file, for programs without this project: made, checked, shown and taken along."""
 
 import json
+from pathlib import Path
 
 import streamlit as st
 
@@ -38,7 +39,14 @@ def page():
         threshold = controls.threshold_of(now)
         links.write_link()
         deciders.check_exportable(run, threshold)
-        made(threshold)
+        resize = False
+        if deciders.takes_photos(run.row, setting.way(run)):
+            resize = st.toggle(
+                t("It takes photos of any size"), key="export_resize", persist_state="session",
+                help=t("It cuts and reduces them itself, to one grey level as it is done here. Turning them upright by "
+                       "what the camera noted, and putting them on white, is left to whoever opens them."),
+            )  # fmt: skip
+        made(threshold, resize)
 
 
 def decided_by(now: Setting):
@@ -46,36 +54,36 @@ def decided_by(now: Setting):
                   theta=charts.number(now.theta), rule=wording.plain(setting.words(now))))  # fmt: skip
 
 
-def made(threshold: Threshold):
+def made(threshold: Threshold, resize: bool):
     """The file where it is there, else the way to it."""
-    file = exports.file_of(run, threshold)
+    file = exports.file_of(run, threshold, resize)
     job = jobs.making(run, file)
     if jobs.going(job):
-        st.fragment(waits, run_every="2s")(threshold)
+        st.fragment(waits, run_every="2s")(file)
     elif is_file(file):
-        shown(threshold)
+        shown(file)
     elif jobs.read_only():
         st.info(t("The app is only shown here: it makes no files."), icon=":material/lock:")
     else:
         if job is not None and job.state in ("failed", "lost"):
             st.error(wording.told(job.reason or t("It ended without a word.")), icon=":material/error:")
         st.button(t("Make the ONNX file"), type="primary", icon=":material/ios_share:", key="export_make",
-                  on_click=make, args=(threshold,))  # fmt: skip
+                  on_click=make, args=(threshold, resize))  # fmt: skip
         st.caption(t("It takes about half a minute. The file is checked on 256 validation images, and only written "
                      "where it decides about each of them as the run does."))  # fmt: skip
 
 
-def make(threshold: Threshold):
+def make(threshold: Threshold, resize: bool):
     if jobs.read_only():
         return
     try:
-        exports.make(run, threshold)
+        exports.make(run, threshold, resize)
     except (ValueError, OSError) as error:
         st.session_state.export_said = error
 
 
-def waits(threshold: Threshold):
-    job = jobs.making(run, exports.file_of(run, threshold))
+def waits(file: Path):
+    job = jobs.making(run, file)
     if not jobs.going(job):
         st.rerun()
     line, stop = st.columns([5, 1], vertical_alignment="center")
@@ -86,8 +94,7 @@ def waits(threshold: Threshold):
             jobs.stop(job, None)
 
 
-def shown(threshold: Threshold):
-    file = exports.file_of(run, threshold)
+def shown(file: Path):
     inside, script = exports.inside(file), exports.preparation(file).read_text("utf-8")
     checked(inside)
     with st.container(horizontal=True):
@@ -135,6 +142,10 @@ def checked(inside: exports.Inside):
               count=count - at_theta, what=wording.told(found.get("of", ""))),
             icon=":material/check:",
         )  # fmt: skip
+        if photos := found.get("photos"):
+            st.caption(t("Of {count} photos that it reduced itself, decided otherwise, all of them at θ: {differ}. "
+                         "Scores move by {most} at most.", count=photos["images"], differ=photos["differ"],
+                         most=charts.number(photos["scores_move"])))  # fmt: skip
         if at_theta:
             st.caption(t("At θ itself, where rounding decides: {count}.", count=at_theta))
 

@@ -69,6 +69,9 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
                      options=True, epilog=terminal.SCORER_OPTIONS)  # fmt: skip
     export.add_argument("run", metavar="RUN", help="a path or an id")
     export.add_argument("--onnx", metavar="FILE", required=True, help="to be written; beside it FILE.prepare.py")
+    export.add_argument(
+        "--resize", action="store_true", help="it takes photos of any size, and cuts and reduces them itself"
+    )
     by_what(export)
 
     serve = command("serve", "verdicts over HTTP: a run, or an exported ONNX file, as a service", _serve, options=True,
@@ -249,12 +252,15 @@ def _export(a: argparse.Namespace, options: dict[str, str]):
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     threshold = _threshold(run, root, a, options)
-    checked = to_onnx.export(run, threshold, file := Path(a.onnx), root)
+    checked = to_onnx.export(run, threshold, file := Path(a.onnx), root, a.resize)
     lines = [
         f"written to {file}, {checked['bytes'] / 1e6:.1f} MB; {file.with_suffix('.prepare.py')} prepares pictures",
         f"it decides as {run.id} does about {checked['images'] - checked['at_theta']} of {checked['of']}"
         + f" (besides {checked['at_theta']} at theta itself)" * bool(checked["at_theta"]),
     ]
+    if photos := checked.get("photos"):
+        lines.append(f"of {photos['images']} photos that it reduced itself, {photos['differ']} are decided otherwise, "
+                     f"all at theta; scores move by {photos['scores_move']:.2g} at most")  # fmt: skip
     return {"run": run.id, "onnx": str(file), "scorer": threshold.scorer, "theta": threshold.theta, **checked}, lines
 
 

@@ -117,6 +117,11 @@ def engine():
     return onnxruntime
 
 
+def takes_photos(row: Format, way: str) -> bool:
+    """Whether a graph can cut and reduce a photo as images.prepare does: not where ink is looked for."""
+    return not row.ink and not row.made and way == "picture"
+
+
 def check_exportable(run: Run, threshold: Threshold) -> None:
     """Raises ValueError for what no ONNX file can say, or where none can be made here."""
     if threshold.magnitude:
@@ -181,7 +186,8 @@ class OfOnnx:
             )) from error  # fmt: skip
 
     def looks(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
-        logits, _, gamma, score, label, unknown = self.session.run(None, {"image": pixels})
+        into = self.session.get_inputs()[0].name  # "photo" takes a prepared image as it is, too
+        logits, _, gamma, score, label, unknown = self.session.run(None, {into: pixels})
         return gamma, score, label, unknown, logits
 
     def says(self, looked: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:

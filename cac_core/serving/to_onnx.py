@@ -1,8 +1,10 @@
 """A run and its threshold as one ONNX file: from prepared pixels to the decision, for programs without this project.
 
-The graph takes `image`, uint8 [batch, size, size, channels], and gives logits, distances and gamma [batch, C], score,
-label and unknown [batch]. What is needed to understand them lies in the file's metadata under "anchorscope", as JSON:
-the threshold with its rule, the names of the classes, how images are prepared, the run, its version and commit.
+The graph takes `image`, uint8 [batch, size, size, channels], or on demand `photo`, uint8 [batch, height, width,
+channels], which it cuts to its square and reduces, to one grey level as Pillow does. It gives logits, distances and
+gamma [batch, C], score, label and unknown [batch]. What is needed to understand them lies in the file's metadata under
+"anchorscope", as JSON: the threshold with its rule, the names of the classes, how images are prepared, the run, its
+version and commit.
 
 Scores in the graph are computed in double precision from the network's logits, as they are here, so that images that
 many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and theta often is
@@ -17,16 +19,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from cac_core import runs
+from cac_core.data.images import Format, converted, way_of
 from cac_core.results import evaluate
-from cac_core.results.judge import Threshold
+from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.scoring.distances import centres_of
 from cac_core.scoring.logits import likeliest_temperature
 from cac_core.sentences import say
-from cac_core.serving.deciders import KEY, OfOnnx, check_exportable, session_of, version_of
+from cac_core.serving.deciders import KEY, OfOnnx, check_exportable, session_of, takes_photos, version_of
 
 SLACK = 4.0
 NEAR = 32  # images whose scores lie next to theta
@@ -86,17 +90,24 @@ class _Scoring(nn.Module):
         return logits, d.float(), gamma.float(), score, label
 
 
-def export(run: Run, threshold: Threshold, file: Path, root: Path) -> dict[str, Any]:
+def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool = False) -> dict[str, Any]:
     """Write the ONNX file, and beside it FILE.prepare.py, which prepares pictures with Pillow and NumPy alone.
 
     The file is put into place after it has decided as the run does about CHECKED validation images; where these are not
-    here, about as many of noise, which is said. Gives what it was checked on. Raises ValueError for what no file can
+    here, about as many of noise, which is said; with resize, also about these enlarged to photos of many shapes. Gives
+    what it was checked on. Raises ValueError for what no file can
     say: a perturbation, a score that is no formula of the logits, a network from elsewhere, or where it cannot be
     exported or decides otherwise.
     """
     if file.suffix != ".onnx":
         raise ValueError(say("{file} must end in .onnx.", file=file))
     check_exportable(run, threshold)
+    if resize and not takes_photos(run.row, way_of(run.row, threshold.way)):
+        raise ValueError(say(
+            "Pictures are brought to size as the makers of {dataset} did theirs, which a graph does not: export "
+            "without --resize.",
+            dataset=run.recipe.dataset,
+        ))  # fmt: skip
     import onnx
 
     options, train = dict(threshold.options), run.outputs("train")
@@ -137,12 +148,86 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path) -> dict[str, 
             count=differ, of=len(pixels), run=run.id,
         ))  # fmt: skip
     record["checked"] = {"images": len(pixels), "of": what, "at_theta": len(pairs) - len(apart)}
+    if resize:
+        _take_photos(model, run.row)
+        record["checked"]["photos"] = _check_photos(model, run, threshold, network, pixels)
     onnx.helper.set_model_props(model, {KEY: json.dumps(record)})
     content = model.SerializeToString()
     runs.in_one_step(file, lambda fresh: fresh.write(content))
     prepare = (Path(__file__).parent / "prepare.py.txt").read_text("utf-8").replace("FILE.onnx", file.name)
     runs.write(file.with_suffix(".prepare.py"), prepare)
     return record["checked"] | {"bytes": len(content)}
+
+
+def _take_photos(model, row: Format) -> None:
+    """Let a graph take photos: the middle square of each, reduced in its own bytes, as images.prepare does it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, steps = model.graph, dict.fromkeys((row.grain, row.size))
+    how = {"mode": "linear", "antialias": 1, "coordinate_transformation_mode": "half_pixel", "exclude_outside": 1}
+    constants = {"two": [2], "height_and_width": [1, 2]} | {f"side_{side}": [side, side] for side in steps}
+    names = ["square", *(f"reduced_{side}" for side in list(steps)[:-1]), "image"]
+    nodes = [
+        helper.make_node("Shape", ["photo"], ["sides"], start=1, end=3),
+        helper.make_node("ReduceMin", ["sides"], ["shorter"], keepdims=1),
+        helper.make_node("Concat", ["shorter", "shorter"], ["kept"], axis=0),
+        helper.make_node("Sub", ["sides", "kept"], ["cut"]),
+        helper.make_node("Div", ["cut", "two"], ["begin"]),
+        helper.make_node("Add", ["begin", "kept"], ["end"]),
+        helper.make_node("Slice", ["photo", "begin", "end", "height_and_width"], ["square"]),
+        *(helper.make_node("Resize", [names[n], "", "", f"side_{side}"], [names[n + 1]], axes=[1, 2], **how)
+          for n, side in enumerate(steps)),
+    ]  # fmt: skip
+    after = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*nodes, *after])
+    graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), name) for name, v in constants.items())
+    shape = ["batch", "height", "width", row.channels]
+    graph.input.append(helper.make_tensor_value_info("photo", TensorProto.UINT8, shape))
+
+
+def _check_photos(model, run: Run, threshold: Threshold, network, pixels: np.ndarray) -> dict[str, Any]:
+    """About photos that these images are enlarged to. Where a score lies nearer to theta than scores move, rounding to
+    grey levels decides; how many these are is said.
+
+    Raises ValueError where a pixel differs by more than one grey level, or another decision.
+    """
+    from onnx import TensorProto, helper
+
+    open_one, rng = type(model).FromString(model.SerializeToString()), np.random.default_rng(0)
+    open_one.graph.output.append(helper.make_tensor_value_info("image", TensorProto.UINT8, None))
+    session, most = session_of(open_one.SerializeToString()), 0
+    scores, unknowns, prepared = [], [], []
+    for image in pixels:
+        sides = tuple(rng.integers(len(image) + 1, 8 * len(image), 2).tolist())
+        grey = image.shape[-1] == 1
+        picture = Image.fromarray(image[..., 0] if grey else image).resize(sides, Image.Resampling.BICUBIC)
+        photo = np.asarray(picture).reshape(1, *sides[::-1], image.shape[-1])
+        prepared.append(converted(photo, run.row, "picture")[0])
+        seen, score, unknown = session.run(["image", "score", "unknown"], {"photo": photo})
+        most = max(most, int(np.abs(seen[0].astype(int) - prepared[-1]).max()))
+        scores.append(float(score[0]))
+        unknowns.append(bool(unknown[0]))
+    if most > 1:
+        raise ValueError(say(
+            "The file reduces photos otherwise than is done here, by up to {most} grey levels, so it was not written.",
+            most=most,
+        ))  # fmt: skip
+    mine = threshold.judged(run, *network.outputs(np.stack(prepared)))
+    moved = [abs(score - one["score"]) for score, one in zip(scores, mine, strict=True)]
+    apart = [abs(one["score"] - one["theta"]) > 2 * max(moved) for one in mine]
+    differ = [unknown != (one["decision"] == UNKNOWN) for unknown, one in zip(unknowns, mine, strict=True)]
+    if count := sum(one and sure for one, sure in zip(differ, apart, strict=True)):
+        raise ValueError(say(
+            "The file decides otherwise about {count} of {of} photos than {run}, so it was not written.",
+            count=count, of=len(pixels), run=run.id,
+        ))  # fmt: skip
+    return {
+        "images": len(pixels),
+        "at_theta": len(apart) - sum(apart),
+        "differ": sum(differ),
+        "scores_move": max(moved),
+    }
 
 
 def about(run: Run, threshold: Threshold, thetas: np.ndarray) -> dict[str, Any]:

@@ -97,4 +97,4 @@ def test_words_alone_make_no_other_file(trained):
 
 def test_all_that_can_be_exported_is_known_without_torch():
     assert (*to_onnx.BY_DISTANCES, *to_onnx.FORMULAS) == deciders.EXPORTED and set(exports.MEANING) == {
-        "image", *to_onnx.MADE, "unknown"}  # fmt: skip
+        "photo", "image", *to_onnx.MADE, "unknown"}  # fmt: skip

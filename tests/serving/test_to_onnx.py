@@ -1,6 +1,7 @@
 """A run as an ONNX file: the same verdicts without torch, every formula, what is refused, preparing elsewhere."""
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from PIL import Image
 
 from cac_core import recipe, runs
 from cac_core.__main__ import main
-from cac_core.data import images
+from cac_core.data import datasets, images
+from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
 from cac_core.scoring.outputs import Outputs
 from cac_core.scoring.scorers import judge_of, scorer_options
@@ -120,6 +122,61 @@ def test_thetas_by_class_and_what_the_file_says_of_itself(run, place, tmp_path):
     )
     assert said["threshold"] == json.loads(json.dumps(threshold.record(run)))
     assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "validation images"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A data set of photos of one's own, and a run of it."""
+    place, rng, files = tmp_path_factory.mktemp("photos"), np.random.default_rng(0), {}
+    for c, cls in enumerate(("a", "b", "c")):
+        for n in range(24):
+            file = io.BytesIO()
+            small = np.clip(rng.normal(60 + 70 * c, 40, (6, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(small).resize((64, 48), Image.Resampling.BICUBIC).save(file, "PNG")
+            files[f"{cls}/{n}.png"] = file.getvalue()
+    upload = own_data.Upload(tuple(files), lambda n: list(files.values())[n])
+    own_data.write(own_data.check(upload), upload, place / "data", "photos", {"size": 32})
+    trial = datasets.Trial("photos", "custom", "two", (0, 1), (2,))
+    own_data.save_trial(trial, datasets.row_of("photos", place / "data"), place / "data")
+    given = recipe.compose("quick", {"alpha": 5.0}, dataset="photos", family="custom", trial="two", known=(0, 1),
+                           unknown=(2,), backbone="small", epochs=2, batch=16)  # fmt: skip
+    return place, loop.train(given, place / "runs", place / "data", device="cpu")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(48, 64), (400, 300), (33, 33), (20, 31), (32, 32), (700, 900)])
+def test_a_photo_goes_in_as_it_is_and_is_reduced_as_here(photos, tmp_path, shape):
+    place, run = photos
+    file, rng = tmp_path / "it.onnx", np.random.default_rng(1)
+    said = to_onnx.export(run, threshold_of(run), file, place / "data", resize=True)["photos"]
+    assert said["images"] > 0 and said["differ"] <= said["at_theta"]
+    session = onnxruntime.InferenceSession(file)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8))
+    photo = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
+    prepared = images.converted(photo[None], run.row, "picture") if shape != (32, 32) else photo[None]
+    score, gamma = session.run(["score", "gamma"], {"photo": photo[None]})
+    (mine,) = threshold_of(run).judged(run, *evaluate.load(run, "cpu").outputs(prepared))
+    assert score[0] == pytest.approx(mine["score"], abs=0.05) and gamma.shape == (1, 2)
+    both = session.run(["score"], {"photo": np.stack([photo, photo[::-1]])})[0]
+    assert both[0] == pytest.approx(score[0], rel=1e-4)
+    decider = deciders.OfOnnx(file)  # which prepares pictures itself
+    assert decider.says(decider.looks(prepared))[0]["score"] == pytest.approx(mine["score"], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.long
+def test_what_is_drawn_on_a_picture_is_looked_for_by_no_graph(run, place, tmp_path):
+    with pytest.raises(ValueError, match="without --resize"):
+        to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data", resize=True)
+
+
+@pytest.mark.long
+def test_a_graph_that_reduces_photos_otherwise_is_not_written(photos, tmp_path, monkeypatch):
+    here = to_onnx.converted
+    monkeypatch.setattr(to_onnx, "converted", lambda *said: np.roll(here(*said), 1, 2))
+    place, run = photos
+    with pytest.raises(ValueError, match="grey levels"):
+        to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data", resize=True)
+    assert not (tmp_path / "it.onnx").exists()
 
 
 @pytest.mark.long
