@@ -18,6 +18,14 @@ _spoken = st.components.v2.component(
 )
 
 
+# Large, without the rest of the app: a page puts it into a style where it is shown on a projector.
+ON_A_PROJECTOR = """
+html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
+[data-testid=stSidebar], [data-testid=stHeader], [data-testid=stElementContainer]:has(h1) { display: none !important; }
+.stMain [data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; }
+"""
+
+
 # selections whose choices are said in the reader's language. The browser knows a choice by what it reads, and holds on
 # to what it read before: told the choice again, it takes the new words, else the choice is lost one language later
 TRANSLATED = ("epsilon", "map", "moved_image", "compare_scorer", "compare_pair", "runs_order", "runs_state",

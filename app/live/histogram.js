@@ -2,7 +2,7 @@
 
 const STEP = 1 / 200; // of the axis, an arrow key; ten times that with Shift
 const SHARES = 14; // pixels below the scores for the shares of knowns, on an axis by quantiles
-const MARGIN = { left: 64, right: 14, top: 60, bottom: 46 };
+const MARGIN = { left: 64, right: 14, top: 60, bottom: 46 }; // where text is as large as usual
 
 class Histogram {
   constructor(lab) {
@@ -71,8 +71,9 @@ class Histogram {
       never: of(unknown),
     };
     const width = this.plot.clientWidth;
-    const { left, right, top, bottom } = MARGIN;
-    const floor = this.lab.height - bottom - (scale.knots ? SHARES : 0);
+    const { em } = this.lab;
+    const [left, right, top, bottom] = [MARGIN.left * em, MARGIN.right, MARGIN.top * em, MARGIN.bottom * em];
+    const floor = this.lab.height - bottom - (scale.knots ? SHARES * em : 0);
     const middle = unknown.length ? Math.round((top + floor) / 2) : floor;
     this.box = { left, right: width - right, top, floor, middle };
     attribute(this.picture, "viewBox", `0 0 ${width} ${this.lab.height}`);
@@ -121,7 +122,7 @@ class Histogram {
   }
 
   drawAxes(tallest, deepest, up, down) {
-    const { say } = this.lab;
+    const { say, em } = this.lab;
     const { left, right, top, floor, middle } = this.box;
     const { scale, unknown } = this.lab.judged;
     const marks = [];
@@ -130,36 +131,36 @@ class Histogram {
       marks.push(make("text", { x, y, "text-anchor": anchor, class: name }, said));
     for (const n of ticksOf({ low: 0, high: tallest }, 3)) {
       if (n) line(left, up(n), right, up(n), "grid");
-      if (n % 1 === 0) text(left - 8, up(n) + 4, "end", String(n));
+      if (n % 1 === 0) text(left - 8, up(n) + 4 * em, "end", String(n));
     }
     if (unknown.length) {
       for (const n of ticksOf({ low: 0, high: deepest }, 3).slice(1)) {
         line(left, down(n), right, down(n), "grid");
-        if (n % 1 === 0) text(left - 8, down(n) + 4, "end", String(n));
+        if (n % 1 === 0) text(left - 8, down(n) + 4 * em, "end", String(n));
       }
     }
     const upright = (y, said) =>
       marks.push(
-        make("text", { transform: `translate(14,${y})rotate(-90)`, "text-anchor": "middle", class: "name" }, said),
+        make("text", { transform: `translate(${14 * em},${y})rotate(-90)`, "text-anchor": "middle", class: "name" }, said),
       );
     upright((top + middle) / 2, say("known images"));
     if (unknown.length) upright((middle + floor) / 2, say("never seen"));
     line(left, middle, right, middle, "base");
-    let free = left - 24; // where the label before ends
-    for (const x of ticksOf(scale, Math.max(3, Math.floor((right - left) / 70)))) {
+    let free = left - 24 * em; // where the label before ends
+    for (const x of ticksOf(scale, Math.max(3, Math.floor((right - left) / (70 * em))))) {
       const at = left + placeOn(scale, x) * (right - left);
       line(at, floor, at, floor + 5, "base");
-      if (scale.knots && at < free + 24) continue;
-      free = at + 24;
-      text(at, floor + 19, "middle", shortNumber(x));
+      if (scale.knots && at < free + 24 * em) continue;
+      free = at + 24 * em;
+      text(at, floor + 19 * em, "middle", shortNumber(x));
       const below = scale.marks?.find(([score]) => score === x)[1];
-      if (below) text(at, floor + 33, "middle", percent(below, below > 0.99 ? 1 : 0), "side");
+      if (below) text(at, floor + 33 * em, "middle", percent(below, below > 0.99 ? 1 : 0), "side");
     }
     line(left, floor, right, floor, "base");
     const name = scale.knots
       ? say("{score}, and how many of the knowns lie below", { score: this.lab.state.name })
       : this.lab.state.name;
-    text((left + right) / 2, floor + 39 + (scale.knots ? SHARES : 0), "middle", name, "name");
+    text((left + right) / 2, floor + (39 + (scale.knots ? SHARES : 0)) * em, "middle", name, "name");
     this.axes.replaceChildren(...marks);
   }
 

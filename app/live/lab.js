@@ -58,7 +58,6 @@ class Lab extends View {
   draw(due) {
     if (["scores", "size", "theme"].some((name) => due.has(name))) {
       this.root.classList.toggle("many", this.feed.width > 8);
-      this.root.classList.toggle("bare", this.state.bare);
       this.temperature.update();
       this.eps.update();
       this.sets.update();

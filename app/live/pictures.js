@@ -157,11 +157,13 @@ function radiusOf(extent, width, triple, middle, reach) {
 
 // --- two logits, the strip, PCA, UMAP: a box with axes ---------------------------------------------------------------
 
-const BOX = { left: 64, right: 18, top: 18, bottom: 50 };
+/** The room around a box for its axes, whose text is so many times as large as usual. */
+const roomAround = (em = 1) => ({ left: 64 * em, right: 18, top: 18, bottom: 50 * em });
 
 /** A picture in a box from two scales: place by x and y of each image. */
-function boxed({ width, height, palette, text }, across, up, names, more) {
-  const box = { left: BOX.left, right: width - BOX.right, top: BOX.top, floor: height - BOX.bottom };
+function boxed({ width, height, palette, text, em = 1 }, across, up, names, more) {
+  const room = roomAround(em);
+  const box = { left: room.left, right: width - room.right, top: room.top, floor: height - room.bottom };
   const x = (value) => box.left + placeOn(across, value) * (box.right - box.left);
   const y = (value) => box.floor - placeOn(up, value) * (box.floor - box.top);
   const onPage = (xy) => {
@@ -193,19 +195,19 @@ function boxed({ width, height, palette, text }, across, up, names, more) {
       const [right, floor] = lens.back(box.right, box.floor);
       const seenAcross = [(left - box.left) / wide, (right - box.left) / wide];
       const seenUp = [(box.floor - floor) / tall, (box.floor - top) / tall];
-      for (const [value, at] of names.bare ? [] : ticksBetween(across, ...seenAcross, Math.max(3, Math.floor(wide / 80)))) {
+      for (const [value, at] of names.bare ? [] : ticksBetween(across, ...seenAcross, Math.max(3, Math.floor(wide / (80 * em))))) {
         const here = lens.x(box.left + at * wide);
         line(here, box.top, here, box.floor);
-        text(context, shortNumber(value), here, box.floor + 17, "center");
+        text(context, shortNumber(value), here, box.floor + 17 * em, "center");
       }
-      for (const [value, at] of names.bare ? [] : ticksBetween(up, ...seenUp, Math.max(3, Math.floor(tall / 60)))) {
+      for (const [value, at] of names.bare ? [] : ticksBetween(up, ...seenUp, Math.max(3, Math.floor(tall / (60 * em))))) {
         const here = lens.y(box.floor - at * tall);
         line(box.left, here, box.right, here);
         text(context, shortNumber(value), box.left - 8, here, "right");
       }
-      text(context, names.across, (box.left + box.right) / 2, height - 12, "center");
+      text(context, names.across, (box.left + box.right) / 2, height - 12 * em, "center");
       context.save();
-      context.translate(14, (box.top + box.floor) / 2);
+      context.translate(14 * em, (box.top + box.floor) / 2);
       context.rotate(-Math.PI / 2);
       text(context, names.up, 0, 0, "center");
       context.restore();
@@ -223,13 +225,14 @@ function within(context, { left, top, right, floor }) {
 }
 
 /** Two linear scales about these places [N, 2], with one unit as long across as up, as the box asks. */
-function evenScales(xy, { width, height }) {
+function evenScales(xy, { width, height, em }) {
   const range = (from) => {
     const sorted = ascending(xy.filter((value, i) => i % 2 === from && Number.isFinite(value)));
     const [low, high] = sorted.length ? [quantile(sorted, 0.002), quantile(sorted, 0.998)] : [0, 1];
     return { middle: (low + high) / 2, span: (high - low) * 1.1 || 1 };
   };
-  const [wide, tall] = [width - BOX.left - BOX.right, height - BOX.top - BOX.bottom];
+  const room = roomAround(em);
+  const [wide, tall] = [width - room.left - room.right, height - room.top - room.bottom];
   const [across, up] = [range(0), range(1)];
   const unit = Math.max(across.span / wide, up.span / tall);
   const scale = ({ middle }, pixels) => ({

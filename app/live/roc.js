@@ -26,7 +26,7 @@ class Roc {
   }
 
   draw() {
-    const { say, judged, height } = this.lab;
+    const { say, judged, height, em } = this.lab;
     const { unknown, known, curve } = judged;
     const able = unknown.length > 0 && known.length > 0;
     this.plot.hidden = this.note.hidden = !able;
@@ -35,7 +35,7 @@ class Roc {
     write(this.title, able ? say("AUROC {share}", { share: percent(auroc(curve)) }) : say("ROC curve"));
     if (!able) return;
     const width = this.plot.clientWidth;
-    const { left, right, top, bottom } = { ...MARGIN, top: 14 };
+    const [left, right, top, bottom] = [MARGIN.left * em, MARGIN.right, 14, MARGIN.bottom * em];
     const box = { left, right: width - right, top, floor: height - bottom };
     attribute(this.picture, "viewBox", `0 0 ${width} ${height}`);
     attribute(this.picture, "width", width);
@@ -59,15 +59,15 @@ class Roc {
       const name = share ? "grid" : "base";
       marks.push(make("line", { x1: x(share), x2: x(share), y1: y(0), y2: y(1), class: name }));
       marks.push(make("line", { x1: x(0), x2: x(1), y1: y(share), y2: y(share), class: name }));
-      marks.push(make("text", { x: x(share), y: box.floor + 19, "text-anchor": "middle" }, percent(share, 0)));
-      marks.push(make("text", { x: box.left - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share, 0)));
+      marks.push(make("text", { x: x(share), y: box.floor + 19 * em, "text-anchor": "middle" }, percent(share, 0)));
+      marks.push(make("text", { x: box.left - 8, y: y(share) + 4 * em, "text-anchor": "end" }, percent(share, 0)));
     }
     marks.push(make("line", { x1: x(0), y1: y(0), x2: x(1), y2: y(1), class: "chance" }));
     marks.push(
-      make("text", { x: x(0.5), y: box.floor + 39, "text-anchor": "middle", class: "name" }, say("knowns rejected")),
+      make("text", { x: x(0.5), y: box.floor + 39 * em, "text-anchor": "middle", class: "name" }, say("knowns rejected")),
       make(
         "text",
-        { transform: `translate(14,${y(0.5)})rotate(-90)`, "text-anchor": "middle", class: "name" },
+        { transform: `translate(${14 * em},${y(0.5)})rotate(-90)`, "text-anchor": "middle", class: "name" },
         say("unknowns caught"),
       ),
     );

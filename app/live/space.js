@@ -290,12 +290,16 @@ class Space extends View {
     if (this.film.playing) this.ask("film");
   }
 
+  get tall() {
+    return this.paper.height;
+  }
+
   /** Takes the room that there is, and the page's looks. */
   fit() {
     this.stamps = [];
     this.colours = [];
     const wide = this.stage.clientWidth;
-    const tall = Math.min(this.height, Math.max(340, wide)); // no taller than wide where it is narrow
+    const tall = Math.min(this.height, Math.max(340 * this.em, wide)); // no taller than wide where it is narrow
     this.stage.style.height = `${tall}px`;
     this.paper.fit(wide, tall);
     this.palette.quiet = getComputedStyle(this.thetaRange.node.firstChild).color;
@@ -319,6 +323,7 @@ class Space extends View {
       state,
       width,
       height,
+      em: this.em,
       palette,
       say,
       turn,
@@ -388,7 +393,7 @@ class Space extends View {
   }
 
   text(context, said, x, y, align, weight = 400) {
-    context.font = `${weight} 12.5px ${this.font}`;
+    context.font = `${weight} ${12.5 * this.em}px ${this.font}`;
     context.textAlign = align;
     context.textBaseline = "middle";
     context.fillStyle = weight > 400 ? this.palette.text : this.palette.quiet;

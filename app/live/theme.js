@@ -13,6 +13,17 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** How many times as large as usual text is, on a projector or where a browser is told so. */
+function textScale() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+}
+
+/** How many pixels what stands here reaches beyond the window, less the page's edge; below 0 where there is room. */
+function beyondWindow(node) {
+  const scrolled = node.getRootNode().host?.closest("[data-testid=stMain]")?.scrollTop ?? 0;
+  return Math.ceil(node.getBoundingClientRect().bottom + scrolled + 8 * textScale() + 8 - window.innerHeight);
+}
+
 /** Says that what is drawn into this place has its height now; until then what stands below it waits (first.css). */
 function stands(node) {
   const { host } = node.getRootNode();

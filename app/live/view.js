@@ -35,6 +35,7 @@ class View {
     this.agreed = {}; // what Python and the view have last said to each other of what the view can move
     this.told = 0; // how many times the view has told Python
     this.held = false; // a finger is down
+    this.em = 1; // how many times as large as usual text is
     this.due = new Set(); // what has to be done at the next frame
     this.tell = () => this.arrived();
     shelf().waiting.add(this.tell);
@@ -82,7 +83,9 @@ class View {
       }
       this.hear(name, value);
     }
-    this.height = height;
+    const room = this.state.bare ? window.innerHeight : height; // on a projector what the window has is found out
+    if (this.wanted !== room) this.wanted = this.height = room;
+    this.root.classList.toggle("bare", this.state.bare);
     this.say = speaker(this.state.words);
     this.arrived();
     if (!this.root.clientWidth) stands(this.root); // in a closed box it is drawn once that opens
@@ -219,9 +222,26 @@ class View {
       this.due = new Set();
       if (due.has("theme")) this.palette = paletteFor(this.root, this.state.palettes);
       if (due.has("scores")) this.judged = judgedOf(this.feed, this.extra, this.state);
+      this.em = textScale();
       this.draw(due);
+      if (this.state.bare && this.tooHigh()) return;
       stands(this.root);
     });
+  }
+
+  /** On a projector nothing is scrolled: whether the picture was too high, and is drawn anew, less high. */
+  tooHigh() {
+    const least = 150 * this.em;
+    const beyond = beyondWindow(this.root);
+    if (beyond <= 0 || this.height <= least) return false;
+    this.height = Math.max(this.tall - beyond, least);
+    this.arrived();
+    return true;
+  }
+
+  /** How high the picture is now. */
+  get tall() {
+    return this.height;
   }
 
   get theta() {

@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from app import teach
+from app import address, frame, teach
 from app.words import t
 
-said, more = st.columns([6, 1], vertical_alignment="center")
-with said:
-    st.markdown(
-        t(
-            "A real network of three classes learns here, in your browser. Press **Play**: the loss pulls each class "
-            "to its anchor. Then add an unknown, and see where it falls."
-        )
-    )
-with more, st.popover(t("Help"), icon=":material/help:"):
+state = st.session_state
+state.setdefault("present", st.query_params.get("present") == "1")
+
+
+def present():
+    state.present = not state.present
+
+
+def how_to_read():
     st.markdown(
         t(
             "- **Left**: what the network sees. A place is coloured by the class that the network takes it for, "
@@ -27,4 +27,28 @@ with more, st.popover(t("Help"), icon=":material/help:"):
             "`?hide=alpha,lambda` leaves controls out."
         )
     )
-teach.lab({"unknown": "blob"}, teach.PARTS, key="bench", height=440, link=True)
+
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    if state.present:
+        st.html(f"<style>{frame.ON_A_PROJECTOR}</style>")
+        st.subheader(t("Anchor lab"), anchor=False)
+        st.space("stretch")
+    else:
+        st.markdown(
+            t(
+                "A real network of three classes learns here, in your browser. Press **Play**: the loss pulls each "
+                "class to its anchor. Then add an unknown, and see where it falls."
+            )
+        )
+        with st.popover(t("Help"), icon=":material/help:"):
+            how_to_read()
+    st.button(
+        t("Close") if state.present else t("Present"), key="presenter", shortcut="P", on_click=present, type="tertiary",
+        icon=":material/close_fullscreen:" if state.present else ":material/present_to_all:",
+        help=t("Large, without the rest of the app."),
+    )  # fmt: skip
+shown = ("input", "logits") if state.present else teach.PARTS
+hidden = ("noise", "width", "seed", "kept") if state.present else ()
+teach.lab({"unknown": "blob"}, shown, key="bench", height=440, hide=hidden, link=True, bare=state.present)
+address.show({"present": "1" if state.present else None})

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from app import address, cards, charts, controls, draw, feeds, handout, heat, jobs, live, systems, teach, wording
+from app import address, cards, charts, controls, draw, feeds, frame, handout, heat, jobs, live, systems, teach, wording
 from app.cards import CARDS
 from app.words import t
 from cac_core.results import project, sweep
@@ -33,16 +33,13 @@ STYLE = """
 .formula { font-family: "Cambria Math", "STIX Two Math", Georgia, serif; font-size: 1.15em; line-height: 1.9; }
 """
 ON_A_PROJECTOR = """
-html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
-[data-testid=stSidebar], [data-testid=stHeader], [data-testid=stElementContainer]:has(h1), .st-key-steps kbd {
-  display: none !important; }
-.stMain [data-testid=stMainBlockContainer] { padding: 0.5rem 1.5rem; }
+.st-key-steps kbd { display: none !important; }
 .st-key-options button { min-height: 2.3rem; padding-block: 0.15rem; }
 .st-key-steps { gap: 0.35rem; }
 .st-key-steps button { min-width: 2rem; padding-inline: 0.4rem; }
 :is(.st-key-back, .st-key-next) button p { position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); }
-.st-key-text { gap: 0.6rem; }
+.st-key-text { gap: 0.6rem; overflow: hidden; }
 .st-key-text p { line-height: 1.45; }
 @media (min-width: 700px) {
   [data-testid=stColumn]:has(.st-key-text) { position: sticky; top: 0.5rem; align-self: flex-start; }
@@ -50,7 +47,7 @@ html { font-size: clamp(16px, min(1.7vw, 3.02vh), 48px) !important; }
 """
 # A key that a picture has used (it moves a slider there) is not a command too. On a projector, a presenter's clicker
 # goes through the cards wherever the focus is: it sends Page Up and Page Down. How high the window is, says how large
-# pictures can be there.
+# charts can be there; live pictures take what room there is.
 _keys = st.components.v2.component(
     "anchorscope_keys",
     js="""
@@ -59,6 +56,16 @@ _keys = st.components.v2.component(
       const main = document.querySelector("[data-testid=stMain]");
       if (parentElement.shown !== data.shown) main?.scrollTo({ top: 0 }); // what is new is read from its beginning
       parentElement.shown = data.shown;
+      const fit = () => {  // a long answer in smaller letters rather than below the edge
+        const text = document.querySelector(".st-key-text");
+        for (let zoom = 1; text && zoom >= 0.6; zoom -= 0.04) {
+          text.style.zoom = zoom;
+          if (text.getBoundingClientRect().bottom + main.scrollTop <= window.innerHeight - 4) break;
+        }
+      };
+      const seen = new ResizeObserver(fit);
+      const text = data.present && document.querySelector("[data-testid=stColumn]:has(.st-key-text)");
+      if (text) seen.observe(text);
       const used = (event) => event.defaultPrevented && event.stopPropagation();
       const clicker = (event) => {
         const name = { PageUp: "back", PageDown: "next" }[event.key];
@@ -70,6 +77,7 @@ _keys = st.components.v2.component(
       main?.addEventListener("keydown", used);
       window.addEventListener("keydown", clicker, true);
       return () => {
+        seen.disconnect();
         main?.removeEventListener("keydown", used);
         window.removeEventListener("keydown", clicker, true);
       };
@@ -201,12 +209,11 @@ def title():
 
 FIXED = ("data", "classes", "method", "unknown", "stranger", "alpha", "lambda", "rate", "noise", "width", "seed",
          "kept", "draw", "share")  # fmt: skip
-NARROW = 800  # pixels; a live view that is wider puts its legend beside the picture
 
 
 def toy(preset: dict, show: tuple[str, ...], key: str, hide: tuple[str, ...] = (), height: int = 360):
     """The anchor lab with few controls."""
-    teach.lab(preset, show, key=key, height=round(height * large), hide=(*FIXED, *hide))
+    teach.lab(preset, show, key=key, height=height, hide=(*FIXED, *hide), bare=state.present)
 
 
 def always_an_answer():
@@ -229,9 +236,9 @@ def two_pulls():
 
 def line_to_draw():
     live.feed(blob := feeds.run_feed(run), key="lesson_feed")
-    with st.container(width=NARROW if state.present else "stretch"):
-        word = live.lab(of_the_digits(blob, bare=state.present), key="lesson_theta", height=round(300 * large))
-    drawing(word.get("theta"), word.get("temperature", 1.0))
+    word = live.lab(of_the_digits(blob, bare=state.present), key="lesson_theta", height=300)
+    if not state.present:  # a pad beside it has no room on a projector
+        drawing(word.get("theta"), word.get("temperature", 1.0))
 
 
 @st.fragment
@@ -291,11 +298,11 @@ def wheel_and_map():
     views = ("umap",) if state.present else ("wheel", "umap")
     live.feed(blob := feeds.run_feed(run, umap=project.maps(run)[0]), key="lesson_feed")
     both = state.setdefault("lesson_both", {"selection": [], "theta": None, "temperature": 1.0, "sets": [0, 1]})
-    places = [st.container(width=NARROW)] if state.present else st.columns(2, gap="large")
+    places = [st.container()] if state.present else st.columns(2, gap="large")
     for place, view in zip(places, views, strict=True):
-        told_so = of_the_digits(blob, view=state.get(f"lesson_view_{view}", view), **both)
+        told_so = of_the_digits(blob, view=state.get(f"lesson_view_{view}", view), bare=state.present, **both)
         with place:
-            live.space(told_so, key=f"lesson_{view}", height=round(360 * large), on_change=partial(moved, view))
+            live.space(told_so, key=f"lesson_{view}", height=360, on_change=partial(moved, view))
 
 
 def moved(view: str):
@@ -349,7 +356,8 @@ def foot():
                   disabled=not state.answers)  # fmt: skip
 
 
-st.html(f"<style>{STYLE.replace('HERE', str(number))}{ON_A_PROJECTOR if state.present else ''}</style>")
+style = frame.ON_A_PROJECTOR + ON_A_PROJECTOR if state.present else ""
+st.html(f"<style>{STYLE.replace('HERE', str(number))}{style}</style>")
 _keys(
     key="unseen_keys", on_high_change=lambda: None,
     data={"present": state.present, "high": high, "shown": f"{number} {told and state.present}"},

@@ -62,18 +62,26 @@ def digits() -> dict[str, str]:
 
 
 def lab(
-    preset: dict[str, Any], show: tuple[str, ...], key: str, height: int, hide: tuple[str, ...] = (), link: bool = False
+    preset: dict[str, Any],
+    show: tuple[str, ...],
+    key: str,
+    height: int,
+    hide: tuple[str, ...] = (),
+    link: bool = False,
+    bare: bool = False,
 ) -> None:
     """Shows the lab.
 
     preset: what differs from course.js's STATE, and play to begin at once. show: of PARTS. height: of a picture at
     most, in pixels. hide: controls to leave out (data, classes, method, unknown, stranger, play, epoch, alpha, lambda,
     rate, noise, width, seed, kept, draw, share). link: the address has the state, and ?hide= more to leave out.
+    bare: no more than a window holds, for a projector.
     """
     _bench(
         key=key,
         data={
             "key": key, "preset": preset, "show": list(show), "hide": list(hide), "height": height, "link": link,
+            "bare": bare,
             "digits": digits() if link or preset.get("data") == "digits" else None,
             "words": {phrase: t(phrase) for phrase in WORDS},
             "palettes": {"light": dataclasses.asdict(charts.LIGHT), "dark": dataclasses.asdict(charts.DARK)},

@@ -12,6 +12,7 @@ class Bench {
     this.playing = false;
     let wide = 0;
     this.watcher = new ResizeObserver(() => {
+      if (root.clientWidth !== wide && this.bare) this.height = window.innerHeight;
       if (root.clientWidth !== wide) this.ask(); // the height follows from what is drawn
       wide = root.clientWidth;
     });
@@ -34,8 +35,11 @@ class Bench {
 
   /** A message from Python. The same preset again changes nothing. */
   receive({ data }) {
-    const { key, preset, show, hide, link, height, digits, words, palettes } = data;
-    Object.assign(this, { key, show, link, height, digits, palettes });
+    const { key, preset, show, hide, link, height, digits, words, palettes, bare } = data;
+    Object.assign(this, { key, show, link, digits, palettes, bare });
+    const room = bare ? window.innerHeight : height; // on a projector what the window has is found out
+    if (this.wanted !== room) this.wanted = this.height = room;
+    this.root.classList.toggle("bare", bare);
     this.say = speaker(words);
     const said = JSON.stringify([preset, show, hide, link, height, words]);
     if (said !== this.heard) {
@@ -156,8 +160,22 @@ class Bench {
     write(this.warned, warning);
     write(this.said, this.sentence(found));
     this.takePicture();
+    this.em = textScale();
     for (const part of this.parts) part.draw(found, chosen);
+    if (this.bare && this.tooHigh()) return;
     stands(this.root);
+  }
+
+  /** On a projector nothing is scrolled: whether the pictures were too high, and are drawn anew, less high. */
+  tooHigh() {
+    const least = 120 * this.em;
+    const beyond = beyondWindow(this.root);
+    if (beyond <= 0 || this.height <= least) return false;
+    const heights = [...this.pictures.querySelectorAll(".stage > canvas")].map((one) => one.clientHeight);
+    const now = Math.min(this.height, Math.max(...heights, least));
+    this.height = Math.max(now - beyond, least);
+    this.ask();
+    return true;
   }
 
   /** The point that is spoken of: row (-1 for a free place), x, z, truth (-1 without one), score, nearest class. */

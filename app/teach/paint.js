@@ -101,7 +101,7 @@ class Sheet {
 
   text(words, x, y, colour, align = "center", weight = 400, size = 13) {
     const { context } = this;
-    context.font = `${weight} ${size}px ${this.bench.font}`;
+    context.font = `${weight} ${size * this.bench.em}px ${this.bench.font}`;
     context.textAlign = align;
     context.textBaseline = "middle";
     context.lineWidth = 4;

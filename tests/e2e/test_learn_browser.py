@@ -80,17 +80,38 @@ def test_the_presenters_view_is_nothing_but_the_card(page, server):
     until(page, lambda: "present" not in page.url)
 
 
+FITS = """() => {
+  const {scrollWidth, scrollHeight} = document.querySelector("[data-testid=stMain]");
+  return scrollWidth <= innerWidth && scrollHeight <= innerHeight;
+}"""
+
+
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
-def test_question_and_answers_fit_on_a_projector(page, server, size):
+def test_cards_and_the_lab_fit_on_a_projector(page, server, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
     for number in range(1, 9):
         opened(page, server, f"?card={number}&present=1")
         last = page.get_by_role("button", name="Show the answer")
         until(page, lambda b=last: b.bounding_box())
-        box = last.bounding_box()
-        assert box["y"] + box["height"] <= size[1], number
-        wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
-        assert wide <= size[0], number
+        page.wait_for_function(FITS)
+        at_rest(page)
+        page.keyboard.press("1")
+        until(page, lambda b=last: b.is_enabled())
+        at_rest(page)
+        last.click()
+        last.wait_for(state="detached")
+        at_rest(page)
+        page.wait_for_function(FITS)
+    page.goto(f"{server}/anchors")
+    shown = page.locator(".bench .part").nth(1)
+    shown.wait_for()
+    small = shown.evaluate("(node) => parseFloat(getComputedStyle(node).fontSize)")
+    at_rest(page)
+    page.keyboard.press("p")
+    page.wait_for_url(re.compile("present=1"))
+    page.locator(".bench.bare .part").nth(1).wait_for()
+    assert shown.evaluate("(node) => parseFloat(getComputedStyle(node).fontSize)") >= 1.2 * small
+    page.wait_for_function(FITS)
 
 
 def test_the_pictures_of_the_map_card_share_what_is_picked(page, server):
