@@ -60,7 +60,7 @@ _keys = st.components.v2.component(
         const text = document.querySelector(".st-key-text");
         for (let zoom = 1; text && zoom >= 0.6; zoom -= 0.04) {
           text.style.zoom = zoom;
-          if (text.getBoundingClientRect().bottom + main.scrollTop <= window.innerHeight - 4) break;
+          if (text.getBoundingClientRect().bottom + main.scrollTop <= window.innerHeight - 20) break;
         }
       };
       const seen = new ResizeObserver(fit);
