@@ -12,6 +12,7 @@ from app.words import t
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.jobs import launch
+from cac_core.jobs.engines import Needs
 from cac_core.recipe import Recipe
 from cac_core.results import project, sweep
 from cac_core.runs import Run
@@ -131,12 +132,16 @@ def going(job: launch.Job | None) -> bool:
     return job is not None and (job.state == "queued" or job.state in launch.UNDER_WAY)
 
 
-def train(every: list[Recipe], device: str, again: bool = False) -> int:
+def train(every: list[Recipe], device: str, again: bool = False, needs: Needs | None = None) -> int:
     """Put the training of each into the queue, of those that have not ended; how many.
 
     again: of those, too, whose images have changed since, whose old run goes to the trash as the training begins.
+    needs: what each asks for on the cluster that device names then.
     """
     left = [one for one in every if again or Run(store() / one.id).state != "finished"]
+    if needs is not None:
+        launch.submit_there(store(), left, device, needs, root=holdings.root(), again=again)
+        return len(left)
     for one in left:
         launch.submit_recipe(store(), one, root=holdings.root(), device=device, again=again)
     if left:
@@ -148,8 +153,7 @@ def go_on_all() -> None:
     """Everything that stopped, failed or was lost goes back into the queue."""
     for job in launch.jobs(store()):
         if job.state in launch.AGAIN:
-            launch.resume(job)
-    launch.ensure_worker(store())
+            go_on(job, None)
 
 
 def remove_ended() -> None:
@@ -160,8 +164,8 @@ def remove_ended() -> None:
 
 
 def waiting(every: list[launch.Job]) -> list[launch.Job]:
-    """What is queued, in the order in which it is taken."""
-    return sorted((j for j in every if j.state == "queued"), key=lambda j: (-j.priority, j.id))
+    """What is queued on this machine, in the order in which it is taken; a cluster has an order of its own."""
+    return sorted((j for j in every if j.state == "queued" and not j.on), key=lambda j: (-j.priority, j.id))
 
 
 def moved(queue: list[launch.Job], job: launch.Job, by: int) -> dict[str, int]:
@@ -176,6 +180,9 @@ def moved(queue: list[launch.Job], job: launch.Job, by: int) -> dict[str, int]:
 
 def go_on(job: launch.Job | None, run: Run | None) -> None:
     """Back into the queue with what stopped, failed or was lost, begun here or elsewhere."""
+    if job is not None and job.on:
+        launch.resume(job)
+        return
     if job is not None:
         launch.resume(job)
     else:
@@ -202,8 +209,8 @@ def slot(run: Run) -> str:
 
 
 def stop_waiting() -> None:
-    """Take everything out of the queue that has not begun."""
-    for job in waiting(launch.jobs(store())):
+    """Take everything out of the queue that has not begun, here and on clusters."""
+    for job in [job for job in launch.jobs(store()) if job.state == "queued"]:
         launch.stop(job)
 
 

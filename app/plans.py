@@ -19,6 +19,7 @@ from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
 from cac_core.files import is_file
 from cac_core.jobs import launch
+from cac_core.jobs.engines import Needs
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import probe
@@ -72,9 +73,14 @@ def numbers(text: str, kind: Callable[[str], Any]) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-def command(preset: str, one: Recipe) -> str:
-    """The command line that trains this recipe."""
-    return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one)])
+def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None) -> str:
+    """The command line that trains this recipe, here or, where needs are given, on that cluster."""
+    there = [] if needs is None else ["--on", on, "--cpus", str(needs.cpus), "--gpus", str(needs.gpus)]
+    if needs is not None and needs.memory:
+        there += ["--memory", f"{needs.memory}M"]
+    if needs is not None and needs.minutes:
+        there += ["--time", str(needs.minutes)]
+    return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one), *there])
 
 
 def flags(preset: str, one: Recipe) -> list[str]:

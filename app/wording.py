@@ -89,6 +89,7 @@ LOOK = {  # colour and icon of the chip for each state of a run
     "broken": ("red", ":material/error:"),
     "queued": ("gray", ":material/schedule:"),
     "stopping": ("orange", ":material/stop:"),
+    "unreachable": ("orange", ":material/cloud_off:"),
 }
 WORTH = {  # the same for each word of quality
     quality.USABLE: ("green", ":material/check_circle:"),

@@ -113,6 +113,7 @@ class Process(TypedDict, total=False):
     pid: Annotated[int, Within(0, 2**31 - 1)]
     process_started: Seconds
     host: str
+    job: str
 
 
 class Progress(Process, total=False):
@@ -360,7 +361,8 @@ class Run:
         except (OSError, Unfit) as error:
             reason = say("status.json cannot be read ({error}). Train it again to go on.", error=error)
             return {"state": "lost", "reason": reason}
-        if status["state"] in ALIVE and status.get("host") == socket.gethostname() and not alive(status):
+        here = status.get("host") == socket.gethostname() and not status.get("job")
+        if status["state"] in ALIVE and here and not alive(status):
             why = say("Its process ended without a word: killed, or the machine went down. Train it again to go on.")
             return {**status, "state": "lost", "reason": why}
         return status
@@ -707,12 +709,14 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def process_now() -> dict[str, Any]:
     """Who is at work: pid, when that process began, and the host; a pid alone is soon somebody else's.
 
-    The beginning is told in seconds after the machine's own: the time of day may be set while a run goes on.
+    The beginning is told in seconds after the machine's own: the time of day may be set while a run goes on. job is a
+    cluster's ticket: then that alone knows whether it lives, for of two machines both may have one name.
     """
     import psutil
 
     began = psutil.Process().create_time() - psutil.boot_time()
-    return {"pid": os.getpid(), "process_started": round(began, 2), "host": socket.gethostname()}
+    who = {"pid": os.getpid(), "process_started": round(began, 2), "host": socket.gethostname()}
+    return {**who, "job": os.environ.get("ANCHORSCOPE_JOB", "")}
 
 
 def under_way(file: Path) -> Progress | None:

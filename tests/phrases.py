@@ -15,7 +15,8 @@ from cac_core.jobs import launch
 from cac_core.results import compare, judge, project, reproduce, sweep
 
 ROOT = Path(__file__).parents[1]
-STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed")
+STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed",
+          "unreachable")  # fmt: skip
 CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
 # what tables of the core hold and a page shows by t; what the core says by say is read out of its source
 CORE = (

@@ -70,21 +70,22 @@ def live(looked: bool):
 def queue(every: list[Job], going: bool):
     running = [job for job in every if job.state in launch.UNDER_WAY]
     line = jobs.waiting(every)
-    ended = [job for job in reversed(every) if job.state not in launch.UNDER_WAY and job.state != "queued"]
+    there = [job for job in every if job.state == "queued" and job.on]
+    ended = [job for job in reversed(every) if not jobs.going(job)]
     if said := st.session_state.pop("live_said", None):
         st.warning(wording.told(said), icon=":material/info:")
-    if not running and not line:
+    if not running and not line and not there:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("The queue is empty; what runs was started elsewhere.") if going else
                         t("Nothing is running, and nothing waits."))  # fmt: skip
             address.link("new", t("Start a new run"), "add")
-    for job in [*running, *line[:SHOWN]]:
+    for job in [*running, *line[:SHOWN], *there[:SHOWN]]:
         with st.container(border=True, key=f"job_{job.id}"):
             entry(job, line)
-    if len(line) > 1:
+    if (wait := len(line) + len(there)) > 1:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(t("{n} wait; the first {some} are listed.", n=len(line), some=SHOWN) if len(line) > SHOWN
-                        else t("{n} wait.", n=len(line)))  # fmt: skip
+            st.markdown(t("{n} wait; the first {some} are listed.", n=wait, some=SHOWN)
+                        if max(len(line), len(there)) > SHOWN else t("{n} wait.", n=wait))  # fmt: skip
             if not jobs.read_only():
                 st.button(t("Stop all that wait"), icon=":material/stop:", key="stop_waiting", on_click=act,
                           args=(jobs.stop_waiting,))  # fmt: skip
@@ -123,7 +124,7 @@ def entry(job: Job, line: list[Job]):
         run = Run(jobs.store() / job.run) if job.run else None
         title = picker.names([run])[job.run] if run else " ".join(job.arguments[1:2]) or job.id
         st.markdown(
-            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.device)}", width="stretch"
+            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.where)}", width="stretch"
         )
         if run and run.written and not jobs.going(job):
             address.link(PAGES.get(job.kind, "home"), t("Open"), "arrow_forward", {"run": run.id})
@@ -144,12 +145,12 @@ def buttons(job: Job, line: list[Job]):
         st.button(label, key=f"{name}_{job.id}", icon=f":material/{icon}:", on_click=act, args=(work, *args),
                   disabled=disabled)  # fmt: skip
 
-    if job.state == "queued" and len(line) > 1:
+    if job in line and len(line) > 1:
         place = [one.id for one in line].index(job.id)
         button(t("Sooner"), "arrow_upward", "up", reorder, job, -1, disabled=place == 0)
         button(t("Later"), "arrow_downward", "down", reorder, job, 1, disabled=place == len(line) - 1)
-    if job.state == "queued" or job.state in launch.UNDER_WAY:
-        button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping")
+    if jobs.going(job):
+        button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping" or job.asked > 0)
     if job.state in launch.AGAIN:
         button(t("Go on"), "play_arrow", "again", jobs.go_on, job, None)
     if job.state not in launch.UNDER_WAY and job.state != "queued":

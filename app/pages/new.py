@@ -14,7 +14,8 @@ from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
 from cac_core.files import is_folder
-from cac_core.jobs import launch
+from cac_core.jobs import clusters, launch
+from cac_core.jobs.engines import Needs, Slots
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import probe
@@ -305,7 +306,8 @@ def choose_networks(preset: str, name: str, images: int) -> tuple[list[str], str
 def choose_plan(
     preset: str, name: str, trials: list[datasets.Trial], images: int, methods: list[str], backbone: str
 ):  # fmt: skip
-    """Everything that is folded, and what comes of it: the recipes, the trial of each, and the device."""
+    """Everything that is folded, and what comes of it: the recipes, the trial of each, the device or the cluster, and
+    what is asked for there."""
     base = recipe.compose(preset, dataset=name, backbone=backbone, images=images)
     mark = f"{preset}_{name}_{backbone}"  # other defaults are other widgets
     if preset in recipe.COUNTED:
@@ -344,7 +346,8 @@ def choose_plan(
                 now = base.trunk.get(option, default)
                 trunk[option], bad = one_value(columns[n % 3], option, option, now, f"new_trunk_{option}", mark)
                 wrong |= bad
-    device = choose_device()
+    device, needs, bad = choose_device()
+    wrong |= bad
     if wrong:
         st.error(t("A value above cannot be used. What is wrong with it stands beside it."), icon=":material/error:")
         return None
@@ -354,7 +357,7 @@ def choose_plan(
         st.error(wording.told(error), icon=":material/error:")
         return None
     row = holdings.row(name)
-    return every, {one.id: datasets.trial_of(one, row) for one in every}, device
+    return every, {one.id: datasets.trial_of(one, row) for one in every}, device, needs
 
 
 def values(
@@ -406,20 +409,61 @@ def fields(base: Recipe, mark: str) -> tuple[dict, bool]:
     return given, wrong
 
 
-def choose_device() -> str:
+def choose_device() -> tuple[str, Needs | None, bool]:
+    """A device of this machine or a cluster, what is asked for there, and whether that cannot be used."""
     busy = {job.device for job in launch.jobs(jobs.store()) if jobs.going(job)}
+    try:
+        there = clusters.every()
+    except ValueError as error:
+        st.error(wording.told(error), icon=":material/error:")
+        there = {}
 
     def said(device: str) -> str:
+        if device in there:
+            return t("cluster {name}", name=device) + f" ({free_on(device)})"
         what = t("processor") if device == "cpu" else t("graphics card {n}", n=device.partition(":")[2])
         return f"{what} ({device}), {t('busy: it waits its turn') if device in busy else t('free')}"
 
-    every = jobs.devices()
-    first = int(len(every) > 1)
+    here = jobs.devices()
+    every, first = [*here, *there], int(len(here) > 1)
     key = field("new_device", "new_device", every[first], links.one_of(*every))
-    return st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session")
+    device = st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session")
+    if device not in there:
+        return device, None, False
+    usual = there[device].needs
+    columns, asked = st.columns(4), []
+    for place, (name, label, now) in zip(columns, (
+        ("cpus", t("Processors"), str(usual.cpus)),
+        ("gpus", t("Graphics cards"), str(usual.gpus)),
+        ("memory", t("Memory, as 16G"), f"{usual.memory}M" if usual.memory else ""),
+        ("time", t("Time, as 4:00:00"), f"{usual.minutes // 60}:{usual.minutes % 60:02}:00" if usual.minutes else ""),
+    ), strict=True):  # fmt: skip
+        key = field(f"new_{name}", f"new_{name}_{device}", now, text)
+        asked.append(place.text_input(label, now, LONG, key=key, persist_state="session").strip() or None)
+    st.caption(t("Each run asks for so much; empty is what the cluster gives. Runs and data must lie where all its "
+                 "machines see them, under the same paths."))  # fmt: skip
+    try:
+        return device, clusters.needs_of(*asked), False
+    except ValueError as error:
+        st.error(wording.told(error), icon=":material/error:")
+        return device, None, True
 
 
-def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str):
+def free_on(name: str) -> str:
+    """What is free on a cluster, in words; the page does not wait long for it."""
+    said = clusters.slots(name, wait=1.0)
+    if said is None:
+        return t("has not answered yet")
+    if not isinstance(said, Slots):
+        return t("does not answer")
+    (cpus, all_cpus), (gpus, all_gpus) = said.cpus, said.gpus
+    words = t("{n} of {all} processors free", n=cpus, all=all_cpus)
+    return words + (", " + t("{n} of {all} graphics cards", n=gpus, all=all_gpus) if all_gpus else "")
+
+
+def summary(
+    preset: str, every: list[Recipe], trials: dict[str, datasets.Trial], device: str, needs: Needs | None = None
+):  # fmt: skip
     states = {one.id: Run(jobs.store() / one.id).state if is_folder(jobs.store() / one.id) else "" for one in every}
     queued = {job.run for job in launch.jobs(jobs.store()) if job.kind == "train" and jobs.going(job)}
     fresh = [one for one in every if states[one.id] != "finished" and one.id not in queued]
@@ -429,7 +473,10 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
     first = every[0]
     with st.container(border=True):
         st.markdown(f"**{in_words(first, trials[first.id], len(every))}**")
-        cost(preset, fresh, trials, device)
+        if needs is None:
+            cost(preset, fresh, trials, device)
+        else:
+            keep_probe(None)
         done = sum(states[one.id] == "finished" and one.id not in other for one in every)
         under_way = sum(one.id in queued for one in every)
         if done:
@@ -438,14 +485,14 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
         if under_way:
             st.caption(t("In the queue already: {n}.", n=under_way))
         if other:
-            of_other_images([one for one in every if one.id in other], *next(iter(other.values())), device)
+            of_other_images([one for one in every if one.id in other], *next(iter(other.values())), device, needs)
         with st.container(horizontal=True, vertical_alignment="center"):
             if jobs.read_only():
                 st.info(t("Here one can look at everything and change nothing."), icon=":material/lock:")
             else:
                 label = t("Start") if len(fresh) <= 1 else t("Start {n} runs", n=len(fresh))
                 st.button(label, type="primary", icon=":material/play_arrow:", key="new_start", on_click=start,
-                          args=(fresh, device), disabled=not fresh)  # fmt: skip
+                          args=(fresh, device, False, needs), disabled=not fresh)  # fmt: skip
             if under_way or done:
                 first_to_watch = next((one.id for one in every if one.id in queued), first.id)
                 address.link("live", t("Watch them under Live"), "monitoring", {"watched": first_to_watch})
@@ -455,7 +502,7 @@ def summary(preset: str, every: list[Recipe], trials: dict[str, datasets.Trial],
         else:
             st.success(said, icon=":material/check:")
     with st.expander(t("The same from the command line"), icon=":material/terminal:", expanded=len(every) == 1):
-        st.code("\n".join(plans.command(preset, one) for one in every), language="bash", wrap_lines=True)
+        st.code("\n".join(plans.command(preset, one, device, needs) for one in every), language="bash", wrap_lines=True)
     if len(every) > 1:
         with st.expander(t("All {n} runs", n=len(every)), icon=":material/list:"):
             st.dataframe(
@@ -477,7 +524,7 @@ def changed(run: Run) -> tuple[str, str] | None:
     return None if run.problem() else holdings.changed(run)
 
 
-def of_other_images(every: list[Recipe], then: str, now: str, device: str):
+def of_other_images(every: list[Recipe], then: str, now: str, device: str, needs: Needs | None):
     """What is there of these is of images that the data set no longer holds."""
     st.warning(
         t("Trained before, on other images, {n}: {dataset} has changed since. Then: {then}; now: {now}. Another seed "
@@ -487,7 +534,7 @@ def of_other_images(every: list[Recipe], then: str, now: str, device: str):
     )  # fmt: skip
     if not jobs.read_only():
         st.button(t("Train again on the new images"), icon=":material/replay:", key="new_again", on_click=start,
-                  args=(every, device, True))  # fmt: skip
+                  args=(every, device, True, needs))  # fmt: skip
 
 
 def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
@@ -633,11 +680,11 @@ def by_a_run(seconds: float, size: float, by: plans.Measured) -> str:
     )  # fmt: skip
 
 
-def start(every: list[Recipe], device: str, again: bool = False):
+def start(every: list[Recipe], device: str, again: bool = False, needs: Needs | None = None):
     if jobs.read_only():
         return
     try:
-        count = jobs.train(every, device, again)
+        count = jobs.train(every, device, again, needs)
         st.session_state.new_said = t("{n} in the queue now. Watch under Live.", n=count)
     except (ValueError, OSError) as error:
         st.session_state.new_said = error

@@ -6,9 +6,24 @@ import math
 from cac_core import recipe as recipes
 from cac_core.sentences import say
 
+CLUSTERS = """\
+Clusters: ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head (http://head:8265), or a TOML file, a table for each:
+
+  [gpu]
+  engine = "slurm"                    # or "ray", with address = "http://head:8265", token_file = "~/.ray/auth_token"
+  options = ["--partition=gpu"]       # what sbatch is given besides
+  python = "/shared/venv/bin/python"  # Anchorscope's there, where it is not this one
+  before = "module load cuda"         # lines of sh that come first
+  cpus = 8                            # what a job asks for: cpus, gpus, memory = "16G", time = "4:00:00"
+
+`train ... --on gpu` and the page New run hand trainings to one; the store and the data lie where all machines see them.
+"""
+WAIT = 25.0  # seconds that a command waits for what a cluster says
+
 
 def add(command) -> None:
-    queue = command("queue", "the jobs that wait, run and have ended", _queue)
+    queue = command("queue", "the jobs that wait, run and have ended, and what is free on clusters", _queue,
+                    epilog=CLUSTERS)  # fmt: skip
     act = queue.add_mutually_exclusive_group()
     act.add_argument("--stop", metavar="JOB")
     act.add_argument("--resume", metavar="JOB", help="put it back into the queue")
@@ -21,7 +36,7 @@ def add(command) -> None:
 
 def _queue(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
-    from cac_core.jobs import launch
+    from cac_core.jobs import clusters, engines, launch
 
     store = runs.store_of(a.runs)
     for name, act in {"stop": launch.stop, "resume": launch.resume, "remove": launch.remove}.items():
@@ -30,18 +45,23 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
     if a.priority:
         number = recipes.checked_options(say("a job"), {"priority": 0}, {"priority": a.priority[1]})["priority"]
         launch.reorder(launch.find(store, a.priority[0]), number)
+    every = launch.settle(store, wait=WAIT)
     rows = [
-        {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "priority": job.priority,
-         "state": job.state, "reason": job.reason}
-        for job in launch.settle(store)
+        {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "on": job.on, "host": job.host,
+         "priority": job.priority, "state": job.state, "reason": job.reason}
+        for job in every
     ]  # fmt: skip
-    lines = [
-        f"{r['job']:16} {r['kind']:6} {r['state']:9} {r['device']:7} {r['run']}  {r['reason']}".rstrip() for r in rows
-    ]
+    lines = [f"{job.id:16} {job.kind:6} {job.state:9} {job.where:7} {job.run}  {job.reason}".rstrip() for job in every]
     at_work = launch.has_worker(store)
-    if any(r["state"] == "queued" for r in rows) and not at_work:
+    if any(job.state == "queued" and not job.on for job in every) and not at_work:
         lines.append(f"No worker is at work. Start one with:\n    python -m cac_core work --runs {store}")
-    return {"worker": at_work, "jobs": rows}, lines or [f"No jobs in {store}."]
+    free = {name: clusters.slots(name, wait=WAIT) for name in clusters.every()}
+    told = {
+        name: vars(said) if isinstance(said, engines.Slots) else {"error": str(said)} for name, said in free.items()
+    }
+    return {"worker": at_work, "jobs": rows, "clusters": told}, (lines or [f"No jobs in {store}."]) + [
+        f"{name}: {said}" for name, said in free.items()
+    ]
 
 
 def _work(a: argparse.Namespace, options: dict[str, str]):

@@ -8,7 +8,8 @@
     decisions.lock    held for a moment by whoever decides; every job is read, judged and written under it
     worker.lock  worker.log   held, and written, by the worker
 
-States: queued, starting, running, stopping; finished, failed, stopped, lost; broken is a file that is no job.
+States: queued, starting, running, stopping, unreachable; finished, failed, stopped, lost; broken is a file that is
+no job.
 
 Whether a process lives is asked of the kernel, not of a clock or of a pid that may be somebody else's by now: a worker
 waits for its own children, and others live as long as their lock is held. While there is a worker it alone says what
@@ -22,7 +23,10 @@ The time of day is only shown ("submitted"). How long a stop has been waited for
 processes of a machine share; a process is told from a later one of the same pid by the seconds from the machine's start
 to its own. Nobody sets either clock.
 
-submit, state, stop and log are all that a job's user needs, so a cluster's scheduler can stand in their place.
+A job may be a cluster's instead (`on`): see engines. Its record stands here as well, and everything above is then the
+cluster's to say: it owns the queue, and knows whether and where the job lives; while it does not answer, the job is
+unreachable. What is written here is what the cluster said last, to whoever looked. Of two machines neither the clocks
+nor the pids say anything to each other, so how long a stop has been waited for is told by the file system's own time.
 Standard library, psutil and filelock.
 """
 
@@ -48,21 +52,28 @@ import filelock
 import psutil
 
 from cac_core import files, records, runs
+from cac_core.jobs import clusters, engines
+from cac_core.jobs.engines import USUAL, Needs, Seen, Task, Unreachable
 from cac_core.recipe import Recipe, known_name, slug
 from cac_core.records import Unfit, Within
 from cac_core.sentences import say
 
 KINDS = ("train", "eval", "sweep", "map", "ensemble", "fetch", "look", "score", "export")
-UNDER_WAY = ("starting", "running", "stopping")
+UNDER_WAY = ("starting", "running", "stopping", "unreachable")
 AGAIN = ("stopped", "failed", "lost")  # what can go back to the queue
 STATES = ("queued", *UNDER_WAY, "finished", *AGAIN, "broken")
 ID = re.compile(r"\d{6,}-[0-9a-f]{6}")
 NET = "net"  # the slot of downloads: they keep neither a processor nor a card from training
 USE = "use"  # and of what a threshold is used for, so that it does not wait for trainings
 SLOT_OF = {"fetch": NET, "score": USE, "export": USE}
-DEVICE = re.compile(rf"cpu|cuda:\d{{1,3}}|{NET}|{USE}")
+AWAY = "away"  # the slot of a cluster's jobs: they keep nothing here from anything
+DEVICE = re.compile(rf"cpu|cuda:\d{{1,3}}|{NET}|{USE}|{AWAY}")
+TICKET = re.compile(r"[\w.-]{1,100}")
 PATIENCE = (15.0, 30.0)  # seconds: from a training's stop file to SIGTERM; from SIGTERM to the end of the whole group
 WAIT = 30.0  # seconds that anybody waits for a lock which is only ever held for a moment
+SOON = 1.0  # seconds that whoever looks waits for a cluster's answer; a later one is taken by whoever looks then
+UNKNOWN = 90.0  # seconds after which a job that its cluster does not know is lost: a head that came back may have
+# forgotten a training that lives on for a minute
 IDLE = 600.0  # seconds after which a worker that the app started ends where nothing is queued and nothing runs
 
 
@@ -86,10 +97,18 @@ class Job:
     pid: Annotated[int, Within(0, 2**31 - 1)] = 0
     process_started: float = 0.0  # seconds after the machine's start
     host: str = ""
-    asked: float = 0.0  # when it was asked to stop, by time.monotonic()
+    asked: float = 0.0  # when it was asked to stop, by time.monotonic(); of a cluster's job by the file system's time
     terminated: bool = False  # whether SIGTERM has been sent
     exit_code: int | None = None  # -9 is the end by signal 9
     reason: str = ""
+    on: str = ""  # the cluster that it was given to; empty is this machine
+    ticket: str = ""  # by which that knows it
+    needs: Needs = USUAL  # what that was asked for
+    missed: float = 0.0  # since when the cluster has not known it, by the file system's time
+
+    @property
+    def where(self) -> str:
+        return self.on or self.device
 
     @property
     def id(self) -> str:
@@ -118,11 +137,15 @@ def submit(
         return _submitted(queue, kind, arguments, run, device, priority)
 
 
-def _submitted(queue: Path, kind: str, arguments: list[str], run: str, device: str, priority: int) -> Job:
+def _submitted(
+    queue: Path, kind: str, arguments: list[str], run: str, device: str, priority: int, on: str = "",
+    needs: Needs = USUAL,
+) -> Job:  # fmt: skip
     taken = [int(path.stem.split("-")[0]) for path in _files(queue) if ID.fullmatch(path.stem)]
     name = f"{max(taken, default=0) + 1:06}-{secrets.token_hex(3)}"
     device = SLOT_OF.get(kind, device)
-    new = Job(queue / f"{name}.json", kind, tuple(arguments), run, device, priority, round(time.time(), 3))
+    file, now = queue / f"{name}.json", round(time.time(), 3)
+    new = Job(file, kind, tuple(arguments), run, device, priority, now, on=on, needs=needs)
     _check(new)
     return _same(new) or _write(new)
 
@@ -140,11 +163,37 @@ def submit_recipe(
 
     again: a run of it whose images have changed since goes to the trash first, when the job begins.
     """
-    data = [*(["--data", str(root.absolute())] if root else []), *(["--again"] if again else [])]
     with _deciding(store) as queue:
-        file = _recipe_file(queue, recipe.id)
-        runs.write_json(file, recipe.to_json())
-        return _submitted(queue, "train", ["train", "--recipe", str(file), *data], recipe.id, device, priority)
+        return _submitted_training(queue, recipe, root, again, device, priority)
+
+
+def _submitted_training(
+    queue: Path, recipe: Recipe, root: Path | None, again: bool, device: str, priority: int, *there: Any
+) -> Job:
+    data = [*(["--data", str(root.absolute())] if root else []), *(["--again"] if again else [])]
+    file = _recipe_file(queue, recipe.id)
+    runs.write_json(file, recipe.to_json())
+    return _submitted(queue, "train", ["train", "--recipe", str(file), *data], recipe.id, device, priority, *there)
+
+
+def submit_there(
+    store: Path, recipes: list[Recipe], on: str, needs: Needs, *, root: Path | None = None, again: bool = False
+) -> list[Job]:
+    """Hand the training of these recipes to a cluster, in one go; of a run that waits or runs already, the job it has.
+
+    Raises ValueError in the cluster's words where it refuses, Unreachable where it does not answer; then none is left.
+    """
+    clusters.find(on)
+    with _deciding(store) as queue:
+        every = [_submitted_training(queue, one, root, again, AWAY, 0, on, needs) for one in recipes]
+        fresh = _claimed([job for job in every if job.on and not job.ticket])
+    try:
+        _handed_over(fresh)
+    except (ValueError, OSError):
+        for job in fresh:
+            _forget(job)
+        raise
+    return [_read(job.path) for job in every]
 
 
 def jobs(store: Path) -> list[Job]:
@@ -167,12 +216,19 @@ def find(store: Path, name: str) -> Job:
     return everything[name]
 
 
-def settle(store: Path, *, patience: tuple[float, float] = PATIENCE) -> list[Job]:
-    """All jobs as they are now; where no worker does it, what became of them is written and stops are taken further."""
-    if _files(_queue(store)) and not _read_only() and not has_worker(store):
-        with contextlib.suppress(OSError), _deciding(store) as queue:  # a full disk keeps nobody from looking
-            for path in _files(queue):
-                _judged(path, patience)
+def settle(store: Path, *, patience: tuple[float, float] = PATIENCE, wait: float | None = None) -> list[Job]:
+    """All jobs as they are now; where no worker does it, what became of them is written and stops are taken further.
+
+    A cluster is asked about its own, and waited for so many seconds, SOON if none are named; what it answers later, who
+    looks then will see.
+    """
+    if _files(_queue(store)) and not _read_only():
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from looking
+            if not has_worker(store):
+                with _deciding(store) as queue:
+                    for path in _files(queue):
+                        _judged(path, patience)
+            _look_there(store, patience, wait)
     return jobs(store)
 
 
@@ -195,12 +251,11 @@ def state(job: Job, *, patience: tuple[float, float] = PATIENCE) -> str:
 
 def log(job: Job, *, last: int = 100) -> str:
     """The last lines of what the job's process said; empty where it has not begun."""
-    try:
-        with records.opened(job.beside(".log")) as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 400 * last, 0))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-last:])
-    except (OSError, Unfit):
-        return ""
+    said = ""
+    with contextlib.suppress(OSError, Unfit), records.opened(job.beside(".log")) as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 400 * last, 0))
+        said = file.read().decode("utf-8", "replace")
+    return "\n".join(said.splitlines()[-last:])
 
 
 def stop(job: Job, *, patience: tuple[float, float] = PATIENCE) -> Job:
@@ -211,11 +266,16 @@ def stop(job: Job, *, patience: tuple[float, float] = PATIENCE) -> Job:
     """
     with _deciding(job.store):
         job = _whole(_judged(job.path, patience))
-        if job.state == "queued":
+        if job.on:
+            job = _asked_to_stop_there(job)
+        elif job.state == "queued":
             return _write(replace(job, state="stopped", reason=say("Stopped before it began.")))
-        if job.state in ("starting", "running"):
+        elif job.state in ("starting", "running"):
             _write(replace(job, state="stopping", asked=time.monotonic()))
-        return _judged(job.path, patience)
+        if not job.on:
+            return _judged(job.path, patience)
+    _look_there(job.store, patience)
+    return _read(job.path)
 
 
 def resume(job: Job) -> Job:
@@ -227,13 +287,24 @@ def resume(job: Job) -> Job:
                 "Job {job} is {state}; only what is {states} can go back to the queue.",
                 job=job.id, state=say(job.state), states=[say(state) for state in AGAIN],
             ))  # fmt: skip
-        return _same(job) or _write(_queued_again(job))
+        if (there := _same(job)) or not job.on:
+            return there or _write(_queued_again(job))
+        claimed = _claimed([_queued_again(job)])
+    try:
+        _handed_over(claimed)
+    except (ValueError, OSError):
+        with _deciding(job.store):
+            _write(job)
+        raise
+    return _read(job.path)
 
 
 def reorder(job: Job, priority: int) -> Job:
     """Give a queued job another priority; of the same priority, who came first is first."""
     with _deciding(job.store):
         job = _whole(_read(job.path))
+        if job.on:
+            raise ValueError(say("Job {job} waits on {on}, which alone says whose turn it is.", job=job.id, on=job.on))
         if job.state != "queued":
             raise ValueError(say(
                 "Job {job} is {state}; only what is queued has a place in the queue.",
@@ -250,11 +321,18 @@ def remove(job: Job) -> None:
         job = _judged(job.path)
         if job.state in UNDER_WAY:
             raise ValueError(say("Job {job} is {state}. Stop it first.", job=job.id, state=say(job.state)))
-        job.path.unlink()
-        if ID.fullmatch(job.id):
-            for ending in (".log", ".lock"):
-                job.beside(ending).unlink(missing_ok=True)
-        _drop_recipe(job)
+        _forget(job)
+
+
+def _forget(job: Job) -> None:
+    """What was handed to a cluster all the same ends there by itself: it does not find its ticket."""
+    job.path.unlink(missing_ok=True)
+    if ID.fullmatch(job.id):
+        for ending in (".log", ".lock", ".ticket"):
+            job.beside(ending).unlink(missing_ok=True)
+        if job.ticket:
+            job.path.with_name(f"{job.ticket}.out").unlink(missing_ok=True)
+    _drop_recipe(job)
 
 
 def has_worker(store: Path) -> bool:
@@ -352,7 +430,7 @@ def work(
 def _let_go(store: Path, lock: filelock.FileLock) -> bool:
     """Give up the worker's lock, unless somebody has just queued a job; whoever does so later starts a new worker."""
     with contextlib.suppress(OSError), _deciding(store) as queue:
-        if not any(_read(path).state in ("queued", *UNDER_WAY) for path in _files(queue)):
+        if not any(job.state in ("queued", *UNDER_WAY) and not job.on for job in map(_read, _files(queue))):
             lock.release()
     return not lock.is_locked
 
@@ -362,7 +440,7 @@ def _take_over(store: Path) -> None:
     with _deciding(store) as queue:
         for path in _files(queue):
             job = _read(path)
-            if job.state == "starting":
+            if job.state == "starting" and not job.on:
                 _write(_queued_again(job))
 
 
@@ -387,7 +465,7 @@ def _pass(
                 children.pop(job.id, None)
             everything.append(job)
         working = [job for job in everything if job.state in UNDER_WAY]
-        waiting = [job for job in everything if job.state == "queued" and _has_slot(job, slots)]
+        waiting = [job for job in everything if job.state == "queued" and not job.on and _has_slot(job, slots)]
         arriving = [job for job in (*working, *waiting) if job.kind == "fetch"]
         for job in sorted(waiting, key=lambda job: (-job.priority, job.id)):
             taken = any(job.device == other.device or (job.run and job.run == other.run) for other in working)
@@ -395,7 +473,7 @@ def _pass(
                 working.append(job)
                 _start(job, slots[job.device], children)
                 tell(f"{job.id} starting on {job.device}: {' '.join(job.arguments)}")
-        return bool(working or waiting)
+        return bool(waiting or any(not job.on for job in working))
 
 
 def _is_of(job: Job, fetch: Job) -> bool:
@@ -452,6 +530,8 @@ def _judged(path: Path, patience: tuple[float, float] = PATIENCE) -> Job:
 
 def _seen(job: Job) -> Job:
     """The job as _judged would make it; nothing is written."""
+    if job.on:
+        return job
     return _ended(job, None) if job.state in ("running", "stopping") and not _lives(job) else job
 
 
@@ -462,18 +542,25 @@ def _lives(job: Job) -> bool:
 
 def _settled(job: Job, lives: bool, code: int | None, patience: tuple[float, float]) -> Job:
     """Write down what has become of a job, and take its stop further. code is its exit code where its parent asks."""
+    if job.on:
+        return job
     if job.state == "starting" and code is not None:
         return _write(replace(job, state="failed", exit_code=code, reason=_complaint(job)))
     if job.state in ("running", "stopping") and not lives:
-        if job.asked and job.kind == "train":  # before it is told: who resumes it then must not be stopped by this
-            with contextlib.suppress(OSError):  # nobody is left whom it would ask to stop
-                _stop_file(job).unlink(missing_ok=True)
+        _done_with_stop_file(job)
         job = _write(_ended(job, code))
         if job.state == "finished":
             _drop_recipe(job)
     if job.state == "stopping":
         job = _pushed(job, patience)
     return job
+
+
+def _done_with_stop_file(job: Job) -> None:
+    """Nobody is left whom it would ask to stop. Before it is told: who resumes the job must not be stopped by this."""
+    if job.asked and job.kind == "train":
+        with contextlib.suppress(OSError):
+            _stop_file(job).unlink(missing_ok=True)
 
 
 def _ended(job: Job, code: int | None) -> Job:
@@ -488,7 +575,8 @@ def _outcome(job: Job, code: int | None) -> tuple[str, str]:
     """State and reason of a job whose process has ended. A training's own status counts, where it is that process's."""
     if job.kind == "train" and job.run and code in (0, None):
         status = runs.Run(job.store / job.run).status
-        if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and status.get("pid") == job.pid):
+        its = status.get("job") == job.ticket if job.on else status.get("pid") == job.pid
+        if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and its):
             return status["state"], str(status.get("reason", ""))
     if code == 0:
         return "finished", ""
@@ -565,6 +653,204 @@ def _drop_recipe(job: Job) -> None:
                 file.unlink(missing_ok=True)
 
 
+# --- the jobs of a cluster -------------------------------------------------------------------------------------------
+
+
+def _claimed(every: list[Job]) -> list[Job]:
+    """A ticket for each, written where the job will look for it, before anybody hands it over."""
+    claimed = []
+    for number, job in enumerate(every):
+        ticket = f"anchorscope-{every[0].id}-{every[0].attempt + 1}" + (f"_{number}" if len(every) > 1 else "")
+        runs.write(job.beside(".ticket"), ticket)
+        claimed.append(_write(replace(job, state="starting", attempt=job.attempt + 1, ticket=ticket)))
+    return claimed
+
+
+def _handed_over(claimed: list[Job]) -> None:
+    """Give what is claimed to its cluster, where it is queued then. Each one's lock is held meanwhile."""
+    if not claimed:
+        return
+    first, cluster = claimed[0], clusters.find(claimed[0].on)
+    with contextlib.ExitStack() as stack:
+        for job in claimed:
+            job.beside(".log").unlink(missing_ok=True)
+            stack.enter_context(filelock.FileLock(job.beside(".lock"), timeout=WAIT))
+        tasks = [Task(job.ticket, _shell(job, cluster)) for job in claimed]
+        cluster.engine(first.path.parent).submit(tasks, first.needs)
+        with _deciding(first.store):
+            for job in claimed:
+                now = _read(job.path)
+                if (now.state, now.ticket) == ("starting", job.ticket):
+                    _write(replace(now, state="queued"))
+
+
+def _shell(job: Job, cluster: clusters.Cluster) -> str:
+    known = {
+        "ANCHORSCOPE_RUNS": str(job.store), "ANCHORSCOPE_JOB": job.ticket, "OMP_NUM_THREADS": str(job.needs.cpus),
+        "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8",
+    }  # fmt: skip
+    files = job.beside(".ticket"), job.beside(".log")
+    return engines.shell(job.ticket, *files, job.arguments, cluster.python, cluster.before, known)
+
+
+def _look_there(store: Path, patience: tuple[float, float], wait: float | None = None) -> None:
+    """Ask each cluster about its jobs, write down what it says, and take their stops further."""
+    there = [job for job in map(_read, _files(_queue(store))) if job.on and job.state in ("queued", *UNDER_WAY)]
+    for name in sorted({job.on for job in there}):
+        mine = [job for job in there if job.on == name]
+        said = clusters.states(name, _queue(store), [job.ticket for job in mine], wait=SOON if wait is None else wait)
+        if said is None:
+            continue
+        with _deciding(store):
+            told = [_told(job, said) for job in mine]
+        if isinstance(said, Unreachable):
+            continue
+        for job in told:
+            if job.asked and job.state in UNDER_WAY:
+                _pushed_there(job, said.get(job.ticket), patience)
+
+
+def _told(before: Job, said: dict[str, Seen] | Unreachable) -> Job:
+    """Write down what a cluster says of a job, unless somebody has come to know more since."""
+    try:
+        job = _read(before.path)
+    except FileNotFoundError:
+        return replace(before, state="lost")
+    if job.ticket != before.ticket or job.state not in ("queued", *UNDER_WAY):
+        return job
+    if isinstance(said, Unreachable):
+        now = replace(job, state="unreachable", reason=str(said))
+    elif (seen := said.get(job.ticket)) is None:
+        now = _missing(job)
+    elif seen.state == "ended":
+        now = _ended_there(job, seen)
+    elif seen.state == "queued" and job.asked and job.terminated:  # Ray keeps it, and it will find no ticket
+        now = replace(job, state="stopped", reason=say("Stopped before it began."))
+    else:
+        why = say("{on} lets it wait: {why}.", on=job.on, why=seen.why) if seen.state == "queued" and seen.why else ""
+        state = "stopping" if job.asked else seen.state
+        now = replace(job, state=state, host=seen.host, reason=why, missed=0.0)
+    if now == job:
+        return job
+    if now.state not in UNDER_WAY and now.state != "queued":
+        _done_with_stop_file(now)
+        _write_end(now)
+    _write(now)
+    if now.state == "finished":
+        _drop_recipe(now)
+    return now
+
+
+def _missing(job: Job) -> Job:
+    """A job that its cluster does not know: being handed over still, or forgotten."""
+    if _held(job.beside(".lock")):
+        return job
+    state, reason = _outcome(job, None)
+    if state in ("finished", "stopped", "failed") and not (state == "stopped" and job.asked):
+        return replace(job, state=state, reason=reason)  # by its run's own word
+    now = _now(job)
+    if job.missed and now - job.missed > UNKNOWN:
+        return replace(job, state="lost", reason=say(
+            "{on} does not know this job any more: it was started anew, or has forgotten it. What was saved is there.",
+            on=job.on,
+        ))  # fmt: skip
+    reason = say("{on} does not know this job. If that stays so, it is lost.", on=job.on)
+    return replace(job, state="unreachable", reason=reason, missed=job.missed or now)
+
+
+def _ended_there(job: Job, seen: Seen) -> Job:
+    job = replace(job, host=seen.host or job.host, exit_code=seen.code, missed=0.0)
+    state, reason = _outcome(job, None if seen.cause else seen.code)
+    if state == "finished":
+        return replace(job, state=state, reason=reason)
+    needs = job.needs
+    if seen.code == engines.UNSEEN:
+        state, reason = "failed", say(
+            "{host} does not see this store. Runs must lie on a file system that all machines see, under the same "
+            "path: {path}.",
+            host=seen.host or job.on, path=job.store,
+        )  # fmt: skip
+    elif seen.code == engines.UNFIT:
+        state, reason = "failed", say("There is not the same Anchorscope on {on}: {words}", on=job.on,
+                                      words=_complaint(job))  # fmt: skip
+    elif seen.cause == "memory":
+        needs = replace(needs, memory=2 * needs.memory)
+        state, reason = "lost", say(
+            "It was killed for memory: it had asked for {memory} MB. Going on asks for {next} MB.",
+            memory=job.needs.memory, next=needs.memory,
+        ) if needs.memory else say(
+            "It was killed for memory, and had not said how much it takes. Start it again, and say so."
+        )  # fmt: skip
+    elif seen.cause == "time":
+        saved = files.is_file(job.store / job.run / "last.pt")
+        needs = needs if saved else replace(needs, minutes=2 * needs.minutes)
+        state, reason = "stopped" if saved else "lost", say(
+            "The {minutes} minutes that it had asked for were over. Going on begins where it was saved, with as many "
+            "again.",
+            minutes=job.needs.minutes,
+        ) if saved else say(
+            "The {minutes} minutes that it had asked for were over, and nothing was saved. Going on asks for {next}.",
+            minutes=job.needs.minutes, next=needs.minutes,
+        )  # fmt: skip
+    elif seen.cause == "node":
+        state, reason = "lost", say(
+            "Its node went down or was taken away ({why}). Going on begins where it was saved, on another.",
+            why=seen.why or seen.host,
+        )  # fmt: skip
+    elif seen.cause == "cancelled" and not job.asked:
+        state, reason = "stopped", say("It was cancelled on {on}, not from here.", on=job.on)
+    elif seen.code is None and not job.asked:
+        state, reason = "lost", say("{on} ended it: {why}", on=job.on, why=seen.why)
+    elif state == "failed" and not log(job).strip():  # it did not come so far as to say anything
+        words = clusters.find(job.on).engine(job.path.parent).log(job.ticket).strip()
+        reason = say("It could not be started: {error}", error=words.splitlines()[-1]) if words else reason
+    return replace(job, state=state, reason=reason, needs=needs)
+
+
+def _write_end(job: Job) -> None:
+    """What a run's own process could not write any more: that it has ended."""
+    run = runs.Run(job.store / job.run)
+    status = run.status
+    if job.kind == "train" and status["state"] in runs.ALIVE and status.get("job") == job.ticket:
+        with contextlib.suppress(OSError):
+            runs.write_json(run.path / "status.json", {**status, "state": "lost", "reason": job.reason})
+
+
+def _asked_to_stop_there(job: Job) -> Job:
+    if job.asked or job.state not in ("queued", "starting", "running", "unreachable"):
+        return job
+    if job.run and files.is_folder(job.store / job.run):
+        _stop_file(job).touch()  # which asks also where the cluster does not answer
+    return _write(replace(job, state="stopping", asked=_now(job)))
+
+
+def _pushed_there(job: Job, seen: Seen | None, patience: tuple[float, float]) -> None:
+    """The step of the stop that is due, as _pushed takes it; what waits is forgotten at once."""
+    waited = _now(job) - job.asked
+    gentle = patience[0] if job.kind == "train" else 0
+    engine = clusters.find(job.on).engine(job.path.parent)
+    waits = seen is not None and seen.state == "queued"
+    hard = waits or waited >= gentle + patience[1]
+    with contextlib.suppress(OSError, ValueError):  # it is tried again
+        if waits:
+            job.beside(".ticket").unlink(missing_ok=True)
+        if hard or (waited >= gentle and not job.terminated):
+            engine.stop(job.ticket, hard=hard)
+            with _deciding(job.store):
+                now = _read(job.path)
+                if now.ticket == job.ticket and now.state == "stopping":
+                    _write(replace(now, terminated=True))
+        elif job.run and files.is_folder(job.store / job.run) and not _stop_file(job).exists():
+            _stop_file(job).touch()
+
+
+def _now(job: Job) -> float:
+    """The time by the file system's clock, which is one for all machines."""
+    file = job.path.with_name("clock")
+    file.write_bytes(b".")
+    return file.stat().st_mtime
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -633,12 +919,17 @@ def _check(job: Job) -> None:
         raise ValueError(
             say("{device!r} is no device of a queue; those are cpu, cuda:0, cuda:1 and so on.", device=job.device)
         )
+    if job.on and not (clusters.NAME.fullmatch(job.on) and (not job.ticket or TICKET.fullmatch(job.ticket))):
+        raise ValueError(say("{on!r} is no name of a cluster, or {ticket!r} no ticket.", on=job.on, ticket=job.ticket))
+    if min(vars(job.needs).values()) < 0:
+        raise ValueError(say("A job cannot ask for less than nothing."))
     if not job.arguments or any("\0" in word for word in job.arguments):
         raise ValueError(say("A job's arguments are words, at least one, not {arguments!r}.", arguments=job.arguments))
 
 
 def _record(job: Job) -> dict[str, Any]:
-    return {name: value for name, value in vars(job).items() if name != "path"} | {"arguments": list(job.arguments)}
+    told = {name: value for name, value in vars(job).items() if name != "path"}
+    return told | {"arguments": list(job.arguments), "needs": vars(job.needs)}
 
 
 def _write(job: Job) -> Job:
@@ -661,13 +952,13 @@ def _same(new: Job) -> Job | None:
             job.arguments == new.arguments or (job.kind == "train" and job.run != "")
         )
 
-    there = [job for job in jobs(new.store) if job.state in ("queued", "starting", "running")]
+    there = [job for job in jobs(new.store) if job.state in ("queued", "starting", "running", "unreachable")]
     return next(filter(same, there), None)
 
 
 def _queued_again(job: Job) -> Job:
     kept = (job.path, job.kind, job.arguments, job.run, job.device, job.priority, job.submitted)
-    return Job(*kept, attempt=job.attempt)
+    return Job(*kept, attempt=job.attempt, on=job.on, needs=job.needs)
 
 
 def _read_only() -> bool:

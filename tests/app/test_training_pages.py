@@ -28,7 +28,7 @@ from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets, decoded
 from cac_core.exchange import changes, own_data, sample, shelf
-from cac_core.jobs import launch
+from cac_core.jobs import clusters, engines, launch
 from cac_core.recipe import Recipe
 from cac_core.results import look
 from cac_core.runs import Run
@@ -1217,3 +1217,76 @@ def test_from_the_button_to_the_finished_run(root, store, monkeypatch):
     assert one.state == "finished" and Run(store / one.run).written
     at = fine(at.switch_page(PAGES["live"]).run())
     assert not at.error and "finished" in text(at)
+
+
+class Scheduler:
+    """A cluster's engine that says what a test has written into `said`; None is no answer."""
+
+    def __init__(self):
+        self.tasks, self.needs, self.said, self.stopped = [], None, "queued", []
+
+    def submit(self, tasks, needs):
+        self.tasks, self.needs = tasks, needs
+
+    def states(self, tickets):
+        if self.said is None:
+            raise engines.Unreachable("nobody is there")
+        return {ticket: engines.Seen(self.said, why="Resources" * (self.said == "queued")) for ticket in tickets}
+
+    def stop(self, ticket, *, hard):
+        self.stopped.append(ticket)
+
+    def slots(self):
+        return engines.Slots((3, 4), (1, 2))
+
+
+@pytest.fixture
+def scheduler(tmp_path, monkeypatch):
+    """The engine of a cluster "gpu"; one question is put at every look."""
+    file = tmp_path / "clusters.toml"
+    file.write_text("[gpu]\nengine = 'slurm'\ngpus = 1\ntime = '2:30:00'\n")
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(file))
+    monkeypatch.setattr(clusters, "EVERY", 0.0)
+    monkeypatch.setattr(launch, "SOON", LONG)
+    found = Scheduler()
+    monkeypatch.setattr(clusters.Cluster, "engine", lambda self, folder: found)
+    return found
+
+
+def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, scheduler):
+    at = opened("new")
+    device = at.selectbox(key="new_device")
+    assert device.options[-1] == "cluster gpu (3 of 4 processors free, 1 of 2 graphics cards)"
+    at = fine(device.set_value("gpu").run())
+    at = fine(next(i for i in at.text_input if i.label == "Seeds").set_value("0-2").run())
+    at = fine(at.text_input(key="new_memory_gpu").set_value("much").run())
+    assert "“much”" in text(at) or "'much' is no size of memory" in text(at)
+    at = fine(at.text_input(key="new_memory_gpu").set_value("16G").run())
+    assert "--on gpu --cpus 1 --gpus 1 --memory 16384M --time 150" in plan(at)[0]
+    at = fine(at.button(key="new_start").click().run())
+    assert scheduler.needs == engines.Needs(1, 1, 16384, 150)
+    every = launch.jobs(store)
+    assert [task.ticket for task in scheduler.tasks] == [job.ticket for job in every]
+    assert len(every) == 3
+
+    at = fine(at.switch_page(PAGES["live"]).run())
+    assert "gpu lets it wait: Resources." in text(at)
+    assert "3 wait." in text(at)
+    assert not {"Sooner", "Start what waits"} & set(labels(at))
+    scheduler.said = None
+    at = fine(at.run())
+    assert "nobody is there" in text(at)
+    assert {job.state for job in launch.jobs(store)} == {"unreachable"}
+    assert "Stop" in labels(at)
+    scheduler.said = "running"
+    at = fine(at.run())
+    assert {job.state for job in launch.jobs(store)} == {"running"}
+    at = fine(button(at, "Stop").click().run())
+    assert [job.state for job in launch.jobs(store)].count("stopping") == 1
+
+
+def test_a_file_of_clusters_that_is_wrong_leaves_this_machine(opened, scheduler, tmp_path):
+    (tmp_path / "clusters.toml").write_text("[gpu]\nengine = 'pbs'\n")
+    at = opened("new")
+    assert "pbs" in text(at)
+    assert at.selectbox(key="new_device").options[0].startswith("processor")

@@ -1,0 +1,160 @@
+"""Ray Jobs: what a head says, as recorded from Ray 2.60 with a token. benchmarks/cluster.py runs a real one."""
+
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from cac_core.jobs import clusters, launch
+from cac_core.jobs.engines import UNSEEN, Needs, Seen, Slots, Unreachable
+from cac_core.jobs.ray import Ray, free
+from cac_core.recipe import compose
+
+WAITS = "Job has not started yet. It may be waiting for resources (CPUs, GPUs, memory) to become available."
+JOBS = [
+    {"submission_id": "a-1_0", "status": "RUNNING", "message": "Job is currently running.", "driver_exit_code": None,
+     "driver_agent_http_address": "http://10.0.0.7:52365"},
+    {"submission_id": "a-2", "status": "FAILED", "driver_exit_code": 85,
+     "message": "Job entrypoint command failed with exit code 85, last available logs (truncated):\nout\n",
+     "driver_agent_http_address": "http://10.0.0.7:52365"},
+    {"submission_id": "a-3", "status": "PENDING", "message": WAITS, "driver_exit_code": None,
+     "driver_agent_http_address": None},
+    {"submission_id": "a-4", "status": "FAILED", "message": "Job entrypoint command failed with exit code -9, last",
+     "driver_exit_code": -9, "driver_agent_http_address": "http://10.0.0.7:52365"},
+    {"submission_id": "a-5", "status": "STOPPED", "message": "Job was intentionally stopped.",
+     "driver_exit_code": None, "driver_agent_http_address": None},
+    {"submission_id": None, "status": "SUCCEEDED", "message": None},
+]  # fmt: skip
+USAGE = {"node:127.0.0.1": [0.0, 1.0], "memory": [0.0, 13766164071.0], "CPU": [1.0, 2.0], "GPU": [3.0, 8.0]}
+STATUS = {"result": True, "data": {"clusterStatus": {"loadMetricsReport": {"usage": USAGE}}}}
+TOKEN = "a-token-of-thirty-two-characters"
+
+
+class Head(http.server.BaseHTTPRequestHandler):
+    """Answers as a head does; what it is asked stands in server.asked."""
+
+    def _answer(self):
+        given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._say(401, "Unauthorized: Missing authentication token")
+        self.server.asked.append((self.command, self.path, json.loads(given or "null")))
+        if self.path == "/api/jobs/" and self.command == "GET":
+            return self._say(200, json.dumps(self.server.jobs))
+        if self.path == "/api/jobs/":
+            return (
+                self._say(200, "{}") if self.server.takes else self._say(400, "Traceback:\nTypeError: no such number")
+            )
+        if self.path == "/api/cluster_status":
+            return self._say(200, json.dumps(STATUS))
+        if self.path.endswith("/logs"):
+            return self._say(200, json.dumps({"logs": "out\n"}))
+        if self.path.endswith("/a-1_0/stop"):
+            return self._say(200, '{"stopped": true}')
+        return self._say(404, "Job nope does not exist")
+
+    do_GET = do_POST = _answer
+
+    def _say(self, code: int, words: str):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(words.encode())))
+        self.end_headers()
+        self.wfile.write(words.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def head(tmp_path, monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Head)
+    server.asked, server.jobs, server.takes = [], JOBS, True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    address = f"http://127.0.0.1:{server.server_port}"
+    (tmp_path / "clusters.toml").write_text(
+        f"[boxes]\nengine = 'ray'\naddress = '{address}'\ntoken_file = '{tmp_path / 'token'}'\n"
+    )
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(tmp_path / "clusters.toml"))
+    monkeypatch.setattr(clusters, "EVERY", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def engine() -> Ray:
+    return clusters.find("boxes").engine(Path())
+
+
+def test_what_a_head_says_of_jobs(head):
+    assert engine().states(["a-1_0", "a-2", "a-3", "a-4", "a-5", "a-6"]) == {
+        "a-1_0": Seen("running", "10.0.0.7"),
+        "a-2": Seen("ended", "10.0.0.7", "Job entrypoint command failed with exit code 85, last available logs "
+                    "(truncated):", UNSEEN),
+        "a-3": Seen("queued"),
+        "a-4": Seen("ended", "10.0.0.7", "Job entrypoint command failed with exit code -9, last", -9),
+        "a-5": Seen("ended", "", "Job was intentionally stopped.", None, "cancelled"),
+    }  # fmt: skip
+    assert engine().log("a-2") == "out\n"
+    engine().stop("a-1_0", hard=False)
+    engine().stop("nope", hard=True)
+
+
+def test_what_is_free(head):
+    assert clusters.slots("boxes", wait=30) == Slots((1, 2), (5, 8))
+    assert free({"data": {"clusterStatus": {}}}) == Slots()
+
+
+def test_a_training_is_handed_over_by_its_ticket(head, tmp_path):
+    (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs(3, 1, 2048))
+    how, where, given = head.asked[-1]
+    assert (how, where) == ("POST", "/api/jobs/")
+    entry = given.pop("entrypoint")
+    assert given == {
+        "submission_id": job.ticket, "entrypoint_num_cpus": 3, "entrypoint_num_gpus": 1, "entrypoint_memory": 2 << 30
+    }  # fmt: skip
+    assert job.ticket in entry
+    assert "OMP_NUM_THREADS=3" in entry
+    assert job.state == "queued"
+
+
+def test_one_that_waits_and_is_stopped_never_begins(head, tmp_path):
+    (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    head.jobs = [{"submission_id": job.ticket, "status": "PENDING"}]
+    launch.stop(job)
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert job.state == "stopped"
+    assert not job.beside(".ticket").exists()
+
+
+def test_a_job_that_the_head_forgot_is_lost_after_a_while(head, tmp_path, monkeypatch):
+    launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert job.state == "unreachable"
+    monkeypatch.setattr(launch, "UNKNOWN", -1.0)
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert job.state == "lost"
+
+
+def test_refused_and_unknown_are_told_apart(head, tmp_path):
+    head.takes = False
+    with pytest.raises(ValueError, match="TypeError: no such number"):
+        launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    assert launch.jobs(tmp_path / "runs") == []
+    (tmp_path / "token").write_text("another")
+    with pytest.raises(Unreachable, match="401"):
+        engine().states([])
+    (tmp_path / "token").unlink()
+    with pytest.raises(Unreachable, match="token"):
+        engine().slots()
+
+
+def test_a_head_that_is_not_there_leaves_a_job_unreachable(head, tmp_path):
+    launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    head.shutdown()
+    head.server_close()
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert job.state == "unreachable"
+    assert "does not answer" in job.reason
