@@ -129,7 +129,7 @@ def delete(run: Run) -> Trashed:
         raise ValueError(say("There is no run {run!r} to delete.", run=run.id))
     busy = [
         job for job in launch.jobs(run.path.parent)
-        if job.run == run.id and job.state in launch.UNDER_WAY and job.pid != os.getpid()
+        if job.run == run.id and job.state in launch.UNDER_WAY and not launch.is_own(job)
     ]  # fmt: skip
     if run.state in ALIVE or busy:
         raise ValueError(say("A process works on {run}. Stop it, or wait for it, and delete the run then.", run=run.id))

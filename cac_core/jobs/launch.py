@@ -335,6 +335,11 @@ def _forget(job: Job) -> None:
     _drop_recipe(job)
 
 
+def is_own(job: Job) -> bool:
+    """Whether this is the process of the job."""
+    return job.ticket == os.environ.get("ANCHORSCOPE_JOB") if job.on else job.pid == os.getpid()
+
+
 def has_worker(store: Path) -> bool:
     """Whether a worker is at work on this store."""
     return _held(_queue(store) / "worker.lock")

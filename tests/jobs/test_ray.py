@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cac_core import runs
+from cac_core.exchange import shelf
 from cac_core.jobs import clusters, launch
 from cac_core.jobs.engines import UNSEEN, Needs, Seen, Slots, Unreachable
 from cac_core.jobs.ray import Ray, free
@@ -118,6 +120,19 @@ def test_a_training_is_handed_over_by_its_ticket(head, tmp_path):
     assert job.ticket in entry
     assert "OMP_NUM_THREADS=3" in entry
     assert job.state == "queued"
+
+
+def test_a_job_there_may_put_away_the_run_that_it_trains_anew(head, tmp_path, monkeypatch):
+    (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs(), again=True)
+    head.jobs = [{"submission_id": job.ticket, "status": "RUNNING"}]
+    launch.settle(tmp_path / "runs", wait=30)
+    run = runs.Run(tmp_path / "runs" / job.run)
+    run.path.mkdir()
+    runs.write_json(run.path / "status.json", {"state": "finished"})
+    with pytest.raises(ValueError, match="A process works"):
+        shelf.delete(run)
+    monkeypatch.setenv("ANCHORSCOPE_JOB", job.ticket)
+    assert shelf.delete(run).id == job.run
 
 
 def test_one_that_waits_and_is_stopped_never_begins(head, tmp_path):
