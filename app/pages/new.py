@@ -477,6 +477,7 @@ def summary(
             cost(preset, fresh, trials, device)
         else:
             keep_probe(None)
+            measured_here(fresh, trials)
         done = sum(states[one.id] == "finished" and one.id not in other for one in every)
         under_way = sum(one.id in queued for one in every)
         if done:
@@ -578,6 +579,18 @@ def cost(preset: str, fresh: list[Recipe], trials: dict[str, datasets.Trial], de
         t("Free here: {disk} of disk, {memory} of memory, {cores} processor cores.", disk=wording.megabytes(free),
           memory=wording.megabytes(memory), cores=os.cpu_count())
     )  # fmt: skip
+
+
+def measured_here(fresh: list[Recipe], trials: dict[str, datasets.Trial]):
+    """What a run takes on this machine, where that is known: something to go by in what is asked for elsewhere."""
+    for device in reversed(jobs.devices()):
+        took = [(probe.kept(file), some) for file, some in plans.probes(fresh, trials, device).items()]
+        if took and all(one for one, _ in took):
+            seconds = max(one.seconds(given) for one, some in took for given in some)
+            memory = wording.megabytes(max(one.memory for one, _ in took))
+            st.caption(t("As measured on this machine, a run takes about {time} and {memory} of memory.",
+                         time=wording.span(seconds), memory=memory))  # fmt: skip
+            return
 
 
 def measured(files: dict, took: dict, free: int, available: int):

@@ -131,10 +131,13 @@ def needs_of(cpus: Any = None, gpus: Any = None, memory: Any = None, time: Any =
 
 
 class _Question:
-    """A question that is put to an engine by a thread of its own, so that nobody waits longer than he likes."""
+    """A question that is put to an engine by a thread of its own, so that nobody waits longer than he likes.
 
-    def __init__(self, ask):
-        self.said, self.came = None, threading.Event()
+    said: the answer, the error instead, or before it has come the answer before.
+    """
+
+    def __init__(self, ask, before: Any):
+        self.said, self.came, self.began = before, threading.Event(), time.monotonic()
         threading.Thread(target=self._put, args=(ask,), daemon=True).start()
 
     def _put(self, ask) -> None:
@@ -151,18 +154,22 @@ _ASKING = threading.Lock()
 
 
 def _asked(key: tuple, ask, wait: float) -> Any:
-    """The answer, at most EVERY seconds old, or the error instead; None where it does not come in time."""
+    """The answer, about EVERY seconds old, or the error instead; None where there has been none yet.
+
+    All who ask wait together: so many seconds from when the question was put.
+    """
     with _ASKING:
         question = _QUESTIONS.get(key)
         if question is None or (question.came.is_set() and time.monotonic() - question.at > EVERY):
-            question = _QUESTIONS[key] = _Question(ask)
+            question = _QUESTIONS[key] = _Question(ask, question and question.said)
             for old in [k for k, q in _QUESTIONS.items() if q.came.is_set() and time.monotonic() - q.at > 60 * EVERY]:
                 del _QUESTIONS[old]
-    return question.said if question.came.wait(wait) else None
+    question.came.wait(max(question.began + wait - time.monotonic(), 0))
+    return question.said
 
 
 def states(name: str, folder: Path, tickets: list[str], *, wait: float) -> dict[str, Seen] | Unreachable | None:
-    """What became of these jobs; or that the cluster does not answer; None where it has not answered yet."""
+    """What became of these jobs; or that the cluster does not answer; None where it has never answered yet."""
 
     def ask() -> dict[str, Seen]:
         return find(name).engine(folder).states(tickets)

@@ -128,7 +128,7 @@ class Slurm:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL if hard else signal.SIGTERM)
             try:
-                process.wait(20)
+                process.wait(8)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)

@@ -135,6 +135,14 @@ def test_a_job_there_may_put_away_the_run_that_it_trains_anew(head, tmp_path, mo
     assert shelf.delete(run).id == job.run
 
 
+def test_what_was_handed_over_is_not_handed_over_again(head, tmp_path):
+    recipes = [compose(dataset="digits", seed=seed) for seed in (0, 1)]
+    first = launch.submit_there(tmp_path / "runs", recipes[:1], "boxes", Needs())
+    again = launch.submit_there(tmp_path / "runs", recipes, "boxes", Needs())
+    assert [job.id for job in again][:1] == [job.id for job in first]
+    assert [given["submission_id"] for _, _, given in head.asked] == [job.ticket for job in again]
+
+
 def test_one_that_waits_and_is_stopped_never_begins(head, tmp_path):
     (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
     head.jobs = [{"submission_id": job.ticket, "status": "PENDING"}]
