@@ -46,6 +46,15 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in several(text)]
 
 
+def different(count: int) -> Callable[[str], list[int]]:
+    def read(text: str) -> list[int]:
+        if len(found := numbers(text)) != count or len({n for n in found if n >= 0}) != count:
+            raise ValueError
+        return found
+
+    return read
+
+
 VIEWS = ("wheel", "solid", "plane", "strip", "pca", "umap")
 # by name: how the address is read, and what need not stand in it. Not Streamlit's own binding of widgets: that drops
 # from the address what is in a closed popover or expander, or on a page that one has left

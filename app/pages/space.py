@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -15,21 +14,6 @@ from cac_core.scoring.distances import centres_of, distances
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
-run = picker.chosen_run()
-names, classes = run.known_names, run.class_names
-
-
-def known(count: int) -> Callable[[str], list[int]]:
-    """Reads so many different known classes."""
-
-    def read(text: str) -> list[int]:
-        found = links.numbers(text)
-        if len(found) != count or len({c for c in found if 0 <= c < len(names)}) != count:
-            raise ValueError
-        return found
-
-    return read
-
 
 def rows_in(text: str) -> str:
     """Images as a link has them."""
@@ -39,8 +23,8 @@ def rows_in(text: str) -> str:
 
 
 LINKS: links.Links = {
-    "pair": (known(2), [0, 1]),
-    "triple": (known(3), [0, 1, 2]),
+    "pair": (links.different(2), [0, 1]),
+    "triple": (links.different(3), [0, 1, 2]),
     "hidden": (links.several, []),
     "decision": (links.one_of("all", "accepted", "rejected", "mistakes"), "all"),
     "on_top": (links.one_of("mixed", "unknown", "known"), "mixed"),
@@ -54,13 +38,14 @@ PLACED = {  # what the cloud can set by itself, and what the page calls it
     **{name: name for name in ("view", "epoch", "pair", "triple", "hidden", "decision", "opacity", "density")},
     "top": "on_top",
 }
+
+run = picker.chosen_run()
+names, classes = run.known_names, run.class_names
 links.read_link(LINKS)
-placed = t("Each mark is an image, placed by what the network put out for it.")
-if run.outputs("train").anchors is not None:
-    placed += " " + t(
-        "Training pulled every known class to its **anchor**; what resembles none of them stays in between."
-    )
-st.markdown(f"{placed} {t('Draw around some marks to see what they are.')}")
+for name in ("pair", "triple"):
+    if max(st.session_state.get(name) or [0]) >= len(run.known_names):
+        links.refuse(name)
+        del st.session_state[name]
 
 
 @st.fragment

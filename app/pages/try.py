@@ -45,6 +45,8 @@ PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
 ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 NEIGHBOURS = 5
 
+LINKS: links.Links = {"example": (int, None), "try_tab": (links.one_of("draw"), None)}  # which test image, which tab
+
 run = picker.chosen_run()
 names, classes = run.known_names, run.class_names
 
@@ -124,7 +126,6 @@ def only_shown():
     )
 
 
-LINKS: links.Links = {"example": (int, None), "try_tab": (links.one_of("draw"), None)}  # which test image, which tab
 ways = [f":material/image: {t('Pictures')}", f":material/draw: {t('Draw')}"]
 if "try_tab" in links.read_link(LINKS):
     st.session_state.way = ways[1]
