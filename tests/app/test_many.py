@@ -195,3 +195,13 @@ def test_nothing_is_judged_in_a_show(opened, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
     at = opened()
     assert "only shown" in at.info[0].value and not at.button
+
+
+def test_more_files_than_try_judges_at_once_lead_here(opened, run, app):  # noqa: F811
+    at = fine(app("app/pages/try.py"))
+    at.file_uploader(key="files").set_value([(f"{n}.png", noise(n), "image/png") for n in range(201)])
+    at = fine(at.run(timeout=900))
+    assert "too many at a time" in text(at)
+    at = fine(at.button(key="all_of_them").click().run(timeout=900))
+    (pile,) = piles.every(run)
+    assert pile.count == 201 and at.title[0].value == "Many pictures at once" and "Waits for its turn" in text(at)
