@@ -255,8 +255,8 @@ def _export(a: argparse.Namespace, options: dict[str, str]):
     checked = to_onnx.export(run, threshold, file := Path(a.onnx), root, a.resize)
     lines = [
         f"written to {file}, {checked['bytes'] / 1e6:.1f} MB; {file.with_suffix('.prepare.py')} prepares pictures",
-        f"it decides as {run.id} does about {checked['images'] - checked['at_theta']} of {checked['of']}"
-        + f" (besides {checked['at_theta']} at theta itself)" * bool(checked["at_theta"]),
+        f"it decides as {run.id} does about {checked['images'] - checked['at_theta']} images ({checked['of']})"
+        + f"; besides, at theta itself: {checked['at_theta']}" * bool(checked["at_theta"]),
     ]
     if photos := checked.get("photos"):
         lines.append(f"of {photos['images']} photos that it reduced itself, {photos['differ']} are decided otherwise, "

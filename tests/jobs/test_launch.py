@@ -357,6 +357,18 @@ def test_a_download_goes_on_beside_a_training_and_what_is_of_its_images_waits_fo
     assert now(of_it).state == "finished" and now(second).state in launch.AGAIN
 
 
+@pytest.mark.parametrize("kind", ["score", "export"])
+def test_what_a_threshold_is_used_for_goes_on_beside_a_training(store, tmp_path, worker, kind):
+    training, gate = gated(store, tmp_path, run="digits-a")
+    used = record(launch.submit(store, kind, [kind, "digits-a"]), arguments=["runs", "--json"])
+    assert used.device == launch.USE
+    at_work = worker()
+    wait_until(lambda: now(used).state == "finished")
+    assert now(training).state in launch.UNDER_WAY
+    gate.open()
+    assert at_work.wait(LONG) == 0 and now(training).state == "finished"
+
+
 def test_even_without_the_workers_lock_each_download_starts_once_and_alone(store, worker, began):
     for number in range(4):
         record(launch.submit(store, "fetch", ["fetch", f"MNIST{number}"]), arguments=["runs", "--json"])
