@@ -26,7 +26,7 @@ HERE = Path(__file__).parent.parent
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 SIZES = ((1440, 900), (390, 844))
 PAGES = ("", "lessons", "anchors", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs",
-         "compare", "reproduce", "watch")  # fmt: skip
+         "compare", "reproduce", "export", "many", "watch")  # fmt: skip
 WATCH = """window.shifts = []; window.quiet = performance.now();
 const said = (node) => {
   const at = node?.nodeType === 1 ? node : node?.parentElement;

@@ -21,9 +21,9 @@ function entriesOf(feed, say) {
   const entryOf = new Int16Array(feed.count);
   for (let i = 0; i < feed.count; i++) {
     if (labels[i] >= 0) entryOf[i] = labels[i];
-    else if (split[i] > 1) entryOf[i] = placeOf(`set:${split[i]}`, header.sets?.[split[i]] ? say(header.sets[split[i]]) : say("unknown"));
+    else if (split[i] > 1) entryOf[i] = placeOf(`set:${split[i]}`, header.sets?.[split[i]] ? say(header.sets[split[i]]) : say("never seen"));
     else if (single && classes?.[i] >= 0) entryOf[i] = places.get(`class:${classes[i]}`);
-    else entryOf[i] = placeOf("unknown", single ? say("unknown") : say("{n} classes never seen", { n: unseen.size }));
+    else entryOf[i] = placeOf("unknown", single ? say("never seen") : say("{n} classes never seen", { n: unseen.size }));
   }
   const { anchors, centres } = feed;
   for (let c = 0; anchors && c < width; c++) {

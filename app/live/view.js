@@ -263,7 +263,7 @@ class View {
     const { header, labels, classes, split } = this.feed;
     if (labels[row] >= 0) return header.known[labels[row]];
     const known = classes && classes[row] >= 0 ? header.names?.[classes[row]] : null;
-    return known ?? ((split[row] > 1 && header.sets?.[split[row]] && this.say(header.sets[split[row]])) || this.say("unknown"));
+    return known ?? ((split[row] > 1 && header.sets?.[split[row]] && this.say(header.sets[split[row]])) || this.say("never seen"));
   }
 
   /** The sentence above everything: what theta does. */

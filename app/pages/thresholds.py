@@ -138,8 +138,8 @@ def tables(now: Setting):
                 hide_index=True,
             )  # fmt: skip
         table = metrics.confusion(theta, said.test, said.labels, len(names))
-        titles = [*names, t("unknown")]
-        columns = {t("called {name}", name=name): table[:, c] for c, name in enumerate(titles)}
+        titles = [*names, t("never seen")]  # the truth of an unknown; the decision is that it is called so
+        columns = {t("called {name}", name=name): table[:, c] for c, name in enumerate([*names, t("unknown")])}
         truths, calls = [*range(len(names)), "never"], [*range(len(names)), "rejected"]
         with decisions:
             counts({t("truth"): titles} | columns, "decisions",

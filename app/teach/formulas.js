@@ -15,7 +15,7 @@ function lineOf(words, ...parts) {
 /** What the point that is spoken of is, and what becomes of it, in words. */
 function truthOf({ say, course }, { row, truth }) {
   if (row < 0) return say("A place where no point is");
-  return truth < 0 ? say("An unknown") : say("Of class {name}", { name: course.data.names[truth] });
+  return truth < 0 ? say("Of a kind never seen") : say("Of class {name}", { name: course.data.names[truth] });
 }
 
 function verdictWords({ say, course }, found, { score, nearest }) {

@@ -33,7 +33,7 @@ class Gallery {
     const { say } = this.bench;
     this.data = data;
     this.thumbs = [];
-    const groups = [...data.names.map((name, c) => [say("digit {name}", { name }), c, 5]), [say("unknown"), -1, 10]];
+    const groups = [...data.names.map((name, c) => [say("digit {name}", { name }), c, 5]), [say("never seen"), -1, 10]];
     const lists = groups.map(([title, label, most]) => {
       const rows = Array.from(data.labels.keys()).filter((i) => data.labels[i] === label && data.held[i]);
       const thumbs = rows.slice(0, most).map((row) => this.thumb(row));
@@ -54,7 +54,7 @@ class Gallery {
     const draw = (found) => {
       const accepted = found.score[row] <= found.theta;
       const fine = data.labels[row] < 0 ? !accepted : accepted && found.label[row] === data.labels[row];
-      write(said, `${fine ? "✓" : "✗"} ${accepted ? data.names[found.label[row]] : bench.say("unknown")}`);
+      write(said, `${fine ? "✓" : "✗"} ${accepted ? data.names[found.label[row]] : `○ ${bench.say("unknown")}`}`);
       attribute(node, "aria-pressed", bench.probe?.row === row);
       node.classList.toggle("wrong", !fine);
     };

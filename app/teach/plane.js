@@ -28,7 +28,7 @@ class Plane {
         bench,
         ...LETTERS.map((name, c) => [(palette) => signFor(c, true, palette), name]),
         [(palette) => signFor(0, false, palette), say("rejected")],
-        [(palette) => signFor(-1, false, palette), say("unknown"), () => bench.state.unknown !== "none"],
+        [(palette) => signFor(-1, false, palette), say("never seen"), () => bench.state.unknown !== "none"],
       ),
       make("p", { class: "note" },
         say("Hatched: rejected as unknown. Click a point, or any place, to see its numbers.")),

@@ -176,7 +176,7 @@ def test_digits_are_learned_and_a_drawing_is_judged(page, server):
         page.mouse.move(box["x"] + bx, box["y"] + by, steps=6)
         page.mouse.up()
     until(page, lambda: "drawing=" in page.url, "the drawing is not in the address")
-    assert before and "An unknown" in page.locator(".formula").inner_text()
+    assert before and "Of a kind never seen" in page.locator(".formula").inner_text()
     page.get_by_role("button", name="7", exact=True).click()
     until(page, lambda: "classes=1,2,7" in page.url, "another digit is not learned")
 
@@ -263,7 +263,7 @@ def test_what_is_spoken_of_stays_so_while_the_course_and_the_points_change(page,
     assert truth.inner_text() == "A place where no point is"
     canvas.focus()
     canvas.press("ArrowLeft")  # the last row: an unknown of the blob
-    until(page, lambda: truth.inner_text() == "An unknown", "the key chose no unknown")
+    until(page, lambda: truth.inner_text() == "Of a kind never seen", "the key chose no unknown")
     page.get_by_label("draw points of class B").click()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
     until(page, lambda: "data=drawn" in page.url, "no point was drawn")
@@ -297,7 +297,7 @@ def test_a_drawing_of_the_address_is_on_the_pad_and_is_read_from_it_again(page, 
     assert f"drawing={drawing}" in page.url
     page.get_by_role("button", name="Clear").click()
     until(page, lambda: "drawing=0" not in page.url and ink(page) == 0, "the pad was not wiped")
-    assert not page.locator(".group h4", has_text="unknown").count()
+    assert not page.locator(".group h4", has_text="never seen").count()
 
 
 def test_one_who_leaves_while_it_plays_comes_back_to_where_it_was(page, server):

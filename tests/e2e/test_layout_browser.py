@@ -8,7 +8,7 @@ from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 PAGES = ("", "lessons", "anchors", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs",
-         "compare", "reproduce", "watch")  # fmt: skip
+         "compare", "reproduce", "export", "many", "watch")  # fmt: skip
 MOST = 0.1  # what Core Web Vitals call good
 # Counts shifts; what waits for another part waits until that is there, however slow the machine (app/first.css).
 WATCH = """window.shifts = []; window.changed = performance.now();
