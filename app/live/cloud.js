@@ -1,9 +1,14 @@
 // A cloud of thousands of signs on a canvas, redrawn while theta moves: each sign is drawn once, as a stamp, and set by
 // writing its pixels; finding the sign under the pointer goes by a grid.
 
-/** Pixels of a sign: those that it covers whole, and those at its edge with how much. Offsets are rows of `stride`. */
+/**
+ * Pixels of a sign: offsets, in rows of `stride`, of those that it covers whole; and of those at its edge the offset, how
+ * much of what is below remains, and its colour times the rest: red and blue, then green.
+ */
 function stampOf(sign, radius, scale, stride, strength = 1) {
-  const half = Math.ceil((radius * 1.5 + 2) * scale);
+  const half = reachOf(radius, scale);
+  const [r, g, b] = rgbOf(sign.colour);
+  const colour = 0xff000000 | (b << 16) | (g << 8) | r; // as a signed number, which is the faster
   const side = 2 * half + 1;
   const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -18,16 +23,13 @@ function stampOf(sign, radius, scale, stride, strength = 1) {
     if (alpha < 8) continue;
     const offset = (Math.floor(i / side) - half) * stride + (i % side) - half;
     if (alpha > 247) whole.push(offset);
-    else edge.push(offset, alpha);
+    else edge.push(offset, 255 - alpha, Math.imul(colour & 0xff00ff, alpha), Math.imul(colour & 0xff00, alpha));
   }
-  const [r, g, b] = rgbOf(sign.colour);
-  return {
-    whole: Int32Array.from(whole),
-    edge: Int32Array.from(edge),
-    colour: 0xff000000 | (b << 16) | (g << 8) | r, // as a signed number, which is the faster
-    half,
-  };
+  return { whole: Int32Array.from(whole), edge: Int32Array.from(edge), colour };
 }
+
+/** How far a sign reaches at most, in pixels of the canvas. */
+const reachOf = (radius, scale) => Math.ceil((radius * 1.5 + 2) * scale);
 
 function drawSign(context, sign, radius) {
   const path = new Path2D(outline(sign.shape, sign.shape === "cross" ? radius * 0.8 : radius));
@@ -72,26 +74,42 @@ class Paper {
     this.pixels.set(this.base);
   }
 
-  /** Sets the stamp of each row at its place (in pixels of the page); places are kept inside the paper. */
-  set(rows, places, stampFor) {
-    const { pixels, stride, scale } = this;
-    const [right, low] = [this.stride - 1, this.rows - 1];
-    for (let n = 0; n < rows.length; n++) {
+  /** Rows as they are set one after the other: the pixel of each, its kind, its score. Places are kept `reach` inside. */
+  layer(rows, places, scores, kindOf, reach) {
+    const { stride, scale } = this;
+    const [right, low] = [stride - 1 - reach, this.rows - 1 - reach];
+    const count = rows.length;
+    const layer = { spots: new Int32Array(count), kinds: new Int32Array(count), scores: new Float64Array(count) };
+    for (let n = 0; n < count; n++) {
       const i = rows[n];
-      const stamp = stampFor(i);
-      if (!stamp) continue;
-      const { half, colour, whole, edge } = stamp;
-      const x = Math.min(Math.max(Math.round(places[2 * i] * scale), half), right - half);
-      const y = Math.min(Math.max(Math.round(places[2 * i + 1] * scale), half), low - half);
-      const at = y * stride + x;
+      const x = Math.min(Math.max(Math.round(places[2 * i] * scale), reach), right);
+      const y = Math.min(Math.max(Math.round(places[2 * i + 1] * scale), reach), low);
+      layer.spots[n] = y * stride + x;
+      layer.kinds[n] = kindOf(i);
+      layer.scores[n] = scores[i];
+    }
+    return layer;
+  }
+
+  /**
+   * Sets the stamps of a layer. stamps: by twice the kind, and one more where accepted, score <= theta; stampFor makes
+   * one that is not there yet. only: those accepted (1) or rejected (0) alone.
+   */
+  set({ spots, kinds, scores }, theta, stamps, stampFor, only = -1) {
+    const { pixels } = this;
+    for (let n = 0; n < spots.length; n++) {
+      const accepted = scores[n] <= theta ? 1 : 0;
+      if (only === 1 - accepted) continue;
+      const need = 2 * kinds[n] + accepted;
+      const { whole, edge, colour } = (stamps[need] ??= stampFor(kinds[n], accepted));
+      const at = spots[n];
       for (let k = 0; k < whole.length; k++) pixels[at + whole[k]] = colour;
-      for (let k = 0; k < edge.length; k += 2) {
+      for (let k = 0; k < edge.length; k += 4) {
         const place = at + edge[k];
-        const alpha = edge[k + 1];
         const under = pixels[place];
-        const rest = 255 - alpha;
-        const rb = (Math.imul(colour & 0xff00ff, alpha) + Math.imul(under & 0xff00ff, rest)) >>> 8;
-        const g = (Math.imul(colour & 0xff00, alpha) + Math.imul(under & 0xff00, rest)) >>> 8;
+        const rest = edge[k + 1];
+        const rb = (edge[k + 2] + Math.imul(under & 0xff00ff, rest)) >>> 8;
+        const g = (edge[k + 3] + Math.imul(under & 0xff00, rest)) >>> 8;
         pixels[place] = 0xff000000 | (rb & 0xff00ff) | (g & 0xff00);
       }
     }

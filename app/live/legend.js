@@ -106,13 +106,16 @@ class Legend {
   /** Accepted, all and selected of every entry, and the sentence for those who do not see the picture. */
   count() {
     const { cast, theta, entries, entryOf, palette, state } = this.space;
-    const all = new Int32Array(entries.length);
-    const accepted = new Int32Array(entries.length);
-    const picked = new Int32Array(entries.length);
-    for (const i of cast.rows) {
-      all[cast.entry[i]]++;
-      if (cast.score[i] <= theta) accepted[cast.entry[i]]++;
+    if (this.counted?.cast !== cast || this.counted.theta !== theta) {
+      const [all, accepted] = [new Int32Array(entries.length), new Int32Array(entries.length)];
+      for (const i of cast.rows) {
+        all[cast.entry[i]]++;
+        if (cast.score[i] <= theta) accepted[cast.entry[i]]++;
+      }
+      this.counted = { cast, theta, all, accepted };
     }
+    const { all, accepted } = this.counted;
+    const picked = new Int32Array(entries.length);
     const { selection, hidden } = state;
     if (!cast.film) for (const i of selection) picked[entryOf[i]]++;
     this.node.classList.toggle("picking", selection.length > 0 && !cast.film);

@@ -279,7 +279,7 @@ class Space extends View {
     if (has("scores", "film", "hidden", "view", "decision", "top") || (has("theta") && this.sieve)) {
       this.drawn = this.grid = null;
     }
-    if (has("opacity")) this.stamps = [];
+    if (has("opacity")) this.stamps = {};
     this.shows.draw();
     this.paint();
     this.drawTheta();
@@ -296,7 +296,7 @@ class Space extends View {
 
   /** Takes the room that there is, and the page's looks. */
   fit() {
-    this.stamps = [];
+    this.stamps = {};
     this.colours = [];
     const wide = this.stage.clientWidth;
     const tall = Math.min(this.height, Math.max(340 * this.em, wide)); // no taller than wide where it is narrow
@@ -443,13 +443,17 @@ class Space extends View {
     if (this.drawn) return this.drawn;
     const { cast, places, sieve, theta, state } = this;
     const hidden = this.entries.map((entry) => state.hidden.includes(entry.id));
-    const drawn = (i) =>
-      !hidden[cast.entry[i]] &&
-      !Number.isNaN(places[2 * i]) &&
-      this.seen(places[2 * i], places[2 * i + 1]) &&
-      (!sieve || sieve(cast.labels[i] >= 0, cast.score[i] <= theta));
     const { depth } = this.picture;
-    const rows = (depth ? cast.rows : mixedOf(cast)).filter(drawn);
+    const every = depth ? cast.rows : mixedOf(cast);
+    const kept = new Int32Array(every.length);
+    let count = 0;
+    for (let n = 0; n < every.length; n++) {
+      const i = every[n];
+      const [x, y] = [places[2 * i], places[2 * i + 1]];
+      if (hidden[cast.entry[i]] || Number.isNaN(x) || !this.seen(x, y)) continue;
+      if (!sieve || sieve(cast.labels[i] >= 0, cast.score[i] <= theta)) kept[count++] = i;
+    }
+    const rows = kept.subarray(0, count);
     const sorted = depth ? byDepth(rows, depth) : rows;
     const limits = depth && [2, 1].map((n) => depth[sorted[Math.floor((sorted.length * n) / 3)]]);
     this.drawn = {
@@ -458,6 +462,7 @@ class Space extends View {
       known: state.top === "mixed" ? null : sorted.filter((i) => cast.labels[i] >= 0),
       unknown: state.top === "mixed" ? null : sorted.filter((i) => cast.labels[i] < 0),
       level: depth ? (i) => (depth[i] < limits[0] ? 0 : depth[i] < limits[1] ? 1 : 2) : () => 1,
+      layers: new Map(), // by the rows that they are of
     };
     const n = rows.length;
     this.radius = n < 500 ? 5 : n < 2000 ? 4 : n < 6000 ? 3.2 : n < 12000 ? 2.7 : n < 40000 ? 2.3 : 1.8;
@@ -468,23 +473,36 @@ class Space extends View {
     return (this.colours[entry] ??= rgbOf(signOf(this.entries[entry].label, true, this.palette).colour));
   }
 
-  stamp(entry, accepted, level, faint) {
-    const need = (((entry * 2 + accepted) * 3 + level) * 2 + faint) * 16 + Math.round(this.radius * 3);
-    let stamp = this.stamps[need];
-    if (!stamp) {
-      const sign = signOf(this.entries[entry].label, Boolean(accepted), this.palette);
-      const own = faint ? 0.2 : sign.shape === "cross" && !accepted ? 0.7 : 1;
-      const strength = own * this.state.opacity;
-      stamp = stampOf(sign, this.radius * DEPTHS[level], this.paper.scale, this.paper.stride, strength);
-      this.stamps[need] = stamp;
-    }
-    return stamp;
+  /** The stamps of a strength that have been made, for Paper.set. */
+  stampsOf(faint) {
+    const need = `${faint} ${this.radius}`;
+    return (this.stamps[need] ??= []);
+  }
+
+  /** The sign of a kind: which entry of the legend, three times, and how near. */
+  stamp(kind, accepted, faint) {
+    const [entry, level] = [Math.floor(kind / 3), kind % 3];
+    const sign = signOf(this.entries[entry].label, Boolean(accepted), this.palette);
+    const own = faint ? 0.2 : sign.shape === "cross" && !accepted ? 0.7 : 1;
+    const { scale, stride } = this.paper;
+    return stampOf(sign, this.radius * DEPTHS[level], scale, stride, own * this.state.opacity);
+  }
+
+  /** Rows as the paper sets them; kept where they are rows that stay. */
+  layerOf(rows, stays) {
+    const { layers, level } = this.drawn;
+    if (layers.has(rows)) return layers.get(rows);
+    const { entry, score } = this.cast;
+    const reach = reachOf(this.radius * DEPTHS[0], this.paper.scale);
+    const layer = this.paper.layer(rows, this.places, score, (i) => 3 * entry[i] + level(i), reach);
+    if (stays) layers.set(rows, layer);
+    return layer;
   }
 
   paint() {
     const { paper, places, cast, theta } = this;
-    const { sorted, known, unknown, level } = this.shown();
-    const { score, entry } = cast;
+    const { sorted, known, unknown } = this.shown();
+    const { entry } = cast;
     const { top } = this.state;
     const stressed = this.stressed();
     paper.begin();
@@ -494,11 +512,10 @@ class Space extends View {
       paper.end((context) => this.paintOver(context));
       return;
     }
-    const set = (faint) => (rows, which) =>
-      paper.set(rows, places, (i) => {
-        const accepted = score[i] <= theta ? 1 : 0;
-        return which === 1 - accepted ? null : this.stamp(entry[i], accepted, level(i), faint);
-      });
+    const set = (faint) => {
+      const stampFor = (kind, accepted) => this.stamp(kind, accepted, faint);
+      return (rows, only) => paper.set(this.layerOf(rows, !stressed), theta, this.stampsOf(faint), stampFor, only);
+    };
     const layers = (put, of) => {
       if (top === "mixed") {
         put(of(sorted));

@@ -69,3 +69,42 @@ def test_thresholds_and_the_language_are_seen_without_scrolling(new_context, ser
     page.get_by_test_id("stExpandSidebarButton").click()
     until(page, lambda: (box := page.get_by_label("Language").bounding_box()) and 0 <= box["x"] <= 390 - box["width"])
     assert box["y"] >= 0 and (box := page.get_by_label("Language").bounding_box())["y"] + box["height"] <= 844
+
+
+def stops(table) -> int:
+    """How many times the Tab key stops in a table."""
+    return table.locator("button:enabled").evaluate_all("(all) => all.filter((one) => one.tabIndex === 0).length")
+
+
+def test_the_sweeps_cells_are_one_stop_and_arrow_keys_go_through_them(new_context, server):
+    page = opened(new_context, f"{server}/sweep", (1440, 900))
+    table = page.get_by_role("grid", name="AUROC by temperature and step")
+    taken = table.locator("button[aria-pressed=true]")
+    box = taken.bounding_box()
+    assert box["y"] + box["height"] <= 900 and stops(table) == 1
+    before = taken.get_attribute("aria-label")
+    assert re.match(r"T = .*, ε = .*: AUROC .* %", before)
+    taken.focus()
+    key = "ArrowLeft" if table.locator("tbody tr button").last.get_attribute("aria-pressed") == "true" else "End"
+    page.keyboard.press(key)
+    now = page.evaluate("document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')")
+    assert now != before and stops(table) == 1
+    page.keyboard.press("Enter")
+    until(page, lambda: taken.get_attribute("aria-label") == now)
+    until(page, lambda: taken.evaluate("(one) => one.getRootNode().activeElement === one"), "the focus is lost")
+    assert stops(table) == 1
+
+
+def test_the_confusion_table_is_one_stop_and_arrow_keys_go_through_it(new_context, server):
+    page = opened(new_context, f"{server}/thresholds", (1440, 900))
+    table = page.get_by_role("grid", name="Counts of images")
+    assert stops(table) == 1
+    first = table.locator("tbody td button").first
+    first.focus()
+    here = "document.activeElement.shadowRoot.activeElement"
+    before = page.evaluate(f"{here}.getAttribute('aria-label')")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(f"{here}.getAttribute('aria-label')") != before and stops(table) == 1
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(f"{here}.closest('th') !== null") and stops(table) == 1  # the name of the class
