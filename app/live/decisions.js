@@ -54,7 +54,7 @@ class Confusion {
         "table",
         { class: `confusion ${size}`, role: "grid" },
         make("caption", { class: "unseen" }, say("Counts of images: truth down, decision across")),
-        make("thead", {}, head),
+        make("thead", {}, (this.head = head)),
         make("tbody", {}, ...this.cells.map(({ row }) => row)),
       ),
     );
@@ -71,10 +71,10 @@ class Confusion {
     fitNames(heads.slice(0, -1), this.columns.slice(0, -1)); // the last has room of its own
   }
 
-  /** Rows of what can be pressed: the name of a class, then its counts. */
+  /** Rows of what can be pressed, null where nothing can: the names of the decisions, then each class and its counts. */
   buttons() {
-    const shown = this.cells.filter(({ row }) => !row.hidden);
-    return shown.map(({ row }) => [...row.querySelectorAll("button:enabled")]);
+    const shown = [this.head, ...this.cells.filter(({ row }) => !row.hidden).map(({ row }) => row)];
+    return shown.map((row) => [...row.children].map((cell) => cell.querySelector("button:enabled")));
   }
 
   truthOf(truth) {

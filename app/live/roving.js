@@ -1,9 +1,10 @@
 // A table of buttons that is one stop of the Tab key: arrow keys go from cell to cell, Home and End to the ends of a row.
 
-/** node: what hears the keys; rowsNow(): rows of the buttons that are shown. Gives what makes a button the stop. */
+/** node: what hears the keys; rowsNow(): the buttons that are shown, null where there is none, by rows. Gives what makes a
+    button the stop. */
 function roving(node, rowsNow) {
   const stop = (button) => {
-    for (const row of rowsNow()) for (const one of row) one.tabIndex = one === button ? 0 : -1;
+    for (const row of rowsNow()) for (const one of row) if (one) one.tabIndex = one === button ? 0 : -1;
   };
   const placeOf = (button, rows) => {
     const row = rows.findIndex((some) => some.includes(button));
