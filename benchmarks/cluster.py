@@ -73,7 +73,7 @@ class RayHere:
     kinds = ("job", "head")
 
     def __init__(self, place: Path, ray: str):
-        self.place, self.ray, self.process, self.known = place, ray, None, set()
+        self.place, self.ray, self.process, self.known = place, ray, None, {}
         token = place / "token"
         token.write_text(secrets.token_hex(24))
         file = place / "clusters.toml"
@@ -99,16 +99,16 @@ class RayHere:
             for process in psutil.Process(self.process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     if "ANCHORSCOPE_JOB" not in process.environ():
-                        self.known.add(process)
+                        self.known.setdefault(process, process.name())
         return [process for process in self.known if process.is_running()]
 
     def kill(self, kind: str) -> None:
         """Kill the head; its node, with what runs on it, follows by itself after a minute. Then a new one starts."""
         for process in self.daemons():
-            if process.name() == "gcs_server":
+            if self.known[process] == "gcs_server":
                 process.kill()
         with contextlib.suppress(TimeoutError):
-            until(lambda: not any(process.name() == "raylet" for process in self.daemons()), 180)
+            until(lambda: not any(self.known[process] == "raylet" for process in self.daemons()), 180)
         self.end()
         self.start()
 
