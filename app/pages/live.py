@@ -153,7 +153,7 @@ def buttons(job: Job, line: list[Job]):
         button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping" or job.asked > 0)
     if job.state in launch.AGAIN:
         button(t("Go on"), "play_arrow", "again", jobs.go_on, job, None)
-    if job.state not in launch.UNDER_WAY and job.state != "queued":
+    if not jobs.going(job) or launch.given_up(job):
         button(t("Remove"), "close", "remove", launch.remove, job)
 
 

@@ -316,10 +316,10 @@ def reorder(job: Job, priority: int) -> Job:
 
 
 def remove(job: Job) -> None:
-    """Forget a job that is not under way, or a file that is none. Its run stays."""
+    """Forget a job that is not under way, or of which nobody can say, or a file that is none. Its run stays."""
     with _deciding(job.store):
         job = _judged(job.path)
-        if job.state in UNDER_WAY:
+        if job.state in UNDER_WAY and not given_up(job):
             raise ValueError(say("Job {job} is {state}. Stop it first.", job=job.id, state=say(job.state)))
         _forget(job)
 
@@ -333,6 +333,11 @@ def _forget(job: Job) -> None:
         if job.ticket:
             job.path.with_name(f"{job.ticket}.out").unlink(missing_ok=True)
     _drop_recipe(job)
+
+
+def given_up(job: Job) -> bool:
+    """Whether a job was asked to stop, and its cluster does not say what became of it: it may be gone for good."""
+    return job.state == "unreachable" and job.asked > 0
 
 
 def is_own(job: Job) -> bool:
@@ -578,11 +583,8 @@ def _ended(job: Job, code: int | None) -> Job:
 
 def _outcome(job: Job, code: int | None) -> tuple[str, str]:
     """State and reason of a job whose process has ended. A training's own status counts, where it is that process's."""
-    if job.kind == "train" and job.run and code in (0, None):
-        status = runs.Run(job.store / job.run).status
-        its = status.get("job") == job.ticket if job.on else status.get("pid") == job.pid
-        if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and its):
-            return status["state"], str(status.get("reason", ""))
+    if code in (0, None) and (said := _own_word(job)):
+        return said
     if code == 0:
         return "finished", ""
     if job.asked:
@@ -595,6 +597,17 @@ def _outcome(job: Job, code: int | None) -> tuple[str, str]:
             )
         return "lost", say("Its process ended without a word: killed, out of memory, or the machine went down.")
     return "failed", _complaint(job)
+
+
+def _own_word(job: Job) -> tuple[str, str] | None:
+    """What a training has written of its end."""
+    if job.kind != "train" or not job.run:
+        return None
+    status = runs.Run(job.store / job.run).status
+    its = status.get("job") == job.ticket if job.on else status.get("pid") == job.pid
+    if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and its):
+        return status["state"], str(status.get("reason", ""))
+    return None
 
 
 def _complaint(job: Job) -> str:
@@ -750,9 +763,8 @@ def _missing(job: Job) -> Job:
     """A job that its cluster does not know: being handed over still, or forgotten."""
     if _held(job.beside(".lock")):
         return job
-    state, reason = _outcome(job, None)
-    if state in ("finished", "stopped", "failed") and not (state == "stopped" and job.asked):
-        return replace(job, state=state, reason=reason)  # by its run's own word
+    if said := _own_word(job):
+        return replace(job, state=said[0], reason=said[1])
     now = _now(job)
     if job.missed and now - job.missed > UNKNOWN:
         return replace(job, state="lost", reason=say(

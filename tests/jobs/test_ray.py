@@ -181,3 +181,19 @@ def test_a_head_that_is_not_there_leaves_a_job_unreachable(head, tmp_path):
     (job,) = launch.settle(tmp_path / "runs", wait=30)
     assert job.state == "unreachable"
     assert "does not answer" in job.reason
+    with pytest.raises(ValueError, match="unreachable"):
+        launch.remove(job)
+    assert launch.stop(job).state == "unreachable"
+    launch.remove(job)  # the head may never come back
+    assert launch.jobs(tmp_path / "runs") == []
+
+
+def test_a_forgotten_job_is_what_its_run_says(head, tmp_path):
+    recipes = [compose(dataset="digits", seed=seed) for seed in range(3)]
+    every = launch.submit_there(tmp_path / "runs", recipes, "boxes", Needs())
+    said = [("finished", ""), ("stopped", every[1].ticket), ("stopped", "x")]
+    for job, (state, ticket) in zip(every, said, strict=True):
+        (job.store / job.run).mkdir()
+        runs.write_json(job.store / job.run / "status.json", {"state": state, "job": ticket})
+    states = [job.state for job in launch.settle(tmp_path / "runs", wait=30)]
+    assert states == ["finished", "stopped", "unreachable"]

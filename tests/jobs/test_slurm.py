@@ -7,6 +7,7 @@ In place of a training stands a program that does what a test wants of it, with 
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cac_core.jobs import clusters, engines, launch, slurm
 from cac_core.jobs.engines import Needs, Seen, Slots, Task, Unreachable
 from cac_core.recipe import compose
 from tests.jobs.slurm_here import Slurm, lacking
-from tests.waiting import wait_until
+from tests.waiting import LONG, wait_until
 
 QUEUE = """\
 1|term|COMPLETED|0|None|vm|0:15|365-00:00:00|
@@ -93,6 +94,16 @@ def test_another_version_is_refused_with_both_and_the_same_folder_is_not():
     words = engines.same_code("/elsewhere", "0.0+1234567890")
     assert "0.0+1234567890" in words
     assert engines.code() in words
+
+
+def test_a_job_of_another_version_ends_before_it_begins(tmp_path):
+    here = Path(engines.__file__).parents[2]
+    check = [sys.executable, "-m", "cac_core.jobs.engines", "/elsewhere", "0.0+1234567890"]
+    done = subprocess.run(check, cwd=here, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: ")
+    assert "0.0+1234567890" in done.stdout
+    assert engines.code() in done.stdout
 
 
 @pytest.mark.parametrize(("said", "minutes"), [("90", 90), ("4:00:00", 240), ("4:30", 270), ("2-12:00", 3600)])
