@@ -289,6 +289,7 @@ def resume(job: Job) -> Job:
             ))  # fmt: skip
         if (there := _same(job)) or not job.on:
             return there or _write(_queued_again(job))
+        job.path.with_name(f"{job.ticket}.out").unlink(missing_ok=True)
         claimed = _claimed([_queued_again(job)])
     try:
         _handed_over(claimed)
@@ -802,11 +803,12 @@ def _ended_there(job: Job, seen: Seen) -> Job:
         saved = files.is_file(job.store / job.run / "last.pt")
         needs = needs if saved else replace(needs, minutes=2 * needs.minutes)
         state, reason = "stopped" if saved else "lost", say(
-            "The {minutes} minutes that it had asked for were over. Going on begins where it was saved, with as many "
+            "The time that it had asked for was over ({minutes} min). Going on begins where it was saved, with as much "
             "again.",
             minutes=job.needs.minutes,
         ) if saved else say(
-            "The {minutes} minutes that it had asked for were over, and nothing was saved. Going on asks for {next}.",
+            "The time that it had asked for was over ({minutes} min), and nothing was saved. Going on asks for {next} "
+            "min.",
             minutes=job.needs.minutes, next=needs.minutes,
         )  # fmt: skip
     elif seen.cause == "node":
