@@ -766,6 +766,8 @@ def _missing(job: Job) -> Job:
         return job
     if said := _own_word(job):
         return replace(job, state=said[0], reason=said[1])
+    if job.terminated and not job.host:  # of an array's that waited and was cancelled, Slurm keeps nothing
+        return replace(job, state="stopped", reason=say("Stopped before it began."))
     now = _now(job)
     if job.missed and now - job.missed > UNKNOWN:
         return replace(job, state="lost", reason=say(

@@ -279,18 +279,24 @@ def test_what_does_not_listen_is_asked_and_then_ended(cluster, tmp_path):
 def test_what_waits_says_why_and_is_stopped_at_once(cluster, tmp_path):
     begun(tmp_path, cpus=4)
     until(tmp_path, "running")
-    launch.submit_there(tmp_path / "runs", [compose(dataset="digits", seed=9)], "here", Needs(cpus=4, memory=100))
+    more = [compose(dataset="digits", seed=seed) for seed in range(1, 5)]
+    launch.submit_there(tmp_path / "runs", more, "here", Needs(cpus=4, memory=100))
     waiting = []
 
     def said() -> bool:
         waiting[:] = [job for job in launch.settle(tmp_path / "runs", wait=5) if job.state == "queued" and job.reason]
-        return bool(waiting)
+        return len(waiting) == len(more)
 
-    wait_until(said, "it does not say why it waits")
+    wait_until(said, "they do not say why they wait")
     assert "Resources" in waiting[0].reason or "Priority" in waiting[0].reason
-    launch.stop(waiting[0])
-    wait_until(lambda: {j.id: j.state for j in launch.settle(tmp_path / "runs", wait=5)}[waiting[0].id] == "stopped",
-               "it waits on")  # fmt: skip
+    for job in waiting:
+        launch.stop(job)
+    rest = [job.id for job in waiting]
+
+    def stopped() -> bool:
+        return all(job.state == "stopped" for job in launch.settle(tmp_path / "runs", wait=5) if job.id in rest)
+
+    wait_until(stopped, "they wait on")
 
 
 @pytest.mark.long
