@@ -46,6 +46,12 @@ for name in ("pair", "triple"):
     if max(st.session_state.get(name) or [0]) >= len(run.known_names):
         links.refuse(name)
         del st.session_state[name]
+placed = t("Each mark is an image, placed by what the network put out for it.")
+if run.outputs("train").anchors is not None:
+    placed += " " + t(
+        "Training pulled every known class to its **anchor**; what resembles none of them stays in between."
+    )
+st.markdown(f"{placed} {t('Draw around some marks to see what they are.')}")
 
 
 @st.fragment
