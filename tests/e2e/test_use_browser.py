@@ -19,6 +19,7 @@ from cac_core.training import loop
 from tests.e2e.conftest import app_over
 from tests.e2e.test_growing_browser import AMBER, COLOURS, made, noise
 from tests.waiting import at_rest, downloaded, followed
+from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 
@@ -79,9 +80,9 @@ def test_many_pictures_are_judged_and_watched_and_a_group_becomes_a_class(page, 
     page.get_by_text("Keep scores and decisions for Watch").click()
     at_rest(page)
     page.get_by_role("button", name="Judge them").click()
-    page.get_by_text("95 % interval").wait_for()
+    numbers = page.get_by_test_id("stMetricValue")
+    until(page, lambda: numbers.all_inner_texts()[::3] == ["80", "1"])
     at_rest(page)
-    assert page.get_by_test_id("stMetricValue").all_inner_texts()[::3] == ["80", "1"]
     tile = page.get_by_role("button", name="007.png")
     tile.click()
     page.get_by_text("as the network saw it").wait_for()
@@ -92,7 +93,7 @@ def test_many_pictures_are_judged_and_watched_and_a_group_becomes_a_class(page, 
 
     followed(page, "What is rejected in use", "What is rejected in use")
     page.get_by_text("No drift").wait_for()
-    assert page.get_by_test_id("stMetricValue").first.inner_text() == "80"
+    until(page, lambda: numbers.all_inner_texts()[:1] == ["80"])
 
     come_in(run, [*(noise(COLOURS["blue"], n) for n in range(150)), *(noise(AMBER, n) for n in range(60))])
     page.reload()
