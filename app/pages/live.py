@@ -12,7 +12,13 @@ from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
 SHOWN = 10  # jobs that wait that are listed, and such that have ended at a time
-PAGES = {"train": "home", "eval": "home", "sweep": "sweep", "map": "space"}  # where what a job made is to be seen
+USES = {"score": "many", "export": "export"}  # kinds of jobs that hold up nothing else on their run
+PAGES = {
+    "train": "home",
+    "eval": "home",
+    "sweep": "sweep",
+    "map": "space",
+} | USES  # where what a job made is to be seen
 AHEAD = phrases(  # events that come before the first epoch, and how far they are
     {
         "reading": "Images decoded, once: {done} of {of}",
@@ -121,8 +127,9 @@ def what_ended(ended: list[Job], line: list[Job]):
 def entry(job: Job, line: list[Job]):
     with st.container(horizontal=True, vertical_alignment="center"):
         wording.badge(job.state)
-        run = Run(jobs.store() / job.run) if job.run else None
-        title = picker.names([run])[job.run] if run else " ".join(job.arguments[1:2]) or job.id
+        name = job.run or (job.arguments[1] if job.kind in USES else "")
+        run = Run(jobs.store() / name) if name else None
+        title = picker.names([run])[name] if run else " ".join(job.arguments[1:2]) or job.id
         st.markdown(
             f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.where)}", width="stretch"
         )

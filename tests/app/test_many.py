@@ -205,3 +205,12 @@ def test_more_files_than_try_judges_at_once_lead_here(opened, run, app):  # noqa
     at = fine(at.button(key="all_of_them").click().run(timeout=900))
     (pile,) = piles.every(run)
     assert pile.count == 201 and at.title[0].value == "Many pictures at once" and "Waits for its turn" in text(at)
+
+
+def test_live_leads_from_the_job_to_its_page(run, app):  # noqa: F811
+    piles.of_zip(run, threshold(run), "pets.zip", packed(3), keep=False)
+    (job,) = launch.jobs(run.path.parent)
+    launch._write(launch.replace(job, state="finished"))
+    at = fine(app("app/pages/live.py"))
+    (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Open"]
+    assert "many" in link.page and run.id in link.query_string
