@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import machine
@@ -125,11 +126,8 @@ def dragged(page: Page, view: str, seconds: float) -> list[list]:
     return frames[2:]
 
 
-def moved_by(page: Page, act: str, seconds: float) -> tuple[list[list], int, float]:
-    """The frames while the cloud is moved, enlarged or turned; how often it was drawn, and what a drawing takes.
-
-    That is milliseconds of the page's own thread, which other work on the machine does not lengthen.
-    """
+def clock_of(page: Page) -> Callable[[], float]:
+    """Milliseconds that the page's own thread has worked, which other work on the machine does not lengthen."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -137,6 +135,12 @@ def moved_by(page: Page, act: str, seconds: float) -> tuple[list[list], int, flo
         said = devtools.send("Performance.getMetrics")["metrics"]
         return 1000 * next(one["value"] for one in said if one["name"] == "TaskDuration")
 
+    return at_work
+
+
+def moved_by(page: Page, act: str, seconds: float) -> tuple[list[list], int, float]:
+    """The frames while the cloud is moved, enlarged or turned; how often it was drawn, and what a drawing takes."""
+    at_work = clock_of(page)
     page.evaluate(PROBE, ".theta .value")
     canvas = page.locator(".stage canvas").first
     canvas.scroll_into_view_if_needed()
@@ -246,7 +250,12 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
                         page.get_by_role("radio", name=picture).click()
                         page.wait_for_timeout(1200)
                     before = sum(received)
+                    at_work = clock_of(page)
+                    page.evaluate("window.paints = 0")
+                    began = at_work()
                     told(f"{view} {picture or ''}", dragged(page, view, seconds))
+                    if paints := page.evaluate("window.paints"):
+                        print(f"{'':16} drawn {paints} times, {(at_work() - began) / paints:.1f} ms each")
                     page.wait_for_timeout(1500)
                 print(f"{view}: one settled theta costs {(sum(received) - before) / 1e3:.1f} kB of messages")
                 if view == "space":
