@@ -228,7 +228,8 @@ def settle(store: Path, *, patience: tuple[float, float] = PATIENCE, wait: float
                 with _deciding(store) as queue:
                     for path in _files(queue):
                         _judged(path, patience)
-            _look_there(store, patience, wait)
+            if there := [job for job in jobs(store) if job.on and job.state in ("queued", *UNDER_WAY)]:
+                _look_there(there, patience, wait)
     return jobs(store)
 
 
@@ -274,7 +275,8 @@ def stop(job: Job, *, patience: tuple[float, float] = PATIENCE) -> Job:
             _write(replace(job, state="stopping", asked=time.monotonic()))
         if not job.on:
             return _judged(job.path, patience)
-    _look_there(job.store, patience)
+    if job.state in UNDER_WAY:
+        _look_there([job], patience)
     return _read(job.path)
 
 
@@ -712,9 +714,9 @@ def _shell(job: Job, cluster: clusters.Cluster) -> str:
     return engines.shell(job.ticket, *files, job.arguments, cluster.python, cluster.before, known)
 
 
-def _look_there(store: Path, patience: tuple[float, float], wait: float | None = None) -> None:
-    """Ask each cluster about its jobs, write down what it says, and take their stops further."""
-    there = [job for job in map(_read, _files(_queue(store))) if job.on and job.state in ("queued", *UNDER_WAY)]
+def _look_there(there: list[Job], patience: tuple[float, float], wait: float | None = None) -> None:
+    """Ask each cluster about these jobs of one store, write down what it says, and take their stops further."""
+    store = there[0].store
     for name in sorted({job.on for job in there}):
         mine = [job for job in there if job.on == name]
         said = clusters.states(name, _queue(store), [job.ticket for job in mine], wait=SOON if wait is None else wait)
