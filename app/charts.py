@@ -383,6 +383,12 @@ def place_on_scale(
     }
 
 
+def mixed(one: str, other: str, share: float) -> str:
+    """A colour between two of the form #RRGGBB."""
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
+
+
 def two_curves(
     curve: dict[str, np.ndarray], plain: dict[str, np.ndarray], palette: Palette, names: tuple[str, str]
 ) -> dict[str, Any]:

@@ -180,7 +180,8 @@ def moved_about(page: Page, seconds: float) -> None:
         ("turned", "turn", "solid"),
     ):
         if before == "closer":
-            page.get_by_role("button", name="The whole picture").click()
+            if (whole := page.get_by_role("button", name="The whole picture")).is_enabled():
+                whole.click()
             page.get_by_role("button", name="Closer").click()
             page.get_by_role("button", name="Closer").click()
         if before == "opacity":
