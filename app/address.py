@@ -18,13 +18,16 @@ _component = st.components.v2.component(
         else url.searchParams.set(name, value);
       }
       if (url.href !== window.location.href) window.history.replaceState(window.history.state, "", url);
-      if (!data.follows) return;
-      const moved = () => {
-        const run = new URL(window.location).searchParams.get("run");
-        if (run !== null && run !== data.parameters.run) setTriggerValue("moved", run);
+      if (data.here === undefined) return;
+      window.removeEventListener("popstate", window.anchorscopeMoved); // of before, when other data came
+      window.anchorscopeMoved = () => {
+        const { pathname, searchParams } = new URL(window.location);
+        const run = searchParams.get("run");
+        // to another page one goes by Streamlit, and arrives there by its address
+        const stays = pathname.endsWith(`/${data.here}`);
+        if (stays && run !== null && run !== data.parameters.run) setTriggerValue("moved", run);
       };
-      window.addEventListener("popstate", moved);
-      return () => window.removeEventListener("popstate", moved);
+      window.addEventListener("popstate", window.anchorscopeMoved);
     }
     """,
 )
@@ -36,14 +39,15 @@ def show(parameters: dict[str, str | None], key: str = "address") -> None:
     _component(key=f"unseen_{key}", data={"parameters": parameters, "page": st.context.url})
 
 
-def follow(run: str) -> None:
-    """Put the chosen run into the address; where the browser's Back or Forward names another one, `moved` has it."""
-    data = {"parameters": {"run": run}, "page": st.context.url, "follows": True}
+def follow(run: str, page: str) -> None:
+    """Put the run that a page shows into the address; where Back or Forward names another there, `moved` has it."""
+    here = "" if page == "home" else page
+    data = {"parameters": {"run": run}, "page": st.context.url, "here": here}
     _component(key="unseen_run_address", data=data, on_moved_change=_moved)
 
 
 def _moved() -> None:
-    st.session_state.moved_to = st.session_state.unseen_run_address.get("moved")
+    st.session_state.moved_to = (st.session_state.get("unseen_run_address") or {}).get("moved")
 
 
 def moved() -> str | None:

@@ -42,7 +42,7 @@ def pick_run(page: str) -> Run | None:
         address.go(page)
     # not bound to the address by Streamlit: that leaves out the first one, which tomorrow is another, and lets what was
     # chosen before win over what a link asks for
-    address.follow(name)
+    address.follow(name, page)
     run = every[name]
     with st.container(horizontal=True, gap="small"):
         wording.badge("broken" if name in broken else run.state)
