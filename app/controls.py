@@ -9,6 +9,8 @@ import streamlit as st
 from app import charts, live, setting, verdicts, wording
 from app.setting import Setting
 from app.words import said, t
+from cac_core.files import is_file
+from cac_core.recipe import IMPORTED
 from cac_core.results import judge, quality, stand_ins
 from cac_core.runs import Run
 from cac_core.scoring import metrics
@@ -269,6 +271,29 @@ def quality_of(now: Setting) -> quality.Quality:
     level = None if said.unknowns else stand_ins.level_of(now.theta, said.validation.score)
     sure = metrics.intervals(said.test, said.labels, now.theta)
     return quality.of_counts(table.tolist(), sure, now.run, now.scorer, level, usual)
+
+
+def lacks_network(run: Run) -> bool:
+    """Whether there is no network here that a picture could be shown to; says so, and what to do."""
+    if run.recipe.backbone == IMPORTED:
+        st.info(t("This run was imported as outputs alone, so there is no network here."),
+                icon=":material/table_chart:")  # fmt: skip
+    elif not is_file(run.path / "best.safetensors"):
+        st.warning(t("The network's weights are not here: a small copy of a run goes without them. Take the whole run, "
+                     "or train it again."), icon=":material/warning:")  # fmt: skip
+    else:
+        return False
+    return True
+
+
+def score_and_threshold(run: Run) -> Setting:
+    """What is set, its choices folded away, with what has to be known beside the numbers."""
+    with st.expander(t("Score and threshold"), icon=":material/straighten:"):
+        choose_options(run, choose_scorer(run))
+        now = setting.set_up(run)
+        choose_theta(now)
+    beside(now)
+    return now
 
 
 def threshold_of(now: Setting) -> judge.Threshold:

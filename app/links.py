@@ -100,9 +100,9 @@ LOOKS = ("share", "order", "view", "without", "published")  # what holds for any
 def arrive(page: str) -> None:
     """What the address asks for, read when one comes to a page: a link opens its run, whatever was chosen before.
 
-    So is what Back or Forward names, where that is another run on the same page. After that the session's own choice
-    counts, and the address follows it a moment later. So what is set for a run is
-    read once a session, or again with another run; what one page alone has in its address, each time one comes there.
+    The same where Back or Forward names another run on the same page. After that the session's own choice counts, and
+    the address follows it a moment later. So what is set for a run is read once a session, or again with another run;
+    what one page alone has in its address, each time one comes there.
     """
     state = st.session_state
     moved = address.moved() is not None

@@ -16,6 +16,8 @@ from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
+# what pages keep that names classes, images or maps of one run
+OF_ONE = ("pair", "triple", "hidden", "marks", "further", "map", "cell", "moved_image", "example")
 TRAIN = "python -m cac_core train --dataset digits"
 
 
@@ -107,9 +109,6 @@ def _forget() -> None:
     controls.another_scorer()
     for name in OF_ONE:
         st.session_state.pop(name, None)
-
-
-OF_ONE = ("pair", "triple", "hidden", "marks", "further", "map", "cell", "moved_image", "example")
 
 
 def names(every: Iterable[Run]) -> dict[str, str]:

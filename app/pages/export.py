@@ -9,7 +9,6 @@ from app import address, charts, controls, exports, jobs, links, picker, setting
 from app.setting import Setting
 from app.words import t
 from cac_core.files import is_file
-from cac_core.recipe import IMPORTED
 from cac_core.results.judge import Threshold
 from cac_core.serving import deciders
 
@@ -25,17 +24,11 @@ st.markdown(
 @st.fragment
 def page():
     with wording.explained():
-        if run.recipe.backbone == IMPORTED:
-            st.info(t("This run was imported as outputs alone, so there is no network here to export."),
-                    icon=":material/table_chart:")  # fmt: skip
+        if controls.lacks_network(run):
             return
-        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
-            controls.choose_options(run, controls.choose_scorer(run))
-            now = setting.set_up(run)
-            controls.choose_theta(now)
-            address.link("thresholds", t("Choose a threshold"), "tune")
-        controls.beside(now)
+        now = controls.score_and_threshold(run)
         decided_by(now)
+        address.link("thresholds", t("Choose a threshold"), "tune")
         threshold = controls.threshold_of(now)
         links.write_link()
         deciders.check_exportable(run, threshold)
@@ -69,8 +62,8 @@ def made(threshold: Threshold, resize: bool):
             st.error(wording.told(job.reason or t("It ended without a word.")), icon=":material/error:")
         st.button(t("Make the ONNX file"), type="primary", icon=":material/ios_share:", key="export_make",
                   on_click=make, args=(threshold, resize))  # fmt: skip
-        st.caption(t("It takes about half a minute. The file is checked on 256 validation images, and only written "
-                     "where it decides about each of them as the run does."))  # fmt: skip
+        st.caption(t("It takes about half a minute. The file is checked on validation images, and only written where "
+                     "it decides about each of them as the run does."))  # fmt: skip
 
 
 def make(threshold: Threshold, resize: bool):

@@ -16,7 +16,6 @@ from app import (
     links,
     picker,
     piles,
-    setting,
     thumbnails,
     uploads,
     wording,
@@ -24,7 +23,6 @@ from app import (
 from app.piles import PAGE, Pile, Rows
 from app.setting import Setting
 from app.words import phrases, t
-from cac_core.recipe import IMPORTED
 from cac_core.results.judge import UNKNOWN
 from cac_core.scoring import metrics
 
@@ -46,17 +44,10 @@ st.markdown(t("Up to {most} pictures, in a zip or a folder: a process of its own
 @st.fragment
 def page():
     with wording.explained():
-        if run.recipe.backbone == IMPORTED:
-            st.info(t("This run was imported as outputs alone, so there is no network here to show a picture to."),
-                    icon=":material/table_chart:")  # fmt: skip
-            return
-        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
-            controls.choose_options(run, controls.choose_scorer(run))
-            now = setting.set_up(run)
-            controls.choose_theta(now)
-        controls.beside(now)
+        now = controls.score_and_threshold(run)
         there = piles.every(run)
-        bring(now, there)
+        if not controls.lacks_network(run):
+            bring(now, there)
         if there:
             look(now, there)
         links.write_link(**links.written(LINKS, {"pile": state.get("pile") if there else None}))

@@ -137,11 +137,7 @@ with by_picture:  # its files stay while the other tab is open
 @st.fragment
 def desk():
     with wording.explained():
-        with st.expander(t("Score and threshold"), icon=":material/straighten:"):
-            controls.choose_options(run, controls.choose_scorer(run))
-            now = setting.set_up(run)
-            controls.choose_theta(now)
-        controls.beside(now)
+        now = controls.score_and_threshold(run)
         controls.worth(now)
         said_here = st.container(horizontal=True, vertical_alignment="center")
         if by_hand.open and (jobs.read_only() or run.recipe.backbone == IMPORTED):

@@ -98,3 +98,14 @@ def test_words_alone_make_no_other_file(trained):
 def test_all_that_can_be_exported_is_known_without_torch():
     assert (*to_onnx.BY_DISTANCES, *to_onnx.FORMULAS) == deciders.EXPORTED and set(exports.MEANING) == {
         "photo", "image", *to_onnx.MADE, "unknown"}  # fmt: skip
+
+
+def test_without_its_weights_nothing_is_offered_and_it_is_said(opened, app, trained, tmp_path):  # noqa: F811
+    weights = trained.path / "best.safetensors"
+    kept = weights.rename(tmp_path / "kept")
+    try:
+        at = fine(app(PAGE))
+        assert "weights are not here" in text(at) and not [b for b in at.button if b.key == "export_make"]
+    finally:
+        kept.rename(weights)
+    assert [b for b in opened().button if b.key == "export_make"]

@@ -214,3 +214,14 @@ def test_live_leads_from_the_job_to_its_page(run, app):  # noqa: F811
     at = fine(app("app/pages/live.py"))
     (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Open"]
     assert "many" in link.page and run.id in link.query_string
+
+
+def test_without_the_weights_nothing_is_taken_and_it_is_said(opened, run, tmp_path):
+    weights = run.path / "best.safetensors"
+    kept = weights.rename(tmp_path / "kept")
+    try:
+        at = opened()
+        assert "weights are not here" in text(at) and not [b for b in at.button if b.key == "many_judge"]
+    finally:
+        kept.rename(weights)
+    assert [b for b in opened().button if b.key == "many_judge"]
