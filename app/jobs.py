@@ -11,8 +11,9 @@ from app import holdings, wording
 from app.words import t
 from cac_core import runs
 from cac_core.data import datasets
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.jobs.engines import Needs
+from cac_core.jobs.queue import log
 from cac_core.recipe import Recipe
 from cac_core.results import project, sweep
 from cac_core.runs import Run
@@ -29,14 +30,14 @@ def store() -> Path:
 
 @st.cache_data(ttl=300, max_entries=1, show_spinner=False)
 def devices() -> list[str]:
-    return list(launch.devices())
+    return list(worker.devices())
 
 
 def start(run: Run, kind: str, arguments: list[str]) -> None:
     """Put a job on this run into the queue, and see to it that somebody works on it."""
     store = run.path.parent.absolute()
     launch.submit(store, kind, [*arguments, "--data", str(datasets.root_of().absolute())], run=run.id)
-    launch.ensure_worker(store)
+    worker.ensure_worker(store)
 
 
 def jobs_of(run: Run, kind: str) -> list[launch.Job]:
@@ -93,7 +94,7 @@ def use(run: Run, kind: str, arguments: list[str]) -> None:
     store = run.path.parent.absolute()
     folders = ["--runs", str(store), "--data", str(datasets.root_of().absolute())]
     launch.submit(store, kind, [kind, run.id, *arguments, *folders])
-    launch.ensure_worker(store)
+    worker.ensure_worker(store)
 
 
 def making(run: Run, file: Path) -> launch.Job | None:
@@ -108,13 +109,13 @@ def begin(kind: str, name: str) -> None:
     A download goes on beside what is trained, and trainings of its images wait for it.
     """
     launch.submit(store(), kind, [kind, name, "--data", str(holdings.root())])
-    launch.ensure_worker(store())
+    worker.ensure_worker(store())
 
 
 def join(ids: list[str], mean: str) -> None:
     """Put the making of an ensemble of these runs into the queue."""
     launch.submit(store(), "ensemble", ["ensemble", *ids, "--mean", mean, "--runs", str(store())])
-    launch.ensure_worker(store())
+    worker.ensure_worker(store())
 
 
 def joining() -> list[launch.Job]:
@@ -142,10 +143,9 @@ def train(every: list[Recipe], device: str, again: bool = False, needs: Needs | 
     if needs is not None:
         launch.submit_there(store(), left, device, needs, root=holdings.root(), again=again)
         return len(left)
-    for one in left:
-        launch.submit_recipe(store(), one, root=holdings.root(), device=device, again=again)
     if left:
-        launch.ensure_worker(store())
+        launch.submit_recipes(store(), left, root=holdings.root(), device=device, again=again)
+        worker.ensure_worker(store())
     return len(left)
 
 
@@ -187,7 +187,7 @@ def go_on(job: launch.Job | None, run: Run | None) -> None:
         launch.resume(job)
     else:
         launch.submit_recipe(store(), run.recipe, root=holdings.root(), device=slot(run))
-    launch.ensure_worker(store())
+    worker.ensure_worker(store())
 
 
 def smaller(run: Run, reason: str) -> Recipe | None:
@@ -223,7 +223,7 @@ def stop(job: launch.Job | None, run: Run | None) -> None:
 
 def log_of(job: launch.Job | None, run: Run | None) -> str:
     """The last lines of what a job or, without one, a training has said."""
-    if job is not None and (said := launch.log(job, last=40)):
+    if job is not None and (said := log(job, last=40)):
         return said
     try:
         return "\n".join((run.path / "log.txt").read_text("utf-8", "replace").splitlines()[-40:]) if run else ""

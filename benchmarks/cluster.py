@@ -30,7 +30,7 @@ import psutil
 from faults import weights
 
 from cac_core import runs
-from cac_core.jobs import clusters, launch
+from cac_core.jobs import clusters, launch, worker
 from cac_core.jobs.engines import Needs
 from cac_core.recipe import compose
 from tests.jobs.slurm_here import Slurm
@@ -146,7 +146,7 @@ def begun(store: Path, recipe, on: str) -> tuple[float, float]:
         launch.submit_there(store, [recipe], on, NEEDS)
     else:
         launch.submit_recipe(store, recipe)
-        launch.ensure_worker(store)
+        worker.ensure_worker(store)
     until(lambda: job_of(store).state == "running")
     running = time.monotonic() - began
     until(lambda: done_epochs(store))

@@ -24,17 +24,17 @@ import psutil
 from safetensors.numpy import load_file
 
 from cac_core import runs
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import compose
 
 SERVER = """
 import sys, time
 from pathlib import Path
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import compose
 store, root = Path(sys.argv[1]), Path(sys.argv[2])
 launch.submit_recipe(store, compose(epochs=3, batch=64), root=root)
-launch.ensure_worker(store)
+worker.ensure_worker(store)
 time.sleep(600)
 """
 VICTIMS = ("trainer", "worker", "server")
@@ -68,14 +68,14 @@ def disturbed(place: Path, root: Path, victim: str | None, moment: float) -> tup
         while not launch.jobs(store):
             time.sleep(0.05)
         time.sleep(moment)
-        words = {"trainer": "cac_core.jobs.launch", "worker": "work"}
+        words = {"trainer": "cac_core.jobs.worker", "worker": "work"}
         if victim == "server":
             os.kill(server.pid, signal.SIGKILL)
         elif victim:
             for process in processes(store, words[victim]):
                 process.kill()
         for _ in range(600):
-            launch.ensure_worker(store)
+            worker.ensure_worker(store)
             (job,) = launch.jobs(store)
             if job.state in launch.AGAIN:
                 launch.resume(job)

@@ -25,7 +25,7 @@ import machine
 import psutil
 from playwright.sync_api import sync_playwright
 
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import compose
 
 HERE = Path(__file__).parent.parent
@@ -48,7 +48,7 @@ def looks(store: Path, seconds: float, rounds: int = 5) -> None:
         port = free.getsockname()[1]
     given = compose("quick", dataset="digits", backbone="small", epochs=5000)
     job = launch.submit_recipe(store, given, root=store / ".data")
-    launch.ensure_worker(store)
+    worker.ensure_worker(store)
     command = [sys.executable, "-m", "streamlit", "run", str(HERE / "streamlit_app.py"), "--server.headless=true"]
     env = {**os.environ, "ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(store / ".data")}
     server = subprocess.Popen(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app import live, teach, words
 from cac_core.data import images, sources
-from cac_core.jobs import launch
+from cac_core.jobs import queue
 from cac_core.results import compare, judge, project, reproduce, sweep
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "st
 CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
 # what tables of the core hold and a page shows by t; what the core says by say is read out of its source
 CORE = (
-    *STATES, *CURVES, *launch.KINDS, *project.STAGES, "perturbing",
+    *STATES, *CURVES, *queue.KINDS, *project.STAGES, "perturbing",
     *judge.IMAGES.values(), judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON, judge.CHOSEN,
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW, compare.ONE_PAIR,

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import holdings
 from cac_core import recipe, runs
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.runs import Run
 from cac_core.training import loop
 from tests.waiting import LONG, wait_until
@@ -45,7 +45,7 @@ def here(trained, store, monkeypatch):
     shutil.copytree(run.path, store / run.id)
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(root))
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     holdings.look_again()
     return Run(store / run.id)
 

@@ -6,8 +6,8 @@ from app import address, charts, controls, courses, growing, jobs, links, picker
 from app.words import phrases, t
 from cac_core import runs
 from cac_core.files import is_file
-from cac_core.jobs import launch
-from cac_core.jobs.launch import Job
+from cac_core.jobs import launch, worker
+from cac_core.jobs.queue import Job, has_worker
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 
@@ -95,9 +95,9 @@ def queue(every: list[Job], going: bool):
             if not jobs.read_only():
                 st.button(t("Stop all that wait"), icon=":material/stop:", key="stop_waiting", on_click=act,
                           args=(jobs.stop_waiting,))  # fmt: skip
-    if line and not launch.has_worker(jobs.store()) and not jobs.read_only():
+    if line and not has_worker(jobs.store()) and not jobs.read_only():
         st.button(t("Start what waits"), icon=":material/play_arrow:", key="work", on_click=act,
-                  args=(launch.ensure_worker, jobs.store()))  # fmt: skip
+                  args=(worker.ensure_worker, jobs.store()))  # fmt: skip
     if ended:
         with st.expander(t("Ended ({n})", n=len(ended)), icon=":material/history:", key="ended"):
             what_ended(ended, line)

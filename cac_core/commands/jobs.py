@@ -37,6 +37,7 @@ def add(command) -> None:
 def _queue(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.jobs import clusters, engines, launch
+    from cac_core.jobs.queue import has_worker
 
     store = runs.store_of(a.runs)
     for name, act in {"stop": launch.stop, "resume": launch.resume, "remove": launch.remove}.items():
@@ -52,7 +53,7 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
         for job in every
     ]  # fmt: skip
     lines = [f"{job.id:16} {job.kind:6} {job.state:9} {job.where:7} {job.run}  {job.reason}".rstrip() for job in every]
-    at_work = launch.has_worker(store)
+    at_work = has_worker(store)
     if any(job.state == "queued" and not job.on for job in every) and not at_work:
         lines.append(f"No worker is at work. Start one with:\n    python -m cac_core work --runs {store}")
     free = {name: clusters.slots(name, wait=WAIT) for name in clusters.every()}
@@ -66,7 +67,7 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
 
 def _work(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
-    from cac_core.jobs import launch
+    from cac_core.jobs import worker
 
-    launch.work(runs.store_of(a.runs), once=a.once, idle=a.idle)
+    worker.work(runs.store_of(a.runs), once=a.once, idle=a.idle)
     return {}, []

@@ -270,7 +270,8 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.jobs import launch
 
     here = {name: not datasets.here(name, root)[1] for name in {recipe.dataset for recipe in left}}
-    queued = [launch.submit_recipe(store, one, root=root, device=a.device).run for one in left if here[one.dataset]]
+    ready = [one for one in left if here[one.dataset]]
+    queued = [job.run for job in launch.submit_recipes(store, ready, root=root, device=a.device)]
     absent = sorted(name for name, there in here.items() if not there)
     lines += [f"{len(queued)} trainings are in the queue. Work through it with:\n    python -m cac_core work"]
     lines += [f"The images of {name} are not here: python -m cac_core fetch {name}" for name in absent]

@@ -21,7 +21,7 @@ import numpy as np
 from cac_core import records, runs
 from cac_core.data import datasets, sources
 from cac_core.exchange import own_data
-from cac_core.jobs import launch
+from cac_core.jobs import queue
 from cac_core.records import Unfit
 from cac_core.sentences import Sentence, say
 
@@ -194,7 +194,7 @@ def undo(root: Path, name: str) -> None:
 @contextlib.contextmanager
 def _changing(root: Path, name: str):
     """The journal, for one at a time, after what was interrupted has been taken back."""
-    launch.check_writable()
+    queue.check_writable()
     if name not in datasets.folders(root):
         raise ValueError(say("There is no image folder {name!r} under {root}.", name=name, root=root))
     file = _journal(root, name)

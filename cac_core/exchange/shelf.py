@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from cac_core import files, records, runs
 from cac_core.exchange import share
-from cac_core.jobs import launch
+from cac_core.jobs import launch, queue
 from cac_core.records import Unfit
 from cac_core.runs import ALIVE, ID, Run
 from cac_core.sentences import say
@@ -92,7 +92,7 @@ def _clean(text: str, lines: bool = False) -> str:
 def check_writable() -> None:
     """Raises ReadOnly, a ValueError, where ANCHORSCOPE_READONLY is set."""
     if os.environ.get("ANCHORSCOPE_READONLY", "") not in ("", "0"):
-        raise launch.ReadOnly(say(
+        raise queue.ReadOnly(say(
             "Here one can look at everything and change nothing: this Anchorscope was started with "
             "ANCHORSCOPE_READONLY set. Start it without, on a machine of your own, to change runs."
         ))  # fmt: skip

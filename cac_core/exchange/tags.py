@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 
 from cac_core import records, runs
-from cac_core.jobs import launch
+from cac_core.jobs import queue
 from cac_core.records import Unfit
 from cac_core.sentences import say
 
@@ -80,7 +80,7 @@ def as_csv(tags: Tags) -> str:
 
 
 def _change(root: Path, dataset: str, changed) -> None:
-    launch.check_writable()
+    queue.check_writable()
     file = file_of(root, dataset)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

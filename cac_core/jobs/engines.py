@@ -1,4 +1,4 @@
-"""What starts a job: this machine's own queue (launch), or a cluster's scheduler, behind one interface.
+"""What starts a job: this machine's own worker, or a cluster's scheduler, behind one interface.
 
 A cluster's scheduler owns its queue, and it alone knows whether a job lives and where. It is asked by `states`; one
 that does not answer is `Unreachable`, and then nobody knows, which is not the same as lost. A job goes by a ticket that

@@ -31,7 +31,7 @@ import psutil
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.datasets import Dataset, Trial
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import Recipe, method_options, slug
 from cac_core.records import Unfit
 from cac_core.sentences import say
@@ -359,6 +359,6 @@ class Probing:
 def begin(arguments: list[str], file: Path) -> Probing:
     """Start `python -m cac_core probe` with the options of a recipe; file is where file_of says it will be kept."""
     said = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process is
-    environment = launch.environment() | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which devices are listed
+    environment = worker.environment() | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which devices are listed
     command = [sys.executable, "-m", "cac_core", "probe", *arguments]
-    return Probing(file, launch.detached(command, said, environment), said, time.monotonic())
+    return Probing(file, worker.detached(command, said, environment), said, time.monotonic())

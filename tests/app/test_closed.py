@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import holdings, jobs
 from cac_core import runs
-from cac_core.jobs import launch
+from cac_core.jobs import worker
 from cac_core.training import probe
 from tests.app.test_training_pages import HERE, text
 from tests.waiting import LONG
@@ -64,7 +64,7 @@ def shared(make_run, store, image_folder, closed, monkeypatch, tmp_path):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(data))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     monkeypatch.setattr(probe, "busy", lambda store, device: "another-run")
     holdings.look_again()
     jobs.devices.clear()

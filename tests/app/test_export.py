@@ -1,13 +1,14 @@
 """Export: what is set becomes a file by a job and is shown with all that is in it; what is no formula is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app import exports
 from cac_core import recipe
-from cac_core.jobs import launch
+from cac_core.jobs import launch, queue, worker
 from cac_core.results import judge
 from cac_core.serving import deciders, to_onnx
 from cac_core.training import loop
@@ -29,7 +30,7 @@ def opened(trained, monkeypatch, app):  # noqa: F811
     """opened(scorer): the page about a run that was trained; nothing that is put into the queue begins."""
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(trained.path.parent))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(trained.path.parents[1] / "data"))
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
 
     def open_page(scorer="gamma"):
         return fine(fine(app(PAGE)).selectbox(key="scorer").set_value(scorer).run())
@@ -44,7 +45,7 @@ def test_what_is_set_is_made_by_a_job_in_a_slot_of_its_own_and_shown(opened, tra
     assert "half a minute" in text(at)
     at = fine(at.button(key="export_make").click().run())
     (job,) = launch.jobs(trained.path.parent)
-    assert (job.kind, job.device) == ("export", launch.USE) and at.button(key="export_stop")
+    assert (job.kind, job.device) == ("export", queue.USE) and at.button(key="export_stop")
     file = Path(job.arguments[job.arguments.index("--onnx") + 1])
     threshold = judge.threshold_from(file.with_name("threshold.json"), trained)
     assert threshold.scorer == "gamma"
@@ -70,7 +71,7 @@ def test_a_score_that_is_no_formula_of_logits_is_refused_with_those_that_are(ope
 def test_a_job_that_failed_says_why_and_can_be_tried_again(opened, trained, monkeypatch):
     at = opened("msp").button(key="export_make").click().run()
     (job,) = launch.jobs(trained.path.parent)
-    launch._write(launch.replace(job, state="failed", reason="The disk is full."))
+    queue.write(replace(job, state="failed", reason="The disk is full."))
     at = opened("msp")
     assert "disk is full" in at.error[0].value and at.button(key="export_make")
 

@@ -16,7 +16,7 @@ from cac_core import recipe
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
 from cac_core.exchange import changes, own_data
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.results import compare
 from cac_core.runs import Run
 from cac_core.training import loop, probe
@@ -64,7 +64,7 @@ def root(made, tmp_path, monkeypatch):
         shutil.copytree(made[0] / "data" / folder, root / folder)
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(root))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     monkeypatch.setattr(probe, "busy", lambda store, device: "another-run")
     holdings.look_again()
     return root

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from app import holdings, uploads, words
 from cac_core import runs
 from cac_core.data import datasets
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.sentences import filled_in, recognised
 from tests.phrases import ROOT, every, of
 from tests.waiting import LONG
@@ -167,7 +167,7 @@ def wrong(make_run, store, tmp_path, monkeypatch):
     none: opens a page on one of the runs."""
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     for name in ("shown", "torn", "newer", "elsewhere", "absent", "failed", "lost", "unwritten"):
         run = make_run(name)
         record, outputs = run.record, run.path / "outputs"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pyarrow import parquet
 from app import piles
 from cac_core import recipe
 from cac_core.__main__ import main
-from cac_core.jobs import launch
+from cac_core.jobs import launch, queue, worker
 from cac_core.results import judge
 from cac_core.training import loop
 from tests.app.test_results_pages import app, fine, text  # noqa: F401
@@ -35,7 +36,7 @@ def run(trained, app, monkeypatch):  # noqa: F811
     """The run of a store in which nothing that is put into the queue begins by itself."""
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(trained.path.parent))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(trained.path.parents[1] / "data"))
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     yield trained
     for job in launch.jobs(trained.path.parent):
         launch.remove(launch.stop(job))
@@ -75,7 +76,7 @@ def threshold(run, theta=None, scorer="gamma"):
 def judged(run) -> None:
     """What the worker would do with what is queued."""
     for job in launch.jobs(run.path.parent):
-        assert (job.kind, job.device) == ("score", launch.USE)
+        assert (job.kind, job.device) == ("score", queue.USE)
         main([*job.arguments, "--workers", "0", "--device", "cpu"])
         launch.remove(launch.stop(job))
 
@@ -210,7 +211,7 @@ def test_more_files_than_try_judges_at_once_lead_here(opened, run, app):  # noqa
 def test_live_leads_from_the_job_to_its_page(run, app):  # noqa: F811
     piles.of_zip(run, threshold(run), "pets.zip", packed(3), keep=False)
     (job,) = launch.jobs(run.path.parent)
-    launch._write(launch.replace(job, state="finished"))
+    queue.write(replace(job, state="finished"))
     at = fine(app("app/pages/live.py"))
     (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Open"]
     assert "many" in link.page and run.id in link.query_string

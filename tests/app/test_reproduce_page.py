@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from app import grid, holdings, jobs, plans, results, wording
 from cac_core import runs
 from cac_core.data import datasets
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import compose
 from cac_core.results import reproduce
 from cac_core.results.reproduce import Reading
@@ -39,7 +39,7 @@ def place(store, monkeypatch, tmp_path):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     store.mkdir()
     holdings.look_again()
     jobs.devices.clear()

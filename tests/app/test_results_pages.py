@@ -18,7 +18,7 @@ from app import charts, gallery, links, results
 from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.results import compare, judge, quality
 from cac_core.runs import Run
 from tests.waiting import LONG
@@ -109,7 +109,7 @@ def select(at: AppTest, *ids: str) -> AppTest:
 
 
 def test_selected_runs_become_an_ensemble_by_a_job(app, full, store, monkeypatch):
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     full("one"), full("two", seed=1), full("three", method="cross_entropy")
     at = select(app(RUNS), "one", "three")
     assert len(at.radio(key="runs_mean_False").options) == 1  # distances are for runs by CAC alone
@@ -124,7 +124,7 @@ def test_selected_runs_become_an_ensemble_by_a_job(app, full, store, monkeypatch
 
 
 def test_an_ensemble_that_cannot_be_made_says_why_until_it_is_dismissed(app, full, store, monkeypatch):
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
     full("one")
     job = launch.submit(store, "ensemble", ["ensemble", "one", "two", "--runs", str(store)])
     record = json.loads(job.path.read_text())

@@ -28,7 +28,7 @@ from cac_core import recipe, runs
 from cac_core.commands import training as training_command
 from cac_core.data import datasets, decoded
 from cac_core.exchange import changes, own_data, sample, shelf
-from cac_core.jobs import clusters, engines, launch
+from cac_core.jobs import clusters, engines, launch, worker
 from cac_core.recipe import Recipe
 from cac_core.results import look
 from cac_core.runs import Run
@@ -61,7 +61,7 @@ def root(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def no_worker(monkeypatch):
     """Jobs stay where they are put."""
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
 
 
 @pytest.fixture
@@ -1208,11 +1208,11 @@ def test_a_job_gone_meanwhile_does_no_harm(opened, store):
 def test_from_the_button_to_the_finished_run(root, store, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
     at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
-    monkeypatch.setattr(launch, "ensure_worker", lambda store: True)
+    monkeypatch.setattr(worker, "ensure_worker", lambda store: True)
     at = fine(at.switch_page(PAGES["new"]).run())
     at = fine(next(n for n in at.number_input if n.label == "Epochs").set_value(1).run())
     fine(at.button(key="new_start").click().run())
-    launch.work(store, once=True, slots={"cpu": ""}, pause=0.1, tell=lambda line: None)
+    worker.work(store, once=True, slots={"cpu": ""}, pause=0.1, tell=lambda line: None)
     (one,) = launch.jobs(store)
     assert one.state == "finished" and Run(store / one.run).written
     at = fine(at.switch_page(PAGES["live"]).run())
@@ -1247,7 +1247,7 @@ def scheduler(tmp_path, monkeypatch):
     file.write_text("[gpu]\nengine = 'slurm'\ngpus = 1\ntime = '2:30:00'\n")
     monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(file))
     monkeypatch.setattr(clusters, "EVERY", 0.0)
-    monkeypatch.setattr(launch, "SOON", LONG)
+    monkeypatch.setattr("cac_core.jobs.away.SOON", LONG)
     found = Scheduler()
     monkeypatch.setattr(clusters.Cluster, "engine", lambda self, folder: found)
     return found

@@ -24,15 +24,17 @@ import psutil
 import pytest
 
 from cac_core import runs
-from cac_core.jobs import launch
+from cac_core.jobs import ends, launch, queue
+from cac_core.jobs.worker import devices, ensure_worker, work
 from cac_core.recipe import Recipe, compose
 from tests.waiting import LONG, wait_until
 
 pytestmark = pytest.mark.long
 
 QUICK = {"once": True, "pause": 0.05, "slots": {"cpu": ""}}
-WORK = f"import sys, json; from pathlib import Path; from cac_core.jobs import launch; launch.WAIT = {LONG}; "
-WORKER = WORK + "launch.work(Path(sys.argv[1]), **json.loads(sys.argv[2]))"
+WORK = "import sys, json; from pathlib import Path; from cac_core.jobs import ends, launch, queue, worker; "
+WORK += f"queue.WAIT = {LONG}; "
+WORKER = WORK + "worker.work(Path(sys.argv[1]), **json.loads(sys.argv[2]))"
 IMPATIENT = (0.3, 0.3)
 
 # Each process that goes to work waits at its gate, and, where one listens, says when it begins and ends, and which GPUs
@@ -77,7 +79,8 @@ while True:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """Locks, and NVIDIA's tool, are waited for as long as a slow machine needs."""
-    monkeypatch.setattr(launch, "WAIT", LONG)
+    monkeypatch.setattr(queue, "WAIT", LONG)
+    monkeypatch.setattr("cac_core.jobs.worker.WAIT", LONG)
 
 
 @pytest.fixture(autouse=True)
@@ -188,14 +191,14 @@ def record(job, **changes):
 
 def test_a_job_runs_as_a_process_of_its_own_and_leaves_its_exit_code_and_its_words(store, began):
     job = small(store)
-    assert (job.state, launch.state(job), job.attempt, launch.log(job)) == ("queued", "queued", 0, "")
-    launch.work(store, **QUICK)
+    assert (job.state, launch.state(job), job.attempt, queue.log(job)) == ("queued", "queued", 0, "")
+    work(store, **QUICK)
     done = now(job)
     assert (done.state, done.exit_code, done.reason, done.attempt) == ("finished", 0, "", 1)
     assert (done.host, done.kind, done.arguments) == (socket.gethostname(), "eval", job.arguments)
     assert done.pid not in (0, os.getpid())
     wait_until(lambda: gone(done.pid))
-    assert json.loads(launch.log(done)) == {"runs": []}
+    assert json.loads(queue.log(done)) == {"runs": []}
     assert began() == ["runs --json --data 0"] == began("end")
 
 
@@ -208,7 +211,7 @@ def test_a_job_runs_as_a_process_of_its_own_and_leaves_its_exit_code_and_its_wor
 )
 def test_a_job_that_fails_says_why_in_its_own_last_words(store, arguments, code, reason):
     job = launch.submit(store, "eval", arguments)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert (now(job).state, now(job).exit_code) == ("failed", code)
     assert re.fullmatch(reason, now(job).reason)
 
@@ -238,17 +241,17 @@ def test_a_job_that_dies_of_an_error_of_ours_is_failed_with_it(store, began, tmp
     with open(tmp_path / "spy/sitecustomize.py", "a") as file:
         file.write("import cac_core.recipe\ncac_core.recipe.METHODS = None\n")
     job = small(store)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert (now(job).state, now(job).exit_code) == ("failed", 1)
     assert now(job).reason.startswith("TypeError: ")
-    assert "Traceback" in launch.log(job)
+    assert "Traceback" in queue.log(job)
 
 
 def test_a_process_that_cannot_even_begin_is_failed_not_started_for_ever(store, began, tmp_path):
     with open(tmp_path / "spy/sitecustomize.py", "a") as file:
-        file.write("import os, sys\nif 'cac_core.jobs.launch' in sys.orig_argv: os._exit(7)\n")
+        file.write("import os, sys\nif 'cac_core.jobs.worker' in sys.orig_argv: os._exit(7)\n")
     job = small(store)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert (now(job).state, now(job).exit_code, now(job).attempt) == ("failed", 7, 1)
 
 
@@ -268,7 +271,7 @@ def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, wo
         str(tmp_path / "spy"),
     ]
     command = psutil.Process(job.pid).cmdline()
-    assert command[:3] == [sys.executable, "-m", "cac_core.jobs.launch"] and tuple(command[-3:]) == job.arguments
+    assert command[:3] == [sys.executable, "-m", "cac_core.jobs.worker"] and tuple(command[-3:]) == job.arguments
     gate.open()
 
 
@@ -276,13 +279,13 @@ def test_a_job_belongs_to_no_terminal_and_no_session_of_ours(store, tmp_path, wo
 def test_the_log_is_read_from_its_end(store, last, lines):
     job = small(store)
     job.path.with_suffix(".log").write_text("".join(f"{i}\n" for i in range(100)))
-    assert launch.log(job, last=last).splitlines() == lines
+    assert queue.log(job, last=last).splitlines() == lines
 
 
 def test_a_long_log_and_one_that_is_no_text_can_be_read(store):
     job = small(store)
     job.path.with_suffix(".log").write_bytes(b"x" * 10_000_000 + b"\n\xff\xfe\nthe end\n")
-    assert launch.log(job, last=2) == "\ufffd\ufffd\nthe end"
+    assert queue.log(job, last=2) == "\ufffd\ufffd\nthe end"
 
 
 # --- turns -----------------------------------------------------------------------------------------------------------
@@ -296,7 +299,7 @@ def test_higher_priority_first_then_first_come_and_one_at_a_time(store, began):
     launch.reorder(waiting[3], 9)
     launch.remove(waiting[2])
     launch.stop(waiting[0])
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert [line[-1] for line in began()] == ["3", "1", "4", "5"]
     assert [line[-1] for line in began("both")] == [*"33114455"]
     assert [(j.state, j.attempt) for j in launch.jobs(store)] == [("stopped", 0), *[("finished", 1)] * 4]
@@ -307,16 +310,16 @@ def test_the_next_job_begins_when_the_process_before_is_gone_not_when_it_is_done
         file.write("import atexit, time\natexit.register(lambda: (time.sleep(0.4), say('gone')))\n")
     small(store, 1)
     small(store, 2)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     said = (tmp_path / "spy/said").read_text().splitlines()
     assert [line.split()[0] for line in said] == ["begin", "end", "gone"] * 2
 
 
 def test_a_clock_that_is_set_changes_no_turn(store, began, monkeypatch):
     for number, year in enumerate([2026, 1970, 2100]):
-        monkeypatch.setattr(launch.time, "time", lambda year=year: (year - 1970) * 3.15e7)
+        monkeypatch.setattr(time, "time", lambda year=year: (year - 1970) * 3.15e7)
         small(store, number)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert [line[-1] for line in began()] == [*"012"]
 
 
@@ -343,7 +346,7 @@ def test_a_download_goes_on_beside_a_training_and_what_is_of_its_images_waits_fo
     training, gate = gated(store, tmp_path, run="digits-a")
     arriving = Gate(tmp_path / "net")
     fetch = record(launch.submit(store, "fetch", ["fetch", "MNIST"]), arguments=arriving.arguments)
-    assert fetch.device == launch.NET
+    assert fetch.device == queue.NET
     at_work = worker()
     wait_until(lambda: {now(training).state, now(fetch).state} == {"running"})
     second = launch.submit(store, "fetch", ["fetch", "CIFAR10"])
@@ -361,7 +364,7 @@ def test_a_download_goes_on_beside_a_training_and_what_is_of_its_images_waits_fo
 def test_what_a_threshold_is_used_for_goes_on_beside_a_training(store, tmp_path, worker, kind):
     training, gate = gated(store, tmp_path, run="digits-a")
     used = record(launch.submit(store, kind, [kind, "digits-a"]), arguments=["runs", "--json"])
-    assert used.device == launch.USE
+    assert used.device == queue.USE
     at_work = worker()
     wait_until(lambda: now(used).state == "finished")
     assert now(training).state in launch.UNDER_WAY
@@ -375,7 +378,7 @@ def test_even_without_the_workers_lock_each_download_starts_once_and_alone(store
         small(store, number)
     loop = WORK + (
         "import time; children = {}\n"
-        "while launch._pass(Path(sys.argv[1]), children, {'cpu': '', 'net': ''}, launch.PATIENCE, print):"
+        "while worker.run_once(Path(sys.argv[1]), children, {'cpu': '', 'net': ''}, ends.PATIENCE, print):"
         " time.sleep(0.02)"
     )
     assert [process.wait(LONG) for process in [worker(loop), worker(loop), worker(loop)]] == [0, 0, 0]
@@ -388,7 +391,7 @@ def test_a_worker_of_the_app_ends_when_nothing_is_left_for_a_while(store, worker
     started = time.monotonic()
     at_work = worker(once=False, idle=1.0)
     assert at_work.wait(LONG) == 0 and time.monotonic() - started > 1
-    assert len(began()) == 1 and not launch.has_worker(store)
+    assert len(began()) == 1 and not queue.has_worker(store)
     waits = small(store, 2, device="cuda:7")  # what waits for a card keeps it
     at_work = worker(once=False, idle=0.2)
     wait_until(lambda: now(waits).reason)
@@ -398,15 +401,15 @@ def test_a_worker_of_the_app_ends_when_nothing_is_left_for_a_while(store, worker
 
 def test_no_job_is_left_behind_by_a_worker_that_ends(store, worker, monkeypatch):
     """Somebody submits at the very moments at which idle workers end, and starts a new one as the app does."""
-    monkeypatch.setattr(launch, "IDLE", 0.0)
+    monkeypatch.setattr("cac_core.jobs.worker.IDLE", 0.0)
     for number in range(12):
         small(store, number)
-        launch.ensure_worker(store)
+        ensure_worker(store)
         time.sleep(random.Random(number).uniform(0, 0.5))
     # without a lock, which would hold up a worker that begins
     records = [job.path for job in launch.jobs(store)]
     wait_until(lambda: all(json.loads(path.read_text())["state"] == "finished" for path in records))
-    wait_until(lambda: not launch.has_worker(store))
+    wait_until(lambda: not queue.has_worker(store))
 
 
 def test_what_was_to_be_trained_is_forgotten_with_the_job_not_before(store, make_run):
@@ -468,13 +471,13 @@ def test_the_slots_are_the_processor_and_each_gpu_that_may_be_used(tmp_path, mon
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert launch.devices() == expected
+    assert devices() == expected
 
 
 def test_without_nvidias_tool_there_is_the_processor(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert launch.devices() == {"cpu": ""}
+    assert devices() == {"cpu": ""}
 
 
 # --- once and only once ----------------------------------------------------------------------------------------------
@@ -522,7 +525,7 @@ def test_two_workers_started_together_start_each_job_once(store, worker, began):
     for number in range(6):
         small(store, number)
     assert [process.wait(LONG) for process in (worker(), worker())] == [0, 0]
-    wait_until(lambda: not launch.has_worker(store))
+    wait_until(lambda: not queue.has_worker(store))
     assert Counter(began()) == {f"runs --json --data {i}": 1 for i in range(6)}
     assert [job.state for job in launch.jobs(store)] == ["finished"] * 6
 
@@ -532,7 +535,7 @@ def test_even_without_the_workers_lock_each_job_starts_once_and_alone(store, wor
         small(store, number)
     loop = WORK + (
         "import time; children = {}\n"
-        "while launch._pass(Path(sys.argv[1]), children, {'cpu': ''}, launch.PATIENCE, print): time.sleep(0.02)"
+        "while worker.run_once(Path(sys.argv[1]), children, {'cpu': ''}, ends.PATIENCE, print): time.sleep(0.02)"
     )
     assert [process.wait(LONG) for process in [worker(loop), worker(loop), worker(loop)]] == [0, 0, 0]
     assert began("both") == [line for i in range(6) for line in [f"runs --json --data {i}"] * 2]
@@ -545,7 +548,7 @@ def test_workers_killed_at_any_moment_lose_nothing_and_do_nothing_twice(store, w
         small(store, number)
     for _ in range(6):
         process = worker(pause=0.01)
-        wait_until(lambda: launch.has_worker(store) or process.poll() is not None)  # noqa: B023
+        wait_until(lambda: queue.has_worker(store) or process.poll() is not None)  # noqa: B023
         time.sleep(rng.uniform(0, 0.4))
         process.kill()
         process.wait()
@@ -557,7 +560,7 @@ def test_workers_killed_at_any_moment_lose_nothing_and_do_nothing_twice(store, w
 def test_a_claim_whose_worker_did_not_live_to_start_it_goes_back_to_the_queue(store, began):
     job = record(small(store), state="starting", attempt=1)
     assert launch.state(job) == "starting"
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert (now(job).state, now(job).attempt) == ("finished", 2)
     assert len(began()) == 1
 
@@ -568,7 +571,7 @@ def test_a_claim_whose_worker_did_not_live_to_start_it_goes_back_to_the_queue(st
 def test_a_process_whose_claim_was_taken_back_ends_without_doing_anything(store, began, since):
     job = record(small(store), **{"state": "starting", "attempt": 1, **since})
     before = job.path.read_text()
-    late = [sys.executable, "-m", "cac_core.jobs.launch", str(job.path), "1", *job.arguments]
+    late = [sys.executable, "-m", "cac_core.jobs.worker", str(job.path), "1", *job.arguments]
     assert subprocess.run(late).returncode == 1
     assert job.path.read_text() == before
     assert began() == []
@@ -577,7 +580,7 @@ def test_a_process_whose_claim_was_taken_back_ends_without_doing_anything(store,
 def test_a_process_that_nobody_saw_start_is_taken_over(store, tmp_path, worker, began):
     job, gate = gated(store, tmp_path)
     record(job, state="starting", attempt=1)
-    orphan = subprocess.Popen([sys.executable, "-m", "cac_core.jobs.launch", str(job.path), "1", *job.arguments])
+    orphan = subprocess.Popen([sys.executable, "-m", "cac_core.jobs.worker", str(job.path), "1", *job.arguments])
     wait_until(lambda: now(job).state == "running")
     at_work = worker()
     time.sleep(0.6)
@@ -589,10 +592,10 @@ def test_a_process_that_nobody_saw_start_is_taken_over(store, tmp_path, worker, 
 
 def test_a_worker_ends_by_sigterm_its_job_goes_on_and_the_next_worker_sees_it_end(store, tmp_path, worker):
     job, gate, at_work = running(store, tmp_path, worker)
-    assert launch.has_worker(store)
+    assert queue.has_worker(store)
     at_work.terminate()
     assert at_work.wait(LONG) == 0
-    assert not launch.has_worker(store)
+    assert not queue.has_worker(store)
     assert launch.state(job) == "running"
     following = worker()
     gate.open()
@@ -699,9 +702,9 @@ def test_a_training_whose_last_words_were_not_written_is_told_by_its_run(store, 
 def test_a_job_that_ends_while_it_is_looked_at_is_not_lost(store):
     job = small(store)
     record(job, state="running", pid=99_999_999)
-    looked_at = launch._read(job.path)
+    looked_at = queue.read(job.path)
     record(job, exit_code=0)
-    assert launch._seen(looked_at).state == "finished"
+    assert ends.seen(looked_at).state == "finished"
 
 
 @pytest.mark.parametrize("state", ["queued", "starting", "finished"])
@@ -725,14 +728,14 @@ def test_what_goes_back_while_the_same_waits_is_that_one(store):
 def test_a_job_that_waits_is_stopped_before_it_begins(store, began):
     job = launch.stop(small(store))
     assert (job.state, job.reason) == ("stopped", "Stopped before it began.")
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert began() == []
 
 
 def test_a_job_that_is_about_to_begin_is_stopped_and_signals_nobody(store, began):
     job = launch.stop(record(small(store), state="starting", attempt=1))
     assert job.state == "stopped"
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert began() == []
 
 
@@ -741,7 +744,7 @@ def test_a_process_asked_to_stop_before_it_came_to_its_work_does_none(store, wor
     with open(tmp_path / "spy/sitecustomize.py", "a") as file:
         file.write(
             "import sys, time\n"
-            f"while 'cac_core.jobs.launch' in sys.orig_argv and not os.path.exists({str(asked)!r}): time.sleep(0.01)\n"
+            f"while 'cac_core.jobs.worker' in sys.orig_argv and not os.path.exists({str(asked)!r}): time.sleep(0.01)\n"
         )
     job = small(store)
     at_work = worker()
@@ -779,7 +782,7 @@ def stubborn(store, tmp_path):
         started.append(process)
         child = psutil.Process(int(process.stdout.readline()))
         os.link(tmp_path / "lock", job.path.with_suffix(".lock"))
-        since = launch._since_boot(psutil.Process(process.pid))
+        since = ends.since_boot(psutil.Process(process.pid))
         job = record(job, state="running", attempt=1, pid=process.pid, process_started=since, host=socket.gethostname())
         return job, process, child
 
@@ -817,7 +820,7 @@ def test_the_ladder_stop_file_sigterm_end_of_the_group(store, make_run, stubborn
 
 def test_the_worker_takes_the_ladder_too_and_no_clock_that_is_set_hinders_it(store, stubborn, monkeypatch):
     job, process, child = stubborn("eval")
-    monkeypatch.setattr(launch.time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     real = psutil.boot_time()
     monkeypatch.setattr(psutil, "boot_time", lambda: real - 1e6)  # what setting the clock moves
     created = psutil.Process.create_time
@@ -825,7 +828,7 @@ def test_the_worker_takes_the_ladder_too_and_no_clock_that_is_set_hinders_it(sto
     launch.stop(job, patience=IMPATIENT)
     parent = threading.Thread(target=process.wait)
     parent.start()
-    launch.work(store, **QUICK, patience=IMPATIENT)
+    work(store, **QUICK, patience=IMPATIENT)
     parent.join()
     assert now(job).state == "stopped"
     assert process.returncode == -signal.SIGKILL
@@ -851,7 +854,7 @@ def test_what_is_under_way_is_not_removed(store, stubborn):
 
 def test_a_removed_job_leaves_nothing_but_its_run(store, make_run):
     run, job = make_run(), small(store, run="toy")
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     launch.remove(job)
     assert launch.jobs(store) == []
     assert run.path.exists()
@@ -882,7 +885,7 @@ def test_torn_and_foreign_records_are_listed_as_broken_and_hinder_nobody(store):
     torn = [store / ".queue" / f"{i:06}-abcdef.json" for i, _ in enumerate(TORN, 2)]
     for path, content in zip(torn, TORN, strict=True):
         path.write_bytes(content)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert [launch.state(job) for job in launch.jobs(store)] == ["finished"] + ["broken"] * len(TORN)
     for path, broken in zip(torn, launch.jobs(store)[1:], strict=True):
         assert broken.id == path.stem and str(path) in broken.reason and "Remove it." in broken.reason
@@ -912,7 +915,7 @@ def test_files_of_others_are_left_alone(store):
     os.mkfifo(queue / "pipe.json")
     before = {path.name for path in queue.iterdir()}
     job = small(store)
-    launch.work(store, **QUICK)
+    work(store, **QUICK)
     assert {(job.id, job.state) for job in launch.jobs(store)} == {
         (job.id, "finished"), ("ü 🚀", "broken"), ("holiday", "broken"),
     }  # fmt: skip
@@ -929,7 +932,7 @@ def test_the_queue_is_no_run(store, make_run):
 
 
 def test_looking_makes_no_queue(store):
-    assert launch.jobs(store) == [] and not launch.has_worker(store)
+    assert launch.jobs(store) == [] and not queue.has_worker(store)
     launch.pulse(store)
     assert not store.exists()
 
@@ -1053,15 +1056,15 @@ def test_where_one_may_only_look_nothing_is_changed_and_everything_seen(store, t
         lambda: launch.remove(waiting),
         lambda: launch.reorder(waiting, 3),
         lambda: launch.resume(lost),
-        lambda: launch.ensure_worker(store),
-        lambda: launch.work(store, **QUICK),
+        lambda: ensure_worker(store),
+        lambda: work(store, **QUICK),
     ):
-        with pytest.raises(launch.ReadOnly, match="Here one can look at everything and change nothing"):
+        with pytest.raises(queue.ReadOnly, match="Here one can look at everything and change nothing"):
             act()
-    assert issubclass(launch.ReadOnly, ValueError)
+    assert issubclass(queue.ReadOnly, ValueError)
     assert [job.state for job in launch.jobs(store)] == ["finished", "queued", "lost"]
     assert [launch.state(job) for job in (done, waiting, lost)] == ["finished", "queued", "lost"]
-    assert launch.log(lost) == "" and not launch.has_worker(store)
+    assert queue.log(lost) == "" and not queue.has_worker(store)
     assert {path: path.read_bytes() for path in (store / ".queue").iterdir()} == before
 
 
@@ -1082,14 +1085,14 @@ def test_a_submitted_recipe_becomes_a_finished_run_by_a_worker_that_outlives_who
     script = WORK + (
         "from cac_core.recipe import Recipe; store = Path(sys.argv[1])\n"
         "launch.submit_recipe(store, Recipe(**json.loads(sys.argv[2])), root=Path(sys.argv[3]))\n"
-        "print(launch.ensure_worker(store))"
+        "print(worker.ensure_worker(store))"
     )
     words = [sys.executable, "-c", script, str(store), json.dumps(recipe.to_json()), str(tmp_path)]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "True\n"
     said = store / ".queue" / "worker.log"
     pid = int(wait_until(lambda: re.search(r"as process (\d+)\.", said.read_text()))[1])
     try:
-        assert launch.has_worker(store) and not launch.ensure_worker(store)
+        assert queue.has_worker(store) and not ensure_worker(store)
         [job] = launch.jobs(store)
         wait_until(lambda: now(job).state in ("finished", "failed"))
         assert (now(job).state, now(job).reason) == ("finished", "")
@@ -1097,4 +1100,16 @@ def test_a_submitted_recipe_becomes_a_finished_run_by_a_worker_that_outlives_who
         assert (run.state, len(run.epochs()), run.recipe) == ("finished", 2, recipe)
     finally:
         os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not launch.has_worker(store))
+    wait_until(lambda: not queue.has_worker(store))
+
+
+def test_many_trainings_are_queued_by_looking_at_each_record_once(store, monkeypatch):
+    recipes = [compose(dataset="digits", seed=seed) for seed in range(20)]
+    looked = Counter()
+    monkeypatch.setattr(launch, "read", lambda path: looked.update([path.name]) or queue.read(path))
+    launch.submit_recipes(store, recipes[:10])
+    every = launch.submit_recipes(store, recipes)
+    assert [job.run for job in every] == [recipe.id for recipe in recipes]
+    assert len(looked) == 10
+    assert set(looked.values()) == {1}
+    assert len(launch.jobs(store)) == 20

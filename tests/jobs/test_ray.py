@@ -9,7 +9,7 @@ import pytest
 
 from cac_core import runs
 from cac_core.exchange import shelf
-from cac_core.jobs import clusters, launch
+from cac_core.jobs import away, clusters, launch
 from cac_core.jobs.engines import UNSEEN, Needs, Seen, Slots, Unreachable
 from cac_core.jobs.ray import Ray, free
 from cac_core.recipe import compose
@@ -156,7 +156,7 @@ def test_a_job_that_the_head_forgot_is_lost_after_a_while(head, tmp_path, monkey
     launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
     (job,) = launch.settle(tmp_path / "runs", wait=30)
     assert job.state == "unreachable"
-    monkeypatch.setattr(launch, "UNKNOWN", -1.0)
+    monkeypatch.setattr(away, "UNKNOWN", -1.0)
     (job,) = launch.settle(tmp_path / "runs", wait=30)
     assert job.state == "lost"
 

@@ -16,6 +16,7 @@ import pytest
 from cac_core import runs
 from cac_core.jobs import clusters, engines, launch, slurm
 from cac_core.jobs.engines import Needs, Seen, Slots, Task, Unreachable
+from cac_core.jobs.queue import log
 from cac_core.recipe import compose
 from tests.jobs.slurm_here import Slurm, lacking
 from tests.waiting import LONG, wait_until
@@ -226,7 +227,7 @@ def until(tmp_path, *states: str, **more) -> list[launch.Job]:
     try:
         wait_until(there)
     except AssertionError:
-        pytest.fail(f"not {states}: {[(job.state, job.reason, launch.log(job)) for job in found]}")
+        pytest.fail(f"not {states}: {[(job.state, job.reason, log(job)) for job in found]}")
     return found
 
 
@@ -242,7 +243,7 @@ def test_several_are_one_array_and_each_says_how_it_is(cluster, daemons, tmp_pat
     numbers = slurm._run(["squeue", "-h", "-r", "-o", "%F", f"--name={every[0].ticket[:-2]}"]).split()
     assert len(numbers) == 3
     assert len(set(numbers)) == 1
-    wait_until(lambda: "at work" in launch.log(every[2]), "its log is not there")
+    wait_until(lambda: "at work" in log(every[2]), "its log is not there")
     assert clusters.slots("here", wait=30).cpus == (1, 4)
     cluster("finish")
     assert not [job.reason for job in until(tmp_path, "finished") if job.reason]

@@ -10,7 +10,7 @@ from PIL import Image
 from cac_core.__main__ import main
 from cac_core.data import datasets
 from cac_core.exchange import shelf
-from cac_core.jobs import launch
+from cac_core.jobs import launch, queue, worker
 from cac_core.recipe import compose
 from cac_core.runs import Run
 from cac_core.training import loop
@@ -124,14 +124,14 @@ def test_a_run_without_its_record_does_not_go_on_with_other_images(run, root, ca
 def test_a_queued_training_of_other_images_fails_with_the_reason_and_can_be_asked_to_train_again(
     run, root, monkeypatch
 ):
-    monkeypatch.setattr(launch, "WAIT", LONG)
+    monkeypatch.setattr(queue, "WAIT", LONG)
     store, how = run.path.parent, {"once": True, "pause": 0.05, "slots": {"cpu": ""}}
     job = launch.submit_recipe(store, run.recipe, root=root)
-    launch.work(store, **how)
+    worker.work(store, **how)
     job = launch.find(store, job.id)
     assert job.state == "failed" and "--again" in job.reason and all(words in job.reason for words in told(run, root))
     assert run.state == "finished"
     job = launch.submit_recipe(store, run.recipe, root=root, again=True)
-    launch.work(store, **how)
+    worker.work(store, **how)
     assert launch.find(store, job.id).state == "finished" and run.record["images"] == counted(root)
     assert len(shelf.trashed(store)) == 1
