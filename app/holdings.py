@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,33 +194,13 @@ def _decoded(name: str) -> Path | None:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _samples(file: str, stamp: int) -> tuple[dict[int, np.ndarray], dict[str, int]]:
-    with zipfile.ZipFile(file) as stored:
-        names = set(stored.namelist())
-        parts = [p for p in ("train", "test", "all") if f"{p}_pixels.npy" in names]
-        found, counts = {}, {}
-        for part in parts:
-            with stored.open(f"{part}_classes.npy") as content:
-                classes = np.lib.format.read_array(content)
-            counts[part] = len(classes)
-            fresh = [c for c in np.unique(classes) if c not in found]
-            first = {int(c): np.flatnonzero(classes == c)[:PICTURES] for c in fresh}
-            found |= _rows_of(stored, f"{part}_pixels.npy", first) if first else {}
+    arrays, found, counts = datasets.mapped(Path(file)), {}, {}
+    for part in datasets.parts_in(arrays):
+        pixels, classes = arrays[f"{part}_pixels"], arrays[f"{part}_classes"]
+        counts[part] = len(classes)
+        fresh = [c for c in np.unique(classes) if c not in found]
+        found |= {int(c): np.array(pixels[np.flatnonzero(classes == c)[:PICTURES]]) for c in fresh}
     return found, counts
-
-
-def _rows_of(stored: zipfile.ZipFile, member: str, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Some rows of an array in an .npz, read in passing: the whole may be larger than the memory."""
-    with stored.open(member) as content:
-        version = np.lib.format.read_magic(content)
-        assert version == (1, 0), version
-        shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-        size, at, rows = int(np.prod(shape[1:])) * dtype.itemsize, 0, {}
-        for place in sorted(int(i) for some in wanted.values() for i in some):
-            while at < place:
-                at += len(content.read(min(place - at, 4096) * size)) // size
-            rows[place] = np.frombuffer(content.read(size), dtype).reshape(shape[1:])
-            at += 1
-    return {c: np.stack([rows[int(i)] for i in some]) for c, some in wanted.items()}
 
 
 def published(name: str) -> dict[tuple[str, str], Trial]:

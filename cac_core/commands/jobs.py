@@ -18,6 +18,7 @@ Clusters: ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head (http://head:8
 
 `train ... --on gpu` and the page New run hand trainings to one; the store and the data lie where all machines see them.
 """
+NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00"}
 WAIT = 25.0  # seconds that a command waits for what a cluster says
 
 
@@ -32,6 +33,20 @@ def add(command) -> None:
     work = command("work", "start what is queued, one job a device, until told to stop", _work)
     work.add_argument("--once", action="store_true", help="end when nothing is left to do")
     work.add_argument("--idle", type=float, default=math.inf, metavar="SECONDS", help="end after so long without a job")
+
+
+def on_cluster(parser: argparse.ArgumentParser, what: str) -> None:
+    """The flags by which a command is done on a cluster."""
+    parser.add_argument("--on", metavar="CLUSTER", help=f"{what} ANCHORSCOPE_CLUSTER names; see queue --help")
+    for name, said in NEEDS.items():
+        parser.add_argument(f"--{name}", help=f"of a cluster, what it asks for: {said}")
+
+
+def needs_in(a: argparse.Namespace):
+    """What the flags ask for. Raises ValueError where there is no such cluster."""
+    from cac_core.jobs import clusters
+
+    return clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, clusters.find(a.on).needs)
 
 
 def _queue(a: argparse.Namespace, options: dict[str, str]):

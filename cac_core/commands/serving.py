@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core.commands import terminal
+from cac_core.commands import jobs, terminal
 from cac_core.sentences import say, together
 
 MOST_WORKERS = 8  # that are taken where nobody says how many
@@ -63,6 +63,9 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     score.add_argument("--gamma", action="store_true", help="γ of each known class, too")
     score.add_argument("--workers", type=int, metavar="N", help="processes, of one thread each; 0 for this one alone")
     score.add_argument("--batch", type=int, default=64, metavar="N", help="images that a process takes at once")
+    jobs.on_cluster(score, "let several jobs do it on a cluster that")
+    score.add_argument("--parts", type=int, default=0, metavar="N", help="how many jobs; else as many as have room")
+    score.add_argument("--part", metavar="K/N", help="only the K-th of N parts, told by each image's path")
     by_what(score)
 
     export = command("export", "a run and its threshold as one ONNX file, for programs without this project", _export,
@@ -148,11 +151,11 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.results import judge
-    from cac_core.serving import deciders, score, sources, watch, written
+    from cac_core.serving import deciders, parted, score, sources, watch, written
 
     if a.batch < 1 or (a.workers or 0) < 0:
         raise ValueError(say("--batch is at least 1, and --workers at least 0."))
-    named, apart = a.sources, True
+    named, apart, run = a.sources, True, None
     if a.onnx:
         _nothing_else(a, options)
         decider, named = deciders.OfOnnx(Path(a.onnx)), [a.run, *a.sources]
@@ -165,10 +168,14 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if not named:
         raise ValueError(say("Name what is to be judged: files, a folder, a zip, a pattern, or - for paths on standard "
                              "input."))  # fmt: skip
+    if a.on:
+        return _scored_there(a, run and (run, threshold), named)
+    part = parted.part_of(a.part) if a.part else None
     listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []
 
     def found() -> Iterator[sources.Source]:
-        return sources.found(named, listed)
+        every = sources.found(named, listed)
+        return parted.of_part(every, *part) if part else every
 
     def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
         workers = a.workers
@@ -201,7 +208,43 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         finally:
             told.file.unlink(missing_ok=True)
     result = {"run": decider.about["run"], "out": a.out, **told.summary()}
-    return result, [*told.lines(), f"written to {a.out}"], bool(told.failed)
+    # a job has done its part where its rows say what could not be read
+    return result, [*told.lines(), f"written to {a.out}"], bool(told.failed and not part)
+
+
+def _scored_there(a: argparse.Namespace, judged, named: list[str]):
+    """What `score --on CLUSTER` does: nothing is judged here. judged: run and threshold, or None with --onnx."""
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.serving import parted
+
+    if a.part or a.keep or not a.out:
+        raise ValueError(say(
+            "On a cluster --out names a folder, and neither --part nor --keep can be given: every job has a part, and "
+            "Watch keeps what one machine judges."
+        ))  # fmt: skip
+    needs = jobs.needs_in(a)
+    workers = needs.cpus if a.workers is None else a.workers
+    given = ["--batch", str(a.batch), "--workers", str(workers), "--device", a.device]
+    given += ["--data", str(datasets.root_of(a.data).absolute())]
+    given += ["--gamma"] * a.gamma + (["--onnx", str(Path(a.onnx).absolute())] if a.onnx else [])
+    run, threshold = judged or (None, None)
+    parts = parted.handed_over(
+        runs.store_of(a.runs), run, threshold, named, Path(a.out), given, a.on, needs, a.parts
+    )  # fmt: skip
+    states = Counter(part.state for part in parts)
+    rows = [{"part": part.number, "state": part.state, "rows": part.rows, "job": part.job.id if part.job else "",
+             "reason": part.job.reason if part.job else "", "file": str(part.file)} for part in parts]  # fmt: skip
+    result = {"on": a.on, "out": a.out, "rows": sum(row["rows"] for row in rows), "parts": rows}
+    lines = [f"{len(parts)} parts on {a.on}: " + ", ".join(f"{count} {state}" for state, count in states.items()),
+             f"{result['rows']} rows are safe in {a.out}"]  # fmt: skip
+    lines += list(dict.fromkeys(row["reason"] for row in rows if row["reason"]))
+    if set(states) == {"finished"}:
+        result |= (told := parted.summary(parts))
+        lines += [", ".join(f"{name} {told[name]}" for name in ("accepted", "rejected", "failed"))]
+    else:
+        lines += ["The same command again tells how far it is, and goes on with what was lost or stopped."]
+    return result, lines
 
 
 def _serve(a: argparse.Namespace, options: dict[str, str]):

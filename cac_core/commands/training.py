@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core.commands import terminal
+from cac_core.commands import jobs, terminal
 from cac_core.sentences import say
 
 
@@ -28,16 +28,7 @@ def add(command) -> None:
         "--again", action="store_true",
         help="where the data set has changed since the run was trained, put that run into the trash and train it anew",
     )  # fmt: skip
-    train.add_argument(
-        "--on", metavar="CLUSTER", help="hand it to a cluster that ANCHORSCOPE_CLUSTER names; see queue --help"
-    )
-    for name, what in {
-        "cpus": "processors",
-        "gpus": "graphics cards",
-        "memory": "such as 16G",
-        "time": "such as 4:00:00",
-    }.items():
-        train.add_argument(f"--{name}", help=f"of a cluster, what it asks for: {what}")
+    jobs.on_cluster(train, "hand it to a cluster that")
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
     train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")
@@ -98,10 +89,9 @@ def _recipe_flags() -> argparse.ArgumentParser:
 
 def _handed_over(a: argparse.Namespace, recipe: recipes.Recipe, store: Path, root: Path):
     """What `train --on CLUSTER` does: nothing is trained here."""
-    from cac_core.jobs import clusters, launch
+    from cac_core.jobs import launch
 
-    needs = clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, clusters.find(a.on).needs)
-    (job,) = launch.submit_there(store, [recipe], a.on, needs, root=root, again=a.again)
+    (job,) = launch.submit_there(store, [recipe], a.on, jobs.needs_in(a), root=root, again=a.again)
     result = {"job": job.id, "run": job.run, "on": job.on, "state": job.state}
     return result, [f"{job.id}: {job.run} on {job.where}", "Look after it with:", "    python -m cac_core queue"]
 

@@ -7,11 +7,14 @@ To add a data set: two functions in sources.py and a row in DATASETS. An image f
 <root>/<name>/{train,test}/<class>/*.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
+import secrets
+import struct
 import unicodedata
 import warnings
 import zipfile
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict
 
+import filelock
 import numpy as np
 
 from cac_core import files, records
@@ -390,29 +394,70 @@ def _cached(name: str, root: Path, row: Dataset, tell: decoded.Tell | None = Non
     folder = root / ".cache"
     stem = f"{name}-{row.size}."
     file = folder / f"{stem}{stamp}.npz"
-    try:
-        with np.load(file) as stored:
-            return {part: (stored[f"{part}_pixels"], stored[f"{part}_classes"]) for part in stored["parts"]}
-    except DAMAGED:
-        pass  # not there yet, or damaged: read the source again
-    parts = row.read(root, name, row)
+    if parts := _kept(file):
+        return parts
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(filelock.FileLock(folder / f".{name}-{row.size}.lock"))
+            if parts := _kept(file):  # somebody else has read it meanwhile
+                return parts
+        except OSError:
+            pass  # which writing will say
+        parts = row.read(root, name, row)
+        try:
+            _keep(parts, file)
+            for old in folder.glob(f"{stem}*.npz"):
+                if old != file:
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"The decoded images of {name} could not be kept in {folder} ({error}).", stacklevel=2)
+            return parts
+    return _kept(file) or parts
+
+
+def _keep(parts: sources.Parts, file: Path) -> None:
     arrays = {
         f"{p}_{kind}": a for p, pair in parts.items() for kind, a in zip(("pixels", "classes"), pair, strict=True)
     }
+    fresh = file.with_name(f".{file.stem}.{secrets.token_hex(8)}.npz")  # many machines may share this folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f".{stem}{stamp}.{os.getpid()}.npz"
-        try:
-            np.savez(fresh, parts=np.array(list(parts)), **arrays)
-            os.replace(fresh, file)
-        finally:
-            fresh.unlink(missing_ok=True)
-        for old in folder.glob(f"{stem}*.npz"):
-            if old != file:
-                old.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f"The decoded images of {name} could not be kept in {folder} ({error}).", stacklevel=2)
-    return parts
+        np.savez(fresh, **arrays)
+        os.replace(fresh, file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _kept(file: Path) -> sources.Parts | None:
+    """The parts in a file of the cache, on disk until they are used; None where it is not there, or damaged."""
+    try:
+        with zipfile.ZipFile(file) as stored:
+            if stored.testzip():
+                return None
+        arrays = mapped(file)
+        return {part: (arrays[f"{part}_pixels"], np.array(arrays[f"{part}_classes"])) for part in parts_in(arrays)}
+    except DAMAGED:
+        return None
+
+
+def mapped(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of the cache by name, read from disk as they are used: processes share what they read."""
+    arrays = {}
+    with zipfile.ZipFile(file) as stored, open(file, "rb") as content:
+        for entry in stored.infolist():
+            content.seek(entry.header_offset + 26)
+            lengths = struct.unpack("<HH", content.read(4))  # of the name and of what else comes before the array
+            content.seek(sum(lengths), os.SEEK_CUR)
+            if entry.compress_type != zipfile.ZIP_STORED or np.lib.format.read_magic(content) != (1, 0):
+                raise ValueError(f"{entry.filename} in {file} is not as numpy.savez writes it")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(content)
+            order = "F" if fortran else "C"
+            arrays[entry.filename.removesuffix(".npy")] = np.memmap(file, dtype, "r", content.tell(), shape, order)
+    return arrays
+
+
+def parts_in(arrays: dict[str, np.ndarray]) -> list[str]:
+    return [part for part in ("train", "test", "all") if f"{part}_pixels" in arrays]
 
 
 # --- trials and the three parts of a run -----------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def _ended_there(job: Job, seen: Seen) -> Job:
             "It was killed for memory, and had not said how much it takes. Start it again, and say so."
         )  # fmt: skip
     elif seen.cause == "time":
-        saved = files.is_file(job.store / job.run / "last.pt")
+        saved = job.kind != "train" or files.is_file(job.store / job.run / "last.pt")
         needs = needs if saved else replace(needs, minutes=2 * needs.minutes)
         state, reason = "stopped" if saved else "lost", say(
             "The time that it had asked for was over ({minutes} min). Going on begins where it was saved, with as much "
@@ -193,7 +193,7 @@ def _write_end(job: Job) -> None:
 def asked_to_stop(job: Job) -> Job:
     if job.asked or job.state not in ("queued", "starting", "running", "unreachable"):
         return job
-    if job.run and files.is_folder(job.store / job.run):
+    if job.kind == "train" and files.is_folder(job.store / job.run):
         stop_file(job).touch()  # which asks also where the cluster does not answer
     return write(replace(job, state="stopping", asked=_now(job)))
 
@@ -214,7 +214,7 @@ def _pushed_there(job: Job, seen: Seen | None, patience: tuple[float, float]) ->
                 now = read(job.path)
                 if now.ticket == job.ticket and now.state == "stopping":
                     write(replace(now, terminated=True))
-        elif job.run and files.is_folder(job.store / job.run) and not stop_file(job).exists():
+        elif job.kind == "train" and files.is_folder(job.store / job.run) and not stop_file(job).exists():
             stop_file(job).touch()
 
 

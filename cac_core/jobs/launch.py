@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def _submitted(
     """there: every job that there is, to which this one comes."""
     last = max((int(job.id.split("-")[0]) for job in there if ID.fullmatch(job.id)), default=0)
     file, now = queue / f"{last + 1:06}-{secrets.token_hex(3)}.json", round(time.time(), 3)
-    new = Job(file, kind, tuple(arguments), run, SLOT_OF.get(kind, device), priority, now, on=on, needs=needs)
+    slot = AWAY if on else SLOT_OF.get(kind, device)
+    new = Job(file, kind, tuple(arguments), run, slot, priority, now, on=on, needs=needs)
     checked(new)
     if same := _same(new, there):
         return same
@@ -113,9 +115,25 @@ def submit_there(
 
     Raises ValueError in the cluster's words where it refuses, Unreachable where it does not answer; then none is left.
     """
+    return _handed_over(store, on, lambda queue: _submitted_trainings(queue, recipes, root, again, AWAY, 0, on, needs))
+
+
+def hand_over(
+    store: Path, kind: str, every: list[list[str]], on: str, needs: Needs, *, run: str = ""
+) -> list[Job]:  # fmt: skip
+    """Hand other jobs to a cluster, each by its arguments, in one go; as submit_there."""
+
+    def submitted(queue: Path) -> list[Job]:
+        there = jobs(store)
+        return [_submitted(queue, there, kind, arguments, run, AWAY, 0, on, needs) for arguments in every]
+
+    return _handed_over(store, on, submitted)
+
+
+def _handed_over(store: Path, on: str, submitted: Callable[[Path], list[Job]]) -> list[Job]:
     clusters.find(on)
     with deciding(store) as queue:
-        every = _submitted_trainings(queue, recipes, root, again, AWAY, 0, on, needs)
+        every = submitted(queue)
         fresh = away.claimed([job for job in every if job.on and not job.ticket])
     try:
         away.handed_over(fresh)

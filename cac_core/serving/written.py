@@ -59,7 +59,7 @@ class _Output:
 
     def __init__(self, file: Path, about: dict[str, Any], classes: list[str]):
         self.file, self.about, self.classes = file, json.loads(json.dumps(about)), classes
-        self.state_file = file.with_name(f".{file.name}.state")
+        self.state_file = _state_of(file)
         self.lock = filelock.FileLock(file.with_name(f".{file.name}.lock"), timeout=0)
         self.saved, self.waiting = time.monotonic(), 0
         self.follow: Callable[[list[Row]], None] | None = None  # is given the rows that have just been made safe
@@ -151,6 +151,18 @@ class _Output:
 def progress_of(file: Path) -> Path:
     """Where a process that adds rows to a file tells how far it is; see runs.under_way."""
     return file.with_name(f".{file.name}.progress")
+
+
+def rows_in(file: Path) -> int:
+    """How many of its rows are safe; 0 where nobody can say."""
+    try:
+        return records.read(_state_of(file), _State)["rows"]
+    except (OSError, Unfit):
+        return 0
+
+
+def _state_of(file: Path) -> Path:
+    return file.with_name(f".{file.name}.state")
 
 
 def digest_of(path: str) -> int:

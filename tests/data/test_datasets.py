@@ -23,6 +23,7 @@ from cac_core.data.images import prepare
 from cac_core.exchange import own_data
 from cac_core.recipe import Recipe
 from tests import reference
+from tests.waiting import LONG
 
 # --- trials ----------------------------------------------------------------------------------------------------------
 
@@ -270,7 +271,7 @@ def test_two_sizes_are_kept_side_by_side(tmp_path):
     load("digits", tmp_path)
     assert load("digits", tmp_path, size=20)["train"].pixels.shape[1:] == (20, 20, 1)
     assert load("digits", tmp_path)["train"].pixels.shape[1:] == (16, 16, 1)
-    assert len(list((tmp_path / ".cache").iterdir())) == 2
+    assert len(list((tmp_path / ".cache").glob("*.npz"))) == 2
 
 
 def flip_bytes(content):
@@ -285,7 +286,7 @@ def flip_bytes(content):
 )
 def test_a_damaged_cache_is_read_again(tmp_path, digits, damage):
     load("digits", tmp_path)
-    (file,) = (tmp_path / ".cache").iterdir()
+    (file,) = (tmp_path / ".cache").glob("*.npz")
     file.write_bytes(damage(file.read_bytes()))
     assert datasets.digest(load("digits", tmp_path)) == datasets.digest(digits)
     assert datasets.digest(load("digits", tmp_path)) == datasets.digest(digits)  # mended
@@ -307,7 +308,7 @@ def test_a_full_disk_costs_the_cache_only_and_leaves_nothing_behind(tmp_path, di
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert datasets.digest(parts) == datasets.digest(digits)
-    assert not list((tmp_path / ".cache").iterdir())
+    assert not list((tmp_path / ".cache").glob("*.npz"))
 
 
 def test_the_digest_tells_pixels_and_labels_apart(digits):
@@ -1030,3 +1031,37 @@ def test_bytes_and_file_are_the_same_image(tmp_path):
     (tmp_path / "a.png").write_bytes(READABLE["png"]())
     for source in (tmp_path / "a.png", str(tmp_path / "a.png")):
         np.testing.assert_array_equal(prepare(source, COLOUR).pixels, prepare(READABLE["png"](), COLOUR).pixels)
+
+
+READ = """
+import sys; from dataclasses import replace; from pathlib import Path
+from cac_core.data import datasets
+def read(*given):
+    with open(sys.argv[2], "a") as file:
+        file.write("read\\n")
+    return datasets.DIGITS.read(*given)
+datasets.DATASETS["digits"] = replace(datasets.DIGITS, read=read)
+print(datasets.digest(datasets.load("digits", Path(sys.argv[1]))), flush=True)
+"""
+
+
+def test_of_many_processes_one_reads_the_source_and_the_others_what_it_kept(tmp_path, digits):
+    command = [sys.executable, "-c", READ, str(tmp_path / "data"), str(tmp_path / "said")]
+    every = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = {process.communicate(timeout=LONG)[0].strip() for process in every}
+    assert said == {datasets.digest(digits)}
+    assert (tmp_path / "said").read_text() == "read\n"
+
+
+def test_what_is_kept_stays_on_disk_until_it_is_used(tmp_path):
+    load("digits", tmp_path)
+    (file,) = (tmp_path / ".cache").glob("*.npz")
+    arrays = datasets.mapped(file)
+    with np.load(file) as stored:
+        assert arrays.keys() == set(stored)
+        for name in stored:
+            assert isinstance(arrays[name], np.memmap)
+            assert np.array_equal(arrays[name], stored[name])
+    np.savez_compressed(tmp_path / "small.npz", a=np.zeros(9))
+    with pytest.raises(ValueError, match="as numpy"):
+        datasets.mapped(tmp_path / "small.npz")
