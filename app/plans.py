@@ -80,6 +80,8 @@ def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None) 
         there += ["--memory", f"{needs.memory}M"]
     if needs is not None and needs.minutes:
         there += ["--time", str(needs.minutes)]
+    if needs is not None and needs.nodes > 1:
+        there += ["--nodes", str(needs.nodes)]
     return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one), *there])
 
 

@@ -14,11 +14,12 @@ Clusters: ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head (http://head:8
   options = ["--partition=gpu"]       # what sbatch is given besides
   python = "/shared/venv/bin/python"  # Anchorscope's there, where it is not this one
   before = "module load cuda"         # lines of sh that come first
-  cpus = 8                            # what a job asks for: cpus, gpus, memory = "16G", time = "4:00:00"
+  cpus = 8                            # what a job asks for: cpus, gpus, memory = "16G", time = "4:00:00", nodes
 
 `train ... --on gpu` and the page New run hand trainings to one; the store and the data lie where all machines see them.
 """
-NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00"}
+NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00",
+         "nodes": "machines that train a run together, each with so much"}  # fmt: skip
 WAIT = 25.0  # seconds that a command waits for what a cluster says
 
 
@@ -30,7 +31,7 @@ def add(command) -> None:
     act.add_argument("--resume", metavar="JOB", help="put it back into the queue")
     act.add_argument("--remove", metavar="JOB", help="forget it; its run stays")
     act.add_argument("--priority", nargs=2, metavar=("JOB", "N"), help="higher comes first")
-    work = command("work", "start what is queued, one job a device, until told to stop", _work)
+    work = command("work", "start what is queued here, one job a device, and look after what is on clusters", _work)
     work.add_argument("--once", action="store_true", help="end when nothing is left to do")
     work.add_argument("--idle", type=float, default=math.inf, metavar="SECONDS", help="end after so long without a job")
 
@@ -46,7 +47,7 @@ def needs_in(a: argparse.Namespace):
     """What the flags ask for. Raises ValueError where there is no such cluster."""
     from cac_core.jobs import clusters
 
-    return clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, clusters.find(a.on).needs)
+    return clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, a.nodes, clusters.find(a.on).needs)
 
 
 def _queue(a: argparse.Namespace, options: dict[str, str]):

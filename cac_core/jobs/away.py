@@ -62,12 +62,20 @@ def _shell(job: Job, cluster: clusters.Cluster) -> str:
         "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8",
     }  # fmt: skip
     files = job.beside(".ticket"), job.beside(".log")
-    return engines.shell(job.ticket, *files, job.arguments, cluster.python, cluster.before, known)
+    return engines.shell(job.ticket, *files, job.arguments, cluster.python, cluster.before, known, job.needs)
 
 
-def look(there: list[Job], patience: tuple[float, float], wait: float | None = None) -> None:
-    """Ask each cluster about these jobs of one store, write down what it says, and take their stops further."""
-    store = there[0].store
+def open_ones(every: list[Job]) -> list[Job]:
+    """Those of clusters that have not ended."""
+    return [job for job in every if job.on and job.state in ("queued", *UNDER_WAY)]
+
+
+def look(there: list[Job], patience: tuple[float, float], wait: float | None = None) -> list[Job]:
+    """Ask each cluster about these jobs of one store, write down what it says, and take their stops further.
+
+    wait: seconds, or SOON. Gives the jobs of which something was heard, as they are now.
+    """
+    store, heard = there[0].store, []
     for name in sorted({job.on for job in there}):
         mine = [job for job in there if job.on == name]
         said = clusters.states(name, queue_of(store), [job.ticket for job in mine], wait=SOON if wait is None else wait)
@@ -75,11 +83,13 @@ def look(there: list[Job], patience: tuple[float, float], wait: float | None = N
             continue
         with deciding(store):
             told = [_told(job, said) for job in mine]
+        heard += told
         if isinstance(said, Unreachable):
             continue
         for job in told:
             if job.asked and job.state in UNDER_WAY:
                 _pushed_there(job, said.get(job.ticket), patience)
+    return heard
 
 
 def _told(before: Job, said: dict[str, Seen] | Unreachable) -> Job:

@@ -12,6 +12,7 @@ cluster; without it, ~/.config/anchorscope/clusters.toml is that file, if there 
     gpus = 1
     memory = "16G"
     time = "4:00:00"
+    nodes = 1                       # machines that train a run together, each with so much
 
     [boxes]
     engine = "ray"
@@ -38,7 +39,7 @@ from cac_core.sentences import say
 
 NAME = re.compile(r"[\w-]{1,40}")
 KINDS = {"slurm": ("options",), "ray": ("address", "token_file")}  # what a table says of each, besides FIELDS
-FIELDS = ("engine", "python", "before", "cpus", "gpus", "memory", "time")
+FIELDS = ("engine", "python", "before", "cpus", "gpus", "memory", "time", "nodes")
 MOST = 1 << 20  # bytes of the file
 EVERY = 5.0  # seconds in which a cluster is asked once, however many look
 
@@ -107,13 +108,15 @@ def _cluster(name: str, table: Any) -> Cluster:
         raise ValueError(say("what {name} says are texts, and its options a list of them", name=name))
     if kind == "ray" and not texts["address"].startswith(("http://", "https://")):
         raise ValueError(say("{name} has no address such as http://head:8265", name=name))
-    needs = needs_of(table.get("cpus"), table.get("gpus"), table.get("memory"), table.get("time"))
+    needs = needs_of(*(table.get(name) for name in ("cpus", "gpus", "memory", "time", "nodes")))
     return Cluster(name, kind, needs, options=tuple(options), **texts)
 
 
-def needs_of(cpus: Any = None, gpus: Any = None, memory: Any = None, time: Any = None, usual: Needs = USUAL) -> Needs:
+def needs_of(
+    cpus: Any = None, gpus: Any = None, memory: Any = None, time: Any = None, nodes: Any = None, usual: Needs = USUAL
+) -> Needs:
     """What is asked for, each as a file or a command line says it; what is None is as usual. Raises ValueError."""
-    counts = {"cpus": (cpus, usual.cpus, 1), "gpus": (gpus, usual.gpus, 0)}
+    counts = {"cpus": (cpus, usual.cpus, 1), "gpus": (gpus, usual.gpus, 0), "nodes": (nodes, usual.nodes, 1)}
     numbers = {}
     for name, (said, other, least) in counts.items():
         numbers[name] = other if said is None else int(said) if str(said).isdigit() else -1

@@ -14,6 +14,7 @@ from cac_core import runs
 from cac_core.jobs.queue import Job, drop_recipe, has_worker, held, log, read, stop_file, write
 from cac_core.sentences import say
 
+ENDS = ("finished", "stopped", "failed")  # of which a training says itself
 PATIENCE = (15.0, 30.0)  # seconds: from a training's stop file to SIGTERM; from SIGTERM to the end of the whole group
 
 
@@ -81,16 +82,16 @@ def outcome(job: Job, code: int | None) -> tuple[str, str]:
                 signal=known,
             )
         return "lost", say("Its process ended without a word: killed, out of memory, or the machine went down.")
-    return "failed", complaint(job)
+    return "failed", (own_word(job, "failed") or ("", ""))[1] or complaint(job)
 
 
-def own_word(job: Job) -> tuple[str, str] | None:
-    """What a training has written of its end."""
+def own_word(job: Job, *states: str) -> tuple[str, str] | None:
+    """What a training has written of its end, where that is one of these states."""
     if job.kind != "train" or not job.run:
         return None
     status = runs.Run(job.store / job.run).status
     its = status.get("job") == job.ticket if job.on else status.get("pid") == job.pid
-    if status["state"] == "finished" or (status["state"] in ("stopped", "failed") and its):
+    if status["state"] in (states or ENDS) and (its or status["state"] == "finished"):
         return status["state"], str(status.get("reason", ""))
     return None
 

@@ -12,6 +12,7 @@ import hashlib
 import re
 import shlex
 import sys
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -29,12 +30,17 @@ class Unreachable(OSError):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job asks for. 0 is what the engine gives on its own: memory in MB, minutes until it is ended."""
+    """What a job asks for. 0 is what the engine gives on its own: memory in MB, minutes until it is ended.
+
+    All but minutes is of each node. A training on several, or on several graphics cards of one, is one run of several
+    processes: one for each card, or for each node where there are none.
+    """
 
     cpus: int = 1
     gpus: int = 0
     memory: int = 0
     minutes: int = 0
+    nodes: int = 1
 
 
 USUAL = Needs()
@@ -97,12 +103,13 @@ class Engine(Protocol):
 
 
 def shell(
-    ticket: str, seal: Path, log: Path, arguments: tuple[str, ...], python: str, before: str, known: dict[str, str]
-) -> str:
+    ticket: str, seal: Path, log: Path, arguments: tuple[str, ...], python: str, before: str, known: dict[str, str],
+    needs: Needs = USUAL,
+) -> str:  # fmt: skip
     """Look for the ticket in its file, see that the code is the same, and become `python -m cac_core <arguments>`.
 
     python: the interpreter there, or empty for this one. before: lines that set up the environment there. known: what
-    stands in the environment.
+    stands in the environment. needs: of a training, by which it is several processes.
     """
     quoted = {name: shlex.quote(str(value)) for name, value in {"seal": seal, "log": log, "ticket": ticket}.items()}
     here = str(Path(__file__).parents[2])
@@ -117,8 +124,23 @@ def shell(
         *([before] if before else []),
         *(f"export {name}={shlex.quote(value)}" for name, value in known.items()),
         f"{python} -m cac_core.jobs.engines {shlex.quote(here)} {code()} || exit {UNFIT}",
-        f"exec {python} -m cac_core {shlex.join(arguments)}",
+        *_become(f"-m cac_core {shlex.join(arguments)}", python, needs if arguments[0] == "train" else USUAL, ticket),
     ])  # fmt: skip
+
+
+def _become(what: str, python: str, needs: Needs, ticket: str) -> list[str]:
+    """The lines that become one process, or those of torchrun: on several nodes, which are Slurm's, by its srun."""
+    together = f"{python} -m torch.distributed.run --nproc-per-node {max(needs.gpus, 1)}"
+    if needs.nodes > 1:
+        port = 20000 + zlib.crc32(ticket.encode()) % 20000
+        each = f'exec {together} --nnodes {needs.nodes} --node-rank "$SLURM_NODEID" --master-addr "$MASTER_ADDR" ' \
+               f"--master-port {port} {what}"  # fmt: skip
+        return [
+            'export MASTER_ADDR="${MASTER_ADDR:-$(hostname)}"',  # this is the first of them
+            f"exec srun --ntasks-per-node=1 --cpus-per-task={needs.cpus} --kill-on-bad-exit=1 --wait=60 "
+            f"sh -c {shlex.quote(each)}",
+        ]
+    return [f"exec {together} --standalone {what}" if needs.gpus > 1 else f"exec {python} {what}"]
 
 
 @cache

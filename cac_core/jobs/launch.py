@@ -176,7 +176,7 @@ def settle(store: Path, *, patience: tuple[float, float] = ends.PATIENCE, wait: 
                 with deciding(store) as queue:
                     for path in files_in(queue):
                         ends.judged(path, patience)
-            if there := [job for job in jobs(store) if job.on and job.state in ("queued", *UNDER_WAY)]:
+            if there := away.open_ones(jobs(store)):
                 away.look(there, patience, wait)
     return jobs(store)
 

@@ -29,6 +29,8 @@ class Ray:
     token_file: str = ""
 
     def submit(self, tasks: list[Task], needs: Needs) -> None:
+        if needs.nodes > 1:
+            raise ValueError(say("Ray Jobs puts a job on one machine: several together need Slurm. Ask for one."))
         asked = {"entrypoint_num_cpus": needs.cpus, "entrypoint_num_gpus": needs.gpus}
         if needs.memory:
             asked["entrypoint_memory"] = needs.memory << 20

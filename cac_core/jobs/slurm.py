@@ -50,7 +50,7 @@ class Slurm:
         name = tasks[0].ticket.rpartition("_")[0] if several else tasks[0].ticket
         said = f"{self.folder}/".replace("%", "%%") + ("%x_%a.out" if several else "%x.out")
         asked = [f"--job-name={name}", f"--output={said}", "--open-mode=truncate", "--no-requeue", "--parsable",
-                 "--ntasks=1", f"--cpus-per-task={needs.cpus}"]  # fmt: skip
+                 f"--nodes={needs.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={needs.cpus}"]  # fmt: skip
         asked += [f"--array=0-{len(tasks) - 1}"] * several + [f"--gres=gpu:{needs.gpus}"] * (needs.gpus > 0)
         asked += [f"--mem={needs.memory}M"] * (needs.memory > 0) + [f"--time={needs.minutes}"] * (needs.minutes > 0)
         asked += [f"--signal=B:TERM@{SOONER}"] * (needs.minutes >= LONG)

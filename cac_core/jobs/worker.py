@@ -19,7 +19,7 @@ from pathlib import Path
 import filelock
 import psutil
 
-from cac_core.jobs import ends
+from cac_core.jobs import away, clusters, ends, launch
 from cac_core.jobs.queue import (
     SLOT_OF,
     UNDER_WAY,
@@ -103,13 +103,16 @@ def work(
         for name in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: end.set()))
         tell(f"At work on {queue.parent} as process {os.getpid()}.")
-        taken_over, trouble, busy = False, "", time.monotonic()
+        taken_over, trouble, busy, looked = False, "", time.monotonic(), -math.inf
         while not end.is_set():
             try:
                 if not taken_over:
                     _take_over(store)
                     taken_over = True
                 left = run_once(store, children, slots, patience, tell)
+                if time.monotonic() - looked > clusters.EVERY:
+                    looked = time.monotonic()
+                    _look_away(store, patience, tell)
                 trouble = ""
             except OSError as error:
                 left = True
@@ -123,6 +126,14 @@ def work(
                 tell("Nothing has been queued for a while: this worker ends. The next job starts another.")
                 return
             end.wait(pause)
+
+
+def _look_away(store: Path, patience: tuple[float, float], tell: Callable[[str], None]) -> None:
+    """What has become of the jobs of clusters, by what these said last, so that nobody needs to look at a page."""
+    before = {job.id: job for job in away.open_ones(launch.jobs(store))}
+    for job in away.look(list(before.values()), patience, wait=0.0) if before else ():
+        if job.state != before[job.id].state:
+            tell(f"{job.id} {job.state} on {job.on}. {job.reason}".strip())
 
 
 def _let_go(store: Path, lock: filelock.FileLock) -> bool:

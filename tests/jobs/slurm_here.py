@@ -1,8 +1,10 @@
-"""Slurm's own daemons on this machine alone: one node on loopback, in a folder of its own, ended by their process ids.
+"""Slurm's own daemons on this machine alone: nodes on loopback, in a folder of their own, ended by their process ids.
 
-    python -m tests.jobs.slurm_here FOLDER        # starts one, says what to export, and ends it on Ctrl-C or SIGTERM
+    python -m tests.jobs.slurm_here FOLDER [NODES]
 
-The node declares more processors than there are, so that several small jobs run at once. Memory is watched by Slurm
+starts them, says what to export, and ends them on Ctrl-C or SIGTERM.
+
+A node declares more processors than there are, so that several small jobs run at once. Memory is watched by Slurm
 itself, every second. There is no accounting: sacct says so.
 """
 
@@ -24,17 +26,16 @@ CONF = """
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -53,8 +54,8 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:2 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -71,20 +72,26 @@ PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 class Slurm:
-    """One node's Slurm. environment: what its commands want; its daemons can be ended and started singly."""
+    """environment: what its commands want. Its daemons can be ended and started singly; that of a node is slurmd, of
+    several nodes slurmd0, slurmd1 and so on."""
 
-    def __init__(self, folder: Path, *, cpus: int = 4, memory: int = 8000, age: int = 300):
+    def __init__(self, folder: Path, *, cpus: int = 4, memory: int = 8000, age: int = 300, nodes: int = 1):
         self.folder, self.processes = folder, {}
-        for name in ("state", "spool"):
-            (folder / name).mkdir(parents=True)
+        (folder / "state").mkdir(parents=True)
         (folder / "munge.key").write_bytes(secrets.token_bytes(128))
         (folder / "munge.key").chmod(0o600)
         (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
-        controller, node = _ports(2)
+        controller, *ports = _ports(1 + nodes)
         self.host = socket.gethostname().split(".")[0]
+        self.nodes = {"slurmd": self.host} if nodes == 1 else {f"slurmd{n}": f"node{n}" for n in range(nodes)}
+        lines = [
+            f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} "
+            "Gres=gpu:2 State=UNKNOWN"
+            for name, port in zip(self.nodes.values(), ports, strict=True)
+        ]
         (folder / "slurm.conf").write_text(CONF.format(
-            host=self.host, folder=folder, controller=controller, node=node, user=getpass.getuser(), cpus=cpus,
-            memory=memory, age=age,
+            host=self.host, folder=folder, controller=controller, user=getpass.getuser(), age=age,
+            nodes="\n".join(lines),
         ))  # fmt: skip
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
 
@@ -97,7 +104,7 @@ class Slurm:
                        f"--key-file={inside['key']}", f"--pid-file={inside['pid']}", f"--log-file={inside['log']}",
                        f"--seed-file={inside['seed']}", "--num-threads=2"],
             "slurmctld": ["slurmctld", "-D", "-f", conf],
-            "slurmd": ["slurmd", "-D", "-f", conf, "-N", self.host],
+            **{name: ["slurmd", "-D", "-f", conf, "-N", node] for name, node in self.nodes.items()},
         }  # fmt: skip
         for name in names or commands:
             with open(self.folder / f"{name}.said", "ab") as said:
@@ -109,9 +116,9 @@ class Slurm:
                 _until(lambda: (self.folder / "munge.socket").exists(), "munged does not listen")
 
     def until_idle(self, seconds: float = 90) -> None:
-        """Wait until the node takes jobs."""
-        _until(lambda: self.said("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated"),
-               "the node does not come up", seconds)  # fmt: skip
+        """Wait until every node takes jobs."""
+        _until(lambda: set(self.said("sinfo", "-h", "-N", "-o", "%T").split()) <= {"idle", "mixed", "allocated"},
+               "a node does not come up", seconds)  # fmt: skip
 
     def said(self, *command: str) -> str:
         done = subprocess.run(
@@ -121,7 +128,7 @@ class Slurm:
 
     def end(self, *names: str, hard: bool = False) -> None:
         """End these daemons, or all of them with what they have started."""
-        for name in names or ("slurmctld", "slurmd", "munged"):
+        for name in names or ("slurmctld", *self.nodes, "munged"):
             process = self.processes.pop(name, None)
             if process is None:
                 continue
@@ -132,14 +139,14 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)
-            if name == "slurmd":
-                self._end_steps()
+            if name in self.nodes:
+                self._end_steps(self.nodes[name])
 
-    def _end_steps(self) -> None:
+    def _end_steps(self, node: str) -> None:
         """A step of a job outlives slurmd. Those of this one write to its log."""
         for process in psutil.process_iter(["name"]):
             with contextlib.suppress(psutil.Error, OSError):
-                mine = str(self.folder / "slurmd.log")
+                mine = str(self.folder / f"slurmd.{node}.log")
                 if process.name().startswith("slurmstepd") and any(f.path == mine for f in process.open_files()):
                     for one in [*process.children(recursive=True), process]:
                         one.kill()
@@ -162,7 +169,7 @@ def _until(done, what: str, seconds: float = 30) -> None:
 
 
 if __name__ == "__main__":
-    here = Slurm(Path(sys.argv[1]).absolute())
+    here = Slurm(Path(sys.argv[1]).absolute(), nodes=int(sys.argv[2]) if len(sys.argv) > 2 else 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         here.start()
