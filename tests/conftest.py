@@ -40,6 +40,35 @@ def gates(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def two_nodes(tmp_path_factory):
+    """Slurm's daemons, of two nodes."""
+    from tests.jobs.slurm_here import Slurm, lacking
+
+    if why := lacking():
+        pytest.skip(why)
+    here = Slurm(tmp_path_factory.mktemp("slurm"), nodes=2)
+    try:
+        here.start()
+        try:
+            here.until_idle()
+        except TimeoutError as error:
+            pytest.skip(f"Slurm does not come up on this machine: {error}")
+        yield here
+    finally:
+        here.end()
+
+
+@pytest.fixture
+def slurm(two_nodes, monkeypatch):
+    """The cluster "slurm", of two nodes."""
+    for name, value in two_nodes.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", "slurm")
+    monkeypatch.setattr("cac_core.jobs.clusters.EVERY", 0.2)
+    return two_nodes
+
+
+@pytest.fixture(scope="session")
 def data_root():
     """Where the real data sets lie."""
     if not os.environ.get("ANCHORSCOPE_DATA"):
