@@ -431,14 +431,15 @@ def choose_device() -> tuple[str, Needs | None, bool]:
     if device not in there:
         return device, None, False
     usual = there[device].needs
-    columns, asked = st.columns(5), []
-    for place, (name, label, now) in zip(columns, (
+    fields, asked = [
         ("cpus", t("Processors"), str(usual.cpus)),
         ("gpus", t("Graphics cards"), str(usual.gpus)),
         ("memory", t("Memory, as 16G"), f"{usual.memory}M" if usual.memory else ""),
         ("time", t("Time, as 4:00:00"), f"{usual.minutes // 60}:{usual.minutes % 60:02}:00" if usual.minutes else ""),
-        ("nodes", t("Machines together"), str(usual.nodes)),
-    ), strict=True):  # fmt: skip
+    ], []  # fmt: skip
+    if there[device].kind == "slurm":
+        fields.append(("nodes", t("Machines for each run"), str(usual.nodes)))
+    for place, (name, label, now) in zip(st.columns(len(fields)), fields, strict=True):
         key = field(f"new_{name}", f"new_{name}_{device}", now, text)
         asked.append(place.text_input(label, now, LONG, key=key, persist_state="session").strip() or None)
     st.caption(t("Each run asks for so much; empty is what the cluster gives. Runs and data must lie where all its "
