@@ -1262,9 +1262,10 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     at = fine(at.text_input(key="new_memory_gpu").set_value("much").run())
     assert "“much”" in text(at) or "'much' is no size of memory" in text(at)
     at = fine(at.text_input(key="new_memory_gpu").set_value("16G").run())
-    assert "--on gpu --cpus 1 --gpus 1 --memory 16384M --time 150" in plan(at)[0]
+    at = fine(at.text_input(key="new_nodes_gpu").set_value("2").run())
+    assert "--on gpu --cpus 1 --gpus 1 --memory 16384M --time 150 --nodes 2" in plan(at)[0]
     at = fine(at.button(key="new_start").click().run())
-    assert scheduler.needs == engines.Needs(1, 1, 16384, 150)
+    assert scheduler.needs == engines.Needs(1, 1, 16384, 150, nodes=2)
     every = launch.jobs(store)
     assert [task.ticket for task in scheduler.tasks] == [job.ticket for job in every]
     assert len(every) == 3
