@@ -85,9 +85,12 @@ def queue(every: list[Job], going: bool):
             st.markdown(t("The queue is empty; what runs was started elsewhere.") if going else
                         t("Nothing is running, and nothing waits."))  # fmt: skip
             address.link("new", t("Start a new run"), "add")
-    for job in [*running, *line[:SHOWN], *there[:SHOWN]]:
+    away = [job for job in running if job.on]
+    for job in [*(job for job in running if not job.on), *away[:SHOWN], *line[:SHOWN], *there[:SHOWN]]:
         with st.container(border=True, key=f"job_{job.id}"):
             entry(job, line)
+    if len(away) > SHOWN:
+        st.markdown(t("{n} run on clusters; the first {some} are listed.", n=len(away), some=SHOWN))
     if (wait := len(line) + len(there)) > 1:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(t("{n} wait; the first {some} are listed.", n=wait, some=SHOWN)

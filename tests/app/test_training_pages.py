@@ -1286,6 +1286,15 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     assert [job.state for job in launch.jobs(store)].count("stopping") == 1
 
 
+def test_of_many_that_run_on_a_cluster_live_lists_the_first(opened, store, scheduler):
+    recipes = [recipe.compose(dataset="digits", seed=seed) for seed in range(13)]
+    launch.submit_there(store, recipes, "gpu", engines.Needs())
+    scheduler.said = "running"
+    at = opened("live")
+    assert "13 run on clusters; the first 10 are listed." in text(at)
+    assert labels(at).count("Stop") == 10
+
+
 def test_a_file_of_clusters_that_is_wrong_leaves_this_machine(opened, scheduler, tmp_path):
     (tmp_path / "clusters.toml").write_text("[gpu]\nengine = 'pbs'\n")
     at = opened("new")
