@@ -227,10 +227,17 @@ def here(name: str, root: Path) -> tuple[list[Path], str]:
 
 
 def fetch(name: str, root: Path) -> None:
-    """Download a data set into the data root; the error says what to do where there is no internet."""
+    """Download a data set into the data root; the error says what to do where there is no internet.
+
+    Of several processes or machines one downloads; the others find it there then.
+    """
     known_name(name, DATASETS, say("data set that can be downloaded"))
     for part in NEEDS.get(name, () if name == "digits" else (name,)):
-        sources.download(part, root)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # which the download will say
+                root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(filelock.FileLock(root / f".{part}.lock"))
+            sources.download(part, root)
 
 
 # --- the arrays, read once -------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
+import time
 import warnings
 import zlib
 from dataclasses import replace
@@ -1065,3 +1067,25 @@ def test_what_is_kept_stays_on_disk_until_it_is_used(tmp_path):
     np.savez_compressed(tmp_path / "small.npz", a=np.zeros(9))
     with pytest.raises(ValueError, match="as numpy"):
         datasets.mapped(tmp_path / "small.npz")
+
+
+def test_of_several_that_fetch_one_downloads_at_a_time(tmp_path, monkeypatch):
+    at_it, together, both = [], [], threading.Barrier(2)
+
+    def download(name, root):
+        at_it.append(name)
+        together.append(len(at_it))
+        time.sleep(0.05)  # long enough for another to come, were it let in
+        at_it.remove(name)
+
+    def fetch():
+        both.wait(LONG)
+        datasets.fetch("MNIST", tmp_path / "data")
+
+    monkeypatch.setattr(datasets.sources, "download", download)
+    every = [threading.Thread(target=fetch) for _ in range(2)]
+    for one in every:
+        one.start()
+    for one in every:
+        one.join(LONG)
+    assert together == [1, 1]
