@@ -1,13 +1,20 @@
-"""Clusters with their real daemons on this machine: what they cost, and what kills do to a training on them.
+"""Clusters with their real daemons on this machine: what they cost, and what kills and cuts do to a training on them.
 
-PYTHONPATH=. python benchmarks/cluster.py slurm [--kills 20]
-unshare -n sh -c 'ip link set lo up; PYTHONPATH=. python benchmarks/cluster.py ray --ray .../bin/ray [--kills 20]'
+unshare -n sh -c 'ip link set lo up; PYTHONPATH=. python benchmarks/cluster.py slurm [--kills 20] [--cut 60]'
+unshare -n sh -c 'ip link set lo up; PYTHONPATH=. python benchmarks/cluster.py ray --ray .../bin/ray [...]'
 
-Slurm is one node (slurm-wlm, munge; as root). Ray is a head with two processors and RAY_AUTH_MODE=token, in a network
-of its own, since it listens on every address. Measured: from submission to the first epoch, beside a worker of this
-machine's own queue; the memory of the daemons; and of one training that is killed again and again, at a random moment
-of the epoch after the one before (the job's process, the node with all that runs on it, or the head), whether it ends
-with the weights of one that nothing disturbed, bit for bit, on the same number of threads.
+Each machine is a network namespace, joined to the others by a cable that can be cut; all see one file system. Slurm
+(slurm-wlm, munge; as root) is a controller on the app's machine and two nodes on another. Ray, with
+RAY_AUTH_MODE=token, is a head without processors on the app's machine and two nodes of one processor on two others.
+
+Measured: from submission to the first epoch, beside a worker of this machine's own queue; the memory of the daemons;
+and of one training that is killed again and again, at a random moment of the epoch after the one before (the job's
+process, the node with all that runs on it, or the head), whether it ends with the weights of one that nothing
+disturbed, bit for bit, on the same number of threads.
+
+--cut: in place of kills, the cable of the node that trains is cut for so many seconds, and then, with the head on
+another machine than the app, that of the head. Two trainings are under way: one would end meanwhile, the other later.
+Written down is what their jobs were told to be, and when.
 """
 
 import argparse
@@ -23,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import machine
@@ -33,19 +41,52 @@ from cac_core import runs
 from cac_core.jobs import clusters, launch, worker
 from cac_core.jobs.engines import Needs
 from cac_core.recipe import compose
-from tests.jobs.slurm_here import Slurm
+from tests.jobs.slurm_here import Machine, Slurm
 
 NEEDS = Needs(cpus=1, memory=3000)
 END = 600  # seconds in which something has to happen
+APP = Machine("10.77.0.1")  # where this process is
+
+
+class Cable:
+    """Another machine's network, in a namespace of its own, and the cable that joins it to the app's."""
+
+    def __init__(self, number: int):
+        self.name, address = f"cable{number}", f"10.77.0.{number + 1}"
+        self.process = subprocess.Popen(["unshare", "-n", "sleep", "infinity"])
+        network = Path(f"/proc/{self.process.pid}/ns/net")
+        until(lambda: network.readlink() != Path("/proc/self/ns/net").readlink())
+        self.machine = Machine(address, ("nsenter", "-n", "-t", str(self.process.pid)))
+        self._ip("link", "add", self.name, "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
+        self._ip("link", "set", self.name, "master", "hub", "up")
+        self._ip("addr", "add", f"{address}/24", "dev", "far", there=True)
+        for device in ("lo", "far"):
+            self._ip("link", "set", device, "up", there=True)
+
+    def _ip(self, *words: str, there: bool = False) -> None:
+        subprocess.run([*(self.machine.inside if there else ()), "ip", *words], check=True)
+
+    def cut(self) -> None:
+        self._ip("link", "set", self.name, "down")
+
+    def join(self) -> None:
+        self._ip("link", "set", self.name, "up")
+
+
+def cables() -> list[Cable]:
+    """Two, from the app's machine to two others."""
+    for words in ("link add hub type bridge", f"addr add {APP.address}/24 dev hub", "link set hub up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    return [Cable(1), Cable(2)]
 
 
 class SlurmHere:
-    """One node of Slurm's; victims: how each is killed and comes back."""
+    """A controller, and two nodes on another machine."""
 
     kinds = ("job", "node", "head")
 
-    def __init__(self, place: Path):
-        self.slurm = Slurm(place / "slurm")
+    def __init__(self, place: Path, head: Machine, nodes: list[Machine]):
+        self.slurm = Slurm(place / "slurm", nodes=2, head=head, far=nodes[0])
         os.environ |= self.slurm.environment
         os.environ["ANCHORSCOPE_CLUSTER"] = "slurm"
         self.name = "slurm"
@@ -55,69 +96,91 @@ class SlurmHere:
     def daemons(self) -> list[psutil.Process]:
         return [psutil.Process(process.pid) for process in self.slurm.processes.values()]
 
-    def kill(self, kind: str) -> None:
-        if kind == "node":
-            self.slurm.end("slurmd", hard=True)  # its steps, too
-            self.slurm.start("slurmd")
-        else:
-            self.slurm.end("slurmctld", hard=True)
-            self.slurm.start("slurmctld")
+    def kill(self, kind: str, host: str) -> None:
+        """Kill the head, or the node of that name with all that runs on it, and start it again."""
+        name = next(n for n, node in self.slurm.nodes.items() if node == host) if kind == "node" else "slurmctld"
+        self.slurm.end(name, hard=True)
+        self.slurm.start(name)
 
     def end(self) -> None:
         self.slurm.end()
 
 
 class RayHere:
-    """A Ray head that is a node as well."""
+    """A head, and nodes that have two processors together; where there are no others, the head has them."""
 
-    kinds = ("job", "head")
+    kinds = ("job", "node", "head")
 
-    def __init__(self, place: Path, ray: str):
-        self.place, self.ray, self.process, self.known = place, ray, None, {}
+    def __init__(self, place: Path, head: Machine, nodes: list[Machine], ray: str):
+        self.place, self.ray, self.head, self.nodes = place, ray, head, [one for one in nodes if one != head]
+        self.processes, self.known = {}, {}  # by machine: `ray start`, and all that it has started, with their names
         token = place / "token"
         token.write_text(secrets.token_hex(24))
         file = place / "clusters.toml"
-        file.write_text(f"[boxes]\nengine = 'ray'\naddress = 'http://127.0.0.1:8265'\ntoken_file = '{token}'\n")
+        address = f"http://{head.address}:8265"
+        file.write_text(f"[boxes]\nengine = 'ray'\naddress = '{address}'\ntoken_file = '{token}'\n")
         os.environ["ANCHORSCOPE_CLUSTER"] = str(file)
         self.name = "boxes"
         self.environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token),
                             "RAY_JOB_STOP_WAIT_TIME_S": "45", "RAY_JOB_START_TIMEOUT_SECONDS": "604800",
                             "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
-        self.start()
+        self.start(head, *self.nodes)
 
-    def start(self) -> None:
-        command = [self.ray, "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2",
-                   "--dashboard-host=127.0.0.1", "--dashboard-port=8265",
-                   f"--temp-dir={self.place / 'ray'}"]  # fmt: skip
-        with open(self.place / "ray.said", "ab") as said:
-            self.process = subprocess.Popen(command, stdout=said, stderr=said, env=self.environment)
+    def start(self, *machines: Machine) -> None:
+        for one in machines:
+            role = [f"--address={self.head.address}:6379", f"--num-cpus={2 // max(len(self.nodes), 1)}"]
+            if one == self.head:
+                role = ["--head", f"--dashboard-host={one.address}", "--dashboard-port=8265",
+                        f"--num-cpus={0 if self.nodes else 2}"]  # fmt: skip
+            command = [*one.inside, self.ray, "start", "--block", *role, f"--node-ip-address={one.address}",
+                       "--object-store-memory=100000000", f"--temp-dir={self.place / one.address}"]  # fmt: skip
+            with open(self.place / "ray.said", "ab") as said:
+                self.processes[one] = subprocess.Popen(command, stdout=said, stderr=said, env=self.environment)
+            self.known[one] = {}
+            if one == self.head:
+                until(lambda: isinstance(clusters.slots(self.name, wait=5), clusters.Slots))
         until(lambda: getattr(clusters.slots(self.name, wait=5), "cpus", (0, 0))[1] == 2)
 
-    def daemons(self) -> list[psutil.Process]:
-        """All that this head has started, but for the jobs."""
-        with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    if "ANCHORSCOPE_JOB" not in process.environ():
-                        self.known.setdefault(process, process.name())
-        return [process for process in self.known if process.is_running()]
+    def under(self, machines: Iterable[Machine]) -> dict[psutil.Process, str]:
+        """What lives of all that these have started, jobs too."""
+        found = {}
+        for one in machines:
+            with contextlib.suppress(psutil.Error):
+                for process in psutil.Process(self.processes[one].pid).children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        self.known[one].setdefault(process, process.name())
+            found |= {process: name for process, name in self.known[one].items() if process.is_running()}
+        return found
 
-    def kill(self, kind: str) -> None:
-        """Kill the head; its node, with what runs on it, follows by itself after a minute. Then a new one starts."""
-        for process in self.daemons():
-            if self.known[process] == "gcs_server":
+    def daemons(self) -> list[psutil.Process]:
+        return [process for process in self.under(self.processes) if "ANCHORSCOPE_JOB" not in process.environ()]
+
+    def kill(self, kind: str, host: str) -> None:
+        """Kill the node at that address with all that runs on it, or the head; its nodes, with what runs on them,
+        follow by themselves after a minute. Then they start again."""
+        if kind == "node":
+            node = next(one for one in self.nodes if one.address == host)
+            self.end(node)
+            self.start(node)
+            return
+        every = self.under(self.processes)
+        for process, name in every.items():
+            if name == "gcs_server":
                 process.kill()
         with contextlib.suppress(TimeoutError):
-            until(lambda: not any(self.known[process] == "raylet" for process in self.daemons()), 180)
+            until(lambda: not any(name == "raylet" and p.is_running() for p, name in every.items()), 180)
         self.end()
-        self.start()
+        self.start(self.head, *self.nodes)
 
-    def end(self) -> None:
-        for process in self.daemons():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self.process.kill()
-        self.process.wait(60)
+    def end(self, *machines: Machine) -> None:
+        for one in machines or tuple(self.processes):
+            every = self.under([one])
+            process = self.processes.pop(one)
+            process.kill()
+            process.wait(60)
+            for child in every:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
 
 
 def until(done, seconds: float = END):
@@ -182,7 +245,7 @@ def killed(here, store: Path, kind: str, kills: int, recipe, draw: random.Random
             with contextlib.suppress(ProcessLookupError):
                 os.kill(runs.Run(store / job_of(store).run).status["pid"], signal.SIGKILL)
         else:
-            here.kill(kind)
+            here.kill(kind, job_of(store).host)
         # a head's death need not be a job's: then it goes on
         at = done_epochs(store)
         until(lambda at=at: job_of(store).state in (*launch.AGAIN, "finished") or done_epochs(store) > at + 1)
@@ -202,11 +265,75 @@ def resumed(job: launch.Job) -> bool:
     return False
 
 
+def cut(here, place: Path, cable: Cable, seconds: float, recipes: list) -> list[str]:
+    """The weights of trainings one of whose machines is cut off meanwhile; what their jobs were told to be is printed,
+    with the seconds after the cut, and whether their processes lived then."""
+    stores = [place / recipe.id for recipe in recipes]
+    for store, recipe in zip(stores, recipes, strict=True):
+        launch.submit_there(store, [recipe], here.name, NEEDS)
+    until(lambda: all(job_of(store) and done_epochs(store) for store in stores))
+    courses = [["running"] for _ in stores]
+    began, joined = time.monotonic(), False
+    cable.cut()
+    while not joined or any(course[-1] != "finished" for course in courses):
+        now = time.monotonic() - began
+        if now > seconds and not joined:
+            cable.join()
+            joined = True
+        if now > seconds + END:
+            break
+        for store, course in zip(stores, courses, strict=True):
+            job = job_of(store)
+            if job.state != course[-1].split(" ")[0]:
+                course.append(f"{job.state} at {now:.0f} s{' while it lives' * lives(store, job)} {job.reason}".strip())
+            if job.state in launch.AGAIN and joined:
+                resumed(job)
+    for recipe, course in zip(recipes, courses, strict=True):
+        print(f"  {recipe.epochs} epochs: {'; '.join(course)}", flush=True)
+    return [weights(store) for store in stores]
+
+
+def lives(store: Path, job: launch.Job) -> bool:
+    """Whether the process of a training is there, whatever its cluster says; all are on one kernel."""
+    status = runs.Run(store / job.run).status
+    return status["state"] in runs.ALIVE and psutil.pid_exists(status.get("pid", 0))
+
+
+def cost(here, place: Path) -> None:
+    memory = sum(process.memory_info().rss for process in here.daemons())
+    print(f"{len(here.daemons())} daemons, {memory / 1e6:.0f} MB", flush=True)
+    recipe = compose(dataset="digits", epochs=3, batch=64)
+    for on in ("", here.name):
+        took = []
+        for n in range(3):
+            took.append(begun(place / f"cost{on}{n}", recipe, on))
+            finished(place / f"cost{on}{n}")
+        running, epoch = (statistics.median(pair) for pair in zip(*took, strict=True))
+        print(f"{on or 'this machine'}: running after {running:.1f} s, first epoch after {epoch:.1f} s", flush=True)
+
+
+def undisturbed(here, place: Path, recipe) -> str:
+    store = place / "undisturbed" / recipe.id
+    if not store.exists():
+        begun(store, recipe, here.name)
+    return finished(store)
+
+
+def kills(here, place: Path, kind: str, count: int, draw: random.Random) -> None:
+    recipe = compose(dataset="digits", epochs=2 * count + 10, batch=64)
+    right = undisturbed(here, place, recipe)
+    found, became = killed(here, place / kind, kind, count, recipe, draw)
+    said = ", ".join(f"{state} {times}" for state, times in became.items())
+    print(f"{kind} killed {sum(became.values())} times: {said}; the same weights: {found == right}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=("slurm", "ray"))
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--kinds", nargs="*", help="job, node (Slurm alone), head; all by default")
+    parser.add_argument("--kinds", nargs="*", default=("cost", "job", "node", "head"), help="these, by default")
+    parser.add_argument("--cut", type=float, metavar="SECONDS", help="cut cables in place of kills")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(60, 300), help="of the two trainings of --cut")
     parser.add_argument("--ray", default=shutil.which("ray"), help="Ray's command, of any environment")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
@@ -214,23 +341,37 @@ if __name__ == "__main__":
     clusters.EVERY = 0.5
     place, draw = Path(tempfile.mkdtemp(prefix="cluster-")), random.Random(a.seed)
     print(machine.described(), sys.version.split()[0], flush=True)
-    here = SlurmHere(place) if a.engine == "slurm" else RayHere(place, a.ray)
+    cable, other = cables()
+    both = [cable.machine, other.machine]
+    here = None
+
+    def started(name: str, head: Machine, nodes: list[Machine]):
+        (place / name).mkdir()
+        if a.engine == "slurm":
+            return SlurmHere(place / name, head, nodes)
+        return RayHere(place / name, head, nodes, a.ray)
+
     try:
-        memory = sum(process.memory_info().rss for process in here.daemons())
-        print(f"{len(here.daemons())} daemons, {memory / 1e6:.0f} MB", flush=True)
-        recipe = compose(dataset="digits", epochs=3, batch=64)
-        for on in ("", here.name):
-            took = [begun(place / f"cost{on}{n}", recipe, on) for n in range(3)]
-            for n in range(3):
-                finished(place / f"cost{on}{n}")
-            running, epoch = (statistics.median(pair) for pair in zip(*took, strict=True))
-            print(f"{on or 'this machine'}: running after {running:.1f} s, first epoch after {epoch:.1f} s", flush=True)
-        recipe = compose(dataset="digits", epochs=2 * a.kills + 10, batch=64)
-        begun(place / "undisturbed", recipe, here.name)
-        right = finished(place / "undisturbed")
-        for kind in a.kinds or here.kinds:
-            found, became = killed(here, place / kind, kind, a.kills, recipe, draw)
-            said = ", ".join(f"{state} {count}" for state, count in became.items())
-            print(f"{kind} killed {sum(became.values())} times: {said}; the same weights: {found == right}", flush=True)
+        if a.cut:
+            recipes = [compose(dataset="digits", epochs=epochs, batch=64) for epochs in a.epochs]
+            here = started("node", APP, both[:1])
+            right = [undisturbed(here, place, recipe) for recipe in recipes]
+            for name in ("node", "head"):
+                if name == "head":
+                    here.end()
+                    here = started(name, cable.machine, both[:1])
+                print(f"the cable of the {name} cut for {a.cut:g} s:", flush=True)
+                found = cut(here, place / f"cut {name}", cable, a.cut, recipes)
+                print(f"  the same weights: {found == right}", flush=True)
+        else:
+            here = started("kills", APP, both)
+            for kind in a.kinds:
+                if kind == "cost":
+                    cost(here, place)
+                else:
+                    kills(here, place, kind, a.kills, draw)
     finally:
-        here.end()
+        if here:
+            here.end()
+        for one in (cable, other):
+            one.process.kill()

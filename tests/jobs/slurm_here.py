@@ -18,13 +18,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 CONF = """
 ClusterName=here
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({head})
 SlurmctldPort={controller}
 SlurmUser={user}
 SlurmdUser={user}
@@ -71,12 +72,26 @@ def lacking() -> str:
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where daemons run: its address, and the command that others are started by there."""
+
+    address: str = "127.0.0.1"
+    inside: tuple[str, ...] = ()
+
+
+HERE = Machine()
+
+
 class Slurm:
     """environment: what its commands want. Its daemons can be ended and started singly; that of a node is slurmd, of
-    several nodes slurmd0, slurmd1 and so on."""
+    several nodes slurmd0, slurmd1 and so on. head, far: where the controller runs, and where the nodes do."""
 
-    def __init__(self, folder: Path, *, cpus: int = 4, memory: int = 8000, age: int = 300, nodes: int = 1):
-        self.folder, self.processes = folder, {}
+    def __init__(
+        self, folder: Path, *, cpus: int = 4, memory: int = 8000, age: int = 300, nodes: int = 1,
+        head: Machine = HERE, far: Machine = HERE,
+    ):  # fmt: skip
+        self.folder, self.processes, self.head, self.far = folder, {}, head, far
         (folder / "state").mkdir(parents=True)
         (folder / "munge.key").write_bytes(secrets.token_bytes(128))
         (folder / "munge.key").chmod(0o600)
@@ -85,12 +100,12 @@ class Slurm:
         self.host = socket.gethostname().split(".")[0]
         self.nodes = {"slurmd": self.host} if nodes == 1 else {f"slurmd{n}": f"node{n}" for n in range(nodes)}
         lines = [
-            f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} "
-            "Gres=gpu:2 State=UNKNOWN"
+            f"NodeName={name} NodeHostname={self.host} NodeAddr={far.address} Port={port} CPUs={cpus} "
+            f"RealMemory={memory} Gres=gpu:2 State=UNKNOWN"
             for name, port in zip(self.nodes.values(), ports, strict=True)
         ]
         (folder / "slurm.conf").write_text(CONF.format(
-            host=self.host, folder=folder, controller=controller, user=getpass.getuser(), age=age,
+            host=self.host, head=head.address, folder=folder, controller=controller, user=getpass.getuser(), age=age,
             nodes="\n".join(lines),
         ))  # fmt: skip
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
@@ -103,8 +118,8 @@ class Slurm:
             "munged": ["munged", "--foreground", "--force", f"--socket={inside['socket']}",
                        f"--key-file={inside['key']}", f"--pid-file={inside['pid']}", f"--log-file={inside['log']}",
                        f"--seed-file={inside['seed']}", "--num-threads=2"],
-            "slurmctld": ["slurmctld", "-D", "-f", conf],
-            **{name: ["slurmd", "-D", "-f", conf, "-N", node] for name, node in self.nodes.items()},
+            "slurmctld": [*self.head.inside, "slurmctld", "-D", "-f", conf],
+            **{name: [*self.far.inside, "slurmd", "-D", "-f", conf, "-N", node] for name, node in self.nodes.items()},
         }  # fmt: skip
         for name in names or commands:
             with open(self.folder / f"{name}.said", "ab") as said:

@@ -9,14 +9,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cac_core import runs
-from cac_core.jobs import clusters, engines, launch, slurm
+from cac_core.jobs import away, clusters, engines, launch, slurm
 from cac_core.jobs.engines import Needs, Seen, Slots, Task, Unreachable
-from cac_core.jobs.queue import log
+from cac_core.jobs.queue import log, write
 from cac_core.recipe import compose
 from tests.jobs.slurm_here import Slurm, lacking
 from tests.waiting import LONG, wait_until
@@ -149,7 +151,8 @@ run.mkdir(exist_ok=True)
 (run / "stop").unlink(missing_ok=True)
 def say(state):
     whole = run / ".status"
-    whole.write_text(json.dumps({{"state": state, "job": os.environ["ANCHORSCOPE_JOB"], "pid": os.getpid()}}))
+    whole.write_text(json.dumps({{"state": state, "job": os.environ["ANCHORSCOPE_JOB"], "pid": os.getpid(),
+                                  "changed": time.time() + {fast}}}))
     whole.rename(run / "status.json")
 def ended(*_):
     say("stopped")
@@ -194,12 +197,12 @@ def cluster(daemons, tmp_path, monkeypatch):
     monkeypatch.setattr(clusters, "EVERY", 0.2)
     play = tmp_path / "play"
 
-    def acted(what: str, refused: int = 0, wrong: str = "", options: tuple[str, ...] = ()):
+    def acted(what: str, refused: int = 0, wrong: str = "", options: tuple[str, ...] = (), fast: int = 0):
         fresh = tmp_path / "fresh"
         fresh.write_text(what)
         fresh.rename(play)  # whoever reads it meanwhile finds the one or the other
         actor = tmp_path / "actor"
-        actor.write_text(ACTOR.format(python=sys.executable, play=str(play), refused=refused, wrong=wrong))
+        actor.write_text(ACTOR.format(python=sys.executable, play=str(play), refused=refused, wrong=wrong, fast=fast))
         actor.chmod(0o755)
         table = f"[here]\nengine = 'slurm'\npython = '{actor}'\nmemory = 100\noptions = {list(options)}\n"
         (tmp_path / "clusters.toml").write_text(table)
@@ -391,3 +394,76 @@ def test_without_credentials_nobody_answers(cluster, daemons, tmp_path):
         (daemons.folder / "munge.socket").unlink(missing_ok=True)
         daemons.start("munged")
     until(tmp_path, "running")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fast", [86400, -86400])
+@pytest.mark.parametrize("whose", ["the job's", "the app's"])
+def test_clocks_a_day_apart_change_nothing(cluster, tmp_path, monkeypatch, fast, whose):
+    cluster("stubborn", fast=fast if whose == "the job's" else 0)
+    if whose == "the app's":
+        right = time.time
+        monkeypatch.setattr(time, "time", lambda: right() + fast)
+    begun(tmp_path)
+    (job,) = until(tmp_path, "running")
+    wait_until(lambda: run_of(job).state == "running", "it does not say that it runs")
+    launch.stop(job)
+    (job,) = until(tmp_path, "stopping")
+    assert not job.terminated  # its patience is not over
+    (job,) = until(tmp_path, "stopped", patience=(0.1, 0.1))
+    assert job.terminated
+    cluster("wait", fast=fast if whose == "the job's" else 0)
+    launch.resume(job)
+    (job,) = until(tmp_path, "running")
+    forgotten = job.ticket
+    write(replace(job, ticket="anchorscope-forgotten"))
+    (job,) = until(tmp_path, "unreachable")  # for a while yet
+    assert launch.settle(tmp_path / "runs", wait=5)[0].state == "unreachable"
+    monkeypatch.setattr(away, "UNKNOWN", 0.1)
+    (job,) = until(tmp_path, "lost")
+    write(replace(job, state="running", ticket=forgotten))
+    cluster("finish")
+    (job,) = until(tmp_path, "finished")
+    assert run_of(job).state == "finished"
+
+
+OTHER_APP = """
+import sys
+from pathlib import Path
+from cac_core.jobs import launch
+from cac_core.jobs.engines import Needs
+from cac_core.recipe import compose
+recipes = [compose(dataset="digits", seed=seed) for seed in range(*map(int, sys.argv[2:]))]
+for job in launch.submit_there(Path(sys.argv[1]), recipes, "here", Needs(memory=100)):
+    print(job.id, job.ticket, job.run)
+"""
+
+
+@pytest.mark.long
+def test_two_apps_on_one_cluster_do_not_mix_up_their_jobs(cluster, daemons, tmp_path):
+    """One has a store of its own with the same trainings; another is a second process on the same store."""
+
+    def app(store: str, *seeds: str) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", OTHER_APP, str(tmp_path / store), *seeds],
+                                cwd=Path(engines.__file__).parents[2], stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    apps = [app("runs", "0", "2"), app("runs", "0", "2"), app("runs", "1", "3"), app("others", "0", "1")]
+    said = [one.communicate(timeout=LONG)[0].splitlines() for one in apps]
+    assert [one.returncode for one in apps] == [0] * len(apps)
+    mine, others = launch.jobs(tmp_path / "runs"), launch.jobs(tmp_path / "others")
+    assert sorted(job.run for job in mine) == sorted(compose(dataset="digits", seed=seed).id for seed in range(3))
+    assert {line for lines in said[:3] for line in lines} == {f"{job.id} {job.ticket} {job.run}" for job in mine}
+    assert len({job.ticket for job in (*mine, *others)}) == 4
+    until(tmp_path, "running")
+    (other,) = launch.settle(tmp_path / "others", wait=5)
+    assert other.run in {job.run for job in mine}
+    launch.stop(other)
+
+    def stopped() -> bool:
+        return launch.settle(tmp_path / "others", wait=5)[0].state == "stopped"
+
+    wait_until(stopped, "the other's job does not stop")
+    until(tmp_path, "running")
+    cluster("finish")
+    until(tmp_path, "finished")
+    assert launch.settle(tmp_path / "others", wait=5)[0].state == "stopped"
