@@ -15,6 +15,9 @@ disturbed, bit for bit, on the same number of threads.
 --cut: in place of kills, the cable of the node that trains is cut for so many seconds, and then, with the head on
 another machine than the app, that of the head. Two trainings are under way: one would end meanwhile, the other later.
 Written down is what their jobs were told to be, and when.
+
+--clock +1d: in place of kills, the jobs' clocks are so far off, by libfaketime; for the app's, start this under
+FAKETIME with a --clock of +0. A training is stopped by its file and goes on.
 """
 
 import argparse
@@ -43,6 +46,11 @@ from cac_core.jobs.engines import Needs
 from cac_core.recipe import compose
 from tests.jobs.slurm_here import Machine, Slurm
 
+FAKE = """#!/bin/sh
+export LD_PRELOAD={library} FAKETIME={clock} NO_FAKE_STAT=1 DONT_FAKE_MONOTONIC=1 PYTHONPATH={code}
+exec {python} "$@"
+"""
+LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 NEEDS = Needs(cpus=1, memory=3000)
 END = 600  # seconds in which something has to happen
 APP = Machine("10.77.0.1")  # where this process is
@@ -88,7 +96,8 @@ class SlurmHere:
     def __init__(self, place: Path, head: Machine, nodes: list[Machine]):
         self.slurm = Slurm(place / "slurm", nodes=2, head=head, far=nodes[0])
         os.environ |= self.slurm.environment
-        os.environ["ANCHORSCOPE_CLUSTER"] = "slurm"
+        (place / "clusters.toml").write_text("[slurm]\nengine = 'slurm'\n")
+        os.environ["ANCHORSCOPE_CLUSTER"] = str(place / "clusters.toml")
         self.name = "slurm"
         self.slurm.start()
         self.slurm.until_idle()
@@ -97,10 +106,13 @@ class SlurmHere:
         return [psutil.Process(process.pid) for process in self.slurm.processes.values()]
 
     def kill(self, kind: str, host: str) -> None:
-        """Kill the head, or the node of that name with all that runs on it, and start it again."""
+        """Kill the head, or the node of that name with all that runs on it; it comes back at once."""
         name = next(n for n, node in self.slurm.nodes.items() if node == host) if kind == "node" else "slurmctld"
         self.slurm.end(name, hard=True)
         self.slurm.start(name)
+
+    def whole_again(self) -> None:
+        pass
 
     def end(self) -> None:
         self.slurm.end()
@@ -156,13 +168,10 @@ class RayHere:
         return [process for process in self.under(self.processes) if "ANCHORSCOPE_JOB" not in process.environ()]
 
     def kill(self, kind: str, host: str) -> None:
-        """Kill the node at that address with all that runs on it, or the head; its nodes, with what runs on them,
-        follow by themselves after a minute. Then they start again."""
+        """Kill the node at that address with all that runs on it; or the head, whose nodes, with what runs on them,
+        follow by themselves after a minute. Then a new one starts."""
         if kind == "node":
-            node = next(one for one in self.nodes if one.address == host)
-            self.end(node)
-            self.start(node)
-            return
+            return self.end(next(one for one in self.nodes if one.address == host))
         every = self.under(self.processes)
         for process, name in every.items():
             if name == "gcs_server":
@@ -171,6 +180,9 @@ class RayHere:
             until(lambda: not any(name == "raylet" and p.is_running() for p, name in every.items()), 180)
         self.end()
         self.start(self.head, *self.nodes)
+
+    def whole_again(self) -> None:
+        self.start(*(one for one in self.nodes if one not in self.processes))
 
     def end(self, *machines: Machine) -> None:
         for one in machines or tuple(self.processes):
@@ -254,6 +266,7 @@ def killed(here, store: Path, kind: str, kills: int, recipe, draw: random.Random
         seconds.append(time.monotonic() - began)
         if job.state in launch.AGAIN:
             until(lambda job=job: resumed(job))
+        here.whole_again()
     print(f"  told after {statistics.median(seconds):.1f} s (median; {max(seconds):.1f} at most)", flush=True)
     return finished(store), became
 
@@ -299,6 +312,31 @@ def lives(store: Path, job: launch.Job) -> bool:
     return status["state"] in runs.ALIVE and psutil.pid_exists(status.get("pid", 0))
 
 
+def clocks(here, place: Path, clock: str) -> None:
+    """A training by clocks that are so far off: stopped, gone on with, and what it says of the time that is left."""
+    recipe = compose(dataset="digits", epochs=40, batch=64)
+    right, store = undisturbed(here, place, recipe), place / "clocks"
+    python, file = place / "python", Path(os.environ["ANCHORSCOPE_CLUSTER"])
+    code = Path(clusters.__file__).parents[2]
+    python.write_text(FAKE.format(library=LIBRARY, clock=clock, code=code, python=sys.executable))
+    python.chmod(0o755)
+    file.write_text(f"{file.read_text()}python = '{python}'\n")
+    begun(store, recipe, here.name)
+    until(lambda: done_epochs(store) > 5)
+    apart = runs.Run(store / job_of(store).run).events()[-1]["time"] - time.time()
+    print(f"its clock and the app's are {apart / 86400:.2f} days apart; its job is {job_of(store).state}", flush=True)
+    began = time.monotonic()
+    launch.stop(job_of(store))
+    job = until(lambda: (job := job_of(store)).state == "stopped" and job)
+    print(f"stopped after {time.monotonic() - began:.1f} s, by SIGTERM: {job.terminated}", flush=True)
+    until(lambda: resumed(job))
+    until(lambda: done_epochs(store) > 20)
+    event, began = runs.Run(store / job.run).epochs()[-1], time.monotonic()
+    found = finished(store)
+    print(f"after epoch {event['epoch']} it said {event['seconds_left']:.0f} s left, and ended after "
+          f"{time.monotonic() - began:.0f}; the same weights: {found == right}", flush=True)  # fmt: skip
+
+
 def cost(here, place: Path) -> None:
     memory = sum(process.memory_info().rss for process in here.daemons())
     print(f"{len(here.daemons())} daemons, {memory / 1e6:.0f} MB", flush=True)
@@ -333,7 +371,8 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--kinds", nargs="*", default=("cost", "job", "node", "head"), help="these, by default")
     parser.add_argument("--cut", type=float, metavar="SECONDS", help="cut cables in place of kills")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(60, 300), help="of the two trainings of --cut")
+    parser.add_argument("--clock", metavar="FAKETIME", help="such as +1d: put the jobs' clocks wrong in place of kills")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(20, 110), help="of the two trainings of --cut")
     parser.add_argument("--ray", default=shutil.which("ray"), help="Ray's command, of any environment")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
@@ -363,6 +402,9 @@ if __name__ == "__main__":
                 print(f"the cable of the {name} cut for {a.cut:g} s:", flush=True)
                 found = cut(here, place / f"cut {name}", cable, a.cut, recipes)
                 print(f"  the same weights: {found == right}", flush=True)
+        elif a.clock:
+            here = started("clock", APP, both)
+            clocks(here, place, a.clock)
         else:
             here = started("kills", APP, both)
             for kind in a.kinds:

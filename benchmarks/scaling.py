@@ -127,8 +127,8 @@ def handed_over(place: Path, counts: list[int]) -> tuple[float, float]:
             began = time.monotonic()
             here.said("squeue", "-h", "-r", "--states=all")
             squeue = time.monotonic() - began
-            print(f"  {count} runs: handed over in {handed:.2f} s (sbatch alone {alone:.2f}); what became of them: "
-                  f"{first:.2f} s the first time, {asked:.2f} then (squeue alone {squeue:.2f})", flush=True)  # fmt: skip
+            print(f"{count} runs: handed over in {handed:.2f} s (sbatch alone {alone:.2f}); what became of them "
+                  f"{first:.2f} s, then {asked:.2f} (squeue alone {squeue:.2f})", flush=True)  # fmt: skip
     finally:
         here.end()
     return handed / counts[-1], asked / counts[-1]
