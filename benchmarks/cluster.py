@@ -285,10 +285,10 @@ def cut(here, place: Path, cable: Cable, seconds: float, recipes: list) -> list[
     for store, recipe in zip(stores, recipes, strict=True):
         launch.submit_there(store, [recipe], here.name, NEEDS)
     until(lambda: all(job_of(store) and done_epochs(store) for store in stores))
-    courses = [["running"] for _ in stores]
+    courses = [[("running", "running")] for _ in stores]
     began, joined = time.monotonic(), False
     cable.cut()
-    while not joined or any(course[-1] != "finished" for course in courses):
+    while not joined or any(course[-1][0] != "finished" for course in courses):
         now = time.monotonic() - began
         if now > seconds and not joined:
             cable.join()
@@ -297,12 +297,13 @@ def cut(here, place: Path, cable: Cable, seconds: float, recipes: list) -> list[
             break
         for store, course in zip(stores, courses, strict=True):
             job = job_of(store)
-            if job.state != course[-1].split(" ")[0]:
-                course.append(f"{job.state} at {now:.0f} s{' while it lives' * lives(store, job)} {job.reason}".strip())
+            if job.state != course[-1][0]:
+                alive = ", while it lives," if lives(store, job) else ""
+                course.append((job.state, f"{job.state}{alive} after {now:.0f} s {job.reason}".strip()))
             if job.state in launch.AGAIN and joined:
                 resumed(job)
     for recipe, course in zip(recipes, courses, strict=True):
-        print(f"  {recipe.epochs} epochs: {'; '.join(course)}", flush=True)
+        print(f"  {recipe.epochs} epochs: {'; '.join(said for _, said in course)}", flush=True)
     return [weights(store) for store in stores]
 
 
@@ -315,7 +316,7 @@ def lives(store: Path, job: launch.Job) -> bool:
 def clocks(here, place: Path, clock: str) -> None:
     """A training by clocks that are so far off: stopped, gone on with, and what it says of the time that is left."""
     recipe = compose(dataset="digits", epochs=40, batch=64)
-    right, store = undisturbed(here, place, recipe), place / "clocks"
+    (right,), store = undisturbed(here, place, recipe), place / "clocks"
     python, file = place / "python", Path(os.environ["ANCHORSCOPE_CLUSTER"])
     code = Path(clusters.__file__).parents[2]
     python.write_text(FAKE.format(library=LIBRARY, clock=clock, code=code, python=sys.executable))
@@ -350,16 +351,18 @@ def cost(here, place: Path) -> None:
         print(f"{on or 'this machine'}: running after {running:.1f} s, first epoch after {epoch:.1f} s", flush=True)
 
 
-def undisturbed(here, place: Path, recipe) -> str:
-    store = place / "undisturbed" / recipe.id
-    if not store.exists():
-        begun(store, recipe, here.name)
-    return finished(store)
+def undisturbed(here, place: Path, *recipes) -> list[str]:
+    """The weights of each, of a training of its own that nothing disturbs."""
+    stores = [place / "undisturbed" / recipe.id for recipe in recipes]
+    for store, recipe in zip(stores, recipes, strict=True):
+        if not store.exists():
+            begun(store, recipe, here.name)
+    return [finished(store) for store in stores]
 
 
 def kills(here, place: Path, kind: str, count: int, draw: random.Random) -> None:
     recipe = compose(dataset="digits", epochs=2 * count + 10, batch=64)
-    right = undisturbed(here, place, recipe)
+    (right,) = undisturbed(here, place, recipe)
     found, became = killed(here, place / kind, kind, count, recipe, draw)
     said = ", ".join(f"{state} {times}" for state, times in became.items())
     print(f"{kind} killed {sum(became.values())} times: {said}; the same weights: {found == right}", flush=True)
@@ -394,7 +397,7 @@ if __name__ == "__main__":
         if a.cut:
             recipes = [compose(dataset="digits", epochs=epochs, batch=64) for epochs in a.epochs]
             here = started("node", APP, both[:1])
-            right = [undisturbed(here, place, recipe) for recipe in recipes]
+            right = undisturbed(here, place, *recipes)
             for name in ("node", "head"):
                 if name == "head":
                     here.end()

@@ -112,6 +112,10 @@ def _told(before: Job, said: dict[str, Seen] | Unreachable) -> Job:
         why = say("{on} lets it wait: {why}.", on=job.on, why=seen.why) if seen.state == "queued" and seen.why else ""
         state = "stopping" if job.asked else seen.state
         now = replace(job, state=state, host=seen.host, reason=why, missed=0.0)
+    if now.state == "lost" and _at_work(job):
+        now = replace(job, state="unreachable", missed=now.missed, reason=say(
+            "{on} has lost sight of it, but its process is at work still, as the run's lock says.", on=job.on
+        ))  # fmt: skip
     if now == job:
         return job
     if now.state not in UNDER_WAY and now.state != "queued":
@@ -121,6 +125,12 @@ def _told(before: Job, said: dict[str, Seen] | Unreachable) -> Job:
     if now.state == "finished":
         drop_recipe(now)
     return now
+
+
+def _at_work(job: Job) -> bool:
+    """Whether a process holds the run, which the file system says of all machines: of a node whose network is cut a
+    scheduler knows no more than of one that is gone."""
+    return job.kind == "train" and job.run != "" and held(job.store / job.run / ".lock")
 
 
 def _missing(job: Job) -> Job:

@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import filelock
 import pytest
 
 from cac_core import runs
@@ -159,6 +160,33 @@ def test_a_job_that_the_head_forgot_is_lost_after_a_while(head, tmp_path, monkey
     monkeypatch.setattr(away, "UNKNOWN", -1.0)
     (job,) = launch.settle(tmp_path / "runs", wait=30)
     assert job.state == "lost"
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_its_head_lost_sight_of_is_not_lost_while_it_lives(head, tmp_path, monkeypatch, forgotten):
+    """A node whose network is cut trains on, and its process holds the run's lock on the file system of all."""
+    (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    (job.store / job.run).mkdir()
+    runs.write_json(job.store / job.run / "status.json", {"state": "running", "job": job.ticket})
+    head.jobs = [
+        {
+            "submission_id": job.ticket,
+            "status": "FAILED",
+            "message": "Job supervisor actor died",
+        }
+    ]
+    if forgotten:
+        head.jobs = []
+        launch.settle(tmp_path / "runs", wait=30)
+        monkeypatch.setattr(away, "UNKNOWN", -1.0)
+    with filelock.FileLock(job.store / job.run / ".lock"):
+        (job,) = launch.settle(tmp_path / "runs", wait=30)
+        assert job.state == "unreachable"
+        assert "at work" in job.reason
+        assert runs.Run(job.store / job.run).state == "running"
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert job.state == "lost"
+    assert runs.Run(job.store / job.run).state == "lost"
 
 
 def test_refused_and_unknown_are_told_apart(head, tmp_path):
