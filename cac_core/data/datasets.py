@@ -456,7 +456,7 @@ def mapped(file: Path) -> dict[str, np.ndarray]:
             lengths = struct.unpack("<HH", content.read(4))  # of the name and of what else comes before the array
             content.seek(sum(lengths), os.SEEK_CUR)
             if entry.compress_type != zipfile.ZIP_STORED or np.lib.format.read_magic(content) != (1, 0):
-                raise ValueError(f"{entry.filename} in {file} is not as numpy.savez writes it")
+                raise ValueError(say("{file} is not as numpy.savez writes it", file=file))
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(content)
             order = "F" if fortran else "C"
             arrays[entry.filename.removesuffix(".npy")] = np.memmap(file, dtype, "r", content.tell(), shape, order)
