@@ -13,7 +13,7 @@ import pytest
 from cac_core import runs
 from cac_core.__main__ import main
 from cac_core.data import datasets
-from cac_core.jobs import launch
+from cac_core.jobs import launch, worker
 from cac_core.recipe import METHODS, compose
 from cac_core.results import reproduce
 from cac_core.scoring.scorers import default_for
@@ -317,7 +317,7 @@ def test_the_trial_is_the_seed_where_all_trials_know_the_same(store):
 def test_missing_queues_exactly_what_is_missing(store, measured, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(datasets, "here", lambda name, root: ([], "" if name != "SVHN" else "gone"))
     started = []
-    monkeypatch.setattr(launch, "ensure_worker", started.append)
+    monkeypatch.setattr(worker, "ensure_worker", started.append)
     done = measured("0", 0.8)
     going = measured("1", 0.8, state="running")
     stopped = measured("2", 0.8, state="stopped")
