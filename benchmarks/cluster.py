@@ -182,6 +182,9 @@ class RayHere:
         self.start(self.head, *self.nodes)
 
     def whole_again(self) -> None:
+        """Start what has ended: a node of Ray's that its head has given up ends itself."""
+        for one in [one for one in self.nodes if one in self.processes and self.processes[one].poll() is not None]:
+            self.end(one)
         self.start(*(one for one in self.nodes if one not in self.processes))
 
     def end(self, *machines: Machine) -> None:
@@ -285,25 +288,25 @@ def cut(here, place: Path, cable: Cable, seconds: float, recipes: list) -> list[
     for store, recipe in zip(stores, recipes, strict=True):
         launch.submit_there(store, [recipe], here.name, NEEDS)
     until(lambda: all(job_of(store) and done_epochs(store) for store in stores))
-    courses = [[("running", "running")] for _ in stores]
-    began, joined = time.monotonic(), False
+    states, began, joined = ["running" for _ in stores], time.monotonic(), False
     cable.cut()
-    while not joined or any(course[-1][0] != "finished" for course in courses):
+    while not joined or any(state != "finished" for state in states):
         now = time.monotonic() - began
         if now > seconds and not joined:
             cable.join()
             joined = True
         if now > seconds + END:
-            break
-        for store, course in zip(stores, courses, strict=True):
+            raise TimeoutError
+        if joined:
+            here.whole_again()
+        for n, store in enumerate(stores):
             job = job_of(store)
-            if job.state != course[-1][0]:
-                alive = ", while it lives," if lives(store, job) else ""
-                course.append((job.state, f"{job.state}{alive} after {now:.0f} s {job.reason}".strip()))
+            if job.state != states[n]:
+                alive = ", its process alive" if lives(store, job) else ""
+                print(f"  {now:.0f} s: {recipes[n].epochs} epochs {job.state}{alive}. {job.reason}", flush=True)
+                states[n] = job.state
             if job.state in launch.AGAIN and joined:
                 resumed(job)
-    for recipe, course in zip(recipes, courses, strict=True):
-        print(f"  {recipe.epochs} epochs: {'; '.join(said for _, said in course)}", flush=True)
     return [weights(store) for store in stores]
 
 
