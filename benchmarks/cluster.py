@@ -16,8 +16,8 @@ disturbed, bit for bit, on the same number of threads.
 another machine than the app, that of the head. Two trainings are under way: one would end meanwhile, the other later.
 Written down is what their jobs were told to be, and when.
 
---clock +1d: in place of kills, the jobs' clocks are so far off, by libfaketime; for the app's, start this under
-FAKETIME with a --clock of +0. A training is stopped by its file and goes on.
+--clock=+1d or =-1d: in place of kills, the jobs' clock is so far off the app's, by libfaketime. A training is stopped
+by its file and goes on.
 """
 
 import argparse
@@ -399,12 +399,11 @@ if __name__ == "__main__":
     try:
         if a.cut:
             recipes = [compose(dataset="digits", epochs=epochs, batch=64) for epochs in a.epochs]
-            here = started("node", APP, both[:1])
-            right = undisturbed(here, place, *recipes)
-            for name in ("node", "head"):
-                if name == "head":
+            for name in [kind for kind in a.kinds if kind in ("node", "head")]:
+                if here:
                     here.end()
-                    here = started(name, cable.machine, both[:1])
+                here = started(name, APP if name == "node" else cable.machine, both[:1])
+                right = undisturbed(here, place, *recipes)
                 print(f"the cable of the {name} cut for {a.cut:g} s:", flush=True)
                 found = cut(here, place / f"cut {name}", cable, a.cut, recipes)
                 print(f"  the same weights: {found == right}", flush=True)

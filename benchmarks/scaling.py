@@ -145,7 +145,7 @@ class Load:
     at_end: float
 
 
-def simulated(nodes: int, load: Load, rate: float, handing: float, rounds: int = 5) -> dict[str, float]:
+def simulated(nodes: int, load: Load, rate: float, handing: float, rounds: int = 3) -> dict[str, float]:
     """So many trainings on each node, one after the other. Shares of the time in which each resource was busy.
 
     The file system's server is one queue, served in the order of arrival; so is the app that hands over.
