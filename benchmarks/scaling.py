@@ -1,14 +1,14 @@
 """From 1 to 1000 nodes: trainings an hour by simulation from measured parts, and what limits them first.
 
-PYTHONPATH=. python benchmarks/scaling.py [--runs 1 60 500] [--hours 1] [--epochs 20]
+PYTHONPATH=. python benchmarks/scaling.py [--runs 1 60 500] [--minutes 1 60] [--epochs 100]
 
 Measured, with the real code: what the app takes to hand runs to Slurm (its daemons, as root; jobs that are held), and
 to ask what became of them; beside it what sbatch and squeue take alone; and by strace which file system operations a
 training of the digits makes, and where: in the run's folder, in the queue's, in Python's own.
 
 Simulated: N nodes on one shared file system, each with one training after the other. Its server does one thing at a
-time: so many operations a second and so many bytes; every open, look, rename, removal, lock and sync is one, as is
-each MB that is read or written. That leaves out the caches of the nodes, which is the worse for it. Whether Python and
+time, so many operations a second: every open, look, rename, removal, lock and sync is one, as is each MB that is read
+or written. That leaves out the caches of the nodes, which is the worse for it. Whether Python and
 torch lie there as well is the other choice: their start is most of all operations. The training itself takes as long
 on every node, and the app hands over what is to be done in arrays.
 """
@@ -41,7 +41,6 @@ CALLS = {
 }  # fmt: skip
 KIND = {call: kind for kind, calls in CALLS.items() for call in calls}
 MB = 1e6
-BYTES = 1e9  # a second, of the file system's server: ten Gbit/s
 RATES = (1000, 5000, 20000)  # operations a second: a small NFS server, a good one, a parallel file system
 NODES = (1, 10, 30, 100, 300, 1000)
 
