@@ -18,8 +18,7 @@ Clusters: ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head (http://head:8
 
 `train ... --on gpu` and the page New run hand trainings to one; the store and the data lie where all machines see them.
 """
-NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00",
-         "nodes": "machines that train a run together, each with so much"}  # fmt: skip
+NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00"}
 WAIT = 25.0  # seconds that a command waits for what a cluster says
 
 
@@ -47,7 +46,7 @@ def needs_in(a: argparse.Namespace):
     """What the flags ask for. Raises ValueError where there is no such cluster."""
     from cac_core.jobs import clusters
 
-    return clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, a.nodes, clusters.find(a.on).needs)
+    return clusters.needs_of(a.cpus, a.gpus, a.memory, a.time, getattr(a, "nodes", None), clusters.find(a.on).needs)
 
 
 def _queue(a: argparse.Namespace, options: dict[str, str]):

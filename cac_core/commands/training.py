@@ -29,6 +29,7 @@ def add(command) -> None:
         help="where the data set has changed since the run was trained, put that run into the trash and train it anew",
     )  # fmt: skip
     jobs.on_cluster(train, "hand it to a cluster that")
+    train.add_argument("--nodes", help="of a cluster: how many machines train it together, each with so much")
     train.add_argument("--compile", action="store_true", help="compile the network first (worth it for long runs)")
     train.add_argument("--mlflow", action="store_true", help="copy the finished run into MLflow, if that is installed")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard files into the run")

@@ -419,8 +419,7 @@ def _cached(name: str, root: Path, row: Dataset, tell: decoded.Tell | None = Non
                     old.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(f"The decoded images of {name} could not be kept in {folder} ({error}).", stacklevel=2)
-            return parts
-    return _kept(file) or parts
+    return parts
 
 
 def _keep(parts: sources.Parts, file: Path) -> None:

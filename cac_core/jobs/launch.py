@@ -121,7 +121,8 @@ def submit_there(
 def hand_over(
     store: Path, kind: str, every: list[list[str]], on: str, needs: Needs, *, run: str = ""
 ) -> list[Job]:  # fmt: skip
-    """Hand other jobs to a cluster, each by its arguments, in one go; as submit_there."""
+    """Hand other jobs to a cluster, each by its arguments, in one go; as submit_there. Each is on one node."""
+    needs = replace(needs, nodes=1)
 
     def submitted(queue: Path) -> list[Job]:
         there = jobs(store)

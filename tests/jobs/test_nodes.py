@@ -62,7 +62,7 @@ def test_two_nodes_train_one_run_and_stop_and_go_on(slurm, tmp_path, monkeypatch
     python.chmod(0o755)
     (tmp_path / "clusters.toml").write_text(f"[both]\nengine = 'slurm'\npython = '{python}'\n")
     monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(tmp_path / "clusters.toml"))
-    store, recipe = tmp_path / "runs", compose(dataset="digits", epochs=400)
+    store, recipe = tmp_path / "runs", compose(dataset="digits", epochs=1_000_000)
     (job,) = launch.submit_there(store, [recipe], "both", TOGETHER, root=tmp_path / "data")
     run = runs.Run(store / job.run)
     try:
@@ -98,3 +98,11 @@ def test_the_worker_writes_down_what_became_of_a_clusters_jobs(slurm, tmp_path):
     finally:
         process.terminate()
         process.wait(LONG)
+
+
+def test_what_is_no_training_is_handed_over_to_one_node(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", "slurm")
+    monkeypatch.setattr("cac_core.jobs.slurm.Slurm.submit", lambda self, tasks, needs: asked.append(needs))
+    launch.hand_over(tmp_path, "score", [["score", "run"]], "slurm", TOGETHER)
+    assert [needs.nodes for needs in asked] == [1]

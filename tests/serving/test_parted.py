@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from pathlib import Path
+import sys
 
 import numpy as np
 import psutil
@@ -13,7 +13,7 @@ from PIL import Image
 from cac_core.__main__ import main
 from cac_core.jobs import clusters, launch
 from cac_core.serving import parted, sources
-from tests.serving.test_score import called, made, place, run, table  # noqa: F401 (fixtures)
+from tests.serving.test_score import ROOT, called, made, place, run, table  # noqa: F401 (fixtures)
 from tests.waiting import LONG, wait_until
 
 
@@ -106,30 +106,45 @@ def test_several_jobs_give_the_rows_that_one_call_gives(slurm, mine, run, capsys
     assert "another threshold" in capsys.readouterr().err
 
 
+# A job makes each row safe as it comes, and at its fifth one waits for as long as the gate is there.
+GATE = """
+import os, sys, time
+if "score" in sys.orig_argv and os.path.exists({gate!r}):
+    from cac_core.serving import written
+    add, count = written._Output.add, 0
+    def gated(self, row):
+        global count
+        add(self, row)
+        self.save()
+        count += 1
+        while count == 5 and os.path.exists({gate!r}):
+            time.sleep(0.05)
+    written._Output.add = gated
+"""
+
+
 @pytest.mark.long
-def test_a_part_that_was_killed_is_gone_on_with_and_no_row_is_lost_or_doubled(slurm, mine, run, capsys):  # noqa: F811
-    first = mine / "large" / "0.png"
-    first.parent.mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200), np.uint8)
-    Image.fromarray(noise).save(first, compress_level=0)
-    for n in range(1, 600):
-        os.link(first, first.with_name(f"{n}.png"))
-    words = (run.id, mine / "large", "--out", mine / "out", "--batch", "8")
+def test_a_part_that_was_killed_is_gone_on_with_and_no_row_is_lost_or_doubled(slurm, mine, run, monkeypatch):  # noqa: F811
+    gate, python = mine / "gate", mine / "python"
+    gate.touch()
+    (mine / "sitecustomize.py").write_text(GATE.format(gate=str(gate)))
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={mine}:{ROOT} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (mine / "clusters.toml").write_text(f"[slurm]\nengine = 'slurm'\npython = '{python}'\n")
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(mine / "clusters.toml"))
+    words = (run.id, mine / "pictures", "--out", mine / "out", "--workers", "0", "--batch", "4")
     handed_over(mine, *words, "--parts", "2")
-    before = Path(parted.file_of(mine / "out", 1, 2))
-    wait_until(lambda: parted.written.rows_in(before) > 0, "no row is safe")
+    files = [parted.file_of(mine / "out", n, 2) for n in (1, 2)]
+    wait_until(lambda: [parted.written.rows_in(file) for file in files] == [5, 5], "the rows are not safe")
     for process in psutil.process_iter(["cmdline"]):
-        if str(before) in (process.info["cmdline"] or []) and process.name().startswith("python"):
+        if str(files[0]) in (process.info["cmdline"] or []) and process.name().startswith("python"):
             process.send_signal(signal.SIGKILL)
-    wait_until(lambda: not {"queued", "starting", "running"} & set(states(mine)), "nothing ends")
-    there = parted.written.rows_in(before)
-    assert states(mine)[0] == "lost"
-    assert not before.exists()
+    wait_until(lambda: states(mine) == ["lost", "running"], "the one is not lost, or the other is")
+    gate.unlink()
     handed_over(mine, *words)
     wait_until(lambda: set(states(mine)) == {"finished"}, "it does not finish")
-    assert 0 < there < parted.written.rows_in(before)
-    rows = [row["path"] for n in (1, 2) for row in table(parted.file_of(mine / "out", n, 2))]
-    assert sorted(rows) == sorted(str(one) for one in first.parent.iterdir())
+    rows = [row["path"] for file in files for row in table(file)]
+    assert sorted(rows) == sorted(one.name for one in sources.found([str(mine / "pictures")]))
 
 
 def test_a_cluster_that_is_not_there_is_said_and_nothing_is_left(mine, run, monkeypatch, capsys):  # noqa: F811
