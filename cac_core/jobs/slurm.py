@@ -192,7 +192,12 @@ def _run(command: list[str], *, given: str | None = None, environment: dict[str,
             "commands are, as on a login node.",
             command=command[0],
         )) from error  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise Unreachable(say(
+            "Slurm does not answer: {command} has said nothing for {seconds} seconds.",
+            command=command[0], seconds=round(PATIENCE),
+        )) from error  # fmt: skip
+    except OSError as error:
         raise Unreachable(say("Slurm does not answer: {command} {error}", command=command[0], error=error)) from error
     if done.returncode == 0:
         return done.stdout

@@ -107,11 +107,18 @@ def _handed_over(
         needs = dataclasses.replace(needs, **most)
         launch.remove(old)
     if missing:
-        runs.write(folder / f".parts-{count}", "")  # which a further call finds before the first of them has begun
+        mark = folder / f".parts-{count}"  # which a further call finds before the first of them has begun
+        first = not mark.exists()
+        runs.write(mark, "")
         what = ["score", *([str(run.path.absolute())] if run else []), *named, "--runs", str(store.absolute()), *given]
         commands = [[*what, "--part", f"{number}/{count}", "--out", str(file)] for number, file in missing.items()]
         mine = run.id if run and run.path.parent.absolute() == store.absolute() else ""
-        launch.hand_over(store, "score", commands, on, needs, run=mine)
+        try:
+            launch.hand_over(store, "score", commands, on, needs, run=mine)
+        except (ValueError, OSError):
+            if first:
+                mark.unlink(missing_ok=True)
+            raise
         there = _jobs(store, folder)
     return [Part(number, file, there.get(file), written.rows_in(file)) for number, file in files.items()]
 

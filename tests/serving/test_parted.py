@@ -154,3 +154,4 @@ def test_a_cluster_that_is_not_there_is_said_and_nothing_is_left(mine, run, monk
     assert main(["score", *map(str, given), "--data", str(mine / "data"), "--device", "cpu"]) == 1
     assert "does not answer" in capsys.readouterr().err
     assert not launch.jobs(mine / "runs")
+    assert not list((mine / "out").glob(".parts-*"))  # how many parts there are is not settled by it
