@@ -161,7 +161,7 @@ def row_of(run: Run) -> Row:
     on_it = shelf.read(run)
     if run.beginning:
         return Row(run, "", run.state, on_it, reading=reproduce.reading(run))
-    once = runs.Once(run.path)
+    once = run.once()
     try:
         if problem := once.problem():
             raise Broken(problem)

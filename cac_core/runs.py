@@ -270,6 +270,10 @@ class Run:
                 say("{file} cannot be read ({error}). Delete the run or train it again.", file=file, error=error)
             ) from error
 
+    def once(self) -> "Once":
+        """This run as it is now, for several questions in a row."""
+        return Once(self.path)
+
     def _check_links(self) -> None:
         """Whoever gave us this folder must not have us read, write or pack what lies outside of it."""
         if os.path.islink(self.path):
@@ -537,7 +541,7 @@ class Run:
 
     def problem(self) -> str:
         """What keeps this run from being shown, in a sentence; empty where nothing does."""
-        once = self if isinstance(self, Once) else Once(self.path)
+        once = self.once()
         try:
             _ = once.trial, once.row, once.stats, once.report()
         except Broken as error:
@@ -557,6 +561,9 @@ class Once(Run):
 
     record, recipe = cached_property(Run.record.fget), cached_property(Run.recipe.fget)
     _report = cached_property(Run.report)
+
+    def once(self) -> "Once":
+        return self
 
     def report(self) -> Report:
         return self._report

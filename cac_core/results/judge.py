@@ -95,7 +95,7 @@ def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:
     made again, since the run is kept without features, stay. Of more than COUNTED classes the confusions are left out;
     `report` has them.
     """
-    beside = {name: before[name] for name in BESIDE if before and before.get(name)}
+    beside, run = {name: before[name] for name in BESIDE if before and before.get(name)}, run.once()
     choice, outputs = beside.get("choice"), list(map(run.outputs, SPLITS))
     default = choice["scorer"] if choice else default_for(run.recipe.method)
     scorers, before = {}, run.report().get("scorers", {})

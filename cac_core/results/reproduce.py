@@ -247,7 +247,7 @@ def reading(run: Run) -> Reading:
     """Raises nothing for a run that cannot be read: it says so."""
     if run.beginning:
         return Reading(run.id, run.state)
-    once = run if isinstance(run, runs.Once) else runs.Once(run.path)
+    once = run.once()
     try:
         if problem := once.problem() or _other_classes(once):
             raise Broken(problem)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cac_core import runs
+from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.results import judge
 from cac_core.results.judge import Threshold
@@ -165,3 +165,16 @@ def test_what_is_no_threshold_file_is_refused(make_run, tmp_path, text):
         judge.threshold_from(file, make_run())
     with pytest.raises(FileNotFoundError, match="no threshold file"):
         judge.threshold_from(tmp_path / "none.json", make_run())
+
+
+def test_a_report_of_every_score_reads_what_the_run_is_once(make_run, monkeypatch):
+    run, asked = make_run(), []
+    read = records.read
+
+    def counted(file, *rest, **how):
+        asked.append(file.name)
+        return read(file, *rest, **how)
+
+    monkeypatch.setattr(records, "read", counted)
+    assert len(judge.report_all(run)["scorers"]) > 5
+    assert asked.count("recipe.json") == 1
