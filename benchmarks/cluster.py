@@ -146,12 +146,21 @@ class RayHere:
                         f"--num-cpus={0 if self.nodes else 2}"]  # fmt: skip
             command = [*one.inside, self.ray, "start", "--block", *role, f"--node-ip-address={one.address}",
                        "--object-store-memory=100000000", f"--temp-dir={self.place / one.address}"]  # fmt: skip
-            with open(self.place / "ray.said", "ab") as said:
-                self.processes[one] = subprocess.Popen(command, stdout=said, stderr=said, env=self.environment)
             self.known[one] = {}
+            self._begin(one, command)
             if one == self.head:
-                until(lambda: isinstance(clusters.slots(self.name, wait=5), clusters.Slots))
+                until(lambda one=one, command=command: isinstance(self._slots(one, command), clusters.Slots))
         until(lambda: getattr(clusters.slots(self.name, wait=5), "cpus", (0, 0))[1] == 2)
+
+    def _begin(self, one: Machine, command: list[str]) -> None:
+        with open(self.place / "ray.said", "ab") as said:
+            self.processes[one] = subprocess.Popen(command, stdout=said, stderr=said, env=self.environment)
+
+    def _slots(self, head: Machine, command: list[str]) -> object:
+        """What the head says is free. One that found the port of the one before still taken has ended: once more."""
+        if self.processes[head].poll() is not None:
+            self._begin(head, command)
+        return clusters.slots(self.name, wait=5)
 
     def under(self, machines: Iterable[Machine]) -> dict[psutil.Process, str]:
         """What lives of all that these have started, jobs too."""
@@ -363,8 +372,9 @@ def undisturbed(here, place: Path, *recipes) -> list[str]:
     return [finished(store) for store in stores]
 
 
-def kills(here, place: Path, kind: str, count: int, draw: random.Random) -> None:
-    recipe = compose(dataset="digits", epochs=2 * count + 10, batch=64)
+def kills(here, place: Path, kind: str, count: int, epochs: int, draw: random.Random) -> None:
+    """epochs: of the training for each kill; it goes on while a head is down."""
+    recipe = compose(dataset="digits", epochs=epochs * count + 10, batch=64)
     (right,) = undisturbed(here, place, recipe)
     found, became = killed(here, place / kind, kind, count, recipe, draw)
     said = ", ".join(f"{state} {times}" for state, times in became.items())
@@ -378,10 +388,11 @@ if __name__ == "__main__":
     parser.add_argument("--kinds", nargs="*", default=("cost", "job", "node", "head"), help="these, by default")
     parser.add_argument("--cut", type=float, metavar="SECONDS", help="cut cables in place of kills")
     parser.add_argument("--clock", metavar="FAKETIME", help="such as +1d: put the jobs' clocks wrong in place of kills")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(20, 110), help="of the two trainings of --cut")
+    parser.add_argument("--epochs", type=int, nargs="*", help="of the two trainings of --cut; for each of the kills")
     parser.add_argument("--ray", default=shutil.which("ray"), help="Ray's command, of any environment")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
+    a.epochs = a.epochs or ([20, 110] if a.cut else [2])
     os.environ["OMP_NUM_THREADS"] = "1"
     clusters.EVERY = 0.5
     place, draw = Path(tempfile.mkdtemp(prefix="cluster-")), random.Random(a.seed)
@@ -416,7 +427,7 @@ if __name__ == "__main__":
                 if kind == "cost":
                     cost(here, place)
                 else:
-                    kills(here, place, kind, a.kills, draw)
+                    kills(here, place, kind, a.kills, a.epochs[0], draw)
     finally:
         if here:
             here.end()
