@@ -11,18 +11,14 @@ worker with what it has started, at most; and processor time of both.
 import argparse
 import asyncio
 import io
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import zipfile
 from pathlib import Path
 
+import browsing
 import machine
 import numpy as np
 import psutil
@@ -32,8 +28,6 @@ from playwright.async_api import Page, async_playwright
 from cac_core.data import datasets
 from cac_core.data.sources import CIFAR10
 
-HERE = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 KNOWN, UNKNOWN = ("airplane", "horse", "ship"), ("frog", "truck")
 WAIT = 2_400_000  # milliseconds
 
@@ -95,47 +89,31 @@ class Memory(threading.Thread):
 
 
 async def crowd(people: int, each: int, images: datasets.Images, work: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     store, root = work / f"runs-{people}", work / f"data-{people}"
     store.mkdir(), root.mkdir()
-    environment = os.environ | {"ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(root)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true", "--server.port",
-         str(port), "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"],
-        cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    memory = Memory(psutil.Process(server.pid))
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+    with browsing.served(ANCHORSCOPE_RUNS=store, ANCHORSCOPE_DATA=root) as (server, address):
+        memory = Memory(psutil.Process(server))
         memory.start()
-        names = ("chromium", "chromium-browser", "google-chrome")
-        path = next(found for name in names if (found := shutil.which(name)))
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=path, args=QUIET)
-            pages = [await (await browser.new_context()).new_page() for _ in range(people)]
-            zips = [zipped(images, each, person) for person in range(people)]
-            took = await asyncio.gather(*(
-                walk(page, f"http://127.0.0.1:{port}", f"person-{n}", content)
-                for n, (page, content) in enumerate(zip(pages, zips, strict=True))
-            ))  # fmt: skip
-            await browser.close()
-        queued, done = zip(*took, strict=True)
-        spread = [f"{statistics.median(some):.0f} ({min(some):.0f} to {max(some):.0f})" for some in (queued, done)]
-        print(
-            f"| {people} | {spread[0]} | {spread[1]} | {memory.most / 1e6:.0f} | {memory.others / 1e6:.0f} |",
-            flush=True,
-        )
-    finally:
-        memory.going = False
-        for child in [*psutil.Process(server.pid).children(recursive=True), psutil.Process(server.pid)]:
-            child.terminate()
-        server.wait(30)
+        try:
+            async with async_playwright() as playwright:
+                browser = await playwright.chromium.launch(executable_path=browsing.chromium(), args=browsing.QUIET)
+                pages = [await (await browser.new_context()).new_page() for _ in range(people)]
+                zips = [zipped(images, each, person) for person in range(people)]
+                took = await asyncio.gather(*(
+                    walk(page, address, f"person-{n}", content)
+                    for n, (page, content) in enumerate(zip(pages, zips, strict=True))
+                ))  # fmt: skip
+                await browser.close()
+            queued, done = zip(*took, strict=True)
+            spread = [f"{statistics.median(some):.0f} ({min(some):.0f} to {max(some):.0f})" for some in (queued, done)]
+            print(
+                f"| {people} | {spread[0]} | {spread[1]} | {memory.most / 1e6:.0f} | {memory.others / 1e6:.0f} |",
+                flush=True,
+            )
+        finally:
+            memory.going = False
+            for child in psutil.Process(server).children(recursive=True):
+                child.terminate()
 
 
 if __name__ == "__main__":

@@ -7,21 +7,12 @@ in seconds from the request: heading, first number, wheel; then the same page ag
 """
 
 import argparse
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
 
+import browsing
 import machine
-from playwright.sync_api import sync_playwright
 
-HERE = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WATCH = """window.seen = {};
 const what = {heading: 'h1', number: '[data-testid=stMetricValue]', wheel: 'canvas'};
 const look = () => {
@@ -42,31 +33,13 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     cold, warm = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+    with browsing.opened() as browser:
         for _ in range(rounds):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            server = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true",
-                 f"--server.port={port}"],
-                cwd=HERE, env={**os.environ, "ANCHORSCOPE_DATA": tempfile.mkdtemp()},
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            try:
-                while True:
-                    with socket.socket() as knock:
-                        if knock.connect_ex(("127.0.0.1", port)) == 0:
-                            break
-                    time.sleep(0.02)
+            with browsing.served(ANCHORSCOPE_DATA=tempfile.mkdtemp()) as (_, address):
                 page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
                 page.add_init_script(WATCH)
-                cold.append(opened(page, f"http://127.0.0.1:{port}/"))
-                warm.append(opened(page, f"http://127.0.0.1:{port}/"))
-            finally:
-                server.terminate()
-                server.wait()
+                cold.append(opened(page, f"{address}/"))
+                warm.append(opened(page, f"{address}/"))
     print(machine.described())
     print(f"{rounds} cold servers, one after the other")
     for name, times in (("cold", cold), ("warm", warm)):

@@ -9,21 +9,12 @@ seconds. --slow: how many times slower the page's own thread runs. --why: what m
 """
 
 import argparse
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
 
+import browsing
 import machine
-from playwright.sync_api import sync_playwright
 
-HERE = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 SIZES = ((1440, 900), (390, 844))
 PAGES = ("", "lessons", "anchors", "space", "thresholds", "images", "sweep", "try", "data", "new", "live", "runs",
          "compare", "reproduce", "export", "many", "watch")  # fmt: skip
@@ -75,36 +66,17 @@ if __name__ == "__main__":
     parser.add_argument("--slow", type=float, default=1)
     parser.add_argument("--why", action="store_true")
     a = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true",
-         f"--server.port={port}"],
-        cwd=HERE, env={**os.environ, "ANCHORSCOPE_DATA": tempfile.mkdtemp()},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        while True:
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
+    with browsing.served(ANCHORSCOPE_DATA=tempfile.mkdtemp()) as (_, address), browsing.opened() as browser:
         print(machine.described())
         print(f"{a.rounds} rounds, the page's thread {a.slow:g} times slower; median (highest)", end="\n\n")
         print("| | " + " | ".join(f"{width} x {height}" for width, height in SIZES) + " |")
         print("|-" * (1 + len(SIZES)) + "|")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
-            for name in a.pages:
-                cells = []
-                for size in SIZES:
-                    every = [shifts(browser, f"http://127.0.0.1:{port}/{name}", size, a.slow) for _ in range(a.rounds)]
-                    sums = [sum(one["value"] for one in found) for found in every]
-                    cells.append(f"{statistics.median(sums):.3f} ({max(sums):.3f})")
-                    for one in every[0] if a.why else ():
-                        print(f"{size[0]} {one['at']} ms {one['value']:.3f}", *one["moved"], sep="\n    ")
-                print(f"| {name or 'Home'} | " + " | ".join(cells) + " |", flush=True)
-    finally:
-        server.terminate()
-        server.wait()
+        for name in a.pages:
+            cells = []
+            for size in SIZES:
+                every = [shifts(browser, f"{address}/{name}", size, a.slow) for _ in range(a.rounds)]
+                sums = [sum(one["value"] for one in found) for found in every]
+                cells.append(f"{statistics.median(sums):.3f} ({max(sums):.3f})")
+                for one in every[0] if a.why else ():
+                    print(f"{size[0]} {one['at']} ms {one['value']:.3f}", *one["moved"], sep="\n    ")
+            print(f"| {name or 'Home'} | " + " | ".join(cells) + " |", flush=True)

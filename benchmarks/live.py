@@ -11,21 +11,17 @@ after the request the view was painted first (a warm server, a cold page).
 
 import argparse
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import browsing
 import machine
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-HERE = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 APP = """
 import os
 import sys
@@ -214,21 +210,11 @@ def told(view: str, frames: list[list]) -> None:
 
 def run(images: int, classes: int, seconds: float, scale: float) -> None:
     blob = feed(images, classes)
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as place:
         (Path(place) / "feed.bin").write_bytes(blob)
         script = Path(place) / "app.py"
-        script.write_text(APP.format(here=str(HERE), feed=str(Path(place) / "feed.bin")), "utf-8")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-        server = subprocess.Popen(
-            [*command, f"--server.port={port}"], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            while socket.socket().connect_ex(("127.0.0.1", port)):
-                time.sleep(0.05)
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        script.write_text(APP.format(here=str(browsing.HERE), feed=str(Path(place) / "feed.bin")), "utf-8")
+        with browsing.served(script) as (_, address), browsing.opened() as browser:
             print(machine.described())
             print(f"{images} images, {classes} classes, device pixel ratio {scale:g}; feed {len(blob) / 1e6:.2f} MB")
             views = (("front", [None]), ("lab", [None]), ("space", ["Wheel", "3-D", "Plane", "Strip"]))
@@ -241,7 +227,7 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
                 )
                 page.add_init_script(f"({PAINTED})()")
                 page.add_init_script(f"({PAINTS})()")
-                page.goto(f"http://127.0.0.1:{port}/?view={view}")
+                page.goto(f"{address}/?view={view}")
                 page.wait_for_function("window.painted", timeout=60_000)
                 print(f"{view}: first painted after {page.evaluate('window.painted') / 1000:.2f} s, ", end="")
                 print(f"{sum(received) / 1e6:.2f} MB received")
@@ -262,9 +248,6 @@ def run(images: int, classes: int, seconds: float, scale: float) -> None:
                 if view == "space":
                     moved_about(page, seconds)
                 context.close()
-        finally:
-            server.terminate()
-            server.wait()
 
 
 if __name__ == "__main__":
@@ -274,6 +257,6 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--scale", type=float, default=1, help="device pixel ratio")
     given = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    os.chdir(HERE)
+    sys.path.insert(0, str(browsing.HERE))
+    os.chdir(browsing.HERE)
     run(given.images, given.classes, given.seconds, given.scale)

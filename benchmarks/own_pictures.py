@@ -17,10 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import browsing
 import machine
-from explore import HERE, QUIET, server
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from cac_core import runs
 from cac_core.data import datasets
@@ -82,7 +81,7 @@ if __name__ == "__main__":
     parser.add_argument("--run", default="digits-osrci-0-cac-small-s0")
     a = parser.parse_args()
     place = Path(tempfile.mkdtemp())
-    shutil.copytree(HERE / "checkpoints" / a.run, place / "runs" / a.run)
+    shutil.copytree(browsing.HERE / "checkpoints" / a.run, place / "runs" / a.run)
     run, root = runs.Run(place / "runs" / a.run), datasets.root_of()
     test = datasets.load(run.recipe.dataset, root)["test"]
     for n in range(max(a.counts)):
@@ -90,42 +89,37 @@ if __name__ == "__main__":
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place / f"{n:03d}.png")
     files = sorted(place.glob("*.png"))
     print(machine.described())
-    process, address = server(place / "runs", root)
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
-            for count in [2, *a.counts]:  # the first one loads torch and the network
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
-                page.set_default_timeout(60_000)
-                page.goto(f"{address}/try?run={a.run}")
-                page.get_by_text("Drop pictures here").first.wait_for()
-                page.wait_for_timeout(3000)
-                began = time.perf_counter()
-                page.set_input_files("input[type=file]", files[:count])
-                page.get_by_text(f"{count} of {count} judged").wait_for()
-                page.locator(".tile").nth(count - 1).wait_for()
-                judged = time.perf_counter() - began
-                page.wait_for_timeout(3000)
-                if count == 2:
-                    page.close()
-                    continue
-                each = [value for _ in range(ROUNDS) for value in page.evaluate(FOLLOWS)]
-                page.wait_for_timeout(3000)
-                page.get_by_text("Score and threshold").click()
-                page.wait_for_timeout(3000)
-                line = page.get_by_role("slider", name=re.compile("^θ: reject"))
-                all_keys = [pressed(page, line, key) for key in ("ArrowLeft", "ArrowRight") * 2]
-                slider = page.get_by_role("slider", name=re.compile("^Reject an image when"))
-                slider.wait_for(state="attached")
-                slid = [pressed(page, slider, key) for key in ("ArrowLeft", "ArrowRight") * 2]
-                page.locator(".tile").first.scroll_into_view_if_needed()
-                began = time.perf_counter()
-                page.locator(".tile").first.click()
-                page.get_by_role("heading", name=re.compile("^(Unknown|Known: .*)$")).wait_for()
-                card = time.perf_counter() - began
-                print(f"{count} pictures: judged in {judged:.1f} s; a card {card:.2f} s")
-                print(f"  a key {spread(each)}; {KEYS} keys {spread(all_keys, 's')}; on the slider {spread(slid, 's')}")
+    folders = {"ANCHORSCOPE_RUNS": place / "runs", "ANCHORSCOPE_DATA": root}
+    with browsing.served(**folders) as (_, address), browsing.opened() as browser:
+        for count in [2, *a.counts]:  # the first one loads torch and the network
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(60_000)
+            page.goto(f"{address}/try?run={a.run}")
+            page.get_by_text("Drop pictures here").first.wait_for()
+            page.wait_for_timeout(3000)
+            began = time.perf_counter()
+            page.set_input_files("input[type=file]", files[:count])
+            page.get_by_text(f"{count} of {count} judged").wait_for()
+            page.locator(".tile").nth(count - 1).wait_for()
+            judged = time.perf_counter() - began
+            page.wait_for_timeout(3000)
+            if count == 2:
                 page.close()
-    finally:
-        process.terminate()
-        process.wait()
+                continue
+            each = [value for _ in range(ROUNDS) for value in page.evaluate(FOLLOWS)]
+            page.wait_for_timeout(3000)
+            page.get_by_text("Score and threshold").click()
+            page.wait_for_timeout(3000)
+            line = page.get_by_role("slider", name=re.compile("^θ: reject"))
+            all_keys = [pressed(page, line, key) for key in ("ArrowLeft", "ArrowRight") * 2]
+            slider = page.get_by_role("slider", name=re.compile("^Reject an image when"))
+            slider.wait_for(state="attached")
+            slid = [pressed(page, slider, key) for key in ("ArrowLeft", "ArrowRight") * 2]
+            page.locator(".tile").first.scroll_into_view_if_needed()
+            began = time.perf_counter()
+            page.locator(".tile").first.click()
+            page.get_by_role("heading", name=re.compile("^(Unknown|Known: .*)$")).wait_for()
+            card = time.perf_counter() - began
+            print(f"{count} pictures: judged in {judged:.1f} s; a card {card:.2f} s")
+            print(f"  a key {spread(each)}; {KEYS} keys {spread(all_keys, 's')}; on the slider {spread(slid, 's')}")
+            page.close()

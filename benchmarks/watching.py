@@ -10,26 +10,20 @@ saved states is held against the whole.
 
 import argparse
 import itertools
-import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
 
+import browsing
 import machine
 import psutil
-from playwright.sync_api import sync_playwright
 
 from cac_core.jobs import launch, worker
 from cac_core.recipe import compose
 
-HERE = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 PARTS = {"_event": "signs of life", "_snapshot": "snapshots", "_save": "the state to go on from",
          "_write_best": "the best weights"}  # fmt: skip
 
@@ -42,40 +36,27 @@ def used(process: psutil.Process) -> float:
 
 def looks(store: Path, seconds: float, rounds: int = 5) -> None:
     """Processor time of the server for each look at a training, in rounds of so many seconds."""
-    shutil.copytree(HERE / "checkpoints", store, dirs_exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    shutil.copytree(browsing.HERE / "checkpoints", store, dirs_exist_ok=True)
     given = compose("quick", dataset="digits", backbone="small", epochs=5000)
     job = launch.submit_recipe(store, given, root=store / ".data")
     worker.ensure_worker(store)
-    command = [sys.executable, "-m", "streamlit", "run", str(HERE / "streamlit_app.py"), "--server.headless=true"]
-    env = {**os.environ, "ANCHORSCOPE_RUNS": str(store), "ANCHORSCOPE_DATA": str(store / ".data")}
-    server = subprocess.Popen(
-        [*command, f"--server.port={port}"], cwd=HERE, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    folders = {"ANCHORSCOPE_RUNS": store, "ANCHORSCOPE_DATA": store / ".data"}
     try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.05)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        with browsing.served(**folders) as (server, address), browsing.opened() as browser:
             page, sent = browser.new_page(viewport={"width": 1440, "height": 1000}), []
             page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-            page.goto(f"http://127.0.0.1:{port}/live?watched={given.id}")
+            page.goto(f"{address}/live?watched={given.id}")
             page.get_by_text("Validation images after epoch").wait_for(timeout=120_000)
             page.wait_for_timeout(5000)
-            costs, process = [], psutil.Process(server.pid)
+            costs, process = [], psutil.Process(server)
             for _ in range(rounds):
                 before, asked = used(process), len(sent)
                 page.wait_for_timeout(1000 * seconds / rounds)
                 costs.append(1000 * (used(process) - before) / max(len(sent) - asked, 1))
             assert launch.find(store, job.id).state == "running"
             count = len(sent)
-            browser.close()
     finally:
         launch.stop(launch.find(store, job.id), patience=(0, 0))
-        server.terminate()
-        server.wait()
     print(
         f"server, one look at a training: {statistics.median(costs):.0f} ms of processor time ({min(costs):.0f} to "
         f"{max(costs):.0f} in {rounds} rounds; {count} looks in about {seconds:.0f} s)"
