@@ -249,7 +249,7 @@ def finished(store: Path) -> str:
             launch.resume(job)
         return job.state == "finished"
 
-    until(settled)
+    until(settled, 6 * END)
     return weights(store)
 
 
