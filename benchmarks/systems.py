@@ -1,11 +1,12 @@
 """Every system on the digits, beside its control: five trials, three seeds each, all scores.
 
-python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--only NAME ...]
+python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--only NAME ...] [--equal-time]
 
 A control is the same training without what makes the system: cross-entropy of as many epochs (for those that take two
 views of each image also of twice as many, which takes as long), VOS with weight 0, K + 1 classes without any made
 image and with noise. The difference of a system from its control is paired by trial, each the mean of its seeds; its
-interval is Student's over the trials, 95 %. Runs that are in --runs are read, not trained again.
+interval is Student's over the trials, 95 %. Runs that are in --runs are read, not trained again. --equal-time: each
+system has as many epochs as take the time of cross-entropy's --epochs, by a probe of its steps, kept in --runs.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from cac_core.recipe import compose
 from cac_core.runs import Run, seconds_trained
 from cac_core.scoring.scorers import default_for, reported_for
 from cac_core.training.loop import train
+from cac_core.training.probe import measure
 
 # name: method, options, times the epochs; and the controls: name and the score that both are compared by
 SYSTEMS = {
@@ -74,24 +76,35 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--equal-time", action="store_true")
     parser.add_argument("--only", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
     a = parser.parse_args()
-    store, every = a.runs or Path(tempfile.mkdtemp()), {}
+    store, root, every = a.runs or Path(tempfile.mkdtemp()), root_of(a.data), {}
     print(machine.described())
-    print(f"{a.dataset}, {a.preset}, {a.epochs} epochs, {a.trials} trials (osrci) x {a.seeds} seeds\n")
-    for name in a.only:
+    equal = " of cross-entropy, equal time" if a.equal_time else ""
+    print(f"{a.dataset}, {a.preset}, {a.epochs} epochs{equal}, {a.trials} trials (osrci) x {a.seeds} seeds\n")
+
+    def recipe_of(name: str, trial: int = 0, seed: int = 0, epochs: int = a.epochs):
         method, options, times, _ = SYSTEMS[name]
-        every[name] = {}
-        for trial in range(a.trials):
-            for seed in range(a.seeds):
-                recipe = compose(
-                    a.preset, dict(options), dataset=a.dataset, trial=str(trial), method=method, seed=seed,
-                    epochs=times * a.epochs,
-                )  # fmt: skip
-                every[name][trial, seed] = train(recipe, store, root_of(a.data), device="cpu")
+        given = {"dataset": a.dataset, "trial": str(trial), "method": method, "seed": seed, "epochs": times * epochs}
+        return compose(a.preset, dict(options), **given)
+
+    def epochs_of(name: str) -> int:
+        if not a.equal_time:
+            return a.epochs
+        usual, own = (measure(recipe_of(one), store, root, device="cpu").epoch() for one in ("cross-entropy", name))
+        return max(1, round(a.epochs * usual / own / SYSTEMS[name][2]))
+
+    epochs = {name: epochs_of(name) for name in a.only}
+    for name in a.only:
+        every[name] = {
+            (trial, seed): train(recipe_of(name, trial, seed, epochs[name]), store, root, device="cpu")
+            for trial in range(a.trials)
+            for seed in range(a.seeds)
+        }
     scores = list(dict.fromkeys(score for name in a.only for score in reported_for(SYSTEMS[name][0])))
-    print("| system | its score | accuracy | AUROC by it | " + " | ".join(scores) + " | seconds a run |")
-    print("|-|-|-|-|" + "-|" * len(scores) + "-|")
+    print("| system | epochs | its score | accuracy | AUROC by it | " + " | ".join(scores) + " | seconds a run |")
+    print("|-|-|-|-|-|" + "-|" * len(scores) + "-|")
     for name, runs in every.items():
         own, there = default_for(SYSTEMS[name][0]), reported_for(SYSTEMS[name][0])
         cells = [
@@ -100,8 +113,9 @@ if __name__ == "__main__":
             for score in scores
         ]  # fmt: skip
         seconds = statistics.median(seconds_trained(run.epochs()) or 0 for run in runs.values())
-        print(f"| {name} | {own} | {spread(by_trial(runs, own, 'accuracy'))} | {spread(by_trial(runs, own))} | "
-              f"{' | '.join(cells)} | {seconds:.0f} |", flush=True)  # fmt: skip
+        numbers = [spread(by_trial(runs, own, what)) for what in ("accuracy", "auroc")]
+        row = [name, SYSTEMS[name][2] * epochs[name], own, *numbers, *cells, f"{seconds:.0f}"]
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
     print("\n| system, score | control, score | difference in AUROC, points (95 % interval) |\n|-|-|-|")
     for name, runs in every.items():
         method, *_, controls = SYSTEMS[name]
