@@ -125,7 +125,8 @@ class RayHere:
 
     def __init__(self, place: Path, head: Machine, nodes: list[Machine], ray: str):
         self.place, self.ray, self.head, self.nodes = place, ray, head, [one for one in nodes if one != head]
-        self.processes, self.known = {}, {}  # by machine: `ray start`, and all that it has started, with their names
+        # by machine: `ray start`, its command, and all that it has started, with their names
+        self.processes, self.commands, self.known = {}, {}, {}
         token = place / "token"
         token.write_text(secrets.token_hex(24))
         file = place / "clusters.toml"
@@ -146,20 +147,22 @@ class RayHere:
                         f"--num-cpus={0 if self.nodes else 2}"]  # fmt: skip
             command = [*one.inside, self.ray, "start", "--block", *role, f"--node-ip-address={one.address}",
                        "--object-store-memory=100000000", f"--temp-dir={self.place / one.address}"]  # fmt: skip
-            self.known[one] = {}
-            self._begin(one, command)
+            self.known[one], self.commands[one] = {}, command
+            self._begin(one)
             if one == self.head:
-                until(lambda one=one, command=command: isinstance(self._slots(one, command), clusters.Slots))
-        until(lambda: getattr(clusters.slots(self.name, wait=5), "cpus", (0, 0))[1] == 2)
+                until(lambda: isinstance(self._slots(), clusters.Slots))
+        until(lambda: getattr(self._slots(), "cpus", (0, 0))[1] == 2)
 
-    def _begin(self, one: Machine, command: list[str]) -> None:
+    def _begin(self, one: Machine) -> None:
         with open(self.place / "ray.said", "ab") as said:
-            self.processes[one] = subprocess.Popen(command, stdout=said, stderr=said, env=self.environment)
+            self.processes[one] = subprocess.Popen(self.commands[one], stdout=said, stderr=said, env=self.environment)
 
-    def _slots(self, head: Machine, command: list[str]) -> object:
-        """What the head says is free. One that found the port of the one before still taken has ended: once more."""
-        if self.processes[head].poll() is not None:
-            self._begin(head, command)
+    def _slots(self) -> object:
+        """What the head says is free. Whoever has ended, since the port was still taken or the machine slow, starts
+        once more."""
+        for one, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self._begin(one)
         return clusters.slots(self.name, wait=5)
 
     def under(self, machines: Iterable[Machine]) -> dict[psutil.Process, str]:

@@ -48,7 +48,9 @@ def joined(parts: list[Run], mean: str) -> Outputs:
     else:
         every = torch.stack([affinities(run, out) for run, out in zip(parts, outputs, strict=True)])
         logits, anchors = ensemble.mean_softmax(every), None
-    return Outputs(logits.numpy(), first.features[:, :0], first.labels, first.classes, first.index, first.mirrored, anchors)
+    return Outputs(
+        logits.numpy(), first.features[:, :0], first.labels, first.classes, first.index, first.mirrored, anchors
+    )
 
 
 def judged(out: Outputs, scorer: str) -> tuple[float, float]:
