@@ -112,7 +112,7 @@ def engine():
         import onnxruntime
     except ImportError as error:
         raise ValueError(
-            say("ONNX files are run by a package that is not installed: pip install onnxruntime")
+            say("ONNX files are run by a package that is not installed here. Get it with:\n    pip install onnxruntime")
         ) from error
     return onnxruntime
 
@@ -135,7 +135,9 @@ def check_exportable(run: Run, threshold: Threshold) -> None:
     if run.recipe.is_graph:
         raise ValueError(say("{run} is of an ONNX file already, and judges by it.", run=run.id))
     if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
-        raise ValueError(say("To export needs packages that are not installed here: pip install '.[onnx]'"))
+        raise ValueError(
+            say("To export takes packages that are not installed here. Get them with:\n    pip install '.[onnx]'")
+        )
 
 
 def session_of(content: bytes):
