@@ -1,16 +1,17 @@
-"""Ensembles of the grid's runs beside what they are made of, by the outputs on the test images that all of them keep.
+"""Ensembles of the grid's runs beside what they are made of, by the outputs that these keep.
 
 PYTHONPATH=. python benchmarks/ensembles.py [--runs benchmarks/grid] [--dataset CIFAR10]
 
 Of each trial: the mean of softmax over the seeds of a method, the mean distances to the anchors over the seeds of CAC,
-and CAC with cross-entropy of one seed. The gain is that over the mean of its parts, each by the score that its method
-is judged by, paired by trial; the interval is Student's over the trials, 95 %. Scores that are fitted on training or
-validation images are left out: the seeds have held out different ones.
+and CAC with cross-entropy of one seed. The gain is that over the mean of its parts, each by its method's own score as
+its report has it, paired by trial; the interval is Student's over the trials, 95 %. An ensemble's class means are those
+of the training images that all its networks have learnt from. Scores that read features are left out.
 """
 
 import argparse
 import itertools
 import statistics
+from functools import reduce
 from pathlib import Path
 
 import machine
@@ -23,10 +24,10 @@ from cac_core.networks import ensemble
 from cac_core.results.evaluate import build
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.outputs import Outputs
+from cac_core.scoring.outputs import Outputs, only
 from cac_core.scoring.scorers import default_for, judge_of
 
-WITHOUT_IMAGES = ("gamma", "distance", "msp", "max_logit", "energy")
+OF_LOGITS = ("gamma", "distance", "msp", "max_logit", "energy")
 
 
 def affinities(run: Run, out: Outputs) -> torch.Tensor:
@@ -37,11 +38,13 @@ def affinities(run: Run, out: Outputs) -> torch.Tensor:
         return network.affinity(torch.from_numpy(out.logits).float())
 
 
-def joined(parts: list[Run], mean: str) -> Outputs:
-    outputs = [run.outputs("test") for run in parts]
+def joined(parts: list[Run], mean: str, split: str) -> Outputs:
+    """What the ensemble puts out for the images of a split that all its parts have, mirror images left out."""
+    outputs = [only(out, ~out.mirrored) for out in (run.outputs(split) for run in parts)]
+    index = reduce(np.intersect1d, [out.index for out in outputs])
+    outputs = [only(out, np.argsort(out.index)[np.searchsorted(np.sort(out.index), index)]) for out in outputs]
     first = outputs[0]
-    for one in outputs[1:]:
-        assert np.array_equal(one.index, first.index) and np.array_equal(one.labels, first.labels)
+    assert all(np.array_equal(out.labels, first.labels) for out in outputs)
     if mean == "distances":
         every = torch.from_numpy(np.stack([out.logits for out in outputs])).float()
         logits, anchors = ensemble.mean_distances(every, float(first.anchors[0, 0])), first.anchors
@@ -53,10 +56,16 @@ def joined(parts: list[Run], mean: str) -> Outputs:
     )
 
 
-def judged(out: Outputs, scorer: str) -> tuple[float, float]:
-    """Accuracy and AUROC in percent."""
-    numbers = metrics.report(judge_of(scorer, out)(out), out.labels)
+def judged(parts: list[Run], mean: str, scorer: str) -> tuple[float, float]:
+    """Accuracy and AUROC of an ensemble in percent."""
+    train, test = (joined(parts, mean, split) for split in ("train", "test"))
+    numbers = metrics.report(judge_of(scorer, train)(test), test.labels)
     return 100 * numbers["accuracy"], 100 * numbers["auroc"]
+
+
+def alone(run: Run) -> float:
+    """AUROC in percent, by its method's own score."""
+    return 100 * run.report()["scorers"][default_for(run.recipe.method)]["auroc"]
 
 
 if __name__ == "__main__":
@@ -82,12 +91,9 @@ if __name__ == "__main__":
         if not whole:
             continue
         parts = {t: [by[t, *key] for key in keys] for t in whole}
-        alone = [
-            statistics.mean(judged(run.outputs("test"), default_for(run.recipe.method))[1] for run in parts[t])
-            for t in whole
-        ]
-        scorers = WITHOUT_IMAGES if mean == "distances" else WITHOUT_IMAGES[2:]
+        theirs = [statistics.mean(map(alone, parts[t])) for t in whole]
+        scorers = OF_LOGITS if mean == "distances" else OF_LOGITS[2:]
         for scorer in scorers:
-            accuracy, auroc = zip(*(judged(joined(parts[t], mean), scorer) for t in whole), strict=True)
-            row = [name, len(keys), scorer, spread(accuracy), spread(auroc), spread(alone), difference(auroc, alone)]
+            accuracy, auroc = zip(*(judged(parts[t], mean, scorer) for t in whole), strict=True)
+            row = [name, len(keys), scorer, spread(accuracy), spread(auroc), spread(theirs), difference(auroc, theirs)]
             print("| " + " | ".join(map(str, row)) + " |")
