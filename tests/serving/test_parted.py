@@ -16,6 +16,8 @@ from cac_core.serving import parted, sources
 from tests.serving.test_score import ROOT, called, made, place, run, table  # noqa: F401 (fixtures)
 from tests.waiting import LONG, wait_until
 
+ALONE = ("--batch", "1")  # the last digits of a score hang on how many images go through the network at once
+
 
 def test_every_image_is_of_one_part_whatever_comes_to_it(tmp_path):
     made(tmp_path, 60)
@@ -37,9 +39,10 @@ def test_what_is_no_part_is_refused(said):
 
 
 def test_parts_that_are_made_by_hand_are_together_what_one_call_gives(place, run, tmp_path):  # noqa: F811
+    given = (run.id, place / "pictures", *ALONE)
     for n in (1, 2, 3):  # the image that is none is a row, and the part is done all the same
-        called(place, run.id, place / "pictures", "--part", f"{n}/3", "--out", tmp_path / f"{n}.parquet")
-    called(place, run.id, place / "pictures", "--out", tmp_path / "all.parquet", code=1)
+        called(place, *given, "--part", f"{n}/3", "--out", tmp_path / f"{n}.parquet")
+    called(place, *given, "--out", tmp_path / "all.parquet", code=1)
     parts = [row for n in (1, 2, 3) for row in table(tmp_path / f"{n}.parquet")]
     assert sorted(parts, key=lambda row: row["path"]) == sorted(
         table(tmp_path / "all.parquet"), key=lambda row: row["path"]
@@ -87,7 +90,7 @@ def states(place) -> list[str]:  # noqa: F811
 
 @pytest.mark.long
 def test_several_jobs_give_the_rows_that_one_call_gives(slurm, mine, run, capsys):  # noqa: F811
-    words = (run.id, mine / "pictures", "--out", mine / "out")
+    words = (run.id, mine / "pictures", "--out", mine / "out", *ALONE)
     handed_over(mine, *words, "--parts", "3")
     assert "3 parts on slurm" in capsys.readouterr().out
     wait_until(lambda: states(mine) == ["finished"] * 3, "they do not finish")
@@ -97,7 +100,7 @@ def test_several_jobs_give_the_rows_that_one_call_gives(slurm, mine, run, capsys
     assert "41 rows are safe" in said
     assert "failed 1" in said
     assert len(launch.jobs(mine / "runs")) == 3  # nothing was begun again
-    called(mine, run.id, mine / "pictures", "--out", mine / "one.parquet", code=1)
+    called(mine, run.id, mine / "pictures", "--out", mine / "one.parquet", *ALONE, code=1)
     there = [row for n in (1, 2, 3) for row in table(parted.file_of(mine / "out", n, 3))]
     assert sorted(there, key=str) == sorted(table(mine / "one.parquet"), key=str)
     handed_over(mine, *words, "--parts", "4", code=1)
