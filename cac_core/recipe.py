@@ -23,7 +23,7 @@ CHOICES = {
     "schedule": ("onecycle", "triangle", "constant"),  # training.loop.rate_at gives the learning rate of each
     "optimizer": ("sgd", "nesterov"),
     "decays": ("all", "weights"),
-    "augment": ("affine", "shift", "colour"),  # training.augment has each
+    "augment": ("affine", "shift", "randaugment", "colour"),  # training.augment has each
     "tta": ("none", "mirror"),
     "precision": ("auto", "float32", "bfloat16"),
     "stem": ("auto", "small", "original"),
@@ -199,8 +199,10 @@ class Recipe:
             settle(name, checked(name, getattr(self, name)))
         if self.optimizer == "nesterov" and not self.momentum:
             raise ValueError(say("Nesterov's steps need a momentum above 0. Give one, or the optimizer sgd."))
-        if self.cutout and self.augment != "shift":
-            raise ValueError(say("A cut-out goes with the augmentation shift. Give --augment shift, or cutout 0."))
+        if self.cutout and self.augment not in ("shift", "randaugment"):
+            raise ValueError(say(
+                "A cut-out goes with the augmentations shift and randaugment. Give --augment shift, or cutout 0."
+            ))  # fmt: skip
 
     @property
     def id(self) -> str:

@@ -54,7 +54,12 @@ ALLOWED = {  # outside these modules, nowhere
     "onnxscript": ("cac_core.serving.to_onnx",),
     "starlette": ("cac_core.serving.service", "streamlit_app"),
     "uvicorn": ("cac_core.serving.service",),
-    "torchvision": ("cac_core.networks.backbones", "cac_core.networks.foreign", "cac_core.data.sources"),
+    "torchvision": (
+        "cac_core.networks.backbones",
+        "cac_core.networks.foreign",
+        "cac_core.data.sources",
+        "cac_core.training.augment",
+    ),
     "efficientnet_pytorch": ("cac_core.networks.backbones",),
     "timm": ("cac_core.networks.foreign", "cac_core.networks.lite"),
 }

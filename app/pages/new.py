@@ -91,9 +91,13 @@ FIELDS = phrases(
         "augment": (
             "Augmentation",
             "How training changes an image. affine: crops, mirror images and rotations. shift: by whole pixels, and "
-            "mirrored in every other epoch. colour: as affine, and colours jittered or taken away.",
+            "mirrored in every other epoch. randaugment: one small change more, drawn of fourteen. colour: as affine, "
+            "and colours jittered or taken away.",
         ),
-        "cutout": ("Cut-out, pixels", "The side of a square that each image loses in training, with shift; 0 is none."),
+        "cutout": (
+            "Cut-out, pixels",
+            "The side of a square that each image loses in training, with shift and randaugment; 0 is none.",
+        ),
         "tta": (
             "Judged with",
             "none: the image alone. mirror: the mean of the logits of the image and of its mirror image, which takes "

@@ -71,9 +71,12 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags.add_argument("--decays", help="what decays: all, or weights alone")
     flags.add_argument(
         "--augment",
-        help="affine: crops, mirrors, rotations; shift: by pixels, mirrored in turns; colour: affine and colour jitter",
+        help="affine: crops, mirrors, rotations; shift: by pixels, mirrored in turns; randaugment: shift and one small "
+        "change of fourteen; colour: affine and colour jitter",
     )
-    flags.add_argument("--cutout", type=int, help="side in pixels of a square that an image loses, with shift")
+    flags.add_argument(
+        "--cutout", type=int, help="side in pixels of a square that an image loses, with shift and randaugment"
+    )
     flags.add_argument("--tta", help="none, or mirror: judged by the mean with the mirror image")
     flags.add_argument("--trunk-rate", type=float, help="times the learning rate, for the backbone alone")
     flags.add_argument("--held-out", type=float, help="the share of the known training images that is validation")

@@ -4,7 +4,9 @@ What is random is drawn for all images of an epoch before its first batch, as nu
 them is a function of the images and their rows. N images, C channels, H x W pixels, on the scale 0 to 1.
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, UInt8
@@ -64,6 +66,33 @@ class Shift:
             high, wide = ((along >= corner) & (along < corner + self.cutout) for corner in (top, left))
             seen = torch.where((high[:, :, None] & wide[:, None, :])[:, None], self.fill, seen)
         return seen
+
+
+class RandAugment(Shift):
+    """One of RandAugment's fourteen changes to each image, drawn alike, and then what `Shift` makes of it.
+
+    Magnitude 6 of 30, one change an image, as Vaze et al. (ICLR 2022) have it for CIFAR10; the changes and their ranges
+    are torchvision's (Cubuk et al., 2020), the sign of one that has a direction is drawn. What a turn or a shear brings
+    in from beyond the edge is black. All images of a batch with the same change are changed at once.
+    """
+
+    MAGNITUDE = 6 / 30
+
+    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
+        super().__init__(row, side, seed, cutout, fill)
+        self.changes = _changes(self.MAGNITUDE, side)
+
+    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+        which = torch.randint(len(self.changes), (count, 1), generator=generator)
+        return torch.cat([super().draw(count, epoch, generator), which.float()], 1)
+
+    def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
+        x, which = x.clone(), drawn[:, -1].long()
+        for number, change in enumerate(self.changes):
+            some = which == number
+            if some.any():
+                x[some] = change(x[some])
+        return super().__call__(x, drawn[:, :-1])
 
 
 class Colour(Affine):
@@ -126,4 +155,44 @@ def _reflected(places: Tensor, side: int) -> Tensor:
     return torch.where(places >= side, 2 * (side - 1) - places, places)
 
 
-AUGMENTATIONS: dict[str, Callable] = {"affine": Affine, "shift": Shift, "colour": Colour}
+def _changes(magnitude: float, side: int) -> list[Callable[[UInt8[Tensor, "N C H W"]], UInt8[Tensor, "N C H W"]]]:
+    """RandAugment's changes of images of this side, those that have a direction in both, each as often as the others.
+
+    magnitude is from 0, none, to 1.
+    """
+    from torchvision.transforms.v2 import functional as v2
+
+    def affine(angle=0.0, across=0.0, down=0.0, shear=(0.0, 0.0), center=None):
+        how = {"angle": angle, "translate": [int(across), int(down)], "scale": 1.0, "shear": list(shear)}
+        return lambda x: v2.affine(x, **how, interpolation=v2.InterpolationMode.BILINEAR, center=center)
+
+    def grey(factor):  # of one channel there is no colour to change
+        return lambda x: v2.adjust_saturation(x, factor) if x.shape[1] == 3 else x
+
+    by, far, slant = 0.9 * magnitude, 150 / 331 * side * magnitude, math.degrees(math.atan(0.3 * magnitude))
+    directed = [
+        pair
+        for sign in (1, -1)
+        for pair in (
+            affine(shear=(sign * slant, 0.0), center=[0, 0]),
+            affine(shear=(0.0, sign * slant), center=[0, 0]),
+            affine(across=sign * far),
+            affine(down=sign * far),
+            affine(angle=sign * 30 * magnitude),
+            partial(v2.adjust_brightness, brightness_factor=1 + sign * by),
+            grey(1 + sign * by),
+            partial(v2.adjust_contrast, contrast_factor=1 + sign * by),
+            partial(v2.adjust_sharpness, sharpness_factor=1 + sign * by),
+        )
+    ]
+    rest = [
+        lambda x: x,
+        partial(v2.posterize, bits=8 - round(4 * magnitude)),
+        partial(v2.solarize, threshold=255 * (1 - magnitude)),
+        v2.autocontrast,
+        v2.equalize,
+    ]
+    return directed + rest * 2
+
+
+AUGMENTATIONS: dict[str, Callable] = {"affine": Affine, "shift": Shift, "randaugment": RandAugment, "colour": Colour}

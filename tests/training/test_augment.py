@@ -84,6 +84,42 @@ def test_colours_change_as_torchvisions_do():
         assert torch.allclose(out, want, atol=2e-3)
 
 
+@pytest.mark.parametrize(("side", "channels"), [(32, 3), (64, 3), (28, 1)])
+def test_randaugments_changes_are_torchvisions_each_drawn_as_often(side, channels):
+    from torchvision.transforms.v2 import InterpolationMode, RandAugment
+
+    published = RandAugment(1, 6, 31, InterpolationMode.BILINEAR)
+    pixels = torch.randint(0, 256, (9, channels, side, side), dtype=torch.uint8)
+    ours = [change(pixels) for change in augment._changes(augment.RandAugment.MAGNITUDE, side)]
+    found = 0
+    for name, (magnitudes, signed) in published._AUGMENTATION_SPACE.items():
+        of = magnitudes(31, side, side)
+        amount = 0.0 if of is None else float(of[6])
+        for sign in (1, -1) if signed else (1,):
+            want = published._apply_image_or_video_transform(
+                pixels, name, sign * amount, published.interpolation, published._fill
+            )  # fmt: skip
+            off = [(got.int() - want.int()).abs() for got in ours]  # a slant may round a pixel otherwise
+            same = sum(int(of.max()) <= 1 and float(of.float().mean()) < 0.01 for of in off)
+            assert same >= (1 if signed else 2), name
+            found += 1 if signed else 2
+    assert len(ours) == found == 28
+
+
+def test_randaugment_changes_each_image_by_its_own_row_and_then_shifts_it():
+    pixels = torch.randint(0, 256, (COUNT, 3, 32, 32), dtype=torch.uint8)
+    ours, shift = (kind(ROW, 32, 3, 12, FILL) for kind in (augment.RandAugment, augment.Shift))
+    rows = drawn(ours, count=COUNT)
+    before = pixels.clone()
+    got = ours(pixels, rows)
+    for image, row, out in zip(pixels, rows, got, strict=True):
+        changed = ours.changes[int(row[-1])](image[None])
+        assert torch.equal(shift(changed, row[None, :-1])[0], out)
+    assert torch.equal(pixels, before)  # the data set itself stays
+    often = drawn(ours, count=28_000)[:, -1].unique(return_counts=True)[1]
+    assert len(often) == 28 and often.max() / often.min() < 1.35
+
+
 def test_grey_images_keep_their_one_channel():
     colour = augment.Colour(datasets.DATASETS["digits"], 16, 0, 0, FILL)
     x, rows = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), drawn(colour, count=4)

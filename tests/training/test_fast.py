@@ -103,7 +103,7 @@ def test_the_triangle():
 def test_choices_that_do_not_go_together_are_named():
     with pytest.raises(ValueError, match="Nesterov's steps need a momentum above 0"):
         Recipe(optimizer="nesterov", momentum=0.0)
-    with pytest.raises(ValueError, match="A cut-out goes with the augmentation shift"):
+    with pytest.raises(ValueError, match="A cut-out goes with the augmentations shift and randaugment"):
         Recipe(cutout=4)
     for wrong in ({"tta": "mirror"}, {"augment": "shift"}):
         with pytest.raises(ValueError, match=r"efficientnet-lite0 makes of an image is computed once, so it takes tta"):
