@@ -398,7 +398,7 @@ def names(file: Path, *, links: bool = False) -> list[str]:
                     raise Unfit(say("it holds more than any record does"))
                 return [entry.filename.removesuffix(".npy") for entry in packed.infolist()]
         except zipfile.BadZipFile as error:
-            raise Unfit(say("it is damaged: {error}", error=error)) from error
+            raise Unfit(say("its content is not whole: {error}", error=error)) from error
 
 
 def arrays(
@@ -428,7 +428,7 @@ def arrays(
         except Unfit:
             raise
         except Exception as error:  # whatever a damaged file makes zipfile, zlib and numpy say
-            raise Unfit(say("it is damaged: {error}", error=error)) from error
+            raise Unfit(say("its content is not whole: {error}", error=error)) from error
     for name, values in found.items():
         _check_range(name, values, shapes[name], sizes)
     return found

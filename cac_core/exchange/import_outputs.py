@@ -252,7 +252,7 @@ def _parquet(file: Path) -> Iterator:
     except Unfit:
         raise
     except Exception as error:  # whatever a damaged file makes pyarrow say
-        raise Unfit(say("it is damaged: {error}", error=error)) from error
+        raise Unfit(say("its content is not whole: {error}", error=error)) from error
 
 
 # --- as outputs ------------------------------------------------------------------------------------------------------
