@@ -19,7 +19,7 @@ from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
 from cac_core.files import is_file
 from cac_core.jobs import launch
-from cac_core.jobs.engines import Needs
+from cac_core.jobs.engines import USUAL, Needs
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import probe
@@ -73,14 +73,17 @@ def numbers(text: str, kind: Callable[[str], Any]) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None) -> str:
-    """The command line that trains this recipe, here or, where needs are given, on that cluster."""
+def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None, usual: Needs = USUAL) -> str:
+    """The command line that trains this recipe, here or, where needs are given, on that cluster.
+
+    usual: what a job asks for there where nothing is said.
+    """
     there = [] if needs is None else ["--on", on, "--cpus", str(needs.cpus), "--gpus", str(needs.gpus)]
-    if needs is not None and needs.memory:
+    if needs is not None and needs.memory != usual.memory:
         there += ["--memory", f"{needs.memory}M"]
-    if needs is not None and needs.minutes:
+    if needs is not None and needs.minutes != usual.minutes:
         there += ["--time", str(needs.minutes)]
-    if needs is not None and needs.nodes > 1:
+    if needs is not None and needs.nodes != usual.nodes:
         there += ["--nodes", str(needs.nodes)]
     return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one), *there])
 

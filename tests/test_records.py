@@ -180,7 +180,8 @@ def test_arrays_that_do_not_fit_are_said(tmp_path, change, says):
     (mutants.with_header("x", "(400000000, 3)", "<f4", claimed=4_800_000_128 % 2**32), "x is not as large as it says"),
     (mutants.with_header("x", "(300000000, 3)", "<f4", claimed=3_600_000_128), "larger than 1024 MB"),
     (mutants.with_header("x", "(" * 2000, "<f4"), "its content is not whole"),
-    (b"", "its content is not whole"), (b"PK\x03\x04", "its content is not whole"), (mutants.npz(GOOD)[:-30], "its content is not whole"),
+    (b"", "its content is not whole"), (b"PK", "its content is not whole"),
+    (mutants.npz(GOOD)[:-30], "its content is not whole"),
 ])  # fmt: skip
 def test_headers_are_looked_at_before_anything_is_allocated(tmp_path, content, says):
     file = tmp_path / "a.npz"

@@ -74,9 +74,9 @@ def live(looked: bool):
 
 
 def queue(every: list[Job], going: bool):
-    running = [job for job in every if job.state in launch.UNDER_WAY]
     line = jobs.waiting(every)
-    there = [job for job in every if job.state == "queued" and job.on]
+    there = [job for job in every if job.on and jobs.going(job) and not job.host]  # what has not begun, as far as known
+    running = [job for job in every if job.state in launch.UNDER_WAY and job not in there]
     ended = [job for job in reversed(every) if not jobs.going(job)]
     if said := st.session_state.pop("live_said", None):
         st.warning(wording.told(said), icon=":material/info:")
@@ -134,7 +134,7 @@ def entry(job: Job, line: list[Job]):
         run = Run(jobs.store() / name) if name else None
         title = picker.names([run])[name] if run else " ".join(job.arguments[1:2]) or job.id
         st.markdown(
-            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.where)}", width="stretch"
+            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(place(job))}", width="stretch"
         )
         if run and run.written and not jobs.going(job):
             address.link(PAGES.get(job.kind, "home"), t("Open"), "arrow_forward", {"run": run.id})
@@ -143,7 +143,18 @@ def entry(job: Job, line: list[Job]):
         if not jobs.read_only():
             buttons(job, line)
     if job.reason and job.state != "finished":
-        st.caption(wording.plain(wording.said(job.reason).split("\n")[0]))
+        st.caption(
+            "  \n".join(wording.plain(words) for words in wording.said(job.reason).splitlines() if words.strip())
+        )
+    if launch.given_up(job):
+        st.caption(t("Stop is asked for. It is done as soon as {on} answers.", on=wording.plain(job.on)))
+
+
+def place(job: Job) -> str:
+    """Where a job is: this machine's device, or the cluster and its machine; and which part of many images."""
+    part = job.arguments[job.arguments.index("--part") + 1 :][:1] if "--part" in job.arguments else ()
+    words = [f"{job.on} ({job.host})" if job.on and job.host else job.where]
+    return " · ".join(words + [t("part {said}", said=said) for said in part])
 
 
 def show(name: str):
@@ -163,7 +174,12 @@ def buttons(job: Job, line: list[Job]):
         button(t("Stop"), "stop", "stop", launch.stop, job, disabled=job.state == "stopping" or job.asked > 0)
     if job.state in launch.AGAIN:
         button(t("Go on"), "play_arrow", "again", jobs.go_on, job, None)
-    if not jobs.going(job) or launch.given_up(job):
+    if launch.given_up(job):  # where Stop was a moment ago: a second click must not do this
+        with st.popover(t("Give up…"), icon=":material/close:", key=f"give_up_{job.id}"):
+            st.caption(t("It leaves this list. Whether it still runs on {on}, nobody knows from here.",
+                         on=wording.plain(job.on)))  # fmt: skip
+            button(t("Remove"), "close", "remove", launch.remove, job)
+    elif not jobs.going(job):
         button(t("Remove"), "close", "remove", launch.remove, job)
 
 

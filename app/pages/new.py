@@ -15,7 +15,7 @@ from cac_core import recipe
 from cac_core.data import datasets
 from cac_core.files import is_folder
 from cac_core.jobs import clusters, launch
-from cac_core.jobs.engines import Needs, Slots
+from cac_core.jobs.engines import USUAL, Needs, Slots
 from cac_core.recipe import Recipe
 from cac_core.runs import Run
 from cac_core.training import probe
@@ -430,26 +430,35 @@ def choose_device() -> tuple[str, Needs | None, bool]:
 
     here = jobs.devices()
     every, first = [*here, *there], int(len(here) > 1)
+    wanted = asked.get("new_device") or st.session_state.get("new_device") or every[first]
+    if wanted not in every or asked:
+        st.session_state.new_device_gone = "" if wanted in every else wanted
     key = field("new_device", "new_device", every[first], links.one_of(*every))
     device = st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session")
+    if (gone := st.session_state.get("new_device_gone")) and device == every[first]:
+        st.warning(t("There is no device or cluster “{name}” here. It would train on the one above.",
+                     name=wording.plain(gone[:80])), icon=":material/info:")  # fmt: skip
     if device not in there:
         return device, None, False
     usual = there[device].needs
-    fields, asked = [
+    fields, entered = [
         ("cpus", t("Processors"), str(usual.cpus)),
         ("gpus", t("Graphics cards"), str(usual.gpus)),
         ("memory", t("Memory, as 16G"), f"{usual.memory}M" if usual.memory else ""),
-        ("time", t("Time, as 4:00:00"), f"{usual.minutes // 60}:{usual.minutes % 60:02}:00" if usual.minutes else ""),
     ], []  # fmt: skip
     if there[device].kind == "slurm":
-        fields.append(("nodes", t("Machines for each run"), str(usual.nodes)))
+        span = f"{usual.minutes // 60}:{usual.minutes % 60:02}:00" if usual.minutes else ""
+        fields += [("time", t("Time, as 4:00:00"), span), ("nodes", t("Machines for each run"), str(usual.nodes))]
     for place, (name, label, now) in zip(st.columns(len(fields)), fields, strict=True):
         key = field(f"new_{name}", f"new_{name}_{device}", now, text)
-        asked.append(place.text_input(label, now, LONG, key=key, persist_state="session").strip() or None)
+        entered.append(place.text_input(label, now, LONG, key=key, persist_state="session").strip() or None)
     st.caption(t("Each run asks for so much; empty is what the cluster gives. Runs and data must lie where all its "
                  "machines see them, under the same paths."))  # fmt: skip
     try:
-        return device, clusters.needs_of(*asked), False
+        needs = clusters.needs_of(*entered)
+        if words := clusters.doubt(needs, clusters.slots(device, wait=1.0)):
+            st.warning(wording.told(words), icon=":material/hourglass_top:")
+        return device, needs, False
     except ValueError as error:
         st.error(wording.told(error), icon=":material/error:")
         return device, None, True
@@ -509,7 +518,9 @@ def summary(
         else:
             st.success(said, icon=":material/check:")
     with st.expander(t("The same from the command line"), icon=":material/terminal:", expanded=len(every) == 1):
-        st.code("\n".join(plans.command(preset, one, device, needs) for one in every), language="bash", wrap_lines=True)
+        usual = clusters.every()[device].needs if needs else USUAL
+        lines = [plans.command(preset, one, device, needs, usual) for one in every]
+        st.code("\n".join(lines), language="bash", wrap_lines=True)
     if len(every) > 1:
         with st.expander(t("All {n} runs", n=len(every)), icon=":material/list:"):
             st.dataframe(

@@ -1,6 +1,7 @@
 """queue and work: the jobs, and who does them."""
 
 import argparse
+import itertools
 import math
 
 from cac_core import recipe as recipes
@@ -13,12 +14,16 @@ Clusters: ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head (http://head:8
   engine = "slurm"                    # or "ray", with address = "http://head:8265", token_file = "~/.ray/auth_token"
   options = ["--partition=gpu"]       # what sbatch is given besides
   python = "/shared/venv/bin/python"  # Anchorscope's there, where it is not this one
-  before = "module load cuda"         # lines of sh that come first
-  cpus = 8                            # what a job asks for: cpus, gpus, memory = "16G", time = "4:00:00", nodes
+  before = ". /etc/profile.d/modules.sh; module load cuda"  # lines of sh that come first; the last of them must succeed
+  cpus = 8                            # what a job asks for: cpus, gpus, memory = "16G"; of Slurm also
+  time = "4:00:00"                    # time, and nodes
 
 `train ... --on gpu` and the page New run hand trainings to one; the store and the data lie where all machines see them.
 """
-NEEDS = {"cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G", "time": "such as 4:00:00"}
+NEEDS = {
+    "cpus": "processors", "gpus": "graphics cards", "memory": "such as 16G, or megabytes",
+    "time": "such as 4:00:00 or 4:00, hours first, or minutes; Slurm alone",
+}  # fmt: skip
 WAIT = 25.0  # seconds that a command waits for what a cluster says
 
 
@@ -40,6 +45,13 @@ def on_cluster(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--on", metavar="CLUSTER", help=f"{what} ANCHORSCOPE_CLUSTER names; see queue --help")
     for name, said in NEEDS.items():
         parser.add_argument(f"--{name}", help=f"of a cluster, what it asks for: {said}")
+
+
+def is_away(a: argparse.Namespace) -> bool:
+    """Whether the flags name a cluster. Raises ValueError where they ask for something that one alone would give."""
+    if a.on is None and (asked := [f"--{name}" for name in (*NEEDS, "nodes", "parts") if getattr(a, name, None)]):
+        raise ValueError(say("Only a cluster can be asked for {flags}: give --on CLUSTER as well.", flags=asked))
+    return a.on is not None
 
 
 def needs_in(a: argparse.Namespace):
@@ -64,20 +76,33 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
     every = launch.settle(store, wait=WAIT)
     rows = [
         {"job": job.id, "kind": job.kind, "run": job.run, "device": job.device, "on": job.on, "host": job.host,
+         "ticket": job.ticket, "needs": vars(job.needs) if job.on else {},
          "priority": job.priority, "state": job.state, "reason": job.reason}
         for job in every
     ]  # fmt: skip
-    lines = [f"{job.id:16} {job.kind:6} {job.state:9} {job.where:7} {job.run}  {job.reason}".rstrip() for job in every]
+    lines = []
+    for job in every:
+        first, *further = job.reason.splitlines() or [""]
+        where = f"{job.where} ({job.host})" if job.on and job.host else job.where
+        part = [f"part {said}" for flag, said in itertools.pairwise(job.arguments) if flag == "--part"]
+        lines.append("  ".join([f"{job.id:16} {job.kind:6} {job.state:9} {where:7} {job.run}", *part, first]).rstrip())
+        lines += [f"    {line}" for line in further]
     at_work = has_worker(store)
     if any(job.state == "queued" and not job.on for job in every) and not at_work:
         lines.append(f"No worker is at work. Start one with:\n    python -m cac_core work --runs {store}")
-    free = {name: clusters.slots(name, wait=WAIT) for name in clusters.every()}
+    try:
+        names = list(clusters.every())
+    except ValueError as error:  # of this machine's own jobs nothing is wrong
+        names, broken = [], str(error)
+    else:
+        broken = ""
+    free = {name: clusters.slots(name, wait=WAIT) for name in names}
     told = {
         name: vars(said) if isinstance(said, engines.Slots) else {"error": str(said)} for name, said in free.items()
     }
-    return {"worker": at_work, "jobs": rows, "clusters": told}, (lines or [f"No jobs in {store}."]) + [
-        f"{name}: {said}" for name, said in free.items()
-    ]
+    result = {"worker": at_work, "jobs": rows, "clusters": told} | ({"error": broken} if broken else {})
+    lines = (lines or [f"No jobs in {store}."]) + [f"{name}: {said}" for name, said in free.items()]
+    return result, lines + [f"error: {broken}"] * bool(broken), bool(broken)
 
 
 def _work(a: argparse.Namespace, options: dict[str, str]):

@@ -64,7 +64,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     score.add_argument("--workers", type=int, metavar="N", help="processes, of one thread each; 0 for this one alone")
     score.add_argument("--batch", type=int, default=64, metavar="N", help="images that a process takes at once")
     jobs.on_cluster(score, "let several jobs do it on a cluster that")
-    score.add_argument("--parts", type=int, default=0, metavar="N", help="how many jobs; else as many as have room")
+    score.add_argument("--parts", type=int, metavar="N", help="how many jobs; else as many as have room")
     score.add_argument("--part", metavar="K/N", help="only the K-th of N parts, told by each image's path")
     by_what(score)
 
@@ -168,7 +168,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if not named:
         raise ValueError(say("Name what is to be judged: files, a folder, a zip, a pattern, or - for paths on standard "
                              "input."))  # fmt: skip
-    if a.on:
+    if jobs.is_away(a):
         return _scored_there(a, run and (run, threshold), named)
     part = parted.part_of(a.part) if a.part else None
     listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []
@@ -234,10 +234,13 @@ def _scored_there(a: argparse.Namespace, judged, named: list[str]):
     )  # fmt: skip
     states = Counter(part.state for part in parts)
     rows = [{"part": part.number, "state": part.state, "rows": part.rows, "job": part.job.id if part.job else "",
-             "reason": part.job.reason if part.job else "", "file": str(part.file)} for part in parts]  # fmt: skip
+             "reason": part.job.reason if part.job else "", "before": part.before,
+             "file": str(part.file)} for part in parts]  # fmt: skip
     result = {"on": a.on, "out": a.out, "rows": sum(row["rows"] for row in rows), "parts": rows}
     lines = [f"{len(parts)} parts on {a.on}: " + ", ".join(f"{count} {state}" for state, count in states.items()),
              f"{result['rows']} rows are safe in {a.out}"]  # fmt: skip
+    again = Counter(part.before for part in parts if part.before)
+    lines += [f"{count} handed over again. {reason}" for reason, count in again.items()]
     lines += list(dict.fromkeys(row["reason"] for row in rows if row["reason"]))
     if set(states) == {"finished"}:
         result |= (told := parted.summary(parts))

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,30 @@ def _recipe_flags() -> argparse.ArgumentParser:
 
 def _handed_over(a: argparse.Namespace, recipe: recipes.Recipe, store: Path, root: Path):
     """What `train --on CLUSTER` does: nothing is trained here."""
-    from cac_core.jobs import launch
+    from cac_core import runs
+    from cac_core.data import datasets
+    from cac_core.jobs import clusters, launch
 
-    (job,) = launch.submit_there(store, [recipe], a.on, jobs.needs_in(a), root=root, again=a.again)
+    needs = jobs.needs_in(a)
+    if runs.Run(store / recipe.id).state == "finished" and not a.again:
+        told = say("{run} is finished already: nothing was handed over.", run=recipe.id)
+        return {"run": recipe.id, "on": a.on, "state": "finished"}, [told]
+    if (lacking := datasets.here(recipe.dataset, root)[1]) and recipe.dataset in datasets.DATASETS:
+        raise FileNotFoundError(lacking)
+    (job,) = launch.submit_there(store, [recipe], a.on, needs, root=root, again=a.again)
+    queue = shlex.join(["python", "-m", "cac_core", "queue", "--runs", str(store)])
+    if (job.on, job.needs) != (a.on, needs):
+        raise ValueError(say(
+            "Job {job} is {state} already and trains this run on {where}, asked for otherwise, so nothing was handed "
+            "over. Stop it first:\n"
+            "    {command}",
+            job=job.id, state=job.state, where=job.where, command=f"{queue} --stop {job.id}",
+        ))  # fmt: skip
     result = {"job": job.id, "run": job.run, "on": job.on, "state": job.state}
-    return result, [f"{job.id}: {job.run} on {job.where}", "Look after it with:", "    python -m cac_core queue"]
+    doubt = clusters.doubt(needs, clusters.slots(a.on, wait=jobs.WAIT))
+    doubts = [doubt] if doubt else []
+    result |= {"warnings": doubts} if doubts else {}
+    return result, [f"{job.id}: {job.run} on {job.where}", *doubts, "Look after it with:", f"    {queue}"]
 
 
 def _train(a: argparse.Namespace, options: dict[str, str]):
@@ -120,7 +140,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
             from cac_core.training import starts
 
             starts.start_of(recipe, trial, store)
-    if a.on:
+    if jobs.is_away(a):
         return _handed_over(a, recipe, store, root)
     if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
         _away(runs.Run(store / recipe.id), root)

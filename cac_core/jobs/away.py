@@ -100,7 +100,9 @@ def _told(before: Job, said: dict[str, Seen] | Unreachable) -> Job:
         return replace(before, state="lost")
     if job.ticket != before.ticket or job.state not in ("queued", *UNDER_WAY):
         return job
-    if isinstance(said, Unreachable):
+    if word := _ended_itself(job):
+        now = replace(job, state=word[0], reason=word[1])
+    elif isinstance(said, Unreachable):
         now = replace(job, state="unreachable", reason=str(said))
     elif (seen := said.get(job.ticket)) is None:
         now = _missing(job)
@@ -131,6 +133,20 @@ def _at_work(job: Job) -> bool:
     """Whether a process holds the run, which the file system says of all machines: of a node whose network is cut a
     scheduler knows no more than of one that is gone."""
     return job.kind == "train" and job.run != "" and held(job.store / job.run / ".lock")
+
+
+def _ended_itself(job: Job) -> tuple[str, str] | None:
+    """What the run of a job that had begun says of its end: said since the job was handed over, and its process gone.
+
+    The file system says it sooner than a scheduler, and also where that does not answer.
+    """
+    if not job.host or (word := ends.own_word(job)) is None or _at_work(job):
+        return None
+    with contextlib.suppress(OSError):
+        status = (job.store / job.run / "status.json").stat()
+        if status.st_mtime_ns >= job.beside(".ticket").stat().st_mtime_ns:
+            return word
+    return None
 
 
 def _missing(job: Job) -> Job:
@@ -166,6 +182,17 @@ def _ended_there(job: Job, seen: Seen) -> Job:
     elif seen.code == engines.UNFIT:
         state, reason = "failed", say("There is not the same Anchorscope on {on}: {words}", on=job.on,
                                       words=ends.complaint(job))  # fmt: skip
+    elif seen.code == engines.UNREADY:
+        state, reason = "failed", say(
+            "What comes first on {on}, its `before`, has failed; its last line must succeed: {words}",
+            on=job.on, words=ends.complaint(job),
+        )  # fmt: skip
+    elif seen.cause == "launch":
+        state, reason = "failed", say(
+            "{host} could not begin it ({why}), most likely as it does not see this store. Runs must lie on a file "
+            "system that all machines see, under the same path: {path}.",
+            host=seen.host or job.on, why=seen.why, path=job.store,
+        )  # fmt: skip
     elif seen.cause == "memory":
         needs = replace(needs, memory=2 * needs.memory)
         state, reason = "lost", say(

@@ -7,7 +7,7 @@ cluster; without it, ~/.config/anchorscope/clusters.toml is that file, if there 
     engine = "slurm"                # or "ray"
     options = ["--partition=gpu"]   # Slurm: what sbatch is given besides
     python = "/shared/venv/bin/python"      # of Anchorscope there, where it is not this one
-    before = "module load cuda"     # lines of sh that come first
+    before = ". /etc/profile.d/modules.sh; module load cuda"   # lines of sh that come first, the last of which succeeds
     cpus = 8                        # what a job asks for where nothing else is said
     gpus = 1
     memory = "16G"
@@ -22,6 +22,7 @@ cluster; without it, ~/.config/anchorscope/clusters.toml is that file, if there 
 Standard library.
 """
 
+import math
 import os
 import re
 import threading
@@ -38,8 +39,8 @@ from cac_core.jobs.slurm import Slurm
 from cac_core.sentences import say
 
 NAME = re.compile(r"[\w-]{1,40}")
-KINDS = {"slurm": ("options",), "ray": ("address", "token_file")}  # what a table says of each, besides FIELDS
-FIELDS = ("engine", "python", "before", "cpus", "gpus", "memory", "time", "nodes")
+KINDS = {"slurm": ("options", "time", "nodes"), "ray": ("address", "token_file")}  # what a table says of each, besides:
+FIELDS = ("engine", "python", "before", "cpus", "gpus", "memory")
 MOST = 1 << 20  # bytes of the file
 EVERY = 5.0  # seconds in which a cluster is asked once, however many look
 
@@ -69,7 +70,7 @@ def source() -> str:
 def every() -> dict[str, Cluster]:
     """By name. Raises ValueError that says what is wrong with the file that names them."""
     said = source()
-    if said in ("", "slurm"):
+    if said.lower() in ("", "slurm"):
         return {"slurm": Cluster("slurm", "slurm")} if said else {}
     if said.startswith(("http://", "https://")):
         return {"ray": Cluster("ray", "ray", address=said)}
@@ -77,8 +78,14 @@ def every() -> dict[str, Cluster]:
     try:
         tables = tomllib.loads(files.content(file, MOST).decode())
         return {name: _cluster(name, table) for name, table in tables.items()}
+    except FileNotFoundError as error:
+        raise ValueError(say(
+            "ANCHORSCOPE_CLUSTER is slurm, the address of a Ray head such as http://head:8265, or a TOML file; there "
+            "is no file {file}.",
+            file=file,
+        )) from error  # fmt: skip
     except (OSError, ValueError) as error:
-        raise ValueError(say("The clusters in {file} cannot be used: {error}.", file=file, error=error)) from error
+        raise ValueError(say("The clusters in {file} cannot be used: {error}", file=file, error=error)) from error
 
 
 def find(name: str) -> Cluster:
@@ -136,11 +143,12 @@ def needs_of(
 class _Question:
     """A question that is put to an engine by a thread of its own, so that nobody waits longer than he likes.
 
-    said: the answer, the error instead, or before it has come the answer before.
+    said: the answer, the error instead, or before it has come the answer before; at: when that came.
     """
 
-    def __init__(self, ask, before: Any):
-        self.said, self.came, self.began = before, threading.Event(), time.monotonic()
+    def __init__(self, ask, before: "_Question | None"):
+        self.said, self.at = (before.said, before.at) if before else (None, 0.0)
+        self.came, self.began = threading.Event(), time.monotonic()
         threading.Thread(target=self._put, args=(ask,), daemon=True).start()
 
     def _put(self, ask) -> None:
@@ -156,19 +164,19 @@ _QUESTIONS: dict[tuple, _Question] = {}
 _ASKING = threading.Lock()
 
 
-def _asked(key: tuple, ask, wait: float) -> Any:
-    """The answer, about EVERY seconds old, or the error instead; None where there has been none yet.
+def _asked(key: tuple, ask, wait: float, oldest: float = math.inf) -> Any:
+    """The answer, about EVERY seconds old, or the error instead; None where there is none, or none but an older one.
 
     All who ask wait together: so many seconds from when the question was put.
     """
     with _ASKING:
         question = _QUESTIONS.get(key)
         if question is None or (question.came.is_set() and time.monotonic() - question.at > EVERY):
-            question = _QUESTIONS[key] = _Question(ask, question and question.said)
+            question = _QUESTIONS[key] = _Question(ask, question)
             for old in [k for k, q in _QUESTIONS.items() if q.came.is_set() and time.monotonic() - q.at > 60 * EVERY]:
                 del _QUESTIONS[old]
     question.came.wait(max(question.began + wait - time.monotonic(), 0))
-    return question.said
+    return question.said if time.monotonic() - question.at < oldest else None
 
 
 def states(name: str, folder: Path, tickets: list[str], *, wait: float) -> dict[str, Seen] | Unreachable | None:
@@ -181,5 +189,19 @@ def states(name: str, folder: Path, tickets: list[str], *, wait: float) -> dict[
 
 
 def slots(name: str, *, wait: float) -> Slots | Unreachable | None:
-    """What is free; None where it has not answered yet."""
-    return _asked((name, source()), lambda: find(name).engine(Path()).slots(), wait)
+    """What is free; None where it has not answered in the last seconds."""
+    return _asked((name, source()), lambda: find(name).engine(Path()).slots(), wait, 4 * EVERY)
+
+
+def doubt(needs: Needs, there: Slots | Unreachable | None) -> str:
+    """Why a job will wait for long: it asks for more than there is; empty where it does not, or nobody knows."""
+    if not isinstance(there, Slots):
+        return ""
+    cpus, gpus = needs.cpus * needs.nodes, needs.gpus * needs.nodes
+    if cpus <= there.cpus[1] and gpus <= there.gpus[1]:
+        return ""
+    return say(
+        "It asks for {cpus} processors and {gpus} graphics cards, and there are {all_cpus} and {all_gpus}: it waits "
+        "until there are more.",
+        cpus=cpus, gpus=gpus, all_cpus=there.cpus[1], all_gpus=there.gpus[1],
+    )  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from cac_core.sentences import say
 
-UNSEEN, UNFIT = 85, 86  # how a job ends that does not find the store, or not this Anchorscope
+UNSEEN, UNFIT, UNREADY = 85, 86, 87  # how one ends that finds no store, not this Anchorscope, or whose `before` fails
 
 
 class Unreachable(OSError):
@@ -58,8 +58,8 @@ class Task:
 class Seen:
     """What an engine says of a job: "queued", "running" or "ended", where, and why in the engine's own words.
 
-    code: how it ended, -9 by signal 9. cause: why the engine ended it: "memory", "time", "node", "cancelled", or ""
-    where it ended by itself.
+    code: how it ended, -9 by signal 9. cause: why the engine ended it: "memory", "time", "node", "cancelled", "launch"
+    where the node could not begin it, or "" where it ended by itself.
     """
 
     state: str
@@ -121,7 +121,7 @@ def shell(
         f"  echo no such ticket here: {quoted['seal']} >&2; exit {UNSEEN}",
         "fi",
         f"exec >{quoted['log']} 2>&1 </dev/null",
-        *([before] if before else []),
+        *([before, f"[ $? -eq 0 ] || exit {UNREADY}"] if before else []),
         *(f"export {name}={shlex.quote(value)}" for name, value in known.items()),
         f"{python} -m cac_core.jobs.engines {shlex.quote(here)} {code()} || exit {UNFIT}",
         *_become(f"-m cac_core {shlex.join(arguments)}", python, needs if arguments[0] == "train" else USUAL, ticket),
@@ -170,25 +170,30 @@ def same_code(place: str, there: str) -> str:
     )  # fmt: skip
 
 
-TIME = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>\d{1,2})(?::\d{1,2})?")
-MEMORY = re.compile(r"(?P<number>\d{1,7}(?:\.\d+)?)\s*(?P<unit>[MGT]?)B?", re.IGNORECASE)
+TIME = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<rest>\d{1,4}(?::\d{1,2}){0,2})")  # hours first
+MEMORY = re.compile(r"(?P<whole>\d{1,9})|(?P<number>\d{1,7}(?:\.\d+)?)\s*(?P<unit>[MGT])B?", re.IGNORECASE)
 
 
 def minutes_of(said: str | int) -> int:
-    """Minutes out of 90, "4:00:00", "4:00" (hours and minutes) or "2-12:00". Raises ValueError."""
+    """Minutes out of 90, "4:00:00", "4:00" (hours and minutes), "2-12" or "2-12:00"; a part of one is one more.
+
+    Raises ValueError.
+    """
     if str(said).isdigit():
         return int(said)
     if not (found := TIME.fullmatch(str(said).strip())):
-        raise ValueError(say("{said!r} is no time. It is written in minutes, or as 4:00:00 or 2-12:00.", said=said))
-    days, hours, minutes = (int(found[name] or 0) for name in ("days", "hours", "minutes"))
-    return (24 * days + hours) * 60 + minutes
+        raise ValueError(say("{said!r} is no time. It is written in minutes, or as 4:00:00 or 2-12:00", said=said))
+    hours, minutes, seconds = (*map(int, found["rest"].split(":")), 0, 0)[:3]
+    return (24 * int(found["days"] or 0) + hours) * 60 + minutes + (seconds > 0)
 
 
 def megabytes_of(said: str | int) -> int:
     """Megabytes out of 500, "16G" or "1.5 T". Raises ValueError."""
     if not (found := MEMORY.fullmatch(str(said).strip())):
-        raise ValueError(say("{said!r} is no size of memory. It is written in megabytes, or as 16G.", said=said))
-    return round(float(found["number"]) * 1024 ** "MGT".index(found["unit"].upper() or "M"))
+        raise ValueError(say("{said!r} is no size of memory. It is written in megabytes, or as 16G", said=said))
+    if found["whole"]:
+        return int(found["whole"])
+    return round(float(found["number"]) * 1024 ** "MGT".index(found["unit"].upper()))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Ray:
     def submit(self, tasks: list[Task], needs: Needs) -> None:
         if needs.nodes > 1:
             raise ValueError(say("Ray Jobs puts a job on one machine: several together need Slurm. Ask for one."))
+        if needs.minutes:
+            raise ValueError(say("Ray Jobs ends no job after a time: leave the time out."))
         asked = {"entrypoint_num_cpus": needs.cpus, "entrypoint_num_gpus": needs.gpus}
         if needs.memory:
             asked["entrypoint_memory"] = needs.memory << 20
@@ -99,11 +101,11 @@ def _seen(job: dict[str, Any]) -> Seen:
     """What Ray says of a job."""
     state = STATES.get(str(job.get("status")), "queued")
     host = urllib.parse.urlsplit(str(job.get("driver_agent_http_address") or "")).hostname or ""
+    why = str(job.get("message") or "").split("\n")[0]
     if state != "ended":
-        return Seen(state, host if state == "running" else "")
+        return Seen(state, host if state == "running" else "", why.rstrip("."))
     code = job.get("driver_exit_code")
     code = 0 if job["status"] == "SUCCEEDED" else code if isinstance(code, int) else None
-    why = str(job.get("message") or "").split("\n")[0]
     return Seen("ended", host, why, code, "cancelled" if job["status"] == "STOPPED" else "")
 
 

@@ -34,6 +34,7 @@ CAUSES = {
     "OUT_OF_MEMORY": "memory", "TIMEOUT": "time", "DEADLINE": "time", "NODE_FAIL": "node", "BOOT_FAIL": "node",
     "PREEMPTED": "node", "REVOKED": "node", "CANCELLED": "cancelled",
 }  # fmt: skip
+NEVER = {"PartitionNodeLimit", "PartitionConfig", "PartitionTimeLimit", "BadConstraints", "NodeConfigNotAvail"}
 FIELDS = ("JobArrayID", "Name", "State", "exit_code", "Reason", "NodeList", "TimeUsed", "TimeLimit")  # of squeue
 RECORD = ("JobID", "JobName", "State", "ExitCode", "Reason", "NodeList", "Elapsed", "Timelimit")  # of sacct
 
@@ -108,7 +109,9 @@ class Slurm:
     def slots(self) -> Slots:
         chosen = [option for option in self.options if option.startswith(("--partition", "-p"))]
         shown = "NodeList:|,CPUsState:|,Gres:|,GresUsed:|,StateCompact:|"
-        return free(_run(["sinfo", "--noheader", "--Node", *chosen, "-O", shown]))
+        if not (said := _run(["sinfo", "--noheader", "--Node", *chosen, "-O", shown])).strip():
+            raise ValueError(say("Slurm has no machine for {options}.", options=shlex.join(chosen) or "sbatch"))
+        return free(said)
 
 
 def queue(said: str) -> dict[str, tuple[str, Seen]]:
@@ -137,12 +140,22 @@ def _seen(state: str, status: int, why: str, host: str, used: str, limit: str) -
     """status: as the system's wait gives it. What has ended so near its limit has been asked to, see SOONER."""
     why, host = ("" if text in ("None", "N/A", "n/a", "None assigned") else text for text in (why, host))
     if state in QUEUED:
-        return Seen("queued", "", why)
+        return Seen("queued", "", _waits(why))
     if state in RUNNING:
         return Seen("running", host, why)
     near = _seconds(used) + SOONER + 2 * SLACK >= _seconds(limit) >= 60 * LONG
     cause = CAUSES.get(state, "time" if near and state == "COMPLETED" else "")
+    cause = "launch" if why == "JobLaunchFailure" else cause
     return Seen("ended", host, why, os.waitstatus_to_exitcode(status), cause)
+
+
+def _waits(why: str) -> str:
+    """Slurm's word for why a job waits, in words that say more where it is a frequent one."""
+    if why in NEVER:
+        return say("no machine there gives so much, so it will not begin ({word}); stop it, and ask for less", word=why)
+    if why == "Resources":
+        return say("what it asks for is not free ({word})", word=why)
+    return say("others come first ({word})", word=why) if why == "Priority" else why
 
 
 def _seconds(said: str) -> int:

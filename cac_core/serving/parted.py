@@ -6,6 +6,7 @@ An image is of the part that its path's digest says, whoever lists the images an
 """
 
 import dataclasses
+import glob
 import os
 import re
 from collections import Counter
@@ -55,12 +56,13 @@ def file_of(folder: Path, number: int, count: int) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part: its file, its job where there is one, and how many rows are safe."""
+    """One part: its file, its job where there is one, how many rows are safe, and why it was handed over again."""
 
     number: int
     file: Path
     job: Job | None
     rows: int
+    before: str = ""
 
     @property
     def state(self) -> str:
@@ -69,17 +71,19 @@ class Part:
 
 def handed_over(
     store: Path, run: Run | None, threshold: Threshold | None, named: list[str], folder: Path, given: list[str],
-    on: str, needs: Needs, count: int = 0,
+    on: str, needs: Needs, count: int | None = None,
 ) -> list[Part]:  # fmt: skip
     """Hand to a cluster every part that has no file and is not under way there, and tell of all how far they are.
 
     run and threshold: None where an ONNX file that `given` names says it all. named: what is to be judged, as the
-    command takes it. count: how many parts; 0 for as many as the folder has, or else as there is room for at once.
+    command takes it. count: how many parts; None for as many as the folder has, or else as there is room for at once.
     Raises ValueError for what cannot be judged there, Unreachable where the cluster does not answer.
     """
     if sources.STANDARD_INPUT in named:
         raise ValueError(say("What stands on standard input cannot be seen on a cluster: name files, folders or zips."))
     named = [os.path.abspath(os.path.expanduser(one)) for one in named]
+    if lacking := [one for one in named if not glob.has_magic(one) and not os.path.exists(one)]:
+        raise ValueError(say("There is no file or folder {file}.", file=lacking[0]))
     if next(sources.found(named), None) is None:
         raise ValueError(say("There are no pictures in it: files that end in {endings}.", endings=images.ENDINGS))
     folder = folder.absolute()
@@ -95,14 +99,16 @@ def handed_over(
 
 
 def _handed_over(
-    store: Path, run: Run | None, named: list[str], folder: Path, given: list[str], on: str, needs: Needs, count: int
+    store: Path, run: Run | None, named: list[str], folder: Path, given: list[str], on: str, needs: Needs,
+    count: int | None,
 ) -> list[Part]:  # fmt: skip
     count = _count(folder, count) or min(_room(on, needs), USUAL)
     files = {number: file_of(folder, number, count) for number in range(1, count + 1)}
     there = _jobs(store, folder)
     going = {file for file, job in there.items() if job.state in ("queued", *UNDER_WAY)}
     missing = {number: file for number, file in files.items() if file not in going and not file.is_file()}
-    for old in [there[file] for file in missing.values() if file in there]:  # one that was killed says what it takes
+    before = {file: there[file].reason for file in missing.values() if file in there}
+    for old in [there[file] for file in before]:  # one that was killed says what it takes
         most = {name: max(getattr(needs, name), getattr(old.needs, name)) for name in ("memory", "minutes")}
         needs = dataclasses.replace(needs, **most)
         launch.remove(old)
@@ -120,7 +126,10 @@ def _handed_over(
                 mark.unlink(missing_ok=True)
             raise
         there = _jobs(store, folder)
-    return [Part(number, file, there.get(file), written.rows_in(file)) for number, file in files.items()]
+    return [
+        Part(number, file, there.get(file), written.rows_in(file), before.get(file, ""))
+        for number, file in files.items()
+    ]
 
 
 def summary(parts: list[Part]) -> Counter[str]:
@@ -147,17 +156,17 @@ def _threshold_file(folder: Path, run: Run, threshold: Threshold) -> Path:
     return file
 
 
-def _count(folder: Path, asked: int) -> int:
+def _count(folder: Path, asked: int | None) -> int:
     """How many parts this folder's images are divided into; 0 where it has none and nobody asks for some."""
-    if not 0 <= asked <= MOST:
+    if asked is not None and not 1 <= asked <= MOST:
         raise ValueError(say("--parts is 1 to {most}.", most=MOST))
     there = [int(found[1]) for name in os.listdir(folder) if (found := MARK.fullmatch(name))]
-    if there and asked not in (0, *there):
+    if there and asked not in (None, *there):
         raise ValueError(say(
             "{folder} is divided into {count} parts. Leave out --parts, or name another folder.",
             folder=folder, count=there[0],
         ))  # fmt: skip
-    return there[0] if there else asked
+    return there[0] if there else asked or 0
 
 
 def _room(on: str, needs: Needs) -> int:
