@@ -75,7 +75,7 @@ def live(looked: bool):
 
 def queue(every: list[Job], going: bool):
     line = jobs.waiting(every)
-    there = [job for job in every if job.on and jobs.going(job) and not job.host]  # what has not begun, as far as known
+    there = [job for job in every if job.on and not job.host and job.state in ("queued", "unreachable")]
     running = [job for job in every if job.state in launch.UNDER_WAY and job not in there]
     ended = [job for job in reversed(every) if not jobs.going(job)]
     if said := st.session_state.pop("live_said", None):

@@ -155,7 +155,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
 
     if a.batch < 1 or (a.workers or 0) < 0:
         raise ValueError(say("--batch is at least 1, and --workers at least 0."))
-    named, apart, run = a.sources, True, None
+    named, apart, run, away = a.sources, True, None, jobs.is_away(a)
     if a.onnx:
         _nothing_else(a, options)
         decider, named = deciders.OfOnnx(Path(a.onnx)), [a.run, *a.sources]
@@ -168,7 +168,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if not named:
         raise ValueError(say("Name what is to be judged: files, a folder, a zip, a pattern, or - for paths on standard "
                              "input."))  # fmt: skip
-    if jobs.is_away(a):
+    if away:
         return _scored_there(a, run and (run, threshold), named)
     part = parted.part_of(a.part) if a.part else None
     listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []

@@ -128,7 +128,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
-    store, root = runs.store_of(a.runs), datasets.root_of(a.data)
+    store, root, away = runs.store_of(a.runs), datasets.root_of(a.data), jobs.is_away(a)
     if a.resume:
         recipe = (run := runs.find(a.resume, store)).recipe
         store = run.path.parent
@@ -140,7 +140,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
             from cac_core.training import starts
 
             starts.start_of(recipe, trial, store)
-    if jobs.is_away(a):
+    if away:
         return _handed_over(a, recipe, store, root)
     if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
         _away(runs.Run(store / recipe.id), root)

@@ -43,6 +43,7 @@ KINDS = {"slurm": ("options", "time", "nodes"), "ray": ("address", "token_file")
 FIELDS = ("engine", "python", "before", "cpus", "gpus", "memory")
 MOST = 1 << 20  # bytes of the file
 EVERY = 5.0  # seconds in which a cluster is asked once, however many look
+OLD = 20.0  # after which what was free is no more told
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def states(name: str, folder: Path, tickets: list[str], *, wait: float) -> dict[
 
 def slots(name: str, *, wait: float) -> Slots | Unreachable | None:
     """What is free; None where it has not answered in the last seconds."""
-    return _asked((name, source()), lambda: find(name).engine(Path()).slots(), wait, 4 * EVERY)
+    return _asked((name, source()), lambda: find(name).engine(Path()).slots(), wait, OLD)
 
 
 def doubt(needs: Needs, there: Slots | Unreachable | None) -> str:

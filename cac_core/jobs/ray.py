@@ -103,7 +103,7 @@ def _seen(job: dict[str, Any]) -> Seen:
     host = urllib.parse.urlsplit(str(job.get("driver_agent_http_address") or "")).hostname or ""
     why = str(job.get("message") or "").split("\n")[0]
     if state != "ended":
-        return Seen(state, host if state == "running" else "", why.rstrip("."))
+        return Seen(state, host) if state == "running" else Seen(state, "", why.rstrip("."))
     code = job.get("driver_exit_code")
     code = 0 if job["status"] == "SUCCEEDED" else code if isinstance(code, int) else None
     return Seen("ended", host, why, code, "cancelled" if job["status"] == "STOPPED" else "")

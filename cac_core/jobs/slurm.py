@@ -27,6 +27,7 @@ DEAD = re.compile(  # what its commands say where the controller, or their way t
     re.IGNORECASE,
 )
 MEMORY = re.compile("exceeded (job )?memory limit|oom.kill", re.IGNORECASE)
+UNBEGUN = 53  # the signal that Slurm tells of where a node could not open the job's log
 NO_ACCOUNTS = "accounting storage is disabled"
 QUEUED = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "CONFIGURING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "RESIZING"}
@@ -145,8 +146,8 @@ def _seen(state: str, status: int, why: str, host: str, used: str, limit: str) -
         return Seen("running", host, why)
     near = _seconds(used) + SOONER + 2 * SLACK >= _seconds(limit) >= 60 * LONG
     cause = CAUSES.get(state, "time" if near and state == "COMPLETED" else "")
-    cause = "launch" if why == "JobLaunchFailure" else cause
-    return Seen("ended", host, why, os.waitstatus_to_exitcode(status), cause)
+    code = os.waitstatus_to_exitcode(status)
+    return Seen("ended", host, why, code, "launch" if code == -UNBEGUN else cause)
 
 
 def _waits(why: str) -> str:

@@ -1231,7 +1231,8 @@ class Scheduler:
     def states(self, tickets):
         if self.said is None:
             raise engines.Unreachable("nobody is there")
-        return {ticket: engines.Seen(self.said, why="Resources" * (self.said == "queued")) for ticket in tickets}
+        seen = engines.Seen("queued", "", "Resources") if self.said == "queued" else engines.Seen(self.said, "n1")
+        return dict.fromkeys(tickets, seen)
 
     def stop(self, ticket, *, hard):
         self.stopped.append(ticket)
@@ -1263,7 +1264,10 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     assert "“much”" in text(at) or "'much' is no size of memory" in text(at)
     at = fine(at.text_input(key="new_memory_gpu").set_value("16G").run())
     at = fine(at.text_input(key="new_nodes_gpu").set_value("2").run())
-    assert "--on gpu --cpus 1 --gpus 1 --memory 16384M --time 150 --nodes 2" in plan(at)[0]
+    assert plan(at)[0].endswith("--on gpu --cpus 1 --gpus 1 --memory 16384M --nodes 2")  # the time is the cluster's own
+    at = fine(at.text_input(key="new_time_gpu").set_value("").run())
+    assert plan(at)[0].endswith("--memory 16384M --time 0 --nodes 2")  # and now what Slurm gives, as the button asks
+    at = fine(at.text_input(key="new_time_gpu").set_value("2:30:00").run())
     at = fine(at.button(key="new_start").click().run())
     assert scheduler.needs == engines.Needs(1, 1, 16384, 150, nodes=2)
     every = launch.jobs(store)
@@ -1284,6 +1288,32 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     assert {job.state for job in launch.jobs(store)} == {"running"}
     at = fine(button(at, "Stop").click().run())
     assert [job.state for job in launch.jobs(store)].count("stopping") == 1
+
+
+def test_a_second_click_where_stop_was_forgets_no_training(opened, store, scheduler):
+    recipes = [recipe.compose(dataset="digits", seed=seed) for seed in range(2)]
+    first, second = launch.submit_there(store, recipes, "gpu", engines.Needs())
+    scheduler.said = "running"
+    at = opened("live")
+    order = [button.key for button in at.button if button.label == "Stop"]
+    scheduler.said = None
+    at = fine(at.run())
+    assert [button.key for button in at.button if button.label == "Stop"] == order  # none has moved under the pointer
+    at = fine(at.button(key=f"stop_{first.id}").click().run())
+    assert "Stop is asked for. It is done as soon as gpu answers." in text(at)
+    assert "Whether it still runs on gpu, nobody knows from here." in text(at)  # said where one gives it up
+    assert f"remove_{second.id}" not in [button.key for button in at.button]
+    fine(at.button(key=f"remove_{first.id}").click().run())
+    assert [job.id for job in launch.jobs(store)] == [second.id]
+
+
+def test_what_asks_for_more_than_there_is_is_doubted_and_a_cluster_that_is_gone_is_named(opened, scheduler):
+    at = opened("new", new_device="gpu", new_cpus="99")
+    assert "It asks for 99 processors and 1 graphics cards, and there are 4 and 2" in text(at)
+    at = opened("new", new_device="moon")
+    assert "There is no device or cluster “moon” here." in text(at)
+    at = fine(at.selectbox(key="new_device").set_value("gpu").run())
+    assert "moon" not in text(at)
 
 
 def test_of_many_that_run_on_a_cluster_live_lists_the_first(opened, store, scheduler):

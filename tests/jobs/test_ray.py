@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_what_a_head_says_of_jobs(head):
         "a-1_0": Seen("running", "10.0.0.7"),
         "a-2": Seen("ended", "10.0.0.7", "Job entrypoint command failed with exit code 85, last available logs "
                     "(truncated):", UNSEEN),
-        "a-3": Seen("queued"),
+        "a-3": Seen("queued", "", WAITS.rstrip(".")),
         "a-4": Seen("ended", "10.0.0.7", "Job entrypoint command failed with exit code -9, last", -9),
         "a-5": Seen("ended", "", "Job was intentionally stopped.", None, "cancelled"),
     }  # fmt: skip
@@ -214,6 +215,36 @@ def test_a_head_that_is_not_there_leaves_a_job_unreachable(head, tmp_path):
     assert launch.stop(job).state == "unreachable"
     launch.remove(job)  # the head may never come back
     assert launch.jobs(tmp_path / "runs") == []
+
+
+def test_no_time_is_promised_that_ray_does_not_keep(head, tmp_path):
+    with pytest.raises(ValueError, match="leave the time out"):
+        launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs(minutes=5))
+    assert launch.jobs(tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_run_that_has_finished_is_finished_whatever_its_head_says(head, tmp_path, silent):
+    (job,) = launch.submit_there(tmp_path / "runs", [compose(dataset="digits")], "boxes", Needs())
+    head.jobs = [{"submission_id": job.ticket, **{k: v for k, v in JOBS[0].items() if k != "submission_id"}}]
+    (job,) = launch.settle(tmp_path / "runs", wait=30)
+    assert (job.state, job.host) == ("running", "10.0.0.7")
+    if silent:
+        head.shutdown()
+        head.server_close()
+    (job.store / job.run).mkdir()
+    status, ticket = job.store / job.run / "status.json", job.beside(".ticket")
+    runs.write_json(status, {"state": "finished"})
+    later = ticket.stat().st_mtime
+    os.utime(status, (later - 60, later - 60))  # as another, before, has left it
+    (now,) = launch.settle(tmp_path / "runs", wait=30)
+    assert now.state == ("unreachable" if silent else "running")
+    os.utime(status, (later + 1, later + 1))
+    with filelock.FileLock(job.store / job.run / ".lock"):  # it is at its end, and not yet through
+        (now,) = launch.settle(tmp_path / "runs", wait=30)
+        assert now.state == ("unreachable" if silent else "running")
+    (now,) = launch.settle(tmp_path / "runs", wait=30)
+    assert now.state == "finished"
 
 
 def test_a_forgotten_job_is_what_its_run_says(head, tmp_path):

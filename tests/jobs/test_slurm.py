@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_what_the_queue_says():
     said = slurm.queue(QUEUE)
     assert said["term"] == ("1", Seen("ended", "vm", "", 0))
     assert said["arr_0"] == ("2_0", Seen("running", "vm"))
-    assert said["arr_1"] == ("2_1", Seen("queued", "", "Resources"))
+    assert said["arr_1"] == ("2_1", Seen("queued", "", "what it asks for is not free (Resources)"))
     assert said["arr_2"][1] == Seen("ended", "vm", "", -15, "cancelled")
     assert said["mem"][1].code == -9
     assert said["code"][1] == Seen("ended", "vm", "NonZeroExitCode", 3)
@@ -109,9 +110,26 @@ def test_a_job_of_another_version_ends_before_it_begins(tmp_path):
     assert engines.code() in done.stdout
 
 
-@pytest.mark.parametrize(("said", "minutes"), [("90", 90), ("4:00:00", 240), ("4:30", 270), ("2-12:00", 3600)])
+@pytest.mark.parametrize(
+    ("said", "minutes"),
+    [
+        ("90", 90),
+        ("4:00:00", 240),
+        ("4:30", 270),
+        ("2-12:00", 3600),
+        ("2-12", 3600),
+        ("0:00:30", 1),
+        ("0", 0),
+    ],
+)
 def test_a_time_is_read(said, minutes):
     assert engines.minutes_of(said) == minutes
+
+
+@pytest.mark.parametrize(("read", "said"), [(engines.minutes_of, "soon"), (engines.megabytes_of, "16.5")])
+def test_what_is_no_time_and_no_size_is_refused(read, said):
+    with pytest.raises(ValueError, match=said):
+        read(said)
 
 
 @pytest.mark.parametrize(("said", "size"), [("500", 500), ("16G", 16384), ("1.5 T", 1572864), ("2GB", 2048)])
@@ -129,6 +147,7 @@ def test_a_size_is_read(said, size):
         ("[gpu]\nengine = 'slurm'\nmemory = 'much'", "much"),
         ("[gpu]\nengine = 'slurm'\ncpus = 0", "cpus"),
         ("[gpu", "clusters.toml"),
+        ("[boxes]\nengine = 'ray'\naddress = 'http://head:8265'\ntime = '1:00:00'", "time"),
     ],
 )
 def test_a_file_of_clusters_that_is_wrong_says_what(tmp_path, monkeypatch, content, words):
@@ -137,6 +156,66 @@ def test_a_file_of_clusters_that_is_wrong_says_what(tmp_path, monkeypatch, conte
     with pytest.raises(ValueError, match=r"clusters\.toml") as wrong:
         clusters.every()
     assert words in str(wrong.value)
+
+
+def test_a_name_that_is_no_file_of_clusters_says_what_it_may_be(monkeypatch, tmp_path):
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", str(tmp_path / "ray"))
+    with pytest.raises(ValueError, match="http://head:8265"):
+        clusters.every()
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", "Slurm")
+    assert list(clusters.every()) == ["slurm"]
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("PartitionConfig", "will not begin"), ("Resources", "not free"), ("Priority", "others"), ("Licenses", "Licenses"),
+])  # fmt: skip
+def test_why_a_job_waits_is_said_in_words(word, said):
+    _, seen = slurm.queue(f"17|T|PENDING|0|{word}||0:00|1:00\n")["T"]
+    assert said in seen.why
+    assert word in seen.why
+
+
+def test_a_node_that_could_not_begin_a_job_is_told_from_one_that_was_killed():
+    _, seen = slurm.queue("17|T|FAILED|4021|JobLaunchFailure|node1|0:00|1:00\n")["T"]
+    assert (seen.state, seen.cause, seen.host) == ("ended", "launch", "node1")
+
+
+@pytest.mark.parametrize(("before", "ready"), [("VALUE=1", True), ("no_such_program_here", False)])
+def test_what_comes_first_has_to_succeed(tmp_path, before, ready):
+    seal, log = tmp_path / "T.ticket", tmp_path / "T.log"
+    seal.write_text("T")
+    shell = engines.shell("T", seal, log, ("data", "--help"), "", before, {})
+    code = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=LONG).returncode
+    assert code == (0 if ready else engines.UNREADY)
+    assert ready or "no_such_program_here" in log.read_text()
+
+
+def test_what_asks_for_more_than_there_is_is_doubted():
+    there = engines.Slots((3, 8), (0, 1))
+    assert not clusters.doubt(Needs(cpus=8, gpus=1), there)
+    assert "there are 8 and 1" in clusters.doubt(Needs(cpus=5, nodes=2), there)
+    assert "2 graphics cards" in clusters.doubt(Needs(gpus=2), there)
+    assert not clusters.doubt(Needs(cpus=99), None)
+
+
+def test_what_is_free_is_not_told_from_long_ago(monkeypatch):
+    """A cluster that no longer answers has nothing free that anybody knew of."""
+    monkeypatch.setattr(clusters, "EVERY", 0.05)
+    monkeypatch.setattr(clusters, "OLD", 0.2)
+    monkeypatch.setenv("ANCHORSCOPE_CLUSTER", "slurm")
+    silent = threading.Event()
+
+    def said(self):
+        silent.wait(LONG)
+        return engines.Slots((1, 2))
+
+    monkeypatch.setattr(slurm.Slurm, "slots", said)
+    monkeypatch.setattr(clusters, "_QUESTIONS", {})
+    silent.set()
+    assert clusters.slots("slurm", wait=LONG) == engines.Slots((1, 2))
+    silent.clear()
+    wait_until(lambda: clusters.slots("slurm", wait=0) is None, "the old answer stays")
+    silent.set()
 
 
 # --- with Slurm's daemons --------------------------------------------------------------------------------------------
