@@ -462,6 +462,21 @@ def test_another_code_and_another_store_are_refused(cluster, tmp_path):
 
 
 @pytest.mark.long
+def test_a_node_that_does_not_see_the_store_is_told_as_that(cluster, tmp_path):
+    cluster("wait")
+    begun(tmp_path)
+    engine = clusters.find("here").engine(tmp_path / "not there")
+    engine.submit([Task("anchorscope-blind", "true")], Needs(memory=100))
+    wait_until(lambda: [one.state for one in engine.states(["anchorscope-blind"]).values()] == ["ended"], "no end")
+    seen = engine.states(["anchorscope-blind"])["anchorscope-blind"]
+    assert seen.cause == "launch"
+    (job,) = launch.jobs(tmp_path / "runs")
+    now = away._ended_there(job, seen)
+    assert (now.state, str(tmp_path / "runs") in now.reason) == ("failed", True)
+    launch.stop(job)
+
+
+@pytest.mark.long
 def test_without_credentials_nobody_answers(cluster, daemons, tmp_path):
     begun(tmp_path)
     until(tmp_path, "running")
