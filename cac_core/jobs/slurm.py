@@ -22,7 +22,7 @@ LONG = 15  # minutes: if it has at least so many
 MANY = 500  # jobs that are asked for in one go
 DEAD = re.compile(  # what its commands say where the controller, or their way to it, is at fault and not the job
     r"unable to contact slurm controller|zero bytes were transmitted|socket timed out|connection refused|"
-    r"could not connect|connect failure|munge|authentication|credential|unable to establish config|"
+    r"could not connect|connect failure|munge|authentication|credential|(unable to|could not) establish a? ?config|"
     r"communication connection|slurmdbd|resolve controller|slurm_load|too many|temporarily unable|backup mode",
     re.IGNORECASE,
 )
@@ -217,5 +217,5 @@ def _run(command: list[str], *, given: str | None = None, environment: dict[str,
         return done.stdout
     words = re.sub(rf"^({command[0]}|slurm_\w+): (error: )?", "", done.stderr.strip(), flags=re.MULTILINE)
     if NO_ACCOUNTS not in words and DEAD.search(words):
-        raise Unreachable(say("Slurm does not answer: {words}", words=words))
+        raise Unreachable(say("Slurm does not answer: {words}", words=words.splitlines()[-1]))
     raise ValueError(say("Slurm refuses: {words}", words=words or shlex.join(command)))
