@@ -217,5 +217,5 @@ def _run(command: list[str], *, given: str | None = None, environment: dict[str,
         return done.stdout
     words = re.sub(rf"^({command[0]}|slurm_\w+): (error: )?", "", done.stderr.strip(), flags=re.MULTILINE)
     if NO_ACCOUNTS not in words and DEAD.search(words):
-        raise Unreachable(say("Slurm does not answer: {words}", words=words.splitlines()[-1]))
+        raise Unreachable(say("Slurm does not answer: {words}", words=words))
     raise ValueError(say("Slurm refuses: {words}", words=words or shlex.join(command)))
