@@ -3,6 +3,8 @@
 import argparse
 import itertools
 import math
+import shlex
+from pathlib import Path
 
 from cac_core import recipe as recipes
 from cac_core.sentences import say
@@ -52,6 +54,11 @@ def is_away(a: argparse.Namespace) -> bool:
     if a.on is None and (asked := [f"--{name}" for name in (*NEEDS, "nodes", "parts") if getattr(a, name, None)]):
         raise ValueError(say("Only a cluster can be asked for {flags}: give --on CLUSTER as well.", flags=asked))
     return a.on is not None
+
+
+def look_after(store: Path) -> str:
+    """The command that shows what became of what was handed over."""
+    return shlex.join(["python", "-m", "cac_core", "queue", "--runs", str(store)])
 
 
 def needs_in(a: argparse.Namespace):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core.commands import terminal
+from cac_core.commands import jobs, terminal
 from cac_core.sentences import say
 
 
@@ -62,6 +62,7 @@ def add(command) -> None:
     again.add_argument("--method", help="by this method alone")
     again.add_argument("--missing", action="store_true", help="put the trainings that are missing into the queue")
     again.add_argument("--device", default="cpu", help="of the queue, with --missing: cpu, cuda:0 and so on")
+    jobs.on_cluster(again, "with --missing, hand them as one array to a cluster that")
 
 
 def _eval(a: argparse.Namespace, options: dict[str, str]):
@@ -252,6 +253,8 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.data import datasets
     from cac_core.results import reproduce
 
+    if (away := jobs.is_away(a)) and not a.missing:
+        raise ValueError(say("--on goes with --missing: nothing else is handed to a cluster."))
     recipes.known_name(a.dataset or reproduce.GRID[0], reproduce.GRID, say("data set"))
     recipes.known_name(a.method or "cac", recipes.METHODS, say("method"))
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
@@ -271,9 +274,13 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
 
     here = {name: not datasets.here(name, root)[1] for name in {recipe.dataset for recipe in left}}
     ready = [one for one in left if here[one.dataset]]
-    queued = [job.run for job in launch.submit_recipes(store, ready, root=root, device=a.device)]
-    absent = sorted(name for name, there in here.items() if not there)
-    lines += [f"{len(queued)} trainings are in the queue. Work through it with:\n    python -m cac_core work"]
+    if away:
+        every = launch.submit_there(store, ready, a.on, jobs.needs_in(a), root=root) if ready else []
+        lines += [f"{len(every)} trainings wait on {a.on}. Look after them with:\n    {jobs.look_after(store)}"]
+    else:
+        every = launch.submit_recipes(store, ready, root=root, device=a.device)
+        lines += [f"{len(every)} trainings are in the queue. Work through it with:\n    python -m cac_core work"]
+    queued, absent = [job.run for job in every], sorted(name for name, there in here.items() if not there)
     lines += [f"The images of {name} are not here: python -m cac_core fetch {name}" for name in absent]
     return result | {"queued": queued, "absent": absent}, lines
 

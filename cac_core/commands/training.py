@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def _handed_over(a: argparse.Namespace, recipe: recipes.Recipe, store: Path, roo
     if (lacking := datasets.here(recipe.dataset, root)[1]) and recipe.dataset in datasets.DATASETS:
         raise FileNotFoundError(lacking)
     (job,) = launch.submit_there(store, [recipe], a.on, needs, root=root, again=a.again)
-    queue = shlex.join(["python", "-m", "cac_core", "queue", "--runs", str(store)])
+    queue = jobs.look_after(store)
     if (job.on, job.needs) != (a.on, needs):
         raise ValueError(say(
             "Job {job} is {state} already and trains this run on {where}, asked for otherwise, so nothing was handed "

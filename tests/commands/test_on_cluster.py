@@ -85,6 +85,16 @@ def test_data_that_are_not_here_are_told_before_a_node_looks_for_them(scheduler,
     assert not scheduler.tasks
 
 
+def test_what_the_papers_tables_lack_goes_there_as_one(scheduler, tmp_path, capsys):
+    assert "--missing" in said(capsys, "reproduce", "--on", "gpu", code=1)
+    told = said(capsys, "reproduce", "--dataset", "digits", "--method", "cac", "--missing", "--on", "gpu")
+    assert "15 trainings wait on gpu" in told
+    assert len({task.ticket.rpartition("_")[0] for task in scheduler.tasks}) == 1  # one array
+    every = launch.jobs(tmp_path / "a store")
+    assert [job.ticket for job in every] == [task.ticket for task in scheduler.tasks]
+    assert {(job.on, job.needs) for job in every} == {("gpu", Needs(memory=2048))}
+
+
 def test_more_than_there_is_is_handed_over_with_a_word(scheduler, capsys):
     told = json.loads(said(capsys, "train", "--on", "gpu", "--cpus", "99", "--json"))
     assert "there are 4" in told["warnings"][0]
