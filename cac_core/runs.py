@@ -262,6 +262,12 @@ class Run:
         try:
             return records.read(file, Record)
         except FileNotFoundError as error:
+            if self.state in ("failed", "lost", "stopped"):
+                reason = self.status.get("reason") or say(self.state)
+                raise Broken(say(
+                    "{run} ended before its training had begun ({reason}). Train it again, or delete it.",
+                    run=self.id, reason=reason,
+                )) from error  # fmt: skip
             raise Broken(
                 say("{path} holds no recipe.json: it is no run, or was never finished writing.", path=self.path)
             ) from error

@@ -54,6 +54,13 @@ def test_a_recipe_json_that_is_none_is_named(make_run, content, says):
     assert "recipe.json" in run.problem()
 
 
+def test_a_run_that_was_killed_while_it_read_the_images_says_so(make_run):
+    run = make_run()
+    (run.path / "recipe.json").unlink()
+    runs.write_json(run.path / "status.json", {"state": "lost", "reason": "It was killed for memory."})
+    assert "before its training had begun (It was killed for memory.)" in run.problem()
+
+
 def changed(run, **fields):
     record = json.loads((run.path / "recipe.json").read_text())
     runs.write_json(run.path / "recipe.json", record | fields)
