@@ -31,7 +31,7 @@ def opened(new_context, address, size, slow=1):
     if slow != 1:
         page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slow})
     page.goto(address, wait_until="commit")
-    page.wait_for_function(LOADED)
+    page.wait_for_function(LOADED, polling=250)  # by a timer: a page that draws no frame would never be asked
     return page
 
 
