@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from tests.waiting import browser_until as until
 
@@ -23,6 +24,10 @@ LOADED = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScr
   && document.querySelector("h1") && performance.now() - window.changed > 1000
   && !document.getAnimations().some((one) => one.animationName === "anchorscope-waits")"""
 
+STATE = """() => [document.querySelector("[data-testid=stApp]")?.dataset.testScriptState, document.hidden,
+  !!document.querySelector("h1"), performance.now() - window.changed,
+  ...document.getAnimations().map((one) => [one.animationName, one.playState, one.effect?.target?.className])]"""
+
 
 def opened(new_context, address, size, slow=1):
     """A page that has loaded; slow: how many times slower its own thread runs."""
@@ -31,7 +36,10 @@ def opened(new_context, address, size, slow=1):
     if slow != 1:
         page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slow})
     page.goto(address, wait_until="commit")
-    page.wait_for_function(LOADED, polling=250)  # by a timer: a page that draws no frame would never be asked
+    try:
+        page.wait_for_function(LOADED, polling=250)  # by a timer: a page that draws no frame would never be asked
+    except TimeoutError as error:
+        raise AssertionError(f"{address}, {size}: it does not come to rest: {page.evaluate(STATE)}") from error
     return page
 
 
