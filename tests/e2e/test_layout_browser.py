@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from playwright.sync_api import TimeoutError
 
 from tests.waiting import browser_until as until
 
@@ -31,6 +30,8 @@ STATE = """() => [document.querySelector("[data-testid=stApp]")?.dataset.testScr
 
 def opened(new_context, address, size, slow=1):
     """A page that has loaded; slow: how many times slower its own thread runs."""
+    from playwright.sync_api import TimeoutError
+
     page = new_context(viewport={"width": size[0], "height": size[1]}).new_page()
     page.add_init_script(WATCH)
     if slow != 1:
