@@ -134,8 +134,9 @@ def entry(job: Job, line: list[Job]):
         run = Run(jobs.store() / name) if name else None
         title = picker.names([run])[name] if run else " ".join(job.arguments[1:2]) or job.id
         st.markdown(
-            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(place(job))}", width="stretch"
-        )
+            f"**{wording.plain(t(job.kind))}** {wording.plain(title)} · {wording.plain(job.where)}"
+            + (" · " + t("part {said}", said=job.part) if job.part else ""), width="stretch",
+        )  # fmt: skip
         if run and run.written and not jobs.going(job):
             address.link(PAGES.get(job.kind, "home"), t("Open"), "arrow_forward", {"run": run.id})
         elif run and job.kind == "train":
@@ -148,13 +149,6 @@ def entry(job: Job, line: list[Job]):
         )
     if launch.given_up(job):
         st.caption(t("Stop is asked for. It is done as soon as {on} answers.", on=wording.plain(job.on)))
-
-
-def place(job: Job) -> str:
-    """Where a job is: this machine's device, or the cluster and its machine; and which part of many images."""
-    part = job.arguments[job.arguments.index("--part") + 1 :][:1] if "--part" in job.arguments else ()
-    words = [f"{job.on} ({job.host})" if job.on and job.host else job.where]
-    return " · ".join(words + [t("part {said}", said=said) for said in part])
 
 
 def show(name: str):

@@ -434,8 +434,9 @@ def choose_device() -> tuple[str, Needs | None, bool]:
     if wanted not in every or asked:
         st.session_state.new_device_gone = "" if wanted in every else wanted
     key = field("new_device", "new_device", every[first], links.one_of(*every))
-    device = st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session")
-    if (gone := st.session_state.get("new_device_gone")) and device == every[first]:
+    device = st.selectbox(t("Device"), every, first, format_func=said, key=key, persist_state="session",
+                          on_change=lambda: st.session_state.pop("new_device_gone", None))  # fmt: skip
+    if gone := st.session_state.get("new_device_gone"):
         st.warning(t("There is no device or cluster “{name}” here. It would train on the one above.",
                      name=wording.plain(gone[:80])), icon=":material/info:")  # fmt: skip
     if device not in there:

@@ -1,7 +1,6 @@
 """queue and work: the jobs, and who does them."""
 
 import argparse
-import itertools
 import math
 import shlex
 from pathlib import Path
@@ -90,9 +89,9 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
     lines = []
     for job in every:
         first, *further = job.reason.splitlines() or [""]
-        where = f"{job.where} ({job.host})" if job.on and job.host else job.where
-        part = [f"part {said}" for flag, said in itertools.pairwise(job.arguments) if flag == "--part"]
-        lines.append("  ".join([f"{job.id:16} {job.kind:6} {job.state:9} {where:7} {job.run}", *part, first]).rstrip())
+        part = f"part {job.part}" if job.part else ""
+        what = f"{job.id:16} {job.kind:6} {job.state:9} {job.where:7} {job.run}"
+        lines.append("  ".join([what, *filter(None, (part, first))]).rstrip())
         lines += [f"    {line}" for line in further]
     at_work = has_worker(store)
     if any(job.state == "queued" and not job.on for job in every) and not at_work:

@@ -31,6 +31,7 @@ Standard library, psutil and filelock.
 """
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -92,7 +93,13 @@ class Job:
 
     @property
     def where(self) -> str:
-        return self.on or self.device
+        """This machine's device, or the cluster and, once that has said it, the machine there."""
+        return f"{self.on} ({self.host})" if self.on and self.host else self.on or self.device
+
+    @property
+    def part(self) -> str:
+        """Which part of many images it judges, as 3/16; empty where it does not."""
+        return dict(itertools.pairwise(self.arguments)).get("--part", "")
 
     @property
     def id(self) -> str:

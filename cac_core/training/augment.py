@@ -166,21 +166,21 @@ def _changes(magnitude: float, side: int) -> list[Callable[[UInt8[Tensor, "N C H
         how = {"angle": angle, "translate": [int(across), int(down)], "scale": 1.0, "shear": list(shear)}
         return lambda x: v2.affine(x, **how, interpolation=v2.InterpolationMode.BILINEAR, center=center)
 
-    def grey(factor):  # of one channel there is no colour to change
+    def saturated(factor):  # of one channel there is no colour to change
         return lambda x: v2.adjust_saturation(x, factor) if x.shape[1] == 3 else x
 
     by, far, slant = 0.9 * magnitude, 150 / 331 * side * magnitude, math.degrees(math.atan(0.3 * magnitude))
     directed = [
-        pair
+        change
         for sign in (1, -1)
-        for pair in (
+        for change in (
             affine(shear=(sign * slant, 0.0), center=[0, 0]),
             affine(shear=(0.0, sign * slant), center=[0, 0]),
             affine(across=sign * far),
             affine(down=sign * far),
             affine(angle=sign * 30 * magnitude),
             partial(v2.adjust_brightness, brightness_factor=1 + sign * by),
-            grey(1 + sign * by),
+            saturated(1 + sign * by),
             partial(v2.adjust_contrast, contrast_factor=1 + sign * by),
             partial(v2.adjust_sharpness, sharpness_factor=1 + sign * by),
         )

@@ -1313,7 +1313,16 @@ def test_what_asks_for_more_than_there_is_is_doubted_and_a_cluster_that_is_gone_
     at = opened("new", new_device="moon")
     assert "There is no device or cluster “moon” here." in text(at)
     at = fine(at.selectbox(key="new_device").set_value("gpu").run())
+    at = fine(at.selectbox(key="new_device").set_value("cpu").run())  # as somebody wants it now
     assert "moon" not in text(at)
+
+
+def test_a_cluster_that_was_chosen_and_is_gone_is_named(opened, scheduler):
+    at = opened("live")
+    at.session_state["new_device"] = "moon"  # as it was chosen before the file of clusters changed
+    at = fine(at.switch_page(PAGES["new"]).run())
+    assert at.selectbox(key="new_device").value == "cpu"
+    assert "There is no device or cluster “moon” here." in text(at)
 
 
 def test_of_many_that_run_on_a_cluster_live_lists_the_first(opened, store, scheduler):
