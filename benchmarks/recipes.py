@@ -1,6 +1,6 @@
 """What changes of the preset `fast` bring, told without any unknown class of a trial and without any test image.
 
-PYTHONPATH=. python benchmarks/recipes.py [--data DIR] [--dataset CIFAR10] [--epochs 12] [--folds 3] [--only NAME ...]
+PYTHONPATH=. python benchmarks/recipes.py --kept DIR [--data DIR] [--dataset CIFAR10] [--epochs 12] [--folds 3] [--only NAME ...]
 
 Of the first trials one known class each is left out, the first of trial 0, the second of trial 1 and so on: the others
 are learnt, and its training images play the unknown. Accuracy and AUROC are those on the validation images, judged with
@@ -108,9 +108,9 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--kept", type=Path, default=Path("recipes"))
+    parser.add_argument("--kept", type=Path, required=True)
     a = parser.parse_args()
-    a.kept.mkdir(exist_ok=True)
+    a.kept.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict[str, float]]] = {}
     for name in a.only:
         for fold in range(a.folds):
@@ -126,7 +126,6 @@ if __name__ == "__main__":
         method = RECIPES[name][0]
         preset, own = results.get("CAC" if method == "cac" else "cross-entropy"), default_for(method)
         cells = [spread([one[what] for one in some]) if what in some[0] else "" for what in ("accuracy", *SCORES)]
-        beside = (
-            difference([one[own] for one in some], [one[own] for one in preset]) if preset and some != preset else ""
-        )
+        gap = [[one[own] for one in each] for each in (some, preset or some)]
+        beside = difference(*gap) if gap[0] != gap[1] else ""
         print(f"| {name} | " + " | ".join([*cells, beside, f"{np.mean([one['seconds'] for one in some]):.0f}"]) + " |")
