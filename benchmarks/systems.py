@@ -64,7 +64,8 @@ def difference(mine: list[float], theirs: list[float]) -> str:
         return f"{gaps[0]:+.1f}"
     half = stdtrit(len(gaps) - 1, 0.975) * statistics.stdev(gaps) / len(gaps) ** 0.5
     mean = statistics.mean(gaps)
-    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}{', for sure' if mean and abs(mean) >= half else ''})"
+    sure = ", for sure" if mean and abs(mean) >= half else ""
+    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}{sure})"
 
 
 if __name__ == "__main__":
