@@ -1,6 +1,7 @@
 """What changes of the preset `fast` bring, told without any unknown class of a trial and without any test image.
 
-PYTHONPATH=. python benchmarks/recipes.py --kept DIR [--data DIR] [--dataset CIFAR10] [--epochs 12] [--folds 3] [--only NAME ...]
+PYTHONPATH=. python benchmarks/recipes.py --kept DIR [--data DIR] [--dataset CIFAR10] [--epochs 12] [--folds 3]
+    [--only NAME ...]
 
 Of the first trials one known class each is left out, the first of trial 0, the second of trial 1 and so on: the others
 are learnt, and its training images play the unknown. Accuracy and AUROC are those on the validation images, judged with
