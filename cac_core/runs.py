@@ -262,7 +262,7 @@ class Run:
         try:
             return records.read(file, Record)
         except FileNotFoundError as error:
-            if self.state in ("failed", "lost", "stopped"):
+            if files.is_file(self.path / "status.json") and self.state in ("failed", "lost", "stopped"):
                 reason = self.status.get("reason") or say(self.state)
                 raise Broken(say(
                     "{run} ended before its training had begun ({reason}). Train it again, or delete it.",

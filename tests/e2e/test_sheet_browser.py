@@ -95,7 +95,7 @@ def test_from_twelve_files_to_a_threshold_that_predict_takes(page, server, folde
     page.get_by_text(f"11 of 12 judged, {said(page)[1]} of them unknown").wait_for()
 
     page.get_by_role("button", name=re.compile(r"^rejected \d+$")).click()
-    assert page.locator(".tile:not([hidden])").count() == said(page)[1]
+    until(page, lambda: page.locator(".tile:not([hidden])").count() == said(page)[1])
     until(page, lambda: "own_show=rejected" in page.url)
     at_rest(page)
     page.get_by_role("button", name=re.compile(r"^all \d+$")).click()
