@@ -179,7 +179,8 @@ def over(one: Measured) -> str:
     words = t("{count} runs", count=len(one.runs)) if len(one.runs) > 1 else t("one run")
     trials = t("trials {trials}") if len(one.trials) > 1 else t("trial {trials}")
     words += ": " + trials.format(trials=", ".join(one.trials))
-    return words + ("; " + t("up to {count} seeds each", count=one.seeds) if one.seeds > 1 else "")
+    words += "; " + t("up to {count} seeds each", count=one.seeds) if one.seeds > 1 else ""
+    return words + ("; " + t("{count} of them Anchorscope's own", count=one.shipped) if one.shipped else "")
 
 
 def difference(one: Measured) -> str:
@@ -341,6 +342,10 @@ HOW = phrases(
     "AUROC in percent, of known against unknown test images. Measured: the mean ± standard deviation over the trials, "
     "each the mean of its seeds. Below it, smaller: the published value. Class lists of different families are "
     "different tasks, so they never stand in one table."
+)
+SHIPPED = phrases(
+    "The project's own trainings of the grid come with it, without weights, and count beside yours where you have not "
+    "trained the same. What is missing is what your own runs lack."
 )
 PLACED = phrases(
     "A value is above or below where the 95 % interval of the difference leaves out 0: Welch's over the trials of both "

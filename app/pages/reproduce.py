@@ -13,6 +13,7 @@ from app.words import phrases, t
 from cac_core import recipe as recipes
 from cac_core import runs
 from cac_core.data import datasets
+from cac_core.exchange import share
 from cac_core.jobs import launch
 from cac_core.recipe import ENSEMBLES, Recipe
 from cac_core.results import compare, judge, reproduce, sweep
@@ -29,12 +30,14 @@ LINKS: links.Links = {
     "papers": (links.one_of(*VIEWS), "benchmarks"),
     "papers_family": (links.one_of(*FAMILIES), FAMILIES[0]),
     "papers_table": (links.yes, False),
+    "papers_shipped": (links.yes, True),
     "cell": (str, None),
 }
 
 store = runs.store_of()
 read = links.read_link(LINKS)
 every: list[Reading] = results.readings(store)
+shipped: list[Reading] = results.readings(reproduce.SHIPPED)
 
 
 @st.fragment
@@ -64,7 +67,8 @@ def opened():
 
 
 def benchmarks():
-    found = reproduce.tables(every)
+    with_shipped = bool(shipped) and st.session_state.setdefault("papers_shipped", True)
+    found = reproduce.tables(reproduce.with_shipped(every, shipped) if with_shipped else every)
     here = {name: grid.lines_of(*grid.of_family(found, name)) for name in FAMILIES}
     here = {name: lines for name, lines in here.items() if lines}
     if "cell" in read and "papers_family" not in read and (of := family_of(here)):
@@ -79,6 +83,8 @@ def benchmarks():
             format_func=lambda name: t("not stated") if name == "not stated" else name,
         )  # fmt: skip
         in_table = st.toggle(t("As a table"), key="papers_table")
+        if shipped:
+            st.toggle(t("With Anchorscope's own runs"), key="papers_shipped", help=t(grid.SHIPPED))
         with st.popover(t("Help"), icon=":material/help:"):
             st.markdown(t(grid.PLACED))
     shown(here[family], in_table)
@@ -94,7 +100,7 @@ def benchmarks():
             st.download_button(label, lambda made=made: made().encode(), file, mime, icon=":material/download:",
                                on_click="ignore", key=file)  # fmt: skip
     st.caption(t("The page and the CSV hold every family, the LaTeX table the one that is shown."))
-    st.code("python -m cac_core reproduce", language="bash")
+    st.code("python -m cac_core reproduce" + (" --own" if shipped and not with_shipped else ""), language="bash")
     if found.broken:
         with st.expander(t("{count} runs are not counted", count=len(found.broken)), icon=":material/error:"):
             for name, why in found.broken[:50]:
@@ -291,24 +297,49 @@ def measurement(cell: Cell, one: Measured, place: int):
     if sum(other.recipe == one.recipe for other in cell.measured) > 1:
         facts += [t("images {digest}", digest=wording.plain(one.images[:12]) or t("that the runs do not name"))]
     st.caption(" · ".join(facts))
+    there = [name for name in one.runs if counts_here(name)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if len(one.runs) > 1:
+        if len(one.runs) > 1 and len(there) == len(one.runs):
             address.link("compare", t("Compare these {count}", count=len(one.runs)), "compare_arrows",
                          {"ids": ",".join(one.runs)})  # fmt: skip
         # what is closed is not made: a cell may be of many runs
         recipe = st.popover(t("Recipe"), icon=":material/data_object:", key=f"recipe_of_{place}", on_change="rerun")
         command = st.popover(t("Command"), icon=":material/terminal:", key=f"command_of_{place}", on_change="rerun")
     if recipe.open:
-        text = json.dumps(Run(store / one.runs[0]).recipe.to_json(), ensure_ascii=False, indent=1)
+        text = json.dumps(run_of(one.runs[0]).recipe.to_json(), ensure_ascii=False, indent=1)
         recipe.code(text, language="json")
     if command.open:
-        command.code("\n".join(made_by(Run(store / name)) for name in one.runs), language="bash")
-    links_of(one.runs[:SHOWN])
-    if len(one.runs) > SHOWN:
-        label = t("{count} more", count=len(one.runs) - SHOWN)
+        command.code("\n".join(made_by(run_of(name)) for name in one.runs), language="bash")
+    links_of(there[:SHOWN])
+    if len(there) > SHOWN:
+        label = t("{count} more", count=len(there) - SHOWN)
         with st.expander(label, key=f"runs_of_{place}", on_change="rerun") as more:
             if more.open:
-                links_of(one.runs[SHOWN:])
+                links_of(there[SHOWN:])
+    if away := [name for name in one.runs if name not in there]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(t("{count} of these runs come with Anchorscope, without their weights.", count=len(away)))
+            st.button(
+                t("Copy them to my runs"), icon=":material/library_add:", key=f"take_{place}", type="tertiary",
+                disabled=jobs.read_only(), on_click=take, args=(away,),
+                help=t("Then they open on every page: curves, logit space, thresholds. They judge no new images."),
+            )  # fmt: skip
+
+
+def counts_here(name: str) -> bool:
+    return any(one.run == name and one.counts for one in every)
+
+
+def run_of(name: str) -> Run:
+    return Run((store if counts_here(name) else reproduce.SHIPPED) / name)
+
+
+def take(names: list[str]):
+    """Copies of the project's own runs, each whole or not at all; where one of its id is, it stays, and is named."""
+    for name in names:
+        with wording.explained():
+            share.copy(Run(reproduce.SHIPPED / name), store)
+    every[:] = results.readings(store)  # a fragment's rerun reads nothing anew
 
 
 def links_of(names: Iterable[str]):
@@ -341,7 +372,7 @@ def bands(cell: Cell):
     groups = {
         f"{n}: {', '.join(one.recipe.split(', ')[:2])}": ready
         for n, one in enumerate(cell.measured[:SHOWN], 1)
-        if (ready := [run for name in one.runs if (run := Run(store / name)).written])
+        if (ready := [run for name in one.runs if (run := run_of(name)).written])
     }
     if not groups:
         return

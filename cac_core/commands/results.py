@@ -60,6 +60,7 @@ def add(command) -> None:
     )
     again.add_argument("--dataset", help="of this data set alone")
     again.add_argument("--method", help="by this method alone")
+    again.add_argument("--own", action="store_true", help="without the project's own runs, which come with it")
     again.add_argument("--missing", action="store_true", help="put the trainings that are missing into the queue")
     again.add_argument("--device", default="cpu", help="of the queue, with --missing: cpu, cuda:0 and so on")
     jobs.on_cluster(again, "with --missing, hand them as one array to a cluster that")
@@ -258,7 +259,10 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     recipes.known_name(a.dataset or reproduce.GRID[0], reproduce.GRID, say("data set"))
     recipes.known_name(a.method or "cac", recipes.METHODS, say("method"))
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
-    found = reproduce.tables(reproduce.readings(store), a.dataset, a.method)
+    read = reproduce.readings(store)
+    if not a.own:
+        read = reproduce.with_shipped(read, reproduce.readings(reproduce.SHIPPED))
+    found = reproduce.tables(read, a.dataset, a.method)
     result = {"cells": [reproduce.record(cell) for cell in found.cells], "published_only": found.others,
               "broken": [{"run": name, "why": why} for name, why in found.broken], "unfit": found.unfit}  # fmt: skip
     lines = reproduce.lines(found)
@@ -268,7 +272,7 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     left = list({recipe.id: recipe for cell in found.cells for recipe in cell.to_train}.values())
     if not a.missing:
         missing = len({recipe.id for cell in found.cells for recipe in cell.missing})
-        lines += [f"{missing} runs are missing; --missing puts {len(left)} into the queue"] if missing else []
+        lines += [f"{missing} runs are missing here; --missing puts {len(left)} into the queue"] if missing else []
         return result, lines
     from cac_core.jobs import launch
 

@@ -6,6 +6,7 @@ where that changes no number of the report by more than TOLERANCE. Of a sweep, t
 the temperatures that its choices name for the score that it shows first, in half precision on the same condition.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def share(run: Run, into: Path, *, weights: bool = True) -> Run:
         shutil.rmtree(copy.path)
         raise
     return copy
+
+
+def copy(run: Run, store: Path) -> Run:
+    """The run as it is in a store, whole or not at all. Raises FileExistsError where one of its id is there."""
+    there = Run(store / run.id)
+    if os.path.lexists(there.path):
+        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=there.path))
+    with runs.made_whole(there) as fresh:
+        shutil.copytree(run.path, fresh.path)
+    return there
 
 
 def _write(run: Run, full: runs.Report, copy: Run, weights: bool) -> None:

@@ -3,7 +3,9 @@
 A cell is a data set with its family of class lists and a published method, measured by the method and the score of ours
 that it is to be held against. AUROCs are in percent. Every trial counts once: a measured value is the mean over the
 trials of the means over their seeds. Runs of different recipes, or of different images, are different measurements. A
-run counts where it is finished, evaluated, and knows the published classes of its trial.
+run counts where it is finished, evaluated, and knows the published classes of its trial. The project's own runs of the
+grid come with it, without weights: they are measured values like others, and nobody's trainings: what is missing is
+missing from a store.
 
 What is to be measured is the grid: the preset `fast`, CAC and cross-entropy, the five trials of osrci. Of CIFAR+10 and
 CIFAR+50 all trials know the same four classes, so there the trial is the seed, too: otherwise the five networks of
@@ -40,6 +42,7 @@ GRID = ("digits", "MNIST", "SVHN", "CIFAR10", "CIFAR+10", "CIFAR+50", "TinyImage
 BY_TRIAL = ("CIFAR+10", "CIFAR+50")
 PUBLISHED_TRIALS = 5  # that a published mean and deviation are over
 LEVEL = 0.95
+SHIPPED = Path(__file__).parents[2] / "benchmarks" / "grid"
 UNEVALUATED = "not evaluated"  # of a run that is finished and has no numbers
 
 ABOVE, WITHIN, BELOW = ("above", "within", "below")
@@ -64,6 +67,7 @@ class Reading:
 
     state as the run has it, or "broken", with the problem. recipe is the id of its recipe, words the rest of it.
     numbers are by score: AUROC, accuracy, and the ends of the AUROC's interval over the test images, as shares.
+    shipped: whether it is one of the project's own runs.
     """
 
     run: str
@@ -81,6 +85,7 @@ class Reading:
     minutes: float | None = None
     machine: str = ""
     commit: str = ""
+    shipped: bool = False
 
     @property
     def counts(self) -> bool:
@@ -94,7 +99,7 @@ class Measured:
     auroc and accuracy in percent; sd over the trials, or over the seeds of a single trial, None of a single one. seeds:
     of the trial that has most. low and high bound the AUROC's difference from the published value, over says what by;
     place is where it lies, seen from the published value. minutes [runs] of training, None where nobody knows; machines
-    and commits of them, and the digest of their images.
+    and commits of them, and the digest of their images. shipped: how many of the runs are the project's own.
     """
 
     recipe: str
@@ -114,6 +119,7 @@ class Measured:
     machines: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
     images: str = ""
+    shipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,12 @@ def readings(store: Path) -> list[Reading]:
     return [reading(run) for run in runs.every(store)]
 
 
+def with_shipped(own: list[Reading], shipped: Iterable[Reading]) -> list[Reading]:
+    """The readings of a store, and those of the project's own runs that do not count there already."""
+    there = {one.run for one in own if one.counts}
+    return [*own, *(replace(one, shipped=True) for one in shipped if one.counts and one.run not in there)]
+
+
 def tables(
     readings: Iterable[Reading], dataset: str | None = None, method: str | None = None, file: Path = PUBLISHED
 ) -> Tables:
@@ -201,8 +213,9 @@ def tables(
     families, groups = datasets.published(), _groups(readings)
     keys += [(*at, default_for(at[2])) for *at, _, _ in groups if at[1] in families and at[2] in recipes.METHODS]
     keys = [key for key in dict.fromkeys(keys) if dataset in (None, key[0]) and method in (None, key[2])]
-    states = {one.recipe or one.run: _state(one) for one in readings if not one.counts}
-    states |= {one.recipe: "finished" for one in readings if one.counts}
+    own = [one for one in readings if not one.shipped]
+    states = {one.recipe or one.run: _state(one) for one in own if not one.counts}
+    states |= {one.recipe: "finished" for one in own if one.counts}
     named = [(r, r.id) for r in wanted]
     cells = []
     for key in keys:
@@ -325,7 +338,8 @@ def _measured(words: str, members: list[Reading], scorer: str, entries: tuple[En
         words, tuple(one.run for one in every), tuple(trials), max(map(len, seeds.values())), auroc, sd, accuracy,
         accuracy_sd, minutes=tuple(one.minutes for one in every),
         machines=tuple(dict.fromkeys(one.machine for one in every if one.machine)),
-        commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data, **gap,
+        commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data,
+        shipped=sum(one.shipped for one in every), **gap,
     )  # fmt: skip
 
 
@@ -433,7 +447,8 @@ def _lacking(cell: Cell) -> str:
 
 def over(one: Measured) -> str:
     runs_, trials = len(one.runs), f"trial{'s' * (len(one.trials) > 1)} {', '.join(one.trials)}"
-    return f"{runs_} run{'s' * (runs_ > 1)}: {trials}" + (f"; {one.seeds} seeds" if one.seeds > 1 else "")
+    words = f"{runs_} run{'s' * (runs_ > 1)}: {trials}" + (f"; {one.seeds} seeds" if one.seeds > 1 else "")
+    return words + (f"; {one.shipped} shipped" if one.shipped else "")
 
 
 def pm(mean: float, sd: float | None, digits: int) -> str:
@@ -460,7 +475,7 @@ def as_csv(found: Tables) -> str:
     names = ["dataset", "family", "method", "scorer", "recipe", "runs", "trials", "seeds", "auroc", "auroc_sd",
              "accuracy", "accuracy_sd", "published_method", "published_auroc", "published_sd", "source", "note",
              "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits",
-             "images"]  # fmt: skip
+             "images", "shipped"]  # fmt: skip
     text = io.StringIO()
     rows = csv.DictWriter(text, names)
     rows.writeheader()
@@ -475,6 +490,7 @@ def as_csv(found: Tables) -> str:
                 "difference": one.difference, "low": one.low, "high": one.high, "interval_over": one.over,
                 "median_minutes": statistics.median(known) if known else None, "machines": "; ".join(one.machines),
                 "commits": " ".join(one.commits), "images": one.images,
+                "shipped": one.shipped,
             }  # fmt: skip
             rows.writerow(base | own | _of_entry(entry))
     for entry in found.others:

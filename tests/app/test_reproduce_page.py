@@ -30,6 +30,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "checkpoints"
+SHIPPED = ROOT / "benchmarks" / "grid"
 PAGE = "app/pages/reproduce.py"
 CAC = "cifar10-osrci-0-cac-plain-s0-fbb51db0"
 
@@ -40,6 +41,7 @@ def place(store, monkeypatch, tmp_path):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
     monkeypatch.setattr(worker, "ensure_worker", lambda store: False)
+    monkeypatch.setattr(reproduce, "SHIPPED", tmp_path / "shipped")  # nothing, if a test does not say otherwise
     store.mkdir()
     holdings.look_again()
     jobs.devices.clear()
@@ -124,6 +126,47 @@ def test_the_bundled_runs_stand_in_their_cells(store):
     assert any(page == "runs" and asked["runs_text"] == [CAC] for page, asked in links_in(at))
     assert any("ROC curves" in str(chart.proto) for chart in at.get("echarts_chart"))
     assert not [page for page, _ in links_in(at) if page == "compare"]  # of one run there is nothing to compare
+
+
+def test_the_projects_own_runs_fill_the_grid_and_are_taken_along(store, monkeypatch):
+    monkeypatch.setattr(reproduce, "SHIPPED", SHIPPED)
+    measured = next(
+        c for c in reproduce.tables(reproduce.readings(SHIPPED), "CIFAR10", "cac").cells if c.scorer == "gamma"
+    ).first
+    at = opened("CIFAR10.osrci.cac.gamma", command_of_1=True)
+    said = text(at)
+    number = f"{measured.auroc:.1f} ± {measured.sd:.1f} % AUROC"
+    assert number in said and "5 runs: trials 0, 1, 2, 3, 4; 5 of them Anchorscope's own" in said
+    assert "5 of these runs come with Anchorscope, without their weights." in said
+    assert "--dataset CIFAR10 --trial 4 --method cac" in said
+    assert "0 of 5 runs of the preset fast are there" in said  # of one's own
+    assert any("ROC curves" in str(chart.proto) for chart in at.get("echarts_chart"))
+    assert not [page for page, asked in links_in(at) if page == "compare" or "run" in asked]  # no page has them yet
+    at = fine(at.button(key="take_1").click().run())
+    said = text(at)
+    assert number in said and "Anchorscope's own" not in said and "5 of 5 runs of the preset fast are there" in said
+    assert {asked["run"][0] for page, asked in links_in(at) if page == "home" and "run" in asked} == set(measured.runs)
+    assert sorted(run.id for run in runs.every(store)) == sorted(measured.runs)
+    assert all(run.problem() == "" for run in runs.every(store))
+
+
+def test_without_the_projects_own_runs_only_the_store_counts(store, monkeypatch):
+    monkeypatch.setattr(reproduce, "SHIPPED", SHIPPED)
+    at = opened("CIFAR10.osrci.cac.gamma")
+    assert "python -m cac_core reproduce\n" in text(at) + "\n" and "Nothing was measured" not in text(at)
+    assert at.toggle(key="papers_shipped").value is True
+    at = fine(at.toggle(key="papers_shipped").set_value(False).run())
+    assert "Nothing was measured for this cell yet." in text(at) and "python -m cac_core reproduce --own" in text(at)
+
+
+def test_what_is_being_trained_is_not_overwritten_by_a_copy(store, trained, monkeypatch):
+    monkeypatch.setattr(reproduce, "SHIPPED", SHIPPED)
+    begun = trained("0", 0.5, state="stopped")
+    before = (begun.path / "report.json").read_bytes()
+    at = opened("CIFAR10.osrci.cac.gamma").button(key="take_1").click().run()
+    assert not at.exception and f"{begun.id} is there already" in "".join(e.value for e in at.error).replace("\\", "")
+    assert len(runs.every(store)) == 5  # the others are there
+    assert (begun.path / "report.json").read_bytes() == before and not (store / ".making" / begun.id).exists()
 
 
 def links_in(at: AppTest) -> list[tuple[str, dict]]:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.e2e.conftest import app_over
 from tests.waiting import browser_until as until
 from tests.waiting import downloaded
 
@@ -22,7 +23,7 @@ def test_by_links_alone_to_a_cell_to_its_run_and_back(page, server, trained):
     page.get_by_role("heading", name="CAC, digits").wait_for()
     page.wait_for_url(f"**/reproduce?*cell={CELL}*")
     page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
-    page.get_by_role("button", name="Command", exact=True).click()
+    page.get_by_role("button", name="Command", exact=True).last.click()  # the first is of Anchorscope's own runs
     page.get_by_text("python -m cac_core train --dataset digits").first.wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("link", name=run.id).click()
@@ -32,6 +33,23 @@ def test_by_links_alone_to_a_cell_to_its_run_and_back(page, server, trained):
     page.get_by_role("heading", name="CAC, digits").wait_for()
     chosen = page.get_by_role("button", name=re.compile("^CAC, digits"))
     until(page, lambda: chosen.get_attribute("aria-pressed") == "true")
+
+
+def test_from_an_empty_store_to_the_projects_own_numbers_and_into_one_of_its_runs(page, tmp_path):
+    with app_over(tmp_path / "runs", tmp_path / "data") as address:
+        page.goto(address)
+        page.get_by_role("link", name="Reproduce").click()
+        page.get_by_role("button", name=re.compile(r"^CAC, CIFAR10.*measured 81\.2")).click()
+        page.get_by_text("5 of these runs come with Anchorscope").wait_for()
+        page.get_by_role("img", name=re.compile("^ROC curves")).wait_for()
+        page.get_by_role("button", name="Copy them to my runs").click()
+        page.get_by_role("link", name="cifar10-osrci-0-cac-fast").click()
+        page.get_by_role("heading", name="Does it know what it does not know?").wait_for()
+        page.get_by_text("Unknowns caught").first.wait_for()
+        assert page.get_by_test_id("stAlertContentError").count() == 0
+        page.goto(f"{address}/reproduce?papers_shipped=false")
+        page.get_by_role("button", name=re.compile(r"^CAC, CIFAR10.*measured 81\.2")).wait_for()  # one's own by now
+        page.get_by_role("button", name=re.compile("^CAC, MNIST.*not measured")).wait_for()
 
 
 def test_a_cell_is_opened_by_keys_and_a_copied_address_opens_it(page, server, trained):

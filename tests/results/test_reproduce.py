@@ -341,7 +341,32 @@ def test_the_command_names_what_is_begun_and_what_is_broken(store, measured, cap
     (torn.path / "recipe.json").write_text("{")
     assert main(["reproduce", "--runs", str(store), "--dataset", "CIFAR10"]) == 0
     said = capsys.readouterr().out
-    assert f"{going.id}: stopped" in said and f"{torn.id} is not counted: " in said and "10 runs are missing" in said
+    assert f"{going.id}: stopped" in said and f"{torn.id} is not counted: " in said
+    assert "10 runs are missing here" in said  # whatever the project's own runs are
+
+
+def test_the_projects_own_runs_count_where_a_store_has_not_the_same(store, measured, tmp_path, monkeypatch, capsys):
+    theirs = [measured(str(trial), 0.8) for trial in range(5)]
+    store.rename(tmp_path / "shipped")
+    mine, stopped = measured("0", 0.9), measured("1", 0.9, state="stopped")
+    every = reproduce.with_shipped(reproduce.readings(store), reproduce.readings(tmp_path / "shipped"))
+    found = next(c for c in reproduce.tables(every, "CIFAR10", "cac").cells if c.scorer == "gamma")
+    (one,) = found.measured
+    assert (one.auroc, one.shipped) == (pytest.approx(82), 4) and set(one.runs) == {run.id for run in theirs}
+    assert {r.id for r in found.missing} == {run.id for run in theirs} - {mine.id}  # of the store
+    assert found.under_way == ((stopped.id, "stopped"),)
+    assert "5 runs: trials 0, 1, 2, 3, 4; 4 shipped" in "".join(reproduce.lines(reproduce.tables(every)))
+    (row,) = [
+        r for r in csv.DictReader(io.StringIO(reproduce.as_csv(reproduce.tables(every, "CIFAR10", "cac")))) if r["runs"]
+    ]
+    assert row["shipped"] == "4"
+    monkeypatch.setattr(reproduce, "SHIPPED", tmp_path / "shipped")
+    for flag, count in ((), 5), (("--own",), 1):
+        assert (
+            main(["reproduce", "--runs", str(store), "--dataset", "CIFAR10", "--method", "cac", "--json", *flag]) == 0
+        )
+        cells = json.loads(capsys.readouterr().out)["cells"]
+        assert [len(c["measured"][0]["runs"]) for c in cells if c["scorer"] == "gamma" and c["measured"]] == [count]
 
 
 # --- exports ---------------------------------------------------------------------------------------------------------
