@@ -24,7 +24,9 @@ class Backbone(nn.Module):
     these weights, maps gives what that part makes of images, of_maps the features from there, and where given_maps is
     set forward takes maps in the place of images. scale is the mean and standard deviation of each channel that they
     were trained with; where there is none, the training images' own are taken. map_widths is the number of channels of
-    an image and of the map after each stage; empty where a backbone is not cut into stages.
+    an image and of the map after each stage; empty where a backbone is not cut into stages. bare_rate is the share of
+    the learning rate that a method's layers on these maps take where no batch norm follows them: they may not bear it
+    all.
     """
 
     width: int
@@ -33,6 +35,7 @@ class Backbone(nn.Module):
     scale: Stats | None = None
     fixed_by: str = ""
     given_maps: bool = False
+    bare_rate: float = 1.0
 
     @property
     def pooled_width(self) -> int:

@@ -21,6 +21,8 @@ SIDE = 2  # of a patch
 class Fast(Backbone):
     """A fixed whitening, three groups of convolutions, and the largest of each map as the feature."""
 
+    bare_rate = 0.025
+
     def __init__(self, channels: int, widths: tuple[int, int, int]):
         super().__init__()
         patch = channels * SIDE * SIDE

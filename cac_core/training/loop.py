@@ -239,12 +239,14 @@ class Steps:
     def _groups(self, parameters: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
         """The backbone's parameters at their own rate, and the others; those that decay, and those that do not."""
         trunk, r = {id(p) for p in self.method.backbone.parameters()}, self.recipe
+        bare = {id(p) for p in self.method.bare()}
         groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
         for within in (True, False):
             for p in parameters:
                 if (id(p) in trunk) == within:
                     decay = r.decay if r.decays == "all" or p.ndim > 1 else 0.0
-                    groups.setdefault((r.trunk_rate if within else 1.0, decay), []).append(p)
+                    times = r.trunk_rate if within else self.method.backbone.bare_rate if id(p) in bare else 1.0
+                    groups.setdefault((times, decay), []).append(p)
         return [{"params": some, "times": times, "weight_decay": decay} for (times, decay), some in groups.items()]
 
     def learn(self, x: torch.Tensor, y: torch.Tensor, rate: float) -> None:

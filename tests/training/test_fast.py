@@ -94,6 +94,22 @@ def test_biases_and_batch_norm_do_not_decay(whole):
     assert all(group["nesterov"] and group["momentum"] == 0.9 for group in last)
 
 
+def test_what_no_batch_norm_follows_bears_the_rate_of_the_preset(tmp_path):
+    """CROSR's decoder at the full rate is no finite number within an epoch."""
+    recipe = compose("fast", dataset="digits", method="crosr", epochs=3)
+    run = loop.train(recipe, tmp_path, tmp_path / "data", device="cpu")
+    groups = torch.load(run.path / "last.pt", weights_only=True)["optimizers"]["net"]["param_groups"]
+    assert sorted((group["times"], len(group["params"])) for group in groups) == [
+        (0.025, 9), (0.025, 9), (1.0, 7), (1.0, 14),
+    ]  # fmt: skip
+    errors = [epoch["train"]["reconstruction"] for epoch in run.epochs()]
+    assert errors == sorted(errors, reverse=True)
+    plain = compose("quick", dataset="digits", method="crosr", epochs=1)
+    run = loop.train(plain, tmp_path, tmp_path / "data", device="cpu")
+    groups = torch.load(run.path / "last.pt", weights_only=True)["optimizers"]["net"]["param_groups"]
+    assert {group["times"] for group in groups} == {1.0}
+
+
 def test_the_triangle():
     recipe = compose("fast", dataset="CIFAR10", epochs=10)
     rates = [loop.rate_at(recipe, epoch) for epoch in (0, 1, 2, 6, 10 - 1e-9)]

@@ -166,6 +166,10 @@ class Method(nn.Module):
         net = [p for p in self.parameters() if p.requires_grad and id(p) not in beside]
         return {"net": net} | ({SIDES: sides} if sides else {})
 
+    def bare(self) -> list[nn.Parameter]:
+        """Of layers on the backbone's maps that no batch norm follows, see Backbone.bare_rate."""
+        return []
+
     def optimizer(self, part: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer | None:
         """Of a part that has one of its own kind and rate; None is the recipe's."""
         return None

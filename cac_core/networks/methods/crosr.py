@@ -41,6 +41,9 @@ class CROSR(Method):
         self.out = nn.ModuleList(_conv(width, lower) for width, lower in zip(stages, below, strict=True))
         self.latents = latent * len(stages)
 
+    def bare(self):
+        return [p for part in (self.down, self.up, self.out) for p in part.parameters()]
+
     @property
     def rebuilds(self) -> bool:
         return self.weight > 0
