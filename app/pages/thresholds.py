@@ -184,7 +184,7 @@ def rules(now: Setting):
     for rule, title in titles.items():
         theta = setting.by(rule, said)
         shares = metrics.at(theta, said.test, said.labels, len(names))
-        button, words = st.columns([1, 4], vertical_alignment="center")
+        button, words = st.columns([2, 7], vertical_alignment="center")
         with button:
             st.button(
                 f"θ = {charts.number(theta)}", key=f"rule_{rule}", on_click=setting.by_rule,
