@@ -53,6 +53,20 @@ def test_nothing_moves_while_a_page_loads(new_context, server, name):
         page.context.close()
 
 
+CUT = """() => [...document.querySelectorAll(".stMain *")].filter((one) => {
+  const {overflowX, textOverflow} = getComputedStyle(one);
+  return one.offsetWidth && one.scrollWidth > one.clientWidth + 1 && overflowX === "hidden"
+    && textOverflow === "ellipsis" && one.textContent.trim();
+}).map((one) => one.textContent.trim())"""
+
+
+@pytest.mark.parametrize("name", ["", "space", "thresholds", "reproduce"])
+def test_no_words_are_cut_in_a_window_of_half_a_screen(new_context, server, name):
+    page = opened(new_context, f"{server}/{name}", (1024, 900))
+    assert page.evaluate(CUT) == []
+    page.context.close()
+
+
 def test_what_waits_for_a_part_that_never_comes_is_shown_all_the_same(new_context, server):
     page = new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.route("**/BidiComponent*.js", lambda route: route.abort())
