@@ -324,11 +324,14 @@ def _measurements(lines: list[Line]) -> list[str]:
 
 def effort(one: Measured) -> str:
     """How long a run was trained for, and where."""
-    said = reproduce.minutes(one).partition(" on ")[0]
-    if not said:
+    took = reproduce.by_machine(one)
+    if not took:
         return t("how long it was trained for is not known")
-    where = ", ".join(one.machines) or t("a machine that the runs do not name")
-    return t("{minutes} min of training a run, on {machine}", minutes=said, machine=where)
+    nameless = t("a machine that the runs do not name")
+    return "; ".join(
+        t("{minutes} min of training a run, on {machine}", minutes=f"{minutes:.1f}", machine=machine or nameless)
+        for machine, minutes in took.items()
+    )
 
 
 def of_family(found: Tables, family: str) -> tuple[list[Cell], list[Entry]]:

@@ -271,8 +271,10 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
     lines += dict.fromkeys(f"{name}: {state}" for cell in found.cells for name, state in cell.under_way)
     left = list({recipe.id: recipe for cell in found.cells for recipe in cell.to_train}.values())
     if not a.missing:
-        missing = len({recipe.id for cell in found.cells for recipe in cell.missing})
-        lines += [f"{missing} runs are missing here; --missing puts {len(left)} into the queue"] if missing else []
+        missing = {recipe.id for cell in found.cells for recipe in cell.missing}
+        theirs = len(set().union(*(cell.shipped for cell in found.cells)))
+        own = f", {theirs} of which the project has measured itself" if theirs else ""
+        lines += [f"{len(missing)} runs are missing here{own}; --missing trains {len(left)}"] if missing else []
         return result, lines
     from cac_core.jobs import launch
 

@@ -99,7 +99,8 @@ class Measured:
     auroc and accuracy in percent; sd over the trials, or over the seeds of a single trial, None of a single one. seeds:
     of the trial that has most. low and high bound the AUROC's difference from the published value, over says what by;
     place is where it lies, seen from the published value. minutes [runs] of training, None where nobody knows; machines
-    and commits of them, and the digest of their images. shipped: how many of the runs are the project's own.
+    [runs], empty where nobody knows; the commits of them, and the digest of their images. shipped: how many of the runs
+    are the project's own.
     """
 
     recipe: str
@@ -126,8 +127,8 @@ class Measured:
 class Cell:
     """Published and measured, the measurement over most trials first, of these the one of most runs, then the grid's.
 
-    wanted: the recipes of the grid; missing: those of them without a run that counts; under_way: the ids and states of
-    those of the missing that are begun.
+    wanted: the recipes of the grid; missing: those of them without a run that counts in the store; under_way: the ids
+    and states of those of the missing that are begun; shipped: the ids of those that the project's own runs are of.
     """
 
     dataset: str
@@ -139,6 +140,7 @@ class Cell:
     wanted: tuple[Recipe, ...] = ()
     missing: tuple[Recipe, ...] = ()
     under_way: tuple[tuple[str, str], ...] = ()
+    shipped: frozenset[str] = frozenset()
 
     @property
     def first(self) -> Measured | None:
@@ -216,6 +218,7 @@ def tables(
     own = [one for one in readings if not one.shipped]
     states = {one.recipe or one.run: _state(one) for one in own if not one.counts}
     states |= {one.recipe: "finished" for one in own if one.counts}
+    theirs = {one.recipe for one in readings if one.shipped}
     named = [(r, r.id) for r in wanted]
     cells = []
     for key in keys:
@@ -241,6 +244,7 @@ def tables(
                 tuple(r for r, _ in mine),
                 tuple(r for r, _ in left),
                 tuple((ours, states[ours]) for _, ours in left if ours in states),
+                frozenset(ours for _, ours in left if ours in theirs),
             )
         )
     order = {name: place for place, name in enumerate(GRID)}
@@ -337,7 +341,7 @@ def _measured(words: str, members: list[Reading], scorer: str, entries: tuple[En
     return Measured(
         words, tuple(one.run for one in every), tuple(trials), max(map(len, seeds.values())), auroc, sd, accuracy,
         accuracy_sd, minutes=tuple(one.minutes for one in every),
-        machines=tuple(dict.fromkeys(one.machine for one in every if one.machine)),
+        machines=tuple(one.machine for one in every),
         commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data,
         shipped=sum(one.shipped for one in every), **gap,
     )  # fmt: skip
@@ -412,7 +416,7 @@ def record(cell: Cell) -> dict[str, Any]:
     """A cell for JSON."""
     said = {name: getattr(cell, name) for name in ("dataset", "family", "method", "scorer", "published")}
     said["measured"] = [vars(one) for one in cell.measured]
-    said["missing"] = [{"run": r.id, "command": command(r)} for r in cell.missing]
+    said["missing"] = [{"run": r.id, "command": command(r), "shipped": r.id in cell.shipped} for r in cell.missing]
     return said | {"under_way": [{"run": name, "state": state} for name, state in cell.under_way]}
 
 
@@ -442,13 +446,13 @@ def _line(cells: list[str]) -> str:
 
 
 def _lacking(cell: Cell) -> str:
-    return f"not measured: {len(cell.missing)} runs are missing" if cell.missing else "not measured"
+    return f"not measured: {len(cell.missing)} runs are missing here" if cell.missing else "not measured"
 
 
 def over(one: Measured) -> str:
     runs_, trials = len(one.runs), f"trial{'s' * (len(one.trials) > 1)} {', '.join(one.trials)}"
     words = f"{runs_} run{'s' * (runs_ > 1)}: {trials}" + (f"; {one.seeds} seeds" if one.seeds > 1 else "")
-    return words + (f"; {one.shipped} shipped" if one.shipped else "")
+    return words + (f"; {one.shipped} of them the project's own" if one.shipped else "")
 
 
 def pm(mean: float, sd: float | None, digits: int) -> str:
@@ -463,11 +467,18 @@ def difference(one: Measured) -> str:
     return f"{one.difference:+.1f} ({one.low:+.1f} to {one.high:+.1f}; over {one.over})"
 
 
+def by_machine(one: Measured) -> dict[str, float]:
+    """The median minutes of a run on each machine, and of those on none that they name: a mean over machines, or over
+    what else they had to do, would be nobody's time."""
+    found: dict[str, list[float]] = {}
+    for machine, took in zip(one.machines, one.minutes, strict=True):
+        if took is not None:
+            found.setdefault(machine, []).append(took)
+    return {machine: statistics.median(took) for machine, took in found.items()}
+
+
 def minutes(one: Measured) -> str:
-    known = [m for m in one.minutes if m is not None]
-    if not known:
-        return ""
-    return f"{statistics.median(known):.1f}" + (f" on {', '.join(one.machines)}" if one.machines else "")
+    return "; ".join(f"{took:.1f}" + (f" on {machine}" if machine else "") for machine, took in by_machine(one).items())
 
 
 def as_csv(found: Tables) -> str:
@@ -488,7 +499,8 @@ def as_csv(found: Tables) -> str:
                 "recipe": one.recipe, "runs": " ".join(one.runs), "trials": " ".join(one.trials), "seeds": one.seeds,
                 "auroc": one.auroc, "auroc_sd": one.sd, "accuracy": one.accuracy, "accuracy_sd": one.accuracy_sd,
                 "difference": one.difference, "low": one.low, "high": one.high, "interval_over": one.over,
-                "median_minutes": statistics.median(known) if known else None, "machines": "; ".join(one.machines),
+                "median_minutes": statistics.median(known) if known else None,
+                "machines": "; ".join(filter(None, dict.fromkeys(one.machines))),
                 "commits": " ".join(one.commits), "images": one.images,
                 "shipped": one.shipped,
             }  # fmt: skip

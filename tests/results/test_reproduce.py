@@ -354,8 +354,11 @@ def test_the_projects_own_runs_count_where_a_store_has_not_the_same(store, measu
     (one,) = found.measured
     assert (one.auroc, one.shipped) == (pytest.approx(82), 4) and set(one.runs) == {run.id for run in theirs}
     assert {r.id for r in found.missing} == {run.id for run in theirs} - {mine.id}  # of the store
-    assert found.under_way == ((stopped.id, "stopped"),)
-    assert "5 runs: trials 0, 1, 2, 3, 4; 4 shipped" in "".join(reproduce.lines(reproduce.tables(every)))
+    assert found.under_way == ((stopped.id, "stopped"),) and mine.id not in found.shipped
+    assert found.shipped == {r.id for r in found.missing}
+    assert "5 runs: trials 0, 1, 2, 3, 4; 4 of them the project's own" in "".join(
+        reproduce.lines(reproduce.tables(every))
+    )
     (row,) = [
         r for r in csv.DictReader(io.StringIO(reproduce.as_csv(reproduce.tables(every, "CIFAR10", "cac")))) if r["runs"]
     ]
