@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import address, charts, feeds, links, live, thumbnails, verdicts, wording
+from app import address, charts, feeds, links, live, thumbnails, verdicts
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.data import datasets, images
 from cac_core.exchange import tags
+from cac_core.files import no_formula
 from cac_core.recipe import IMPORTED
 from cac_core.results.compare import Scored
 from cac_core.runs import Run
@@ -415,7 +416,7 @@ def as_csv(table: dict[str, list]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table)
-    writer.writerows(zip(*([wording.no_formula(cell) for cell in column] for column in table.values()), strict=True))
+    writer.writerows(zip(*([no_formula(cell) for cell in column] for column in table.values()), strict=True))
     return text.getvalue()
 
 

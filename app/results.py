@@ -26,6 +26,7 @@ from app.words import phrases, t
 from cac_core import records, runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
+from cac_core.files import no_formula
 from cac_core.records import Unfit
 from cac_core.results import compare, judge, quality, reproduce
 from cac_core.results.compare import GRID, Band, Difference, Member, Scored
@@ -438,7 +439,7 @@ def as_csv(some: list[Member]) -> str:
             said = ["" if np.isnan(x) else f"{x:.6f}" for x in numbers]
             names = (*ranking.field, " ".join(ranking.trials), member.name)
             kinds = "; ".join(dict.fromkeys(run.validated_on for run in member.runs))
-            line.writerow([*map(wording.no_formula, names), len(member.runs), *said, kinds, "; ".join(member.scorers)])
+            line.writerow([*map(no_formula, names), len(member.runs), *said, kinds, "; ".join(member.scorers)])
     return file.getvalue()
 
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import streamlit as st
 
@@ -237,8 +236,3 @@ def span(seconds: float) -> str:
 
 def megabytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.{1 if count < 1e7 else 0}f} MB"
-
-
-def no_formula(value: Any) -> Any:
-    """A spreadsheet would take a text that begins with one of these for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

@@ -9,6 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cac_core.sentences import say
 
@@ -128,3 +129,8 @@ def _is_text(name: str) -> bool:
         return True
     except UnicodeEncodeError:  # bytes that are no UTF-8
         return False
+
+
+def no_formula(value: Any) -> Any:
+    """A cell of a CSV: a spreadsheet would take a text that begins with one of these for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

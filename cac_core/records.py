@@ -397,7 +397,7 @@ def names(file: Path, *, links: bool = False) -> list[str]:
                 if len(packed.infolist()) > MOST_MEMBERS:
                     raise Unfit(say("it holds more than any record does"))
                 return [entry.filename.removesuffix(".npy") for entry in packed.infolist()]
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError) as error:  # damaged, or of a later version
             raise Unfit(say("its content is not whole: {error}", error=error)) from error
 
 

@@ -28,6 +28,8 @@ import re
 import shutil
 import socket
 import statistics
+import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -681,24 +683,40 @@ def write_outputs(run: Run, split: str, out: Outputs, **about: str | np.ndarray)
 
 
 MAKING = ".making"  # beside the runs of a store, where none is looked for
+FORGOTTEN = 24 * 3600  # seconds after which nobody is at work there any more
 
 
 @contextlib.contextmanager
 def made_whole(run: Run) -> Iterator[Run]:
-    """A run to be filled out of sight, which takes this one's place once it is whole; else nothing of it is left."""
-    fresh = Run(run.path.parent / MAKING / run.id)
-    shutil.rmtree(fresh.path, ignore_errors=True)  # what an interruption left
+    """A run to be filled out of sight, which takes this one's place once it is whole; else nothing of it is left.
+
+    Of several who make the same at once one is first. Raises FileExistsError for the others.
+    """
+    (making := run.path.parent / MAKING).mkdir(parents=True, exist_ok=True)
+    for old in making.glob(f"{run.id}-*"):  # what an interruption left
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(old)
+    place = Path(tempfile.mkdtemp(prefix=f"{run.id}-", dir=making))
+    fresh = Run(place / run.id)
     try:
         yield fresh
-        fresh.path.rename(run.path)
+        try:
+            fresh.path.rename(run.path)
+        except OSError as error:
+            if not os.path.lexists(run.path):
+                raise
+            raise FileExistsError(
+                say("{folder} is there already. Remove it, or give another folder.", folder=run.path)
+            ) from error
     finally:
-        shutil.rmtree(fresh.path, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
     """Let fill write a file anew: whoever reads it finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # a session is a thread
     try:
         with open(fresh, "wb") as file:
             fill(file)

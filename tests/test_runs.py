@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -456,11 +457,42 @@ def test_a_full_disk_leaves_the_old_content_and_no_crumbs(tmp_path, write):
     file = tmp_path / "data.bin"
     file.write_bytes(b"old")
     # the kernel itself answers "no space left on device" to whoever writes into the file beside it
-    (tmp_path / f".data.bin.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (tmp_path / f".data.bin.{os.getpid()}-{threading.get_ident()}.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         write(file)
     assert file.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["data.bin"]
+
+
+def test_two_sessions_of_a_server_write_one_file_in_turns(tmp_path):
+    file, wrong = tmp_path / "shelf.json", []
+    texts = ["a" * 200_000, "b" * 200_000]
+
+    def write(text):
+        try:
+            for _ in range(60):
+                runs.write(file, text)
+                assert file.read_text() in texts
+        except (OSError, AssertionError) as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and os.listdir(tmp_path) == ["shelf.json"]
+
+
+def test_of_two_who_make_one_run_one_is_first_and_it_is_whole(tmp_path):
+    goal = Run(tmp_path / "a")
+    with pytest.raises(FileExistsError, match="is there already"), runs.made_whole(goal) as slow:
+        runs.write(slow.path / "recipe.json", "slow")
+        with runs.made_whole(goal) as quick:
+            assert not quick.path.exists()
+            runs.write(quick.path / "recipe.json", "quick")
+        assert (slow.path / "recipe.json").read_text() == "slow"
+    assert (goal.path / "recipe.json").read_text() == "quick" and os.listdir(tmp_path / runs.MAKING) == []
 
 
 def test_what_json_cannot_hold_is_not_half_written(tmp_path):

@@ -36,12 +36,13 @@ LINKS: links.Links = {
 
 store = runs.store_of()
 read = links.read_link(LINKS)
-every: list[Reading] = results.readings(store)
+every: list[Reading] = []  # of the store, as it is when the page or a part of it is drawn
 shipped: list[Reading] = results.readings(reproduce.SHIPPED)
 
 
 @st.fragment
 def page():
+    every[:] = results.readings(store)
     with wording.explained():
         view = st.segmented_control(
             t("Table"), list(VIEWS), default="benchmarks", required=True, key="papers",
@@ -292,12 +293,13 @@ def measurement(cell: Cell, one: Measured, place: int):
     )  # fmt: skip
     if gap := grid.difference(one):
         st.markdown(gap)
-    facts = [grid.effort(one), wording.plain(one.recipe)]
-    facts += [t("commit {commits}", commits=", ".join(c[:12] for c in one.commits))] if one.commits else []
+    facts = [wording.plain(grid.effort(one)), wording.plain(one.recipe)]
+    commits = wording.plain(", ".join(commit[:12] for commit in one.commits))
+    facts += [t("commit {commits}", commits=commits)] if commits else []
     if sum(other.recipe == one.recipe for other in cell.measured) > 1:
         facts += [t("images {digest}", digest=wording.plain(one.images[:12]) or t("that the runs do not name"))]
     st.caption(" · ".join(facts))
-    there = [name for name in one.runs if counts_here(name)]
+    there = [name for name in one.runs if counts_here(name, one)]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(one.runs) > 1 and len(there) == len(one.runs):
             address.link("compare", t("Compare these {count}", count=len(one.runs)), "compare_arrows",
@@ -306,10 +308,10 @@ def measurement(cell: Cell, one: Measured, place: int):
         recipe = st.popover(t("Recipe"), icon=":material/data_object:", key=f"recipe_of_{place}", on_change="rerun")
         command = st.popover(t("Command"), icon=":material/terminal:", key=f"command_of_{place}", on_change="rerun")
     if recipe.open:
-        text = json.dumps(run_of(one.runs[0]).recipe.to_json(), ensure_ascii=False, indent=1)
+        text = json.dumps(run_of(one.runs[0], one).recipe.to_json(), ensure_ascii=False, indent=1)
         recipe.code(text, language="json")
     if command.open:
-        command.code("\n".join(made_by(run_of(name)) for name in one.runs), language="bash")
+        command.code("\n".join(made_by(run_of(name, one)) for name in one.runs), language="bash")
     links_of(there[:SHOWN])
     if len(there) > SHOWN:
         label = t("{count} more", count=len(there) - SHOWN)
@@ -326,12 +328,13 @@ def measurement(cell: Cell, one: Measured, place: int):
             )  # fmt: skip
 
 
-def counts_here(name: str) -> bool:
-    return any(one.run == name and one.counts for one in every)
+def counts_here(name: str, one: Measured) -> bool:
+    """Whether this run of a measurement is of the store, not of Anchorscope's own."""
+    return any((r.run, r.data, r.words) == (name, one.images, one.recipe) and r.counts for r in every)
 
 
-def run_of(name: str) -> Run:
-    return Run((store if counts_here(name) else reproduce.SHIPPED) / name)
+def run_of(name: str, one: Measured) -> Run:
+    return Run((store if counts_here(name, one) else reproduce.SHIPPED) / name)
 
 
 def take(names: list[str]):
@@ -339,7 +342,6 @@ def take(names: list[str]):
     for name in names:
         with wording.explained():
             share.copy(Run(reproduce.SHIPPED / name), store)
-    every[:] = results.readings(store)  # a fragment's rerun reads nothing anew
 
 
 def links_of(names: Iterable[str]):
@@ -372,7 +374,7 @@ def bands(cell: Cell):
     groups = {
         f"{n}: {', '.join(one.recipe.split(', ')[:2])}": ready
         for n, one in enumerate(cell.measured[:SHOWN], 1)
-        if (ready := [run for name in one.runs if (run := run_of(name)).written])
+        if (ready := [run for name in one.runs if (run := run_of(name, one)).written])
     }
     if not groups:
         return

@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, controls, feeds, gallery, jobs, links, live, picker, setting, systems, thumbnails, wording
 from app.setting import Setting
 from app.words import t
+from cac_core.files import no_formula
 from cac_core.results import project
 from cac_core.scoring.distances import centres_of, distances
 
@@ -302,7 +303,7 @@ def text_of(table: dict[str, list]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table)
-    writer.writerows(zip(*(map(wording.no_formula, column) for column in table.values()), strict=True))
+    writer.writerows(zip(*(map(no_formula, column) for column in table.values()), strict=True))
     return text.getvalue()
 
 

@@ -36,6 +36,7 @@ from app.words import t
 from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.exchange import changes
+from cac_core.files import no_formula
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 
@@ -481,7 +482,7 @@ def table(rows: list[dict]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
-    writer.writerows({key: wording.no_formula(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: no_formula(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load, load_file, save
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.exchange import own_data
+from cac_core.exchange.import_weights import plain
 from cac_core.networks import foreign
 from cac_core.recipe import FOREIGN, Recipe
 from cac_core.results import evaluate
@@ -121,7 +122,7 @@ def _state(content: bytes, file: Path) -> dict[str, torch.Tensor]:
     for name in WITHIN:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not state or not all(plain(v) for v in state.values()):
         raise ValueError(say("{file} holds no weights by name.", file=file.name))
     return {str(key).removeprefix("module."): value.detach().clone().contiguous() for key, value in state.items()}
 

@@ -83,6 +83,8 @@ def read(files: list[Path]) -> Given:
                 raise ValueError(say("The {name} of the part {part} are not as wide in each file: {widths}.",
                                      name=name, part=split, widths=[one[name].shape[1] for one in some]))  # fmt: skip
         parts[split] = {name: np.concatenate([one[name] for one in some]) for name in some[0]}
+    if len(said := list(dict.fromkeys(one.classes for one in every if one.classes is not None))) > 1:
+        raise ValueError(say("The files do not name the same classes in one order: {names}.", names=said[:2]))
     first = {name: next((v for one in every if (v := getattr(one, name)) is not None), None)
              for name in ("weight", "bias", "classes")}  # fmt: skip
     return Given(parts, **first, notes=tuple(note for one in every for note in one.notes))
@@ -104,7 +106,7 @@ def _of_npz(file: Path) -> Given:
     meant: dict[str, tuple[str, str]] = {}
     beside = {"weight": Array("f", "C D"), "bias": Array("f", "C"), "classes": Array("U", "C")}
     passed = []
-    for name in records.names(file):
+    for name in records.names(file, links=True):
         if named := NAME.fullmatch(name):
             split, what = PARTS[(named[1] or "test").lower()], CALLED[named[2].lower()]
             if (split, what) in meant.values():

@@ -19,6 +19,7 @@ from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.recipe import Recipe, compose, slug
 from cac_core.results import evaluate
+from cac_core.results.table import LAYOUT
 from cac_core.runs import Run
 from cac_core.sentences import say
 from cac_core.training.loop import record_of
@@ -27,7 +28,6 @@ from cac_core.training.loop import record_of
 # config.json; those of the class lists of 2020, which the weights belong to)
 PUBLISHED = json.loads((Path(__file__).parent / "published_scales.json").read_text("utf-8"))
 FAMILY = "cac-2020"
-LAYOUT = re.compile(r"(?P<dataset>[A-Za-z0-9+]+)_(?P<trial>\d+)_(?P<kind>\w+)\.pth")
 
 
 def found(path: Path) -> list[Path]:
@@ -196,7 +196,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             file=file, error=error,
         )) from error  # fmt: skip
     state = stored.get("net") if isinstance(stored, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(k, str) and _plain(v) for k, v in state.items()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and plain(v) for k, v in state.items()):
         raise ValueError(say(
             "{file} is no weight file of cac-openset: it must hold {example}.",
             file=file, example='{"net": weights by name, ...}',
@@ -207,7 +207,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _plain(value: Any) -> bool:
+def plain(value: Any) -> bool:
     """Whether it is a tensor that holds as many numbers as it says: one that repeats a few would fill the memory."""
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
         return False

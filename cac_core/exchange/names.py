@@ -5,6 +5,7 @@ country's systems take: GBK, Shift-JIS, Korean, Big5, or a code page of DOS. Eac
 text; the likeliest text is taken, by how often its letters are met in its language.
 """
 
+import os
 import struct
 import unicodedata
 import zipfile
@@ -12,6 +13,9 @@ import zlib
 from collections.abc import Iterable
 from itertools import pairwise
 from math import log
+from typing import BinaryIO
+
+from cac_core.sentences import say
 
 UTF_8 = 0x800  # the flag of a name that says so
 MOST = 300  # names that are looked at
@@ -20,6 +24,24 @@ ENCODINGS = {
     "utf-8": "UTF-8", "gb18030": "GBK", "cp932": "Shift-JIS", "cp949": "EUC-KR", "big5": "Big5", "cp437": "CP437",
     "cp866": "CP866", "cp1252": "Windows-1252",
 }  # fmt: skip
+
+
+def check_directory(file: BinaryIO, most: int) -> None:
+    """Before zipfile makes an object of every entry: the list of files may have so many bytes, by the record that it
+    reads. Raises ValueError."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 22 - 20 - 65535, 0))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) - end < 22:
+        raise ValueError(say("it is no zip file, or it was cut short"))
+    if tail[:end][-20:].startswith(b"PK\6\7"):
+        raise ValueError(say("it is of the kind for huge archives (zip64)"))
+    if (listed := int.from_bytes(tail[end + 12 : end + 16], "little")) > most:
+        raise ValueError(say(
+            "its list of files alone has {size} MB; {most} MB at most",
+            size=f"{listed / 1e6:.0f}", most=f"{most / 1e6:g}",
+        ))  # fmt: skip
 
 
 def raw_name(entry: zipfile.ZipInfo) -> bytes | None:

@@ -117,7 +117,7 @@ def zipped(file: BinaryIO, encoding: str = "") -> Upload:
     Raises ValueError where it is no zip, or one that nobody should unpack.
     """
     try:
-        _check_directory(file)
+        names.check_directory(file, DIRECTORY)
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(say("This zip cannot be read: {error}.", error=error)) from error
@@ -205,23 +205,6 @@ def lying(folder: Path, below: Iterable[Path] | None = None) -> Upload:
         if len(found) > FILES:
             raise ValueError(say("{folder} holds more than {most} files.", folder=folder, most=FILES))
     return Upload(tuple(found), lambda n: files.content(place / found[n], images.MAX_BYTES))
-
-
-def _check_directory(file: BinaryIO) -> None:
-    """Before zipfile makes an object of every entry: the list of files must be short, by the record that it reads."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - 22 - 20 - 65535, 0))
-    tail = file.read()
-    end = tail.rfind(b"PK\5\6")
-    if end < 0 or len(tail) - end < 22:
-        raise ValueError(say("it is no zip file, or it was cut short"))
-    if tail[:end][-20:].startswith(b"PK\6\7"):
-        raise ValueError(say("it is of the kind for huge archives (zip64)"))
-    if (listed := int.from_bytes(tail[end + 12 : end + 16], "little")) > DIRECTORY:
-        raise ValueError(say(
-            "its list of files alone has {size} MB: far more than {most} files",
-            size=f"{listed / 1e6:.0f}", most=FILES,
-        ))  # fmt: skip
 
 
 def _safe(entry: zipfile.ZipInfo, said: str) -> str:

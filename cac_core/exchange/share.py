@@ -22,8 +22,8 @@ from cac_core.scoring.scorers import BY_FEATURES
 from cac_core.sentences import say
 
 TOLERANCE = 1e-4
-COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "made.npz",
-          "sweep-as-published.json")  # fmt: skip
+COPIED = ("recipe.json", "status.json", "events.jsonl", "best.safetensors", "snapshots.npz", "made.npz", "pictures.npz",
+          "rebuilt.npz", "sweep-as-published.json")  # fmt: skip
 NUMBERS = (
     "accuracy",
     "auroc",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cac_core import files, records, runs
-from cac_core.exchange import share
+from cac_core.exchange import names, share
 from cac_core.jobs import launch, queue
 from cac_core.records import Unfit
 from cac_core.runs import ALIVE, ID, Run
@@ -181,13 +181,16 @@ def purge(one: Trashed) -> None:
 # --- in and out ------------------------------------------------------------------------------------------------------
 
 FILES = re.compile(
-    r"recipe\.json|status\.json|events\.jsonl|report\.json|best\.safetensors|(snapshots|made)\.npz|shelf\.json"
+    r"recipe\.json|status\.json|events\.jsonl|report\.json|best\.safetensors|(snapshots|made|pictures|rebuilt)\.npz|shelf\.json"
     r"|sweep(-as-published)?\.(json|npz)|(outputs|maps)/[a-z0-9-]{1,80}\.(npz|json)"
 )
 LEFT_OUT = re.compile(
-    r"((outputs|maps)/)?\.(DS_Store|lock|progress\.json)|last\.pt|log\.txt|stop|(tensorboard|sweep)/[^/]+"
+    r"((outputs|maps)/)?\.(DS_Store|lock|progress\.json)|last\.pt|log\.txt|stop|(tensorboard|sweep|judged|exported)/[^/]+"
 )
 MOST_FILES, MOST_BYTES, MOST_JSON = 2000, 2 << 30, 32 << 20  # of an upload; bytes of it unpacked; of one text in it
+
+
+DIRECTORY = 400 * MOST_FILES  # bytes of a zip's list of files: names of ordinary length
 
 
 def pack(chosen: list[Run], into: BinaryIO) -> None:
@@ -210,8 +213,9 @@ def unpack(file: BinaryIO, store: Path) -> list[Run]:
     """
     check_writable()
     try:
+        names.check_directory(file, DIRECTORY)
         packed = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(say("This is no zip file, or a damaged one ({error}).", error=error)) from error
     with packed, _said(say("The runs cannot be written to {store}", store=store)):
         entries = _checked(packed)

@@ -15,6 +15,7 @@ from pathlib import Path
 import filelock
 
 from cac_core import records, runs
+from cac_core.files import no_formula
 from cac_core.jobs import queue
 from cac_core.records import Unfit
 from cac_core.sentences import say
@@ -74,8 +75,7 @@ def as_csv(tags: Tags) -> str:
     writer = csv.writer(text)
     writer.writerow(["image", "tag"])
     lines = sorted((image, tag) for tag, images in tags.items() for image in images)
-    # a spreadsheet takes a text that begins with one of these for a formula
-    writer.writerows([f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in line] for line in lines)
+    writer.writerows(map(no_formula, line) for line in lines)
     return text.getvalue()
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from cac_core.data.datasets import HELD_OUT
 from cac_core.recipe import Recipe
 from cac_core.results import judge
-from cac_core.results.table import PER_RUN
+from cac_core.results.table import PER_RUN, source_of
 from cac_core.runs import SPLITS, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
@@ -120,16 +120,31 @@ class Member:
         return {name: (statistics.fmean(x), _sd(x)) for name, x in self._columns().items()}
 
     def _columns(self) -> dict[str, list[float]]:
-        """Each of MEASURES by trial, or by run where there is one trial."""
-        blocks: dict[tuple, list[dict[str, float]]] = {}
+        """Each of MEASURES by trial, or by seed where there is one trial."""
+        blocks: dict[tuple, list[Scored]] = {}
         for run in self.runs:
-            blocks.setdefault(run.split, []).append(run.numbers())
-        parts = [[numbers] for block in blocks.values() for numbers in block] if len(blocks) == 1 else blocks.values()
-        return {name: [statistics.fmean(one[name] for one in part) for part in parts] for name in MEASURES}
+            blocks.setdefault(run.split, []).append(run)
+        found = {}
+        for name in MEASURES:
+            trials = [_by_seed(block, name) for block in blocks.values()]
+            found[name] = trials[0] if len(trials) == 1 else [statistics.fmean(seeds) for seeds in trials]
+        return found
+
+
+def _seeds(runs: list[Scored]) -> dict[int, list[Scored]]:
+    """Runs of one recipe on one split by their seed. Those of one seed are copies of a training, and count as one."""
+    found: dict[int, list[Scored]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        found.setdefault(run.seed, []).append(run)
+    return found
+
+
+def _by_seed(runs: list[Scored], measure: str) -> list[float]:
+    return [statistics.fmean(run.numbers()[measure] for run in same) for same in _seeds(runs).values()]
 
 
 def _sd(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else math.nan
+    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
 
 
 def scored(run: Run, scorer: str | None = None) -> Scored:
@@ -152,14 +167,16 @@ Draw = Callable[[Scored], dict[str, np.ndarray]]
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Every choice of a recipe by name, the options of its method and its network among them."""
     record = recipe.to_json()
-    return record | record.pop("hyper") | record.pop("trunk")
+    hyper, trunk = record.pop("hyper"), record.pop("trunk")
+    return record | hyper | trunk
 
 
 def differing(recipe: Recipe) -> dict[str, Any]:
     """What differs from the default recipe, but for the names that a table shows anyway."""
     known = PER_RUN | {"dataset", "family", "method", "backbone"}
     rest = {name: value for name, value in recipe.differences().items() if name not in known}
-    return rest | rest.pop("hyper", {}) | rest.pop("trunk", {})
+    hyper, trunk = rest.pop("hyper", {}), rest.pop("trunk", {})
+    return rest | hyper | trunk
 
 
 def grouped(chosen: list[Run], together: bool = True, titles: dict[str, str] | None = None) -> dict[str, list[Run]]:
@@ -174,8 +191,8 @@ def grouped(chosen: list[Run], together: bool = True, titles: dict[str, str] | N
         said = {name: value for name, value in flat(run.recipe).items() if name not in PER_RUN or name in apart}
         if run.recipe.family == "custom":
             said["trial"] = run.recipe.trial
-        if file := run.record.get("imported_from"):  # <data set>_<trial>_<kind>.pth
-            said["weights"] = str(file).split("_")[-1]
+        if came_from := source_of(run):
+            said["weights"] = came_from
         groups.setdefault(repr(sorted(said.items())) + (run.id if not together else ""), []).append((run, said))
     if len(groups) > MOST:
         raise ValueError(say(
@@ -271,14 +288,13 @@ def differences(one: Member, other: Member, draw: Draw | None = None) -> list[Di
     if len(shared) > 1:
         return _by_blocks(one.name, other.name, shared, "trials")
     ((mine, theirs),) = shared
-    if len(mine) == len(theirs) == 1:
+    ours, others = _seeds(mine), _seeds(theirs)
+    if len(ours) == len(others) == 1:
         return _by_images(one.name, other.name, mine[0], theirs[0], draw or resampled)
-    if min(len(mine), len(theirs)) < 2:
+    if min(len(ours), len(others)) < 2:
         return _unpaired(one, other, TOO_FEW)
-    seeds = [sorted(run.seed for run in side) for side in (mine, theirs)]
-    if seeds[0] == seeds[1]:
-        by_seed = [sorted(side, key=lambda run: run.seed) for side in (mine, theirs)]
-        return _by_blocks(one.name, other.name, [([a], [b]) for a, b in zip(*by_seed, strict=True)], "seeds")
+    if ours.keys() == others.keys():
+        return _by_blocks(one.name, other.name, [(ours[seed], others[seed]) for seed in ours], "seeds")
     return _apart(one.name, other.name, mine, theirs)
 
 
@@ -319,7 +335,7 @@ def needed(one: Member, other: Member, points: float = 1.0) -> Needed | None:
     blocks = _shared(one, other)
     if len(blocks) < 2:
         return None
-    sides = [[[100 * run.numbers()["auroc"] for run in side] for side in block] for block in blocks]
+    sides = [[[100 * auroc for auroc in _by_seed(side, "auroc")] for side in block] for block in blocks]
     if not all(math.isfinite(x) for block in sides for side in block for x in side):
         return None
     gaps = [statistics.fmean(mine) - statistics.fmean(theirs) for mine, theirs in sides]
@@ -481,7 +497,7 @@ def _apart(one: str, other: str, mine: list[Scored], theirs: list[Scored]) -> li
 
     found = []
     sides = [Member("", tuple(side)).spread() for side in (mine, theirs)]
-    sizes = [len(mine), len(theirs)]
+    sizes = [len(_seeds(side)) for side in (mine, theirs)]
     for measure in MEASURES:
         gap = sides[0][measure][0] - sides[1][measure][0]
         parts = [side[measure][1] ** 2 / n for side, n in zip(sides, sizes, strict=True)]

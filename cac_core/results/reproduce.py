@@ -27,6 +27,7 @@ from cac_core import recipe as recipes
 from cac_core import records, runs
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS
+from cac_core.files import no_formula
 from cac_core.recipe import Recipe, compose
 from cac_core.records import Unfit, Within
 from cac_core.results.table import recipe_words, words_of
@@ -199,8 +200,9 @@ def readings(store: Path) -> list[Reading]:
 
 def with_shipped(own: list[Reading], shipped: Iterable[Reading]) -> list[Reading]:
     """The readings of a store, and those of the project's own runs that do not count there already."""
-    there = {one.run for one in own if one.counts}
-    return [*own, *(replace(one, shipped=True) for one in shipped if one.counts and one.run not in there)]
+    there = {(one.run, one.data, one.words) for one in own if one.counts}
+    theirs = (one for one in shipped if one.counts and (one.run, one.data, one.words) not in there)
+    return [*own, *(replace(one, shipped=True) for one in theirs)]
 
 
 def tables(
@@ -488,8 +490,8 @@ def as_csv(found: Tables) -> str:
              "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits",
              "images", "shipped"]  # fmt: skip
     text = io.StringIO()
-    rows = csv.DictWriter(text, names)
-    rows.writeheader()
+    table = csv.DictWriter(text, names)
+    table.writeheader()
     for cell in found.cells:
         entry = cell.published[0] if cell.published else {}
         base = {"dataset": cell.dataset, "family": cell.family, "method": cell.method, "scorer": cell.scorer}
@@ -504,9 +506,10 @@ def as_csv(found: Tables) -> str:
                 "commits": " ".join(one.commits), "images": one.images,
                 "shipped": one.shipped,
             }  # fmt: skip
-            rows.writerow(base | own | _of_entry(entry))
+            row = base | own | _of_entry(entry)
+            table.writerow({name: no_formula(cell) for name, cell in row.items()})
     for entry in found.others:
-        rows.writerow({"dataset": entry["dataset"], "family": entry["family"]} | _of_entry(entry))
+        table.writerow({"dataset": entry["dataset"], "family": entry["family"]} | _of_entry(entry))
     return text.getvalue()
 
 

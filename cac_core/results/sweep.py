@@ -21,6 +21,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -264,10 +265,9 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
     about = {name: np.array(said) for name, said in about.items()}
     _file(run, as_published, "json").unlink(missing_ok=True)  # of the sweep before, which may have had the same stamp
     runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays, **about)
-    for file in [*folder.glob("*.npz"), folder.parent / PROGRESS]:
-        file.unlink(missing_ok=True)
-    folder.rmdir()
-    if not any(folder.parent.iterdir()):
+    (folder.parent / PROGRESS).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # with what a kill left of a file half written
+    with contextlib.suppress(OSError):  # another sweep's is there
         folder.parent.rmdir()
 
 

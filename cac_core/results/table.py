@@ -8,6 +8,7 @@ against.
 """
 
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def rows(store: Path) -> list[dict[str, Any]]:
             row[name] = statistics.mean(values)
             row[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
         row["trials"] = sorted({run.recipe.trial for run, _ in measured}, key=lambda trial: (len(trial), trial))
-        row["seeds"] = len({run.recipe.seed for run, _ in measured})
+        seeds: dict[str, set[int]] = {}
+        for run, _ in measured:
+            seeds.setdefault(run.recipe.trial, set()).add(run.recipe.seed)
+        row["seeds"] = max(map(len, seeds.values()))  # of the trial that has most
         for place, entry in enumerate(said):
             if entry.get("measured_as") == [method, scorer] and (entry["dataset"], entry["family"]) == (
                 dataset,
@@ -71,11 +75,25 @@ def rows(store: Path) -> list[dict[str, Any]]:
     )  # fmt: skip
 
 
+# a file of cac-openset's weights
+LAYOUT = re.compile(r"(?P<dataset>[A-Za-z0-9+]+)_(?P<trial>\d+)_(?P<kind>\w+)\.pth")
+
+
+def source_of(run: Run) -> str:
+    """What an imported network is told apart by: the kind of weights, where they are those published with CAC for each
+    trial, or else the run itself, since files of different networks may have one name. Empty of what was trained here.
+    """
+    if not (file := run.record.get("imported_from")):
+        return ""
+    return str(file).split("_")[-1] if LAYOUT.fullmatch(str(file)) else run.id
+
+
 def recipe_words(run: Run) -> tuple[str, str, str, str]:
     """Data set, family, method, and the rest of the recipe in words."""
     recipe = run.recipe
-    if came_from := run.record.get("imported_from"):
-        return recipe.dataset, recipe.family, recipe.method, f"published weights ({came_from.split('_')[-1]})"
+    if came_from := source_of(run):
+        published = "published weights" if came_from != run.id else "imported"
+        return recipe.dataset, recipe.family, recipe.method, f"{published} ({came_from})"
     family = recipe.family if recipe.family != "custom" else f"custom ({recipe.trial})"
     return recipe.dataset, family, recipe.method, words_of(recipe)
 

@@ -182,6 +182,10 @@ def test_weights_that_do_not_fit_are_refused(brought, store, tmp_path, architect
     for spoilt in (b"", b"PK junk", pickle.dumps({"a": print})):
         with pytest.raises(ValueError, match="cannot be read as weights"):
             brought(spoilt, architecture="timm/resnet18")
+    content = io.BytesIO()
+    torch.save({"fc.weight": torch.zeros(1).expand(10**6, 10**8), "fc.bias": torch.zeros(6)}, content)
+    with pytest.raises(ValueError, match="holds no weights by name"):  # a file of a thousand bytes
+        brought(content.getvalue(), architecture="timm/resnet18")
     assert not list(store.glob("*"))
 
 

@@ -107,6 +107,19 @@ def test_every_kind_of_file_says_the_same(tmp_path, npz, store, kind):
     assert read.notes == () and read.unknown == ("unknown",)
 
 
+def test_files_whose_classes_stand_in_another_order_are_not_joined(npz):
+    parts = [{name: array for name, array in flat().items() if name.startswith(split)} for split in ("test", "train")]
+    files = [npz(f"{n}.npz", classes=np.array(names), **part)
+             for n, (part, names) in enumerate(zip(parts, (NAMES, NAMES[::-1]), strict=True))]  # fmt: skip
+    with pytest.raises(ValueError, match="do not name the same classes in one order"):
+        import_outputs.read(files)
+
+
+def test_a_file_behind_a_link_is_read(npz, tmp_path, store):
+    (link := tmp_path / "latest.npz").symlink_to(npz(**flat(classes=np.array(NAMES)), name="of-today.npz"))
+    assert len(made(link, store).outputs("test").labels) == 120
+
+
 def test_the_same_again_is_there_already_and_other_outputs_are_refused(npz, store):
     file = npz(**flat())
     first, again = (import_outputs.make(found(file), "mine", store, "x.npz") for _ in range(2))

@@ -320,6 +320,34 @@ def test_what_is_no_zip_is_said(make_run, store, content):
     refused(io.BytesIO(content), store, "no zip file")
 
 
+def test_a_zip_of_a_later_version_or_with_an_endless_list_of_files_is_said(make_run, store, monkeypatch):
+    run = make_run()
+    content = bytearray(zipped(run).getvalue())
+    listed = content.index(b"PK\1\2")
+    content[listed + 6 : listed + 8] = (99).to_bytes(2, "little")
+    refused(io.BytesIO(bytes(content)), store, "no zip file, or a damaged one")
+    monkeypatch.setattr(shelf, "DIRECTORY", 100)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # it is not come to
+    refused(zipped_before := io.BytesIO(bytes(content)), store, "its list of files alone has")
+    assert zipped_before.tell() > 0
+
+
+def test_pictures_and_reconstructions_go_with_a_run_and_verdicts_stay(make_run, store, tmp_path):
+    run = make_run("a")
+    for name in ("pictures", "rebuilt"):
+        np.savez(run.path / f"{name}.npz", pixels=np.zeros((1, 2, 2, 3), np.uint8))
+    for name in ("judged", "exported"):
+        (run.path / name).mkdir()
+        (run.path / name / "some.csv").write_text("x")
+    runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run)))
+    packed = io.BytesIO()
+    shelf.pack([run], packed)
+    for file in (packed, zipped(run)):
+        file.seek(0)
+        (came,) = shelf.unpack(file, tmp_path / "elsewhere")
+        assert {"pictures.npz", "rebuilt.npz"} <= set(contents(came)) and not list(came.path.glob("*/some.csv"))
+
+
 def test_a_damaged_zip_is_said(make_run, store):
     content = bytearray(zipped(make_run()).getvalue())
     content[200:260] = bytes(60)

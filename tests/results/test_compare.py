@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cac_core import runs
+from cac_core.recipe import compose
 from cac_core.results import compare
 from cac_core.results.compare import Member, Scored
 from cac_core.scoring import metrics
@@ -390,6 +391,51 @@ def test_custom_trials_and_imported_weights_are_groups_of_their_own(store_of):
     assert list(compare.grouped([every[2], *published]).items()) == [
         ("cac, weights trained here", [every[2]]), ("cac, weights Kind.pth", published),
     ]  # fmt: skip
+
+
+def test_other_networks_are_no_seeds_of_one_recipe_because_their_files_have_one_name(store_of):
+    every = store_of({"a": {}, "b": {}})
+    for run in every:
+        record = json.loads((run.path / "recipe.json").read_text())
+        runs.write_json(run.path / "recipe.json", record | {"imported_from": "outputs.npz"})
+    assert list(compare.grouped(every).items()) == [("cac, weights a", [every[0]]), ("cac, weights b", [every[1]])]
+
+
+def test_copies_of_a_run_are_no_further_seeds():
+    """A training that was packed and brought in again scatters by nothing."""
+
+    def member(gap: float, seeds: tuple[int, ...], copies: int = 1, split=SPLIT) -> Member:
+        some = [made(seed, gap=gap, run_seed=seed, split=split) for seed in seeds]
+        return Member(f"{gap}", tuple(replace(run, id=f"{run.id}-{n}") for run in some for n in range(copies)))
+
+    def numbers(one: Member, other: Member) -> list[tuple]:
+        return [(d.over, d.count, pytest.approx((d.gap, d.low, d.high), nan_ok=True))
+                for d in compare.differences(one, other)]  # fmt: skip
+
+    for seeds, theirs in (((0,), (0,)), ((0, 1, 2), (0, 1, 2)), ((0, 1, 2), (3, 4))):
+        plain, copied = ([member(1.0, seeds, copies), member(1.4, theirs)] for copies in (1, 3))
+        assert [(d.over, d.count, (d.gap, d.low, d.high)) for d in compare.differences(*copied)] == numbers(*plain)
+        for measure, (mean, sd) in plain[0].spread().items():
+            assert copied[0].spread()[measure] == (pytest.approx(mean), pytest.approx(sd, nan_ok=True))
+    other = (*SPLIT[:2], "1", *SPLIT[3:])
+    versus = Member("versus", member(1.4, (0, 1)).runs + member(1.2, (0, 1), split=other).runs)
+    sides = [Member("both", member(1.0, (0, 1), n).runs + member(1.0, (0, 1), split=other).runs) for n in (1, 3)]
+    needed = [compare.needed(side, versus) for side in sides]
+    assert needed[0].seeds == needed[1].seeds and needed[1].within == pytest.approx(needed[0].within)
+
+
+def test_runs_without_unknown_images_are_compared_by_what_there_is():
+    members = [Member(name, tuple(made(seed, unknown=0, run_seed=seed) for seed in seeds))
+               for name, seeds in (("one", (0, 1)), ("other", (2, 3)))]  # fmt: skip
+    found = {d.measure: d for d in compare.differences(*members)}
+    assert np.isnan(found["auroc"].gap) and np.isnan(members[0].spread()["auroc"]).all()
+    assert np.isfinite([found["accuracy"].gap, found["accuracy"].low, found["accuracy"].high]).all()
+
+
+def test_options_of_a_method_stand_once_in_a_recipe():
+    recipe = compose("quick", {"dropout": 0.3, "alpha": 5.0}, dataset="MNIST", method="cac")
+    for said in (compare.flat(recipe), compare.differing(recipe)):
+        assert said["dropout"] == 0.3 and said["alpha"] == 5.0 and not {"hyper", "trunk"} & said.keys()
 
 
 def test_every_two_members_are_compared_once():

@@ -336,6 +336,13 @@ def test_missing_queues_exactly_what_is_missing(store, measured, monkeypatch, ca
     assert len(launch.jobs(store)) == len(wanted)
 
 
+def test_a_machine_that_calls_itself_a_formula_is_none_in_a_spreadsheet(store, measured):
+    run = measured("0", 0.8)
+    runs.write_json(run.path / "status.json", {"state": "finished", "machine": '=HYPERLINK("http://x")'})
+    rows = list(csv.DictReader(io.StringIO(reproduce.as_csv(tables(store, "CIFAR10", "cac")))))
+    assert [row["machines"] for row in rows if row["runs"]] == ['\'=HYPERLINK("http://x")']
+
+
 def test_the_command_names_what_is_begun_and_what_is_broken(store, measured, capsys):
     going, torn = measured("1", 0.8, state="stopped"), measured("2", 0.8)
     (torn.path / "recipe.json").write_text("{")
@@ -363,6 +370,14 @@ def test_the_projects_own_runs_count_where_a_store_has_not_the_same(store, measu
         r for r in csv.DictReader(io.StringIO(reproduce.as_csv(reproduce.tables(every, "CIFAR10", "cac")))) if r["runs"]
     ]
     assert row["shipped"] == "4"
+    record = json.loads((mine.path / "recipe.json").read_text())
+    runs.write_json(mine.path / "recipe.json", record | {"data": "other images"})
+    again = reproduce.with_shipped(reproduce.readings(store), reproduce.readings(tmp_path / "shipped"))
+    found = next(c for c in reproduce.tables(again, "CIFAR10", "cac").cells if c.scorer == "gamma")
+    assert [(one.auroc, len(one.runs), one.shipped) for one in found.measured] == [
+        (pytest.approx(80), 5, 5), (pytest.approx(90), 1, 0),
+    ]  # fmt: skip
+    runs.write_json(mine.path / "recipe.json", record)
     monkeypatch.setattr(reproduce, "SHIPPED", tmp_path / "shipped")
     for flag, count in ((), 5), (("--own",), 1):
         assert (

@@ -265,6 +265,8 @@ def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "cells", until_the_power_fails)
     with pytest.raises(KeyboardInterrupt):
         sweep.sweep(copy, data, **AXES, device="cpu")
+    (folder,) = (one for one in (copy.path / "sweep").iterdir() if one.is_dir())
+    (folder / ".test-000000.npz.1-1.tmp").write_bytes(b"half")  # as a kill leaves it
     monkeypatch.setattr(sweep, "cells", lambda *arguments: done.append(2) or real(*arguments))
     told = []
     sweep.sweep(copy, data, **AXES, device="cpu", progress=lambda *p: told.append(p))

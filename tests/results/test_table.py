@@ -52,6 +52,13 @@ def test_means_and_spread_are_over_the_runs_of_a_recipe(store, measured):
     assert row["published"]["auroc"] == 80.1 and "DSC" in row["published"]["source"]
 
 
+def test_trials_of_one_seed_each_have_one_seed(store, measured):
+    for trial in range(3):
+        measured(str(trial), 0.7, seed=trial)
+    (row,) = ours(table.rows(store))
+    assert row["seeds"] == 1 and "| 3 (trials 0, 1, 2) |" in table.lines([row])[-1]
+
+
 def test_one_run_has_no_spread(store, measured):
     measured("0", 0.7)
     (row,) = ours(table.rows(store))
