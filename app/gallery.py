@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import address, charts, feeds, links, live, thumbnails, verdicts
+from app import address, charts, feeds, holdings, links, live, thumbnails, verdicts
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.data import datasets, images
@@ -276,7 +276,7 @@ def _paths(some: Some, split: str) -> list[str] | str | None:
     if dataset in datasets.DATASETS or some.run.recipe.backbone == IMPORTED:
         return part
     found = _pixels(some, split)
-    if isinstance(found, str):
+    if isinstance(found, str) or (dataset == some.run.recipe.dataset and holdings.changed(some.run)):
         return None
     try:
         said = datasets.paths(dataset, datasets.root_of()).get(part, [])

@@ -57,9 +57,7 @@ def work_of(run: Run, kind: str) -> None:
 
 def _work(run: Run, kind: str) -> None:
     waiting = jobs_of(run, kind)
-    if not any(job.state not in ("failed", "lost") for job in waiting) and not any(
-        j.state == "failed" for j in waiting
-    ):
+    if not waiting:
         st.rerun()  # what they made is there
     for job in waiting:
         if job.state in ("failed", "lost"):

@@ -202,4 +202,6 @@ def _in_link(value: Any) -> str:
         return file.getvalue()
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # the same number again: one that is a score, to all its digits, decides about it
+        return short if float(short := f"{value:.12g}") == value else repr(float(value))
+    return str(value)

@@ -61,7 +61,7 @@ def numbers(text: str, kind: Callable[[str], Any]) -> list[Any]:
     found = []
     for word in text.replace(",", " ").split():
         low, dash, high = word.partition("-")
-        if kind is int and dash and low.isdigit() and high.isdigit() and int(high) - int(low) < 1000:
+        if kind is int and dash and low.isdecimal() and high.isdecimal() and int(high) - int(low) < 1000:
             found += range(int(low), int(high) + 1)
             continue
         try:

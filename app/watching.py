@@ -35,15 +35,23 @@ def _stamp(store: Path, run: str) -> tuple[int, int]:
     return changed(file), changed(file.with_name(f"{file.name}-wal"))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def drifts(store: str, run: str, version: str | None, count: int, _kept: Kept) -> tuple[Drift, Drift]:
+def drifts(store: Path, run: str, version: str | None, kept: Kept) -> tuple[Drift, Drift]:
     """Of the scores, and of what was rejected."""
+    return _drifts(str(store), run, version, _stamp(store, run), kept)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _drifts(store: str, run: str, version: str | None, stamp: tuple[int, int], _kept: Kept) -> tuple[Drift, Drift]:
     return watch.drift(_kept.scores), watch.drift(_kept.rejected)
 
 
+def grouped(store: Path, run: str, version: str) -> list[list[watch.Picture]]:
+    """The rejected pictures that are kept, in groups that look alike to the network."""
+    return _grouped(str(store), run, version, _stamp(store, run))
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
-def grouped(store: str, run: str, version: str, last: int) -> list[list[watch.Picture]]:
-    """The rejected pictures that are kept, in groups that look alike to the network; last: the newest of them."""
+def _grouped(store: str, run: str, version: str, stamp: tuple[int, int]) -> list[list[watch.Picture]]:
     every = watch.pictures(Path(store), run, version)
     vectors = np.stack([one.vector for one in every]) if every else np.zeros((0, 1))
     return [[every[n] for n in group] for group in watch.groups(vectors)]

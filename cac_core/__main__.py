@@ -123,7 +123,7 @@ def _options(rest: list[str]) -> dict[str, str]:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return say(
             "{error}: {file}. Is there a disk that can be written, and space on it?",
             error=error.strerror, file=error.filename,

@@ -34,7 +34,8 @@ CHOICES = {
 WHOLE = {  # the least of each
     "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "divide": -1, "steps": 0, "folds": 0
 }  # fmt: skip
-MOST = 10**15  # that any of these may be
+MOST = 10**15  # that any of these may be, but for
+AT_MOST = {"size": 1024}
 LONGEST = 1000  # characters of a name
 RATES = ("lr", "decay", "momentum", "trunk_rate")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
@@ -80,9 +81,9 @@ def checked(name: str, value: Any) -> Any:
         return known_name(value, CHOICES[name], name)
     if name == "begun_with" and not (isinstance(value, str) and re.fullmatch(r"[a-z0-9-]{0,64}", value)):
         raise ValueError(say("{name} must be the id of a run, not {value}.", name=name, value=reprlib.repr(value)))
-    if name in WHOLE and type(value) is int and value > MOST:
+    if name in WHOLE and type(value) is int and value > (most := AT_MOST.get(name, MOST)):
         raise ValueError(
-            say("{name} must be at most {most}, not {value}.", name=name, most=MOST, value=reprlib.repr(value))
+            say("{name} must be at most {most}, not {value}.", name=name, most=most, value=reprlib.repr(value))
         )
     if name in WHOLE and (type(value) is not int or value < WHOLE[name]):
         raise ValueError(say(

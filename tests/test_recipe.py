@@ -174,6 +174,7 @@ def test_a_bad_field_is_named_with_its_value(fields, says):
         ({"schedule": []}, "There is no schedule"),
         ({"epochs": True}, "epochs must be a whole number of at least 1, not True"),
         ({"epochs": 10**400}, "epochs must be at most"),
+        ({"size": 1025}, "size must be at most 1024"),
         ({"seed": 1e30}, "seed must be a whole number"),
         ({"lr": 10**400}, "lr must be a positive number"),
         ({"hyper": {"alpha": 10**400}}, "alpha must be a number or a word"),

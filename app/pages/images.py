@@ -129,10 +129,17 @@ def one_of(label: str, key: str, choices: dict[str, str]):
 
 def first_page():
     state.images_page, state.images_more = 1, 0
+    choose_none()
 
 
 def show_page():
     state.images_more = 0
+    choose_none()
+
+
+def choose_none():
+    """What is no longer seen to be ticked is not chosen."""
+    state.images_picked, state.images_turn = [], state.get("images_turn", 0) + 1
 
 
 def show_more():
@@ -165,6 +172,7 @@ def open_clicked():
 
 def open_key(key: str):
     state.images_at = key
+    choose_none()
 
 
 def picked():
@@ -195,7 +203,7 @@ def change(work, marks: Tagged, tag: str, rows: list[int]):
         return
     try:
         gallery.change_tag(work, marks, tag, rows)
-        state.images_picked, state.images_turn = [], state.get("images_turn", 0) + 1
+        choose_none()
     except (ValueError, OSError) as error:
         state.images_said = error
 
@@ -248,6 +256,7 @@ def step(some: Some, rows: np.ndarray, place: int):
 def back(rows: np.ndarray, at: int):
     """To the list, at the page on which the image stands."""
     state.images_last, state.images_at = state.images_at, ""
+    choose_none()
     (places,) = np.nonzero(rows == at)
     if len(places):
         start = PAGE * ((state.get("images_page") or 1) - 1)

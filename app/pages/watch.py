@@ -75,7 +75,7 @@ def numbers(kept: watch.Kept):
 
 
 def alarms(kept: watch.Kept, version: str):
-    of_scores, of_rejected = watching.drifts(str(store), run.id, version, int(kept.ids[-1]), kept)
+    of_scores, of_rejected = watching.drifts(store, run.id, version, kept)
     what = {t("the scores"): of_scores, t("the share that is rejected"): of_rejected}
     for name, drift in what.items():
         if drift.alarm >= 0:
@@ -152,7 +152,7 @@ def classes(kept: watch.Kept):
 
 def look_alike(kept: watch.Kept, version: str):
     st.subheader(t("Rejected pictures that look alike"), anchor=False)
-    groups = watching.grouped(str(store), run.id, version, int(kept.ids[-1]))
+    groups = watching.grouped(store, run.id, version)
     if not groups:
         st.caption(t("No pictures of rejected images are kept that look alike: the service keeps them with "
                      "--keep-pictures."))  # fmt: skip

@@ -399,12 +399,14 @@ def evaluate(
             mirror = split == "train" and run.row.flip and not network.mirror and not network.method.of_several
             outputs = _outputs(run, root, network, parts[split], split, mirror, _told(progress, split))
             known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
-            write_outputs(run, split, outputs, own, **known_by)
+            _check_same(run, weights)
+            runs.write_outputs(run, split, outputs, weights=weights, images=own, **known_by)
             if split == "test" and network.method.rebuilds:
                 _write_rebuilt(run, network, parts[split])
         _write_made(run, network)
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
+    _check_same(run, weights)
     if stale or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
 
@@ -664,6 +666,12 @@ def _outputs(
 def write_outputs(run: Run, split: str, out: Outputs, images: str, **more: np.ndarray) -> None:
     """Outputs of the run's newest weights on a split of the images with this digest."""
     runs.write_outputs(run, split, out, weights=weights_of(run), images=images, **more)
+
+
+def _check_same(run: Run, weights: str) -> None:
+    """A training beside this may have found better ones: what was computed is then not of the run's weights."""
+    if weights_of(run) != weights:
+        raise ValueError(say("{run} has been written anew meanwhile. Begin again.", run=run.id))
 
 
 def weights_of(run: Run) -> str:

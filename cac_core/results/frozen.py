@@ -150,9 +150,11 @@ class _Shelf:
                 maps = np.load(listed.with_suffix(".npy"), mmap_mode="r")
                 if len(maps) != len(ids) or maps.dtype != np.float32:
                     raise ValueError(say("it holds something else"))
-            except (OSError, ValueError, EOFError):  # torn, or removed meanwhile: made again
+            except (FileNotFoundError, ValueError, EOFError):  # torn, or removed meanwhile: made again
                 with contextlib.suppress(OSError):
                     listed.unlink(missing_ok=True)
+                continue
+            except OSError:  # not to be had now, as where too many files are open
                 continue
             self._take(ids, maps)
 

@@ -144,6 +144,10 @@ def _given(pool: ProcessPoolExecutor, some: tuple[Source, ...]) -> Future:
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         return pool.submit(_work, some)
+    except BrokenProcessPool as error:  # a process has died over others meanwhile
+        broken: Future = Future()
+        broken.set_exception(error)
+        return broken
     finally:
         sys.modules["__main__"] = script
 

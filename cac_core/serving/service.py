@@ -164,11 +164,16 @@ def service(
     async def lifespan(app):
         held["queue"] = queue = _Queue(decider, limits.waiting)
         task = asyncio.create_task(queue.work())
+        task.add_done_callback(ended)
         yield
         task.cancel()
         queue.network.shutdown()
         pool.shutdown()
         keeping.shutdown()
+
+    def ended(task: asyncio.Task) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            counted.fails(error)
 
     def kept(judged: list[Judged]) -> None:
         try:
@@ -258,7 +263,8 @@ def service(
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={
         HTTPException: refused, TimeoutError: refused, Exception: refused,
     })  # fmt: skip
-    return _Counting(app, counts)
+    counted = _Counting(app, counts)
+    return counted
 
 
 SAID = ("decision", "label", "score", "theta", "gamma")
@@ -269,6 +275,13 @@ class _Counting:
 
     def __init__(self, app, counts: _Counts):
         self.app, self.counts = app, counts
+        self.failure: BaseException | None = None
+        self.stop: Callable[[], None] = lambda: None
+
+    def fails(self, error: BaseException) -> None:
+        """The network cannot be loaded: nothing will ever be judged here."""
+        self.failure = error
+        self.stop()
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -355,7 +368,8 @@ class _Guarded(H11Protocol):
 
 
 def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
-    """Answer until SIGTERM or SIGINT; what is under way then is ended first. Raises OSError where it cannot listen."""
+    """Answer until SIGTERM or SIGINT; what is under way then is ended first. Raises OSError where it cannot listen, and
+    whatever kept the network from being loaded."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 4096), hard))
     protocol = type("Guarded", (_Guarded,), {"most": limits.connections, "seconds": limits.seconds})
@@ -364,7 +378,11 @@ def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
         timeout_keep_alive=15, timeout_graceful_shutdown=20, backlog=2048,
     )  # fmt: skip
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    app.stop = lambda: setattr(server, "should_exit", True)
+    server.run(sockets=[listening])
+    if app.failure:
+        raise app.failure
 
 
 # --- what a request holds --------------------------------------------------------------------------------------------

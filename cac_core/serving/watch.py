@@ -11,6 +11,7 @@ inequality; Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 
 import bisect
 import contextlib
 import io
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,8 +81,12 @@ def file_of(store: Path, run: str) -> Path:
 
 
 def version_in(about: dict[str, Any]) -> str:
-    """What is watched apart from all else of a run: its weights, and the score that it is judged by."""
-    return f"{about['version']} {about['scorer']}".strip()
+    """What is watched apart from all else of a run: its weights, and the score that it is judged by, with
+    its options and the perturbation."""
+    moved = {name: about[name] for name in ("magnitude", "temperature") if about.get("magnitude")}
+    options = {**(about.get("options") or {}), **moved}
+    said = [f"{name}={value}" for name, value in sorted(options.items())]
+    return " ".join(filter(None, (about["version"], about["scorer"], *said)))
 
 
 class Keeper:
@@ -92,10 +97,14 @@ class Keeper:
         file = file_of(store, run)
         file.parent.mkdir(parents=True, exist_ok=True)
         self.base = sqlite3.connect(file, timeout=30, check_same_thread=False, isolation_level=None)
-        self.base.executescript(
-            "pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on;" + _TABLES
-        )
-        self.added = 0
+        try:
+            self.base.executescript(
+                "pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on;" + _TABLES
+            )
+        except sqlite3.Error as error:
+            self.base.close()
+            raise ValueError(say("{file} cannot be read ({error}).", file=file, error=error)) from error
+        self.added = SWEPT  # one that goes on may find too much
 
     def keep(self, judged: Sequence[Judged], when: float | None = None, taken: tuple[str, int] | None = None) -> None:
         """All of them or none, whatever happens. when: seconds since 1970, now where it is not said. taken: of which
@@ -103,6 +112,8 @@ class Keeper:
         now = time.time() if when is None else when
         with self._whole():
             for one in judged:
+                if math.isnan(one.score):  # of a network that gave no number: it would take the others with it
+                    continue
                 row = self.base.execute(
                     "insert into judged (time, source, name, decision, label, score, theta, version) "
                     "values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -116,7 +127,7 @@ class Keeper:
             if taken:
                 self.base.execute("insert or replace into taken values (?, ?)", taken)
             self.added += len(judged)
-            if self.added > SWEPT or self.added == len(judged):
+            if self.added > SWEPT:
                 self.added = 0
                 for table, most in (("judged", MOST), ("pictures", PICTURES)):
                     self.base.execute(
@@ -231,10 +242,24 @@ def pictures(store: Path, run: str, version: str, most: int = 2000) -> list[Pict
 
 
 def delete(store: Path, run: str) -> None:
-    """All that was kept of a run."""
+    """All that was kept of a run. The file stays: a service that runs goes on keeping into it. One that cannot be read
+    is removed."""
     file = file_of(store, run)
-    for ending in ("", "-wal", "-shm"):
-        file.with_name(file.name + ending).unlink(missing_ok=True)
+    if not is_file(file):
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as base:
+            base.executescript(
+                _TABLES + "pragma secure_delete = on; begin immediate; delete from pictures; delete from judged;"
+                "delete from taken; commit; pragma wal_checkpoint(truncate);"
+            )
+            with contextlib.suppress(sqlite3.OperationalError):  # somebody reads: the room is used again
+                base.execute("vacuum")
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # locked, or not to be written
+            raise ValueError(say("{file} cannot be read ({error}).", file=file, error=error)) from error
+        for ending in ("", "-wal", "-shm"):
+            file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
 # --- does it drift? --------------------------------------------------------------------------------------------------

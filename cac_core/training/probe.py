@@ -91,17 +91,21 @@ class Measured:
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
+FACTORS = ("alpha", "lam", "smoothing")  # numbers in a loss, by which nothing takes longer
+
 
 def file_of(store: Path, recipe: Recipe, trial: Trial, row: Dataset, images: int, device: str) -> Path:
     """Where a measurement is kept: under everything that it hangs on. images: bytes of the data set's files."""
     what = {
         "dataset": recipe.dataset, "images": images, "size": recipe.size or row.size,
         "classes": [len(trial.known), len(trial.unknown)], "method": recipe.method, "backbone": recipe.backbone,
-        "trunk": recipe.trunk, "batch": recipe.batch, "precision": recipe.precision, "device": _slot(device),
+        "trunk": recipe.trunk, "hyper": {name: v for name, v in recipe.hyper.items() if name not in FACTORS},
+        "held_out": recipe.held_out, "augment": recipe.augment, "cutout": recipe.cutout, "batch": recipe.batch,
+        "precision": recipe.precision, "device": _slot(device),
         "host": socket.gethostname(), "torch": _version(), "threads": os.environ.get("OMP_NUM_THREADS"),
     }  # fmt: skip
     if "start" in method_options(recipe.method):  # a training in stages, which do not take the same
-        what |= {"hyper": recipe.hyper, "epochs": recipe.epochs + recipe.fine_epochs}
+        what["epochs"] = recipe.epochs + recipe.fine_epochs
     if recipe.tta != "none":
         what["tta"] = recipe.tta
     if recipe.steps or recipe.folds:  # which the steps of an epoch and the heads hang on

@@ -21,6 +21,7 @@ from app import charts, feeds, links, picker, thumbnails, verdicts, wording
 from cac_core import recipe, runs
 from cac_core.data import datasets, images
 from cac_core.exchange import shelf
+from cac_core.jobs import launch
 from cac_core.results import judge, quality, stand_ins, sweep
 from cac_core.runs import Run
 from cac_core.scoring.scorers import judge_of
@@ -240,6 +241,19 @@ def test_a_theta_of_its_own_for_each_class_is_counted_once_and_says_where_it_can
     at = fine(app("cac", page="thresholds", each="true", kept="99"))
     few = ", ".join(run.known_names[c] for c in judge.too_few(0.99, validation, 6))
     assert f"Too few are nearest to {few}: there the θ of all is taken." in text(at)
+
+
+@pytest.mark.parametrize("state", ["failed", "lost"])
+@pytest.mark.parametrize("page, kind", [("sweep", "sweep"), ("space", "map")])
+def test_work_on_a_run_that_went_wrong_is_told_once(app, store, page, kind, state):
+    """One whose process is gone has no state of its own in its file: it is found out."""
+    (store / "cac").mkdir(exist_ok=True, parents=True)
+    at = app("cac", page=page, run="cac", **({"view": "umap"} if page == "space" else {}))
+    job = launch.submit(store, kind, ["cac"], run="cac")
+    record = json.loads(job.path.read_text("utf-8"))
+    runs.write_json(job.path, record | {"state": state, "reason": "It was killed for memory."})
+    at = fine(at.run())
+    assert any("killed for memory" in error.value for error in at.error)
 
 
 @pytest.mark.parametrize("page", PAGES)

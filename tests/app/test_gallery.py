@@ -264,6 +264,17 @@ def test_another_run_begins_anew(opened, digits, store):
     assert len(tiles(at)) == gallery.PAGE and not at.session_state["images_truth"]
 
 
+def test_what_is_no_longer_seen_to_be_ticked_is_not_chosen(opened, digits):
+    at = opened(digits, images_order="number")
+    at.session_state["images_picked"] = ["test-1", "test-4"]
+    at = fine(at.run())
+    assert any("2 chosen" in one.value for one in at.markdown)
+    at.session_state["images_at"] = "test-1"
+    at = fine(at.run())
+    at = fine(at.button(key="images_back").click().run())  # its tiles come anew, without ticks
+    assert any("0 chosen" in one.value for one in at.markdown)
+
+
 def test_images_are_tagged_found_again_and_exported(opened, digits, tmp_path):
     at = opened(digits, images_order="number")
     at.session_state["images_picked"] = ["test-1", "test-4"]

@@ -83,7 +83,8 @@ def test_all_of_it_is_deleted_at_a_click_and_not_in_a_show(app, store, kept, mon
 
 def test_a_spoilt_file_takes_nothing_else_down(app, store, kept):  # noqa: F811
     run = kept()
-    watch.delete(store, run)
+    for file in (store / watch.FOLDER).iterdir():
+        file.unlink()
     watch.file_of(store, run).write_bytes(b"no base" * 1000)
     at = app(PAGE)
     assert not at.exception and any("cannot be read" in one.value for one in at.error)
@@ -91,7 +92,7 @@ def test_a_spoilt_file_takes_nothing_else_down(app, store, kept):  # noqa: F811
 
 def test_a_group_is_taken_along_as_a_zip(store, kept):
     run = kept(hours=(1.0,))
-    groups = watching.grouped(str(store), run, "v1 gamma", 30)
+    groups = watching.grouped(store, run, "v1 gamma")
     assert sorted(map(len, groups)) == [15, 15]
     content = watching.zipped(groups[0])
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -1,5 +1,7 @@
 """Outputs of a trained network: written once, the same for an image alone, and perturbed as ODIN's paper says."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,23 @@ def test_outputs_are_written_once_and_again_for_other_weights(run, data):
     weights["classify.bias"] = old
     save_file(weights, file, evaluate.weights_metadata(run.recipe, run.trial, 2))
     evaluate.evaluate(run, data, device="cpu")
+
+
+def test_what_was_computed_with_weights_that_a_training_has_replaced_is_not_kept(run, data, tmp_path, monkeypatch):
+    copy = type(run)(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    before, weights = copy.outputs("test").logits, copy.path / "best.safetensors"
+    real = evaluate._outputs
+
+    def meanwhile(*given):
+        found = real(*given)
+        weights.write_bytes(weights.read_bytes() + b" ")
+        return found
+
+    monkeypatch.setattr(evaluate, "_outputs", meanwhile)
+    with pytest.raises(ValueError, match="written anew meanwhile"):
+        evaluate.evaluate(copy, data, device="cpu", again=True)
+    assert np.array_equal(copy.outputs("test").logits, before)
 
 
 def test_changed_images_are_noticed(run, data, monkeypatch):

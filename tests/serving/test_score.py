@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -428,6 +429,11 @@ def test_a_process_that_dies_over_an_image_costs_that_image_alone(place, run, tm
     rows = list(score.rows(Deadly(inner), listed, workers=2, chunk=4))
     assert [row["path"] for row in rows] == [one.name for one in listed]
     assert [Path(row["path"]).name for row in rows if "error" in row] == ["00003.png"]
+    slow = []
+    for row in score.rows(Deadly(inner), listed, workers=1, chunk=1):  # it dies while what was judged before is written
+        slow.append(row)
+        time.sleep(0.05)
+    assert [(row["path"], row.get("decision")) for row in slow] == [(r["path"], r.get("decision")) for r in rows]
     with pytest.raises(ValueError, match="dies at once"):
         list(score.rows(Deadly(inner, always=True), listed, workers=1, chunk=4))
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import io
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,6 +70,15 @@ def serving(place, *words):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"junk"])
+def test_a_network_that_cannot_be_loaded_ends_the_service_with_the_reason(place, run, spoilt):
+    copy = place / "runs" / f"spoilt-{len(spoilt)}"
+    shutil.copytree(run.path, copy)
+    (copy / "best.safetensors").write_bytes(spoilt)
+    with pytest.raises(AssertionError, match=r"best.safetensors is damaged"), serving(place, copy.name):
+        pass
 
 
 @pytest.fixture(scope="module")

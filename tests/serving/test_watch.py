@@ -74,7 +74,49 @@ def test_all_or_none_of_a_request_is_kept(store):
 def test_all_of_it_can_be_deleted(store):
     watch.Keeper(store, "toy", "v1", "serve", pictures=True).keep([judged(1, rejected=True)])
     watch.delete(store, "toy")
-    assert watch.read(store, "toy") is None and not list((store / watch.FOLDER).iterdir())
+    assert watch.read(store, "toy") is None and watch.pictures(store, "toy", "v1") == []
+
+
+def test_a_service_that_runs_goes_on_keeping_after_all_was_deleted(store):
+    keeper = watch.Keeper(store, "toy", "v1", "serve", pictures=True)
+    keeper.keep([judged(1, rejected=True)])
+    secret = keeper.base.execute("select png from pictures").fetchone()[0]
+    watch.delete(store, "toy")
+    assert not any(secret in file.read_bytes() for file in (store / watch.FOLDER).iterdir())  # gone from the disk, too
+    keeper.keep([judged(2, rejected=True)])
+    assert watch.read(store, "toy").scores.tolist() == [2]
+
+
+def test_a_score_that_is_no_number_costs_no_other(store):
+    keeper = watch.Keeper(store, "toy", "v1", "serve")
+    keeper.keep([judged(1), watch.Judged("nan.png", "a", "a", float("nan"), 5.0), judged(2)])
+    assert watch.read(store, "toy").scores.tolist() == [1, 2]
+
+
+def test_the_oldest_are_looked_for_now_and_then(store, monkeypatch):
+    keeper, swept = watch.Keeper(store, "toy", "v1", "serve"), []
+    keeper.base.set_trace_callback(lambda said: swept.append(said) if said.startswith("delete") else None)
+    for n in range(50):
+        keeper.keep([judged(n)])
+    assert len(swept) == 2  # one for each table
+
+
+def test_nothing_is_kept_into_what_is_no_base(store):
+    file = watch.file_of(store, "toy")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no base" * 1000)
+    with pytest.raises(ValueError, match="cannot be read"):
+        watch.Keeper(store, "toy", "v1", "serve")
+    watch.delete(store, "toy")
+    watch.Keeper(store, "toy", "v1", "serve").keep([judged(1)])
+    assert len(watch.read(store, "toy")) == 1
+
+
+def test_a_version_is_of_all_that_a_score_hangs_on():
+    about = {"version": "w", "scorer": "msp", "options": {}, "magnitude": 0.0, "temperature": 1.0}
+    assert watch.version_in(about) == "w msp"
+    others = ({"options": {"temperature": 10.0}}, {"magnitude": 0.01}, {"magnitude": 0.01, "temperature": 2.0})
+    assert len({watch.version_in(about | other) for other in ({}, *others)}) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"no base" * 1000])

@@ -108,7 +108,8 @@ def test_nothing_is_measured_twice(tmp_path, root):
     "other",
     [
         {"batch": 64}, {"size": 24}, {"precision": "bfloat16"}, {"method": "cross_entropy"}, {"backbone": "plain"},
-        {"trunk": {"dropout": 0.5}}, {"dataset": "MNIST"},
+        {"trunk": {"dropout": 0.5}}, {"dataset": "MNIST"}, {"held_out": 0.5}, {"augment": "shift"},
+        {"augment": "shift", "cutout": 4}, {"method": "crosr", "hyper": {"weight": 0.5}},
     ],
 )  # fmt: skip
 def test_what_matters_is_measured_apart(tmp_path, other):
