@@ -2,7 +2,8 @@
 
 A zip says of each name that it is UTF-8, or nothing; then archivers of macOS write UTF-8, and those of Windows what the
 country's systems take: GBK, Shift-JIS, Korean, Big5, or a code page of DOS. Each encoding that fits all names gives a
-text; the likeliest text is taken, by how often its letters are met in its language.
+text; the likeliest text is taken, by how often its letters are met in its language. Before any of that, its list of
+files must be short.
 """
 
 import os

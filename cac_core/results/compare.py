@@ -124,11 +124,9 @@ class Member:
         blocks: dict[tuple, list[Scored]] = {}
         for run in self.runs:
             blocks.setdefault(run.split, []).append(run)
-        found = {}
-        for name in MEASURES:
-            trials = [_by_seed(block, name) for block in blocks.values()]
-            found[name] = trials[0] if len(trials) == 1 else [statistics.fmean(seeds) for seeds in trials]
-        return found
+        trials = [_by_seed(block) for block in blocks.values()]
+        parts = [[seed] for seed in trials[0]] if len(trials) == 1 else trials
+        return {name: [statistics.fmean(seed[name] for seed in part) for part in parts] for name in MEASURES}
 
 
 def _seeds(runs: list[Scored]) -> dict[int, list[Scored]]:
@@ -139,8 +137,10 @@ def _seeds(runs: list[Scored]) -> dict[int, list[Scored]]:
     return found
 
 
-def _by_seed(runs: list[Scored], measure: str) -> list[float]:
-    return [statistics.fmean(run.numbers()[measure] for run in same) for same in _seeds(runs).values()]
+def _by_seed(runs: list[Scored]) -> list[dict[str, float]]:
+    """Each of MEASURES for each seed."""
+    found = [[run.numbers() for run in same] for same in _seeds(runs).values()]
+    return [{name: statistics.fmean(one[name] for one in same) for name in MEASURES} for same in found]
 
 
 def _sd(values: list[float]) -> float:
@@ -335,7 +335,7 @@ def needed(one: Member, other: Member, points: float = 1.0) -> Needed | None:
     blocks = _shared(one, other)
     if len(blocks) < 2:
         return None
-    sides = [[[100 * auroc for auroc in _by_seed(side, "auroc")] for side in block] for block in blocks]
+    sides = [[[100 * seed["auroc"] for seed in _by_seed(side)] for side in block] for block in blocks]
     if not all(math.isfinite(x) for block in sides for side in block for x in side):
         return None
     gaps = [statistics.fmean(mine) - statistics.fmean(theirs) for mine, theirs in sides]
