@@ -88,6 +88,22 @@ def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None, 
     return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one), *there])
 
 
+def import_command(run: Run) -> str:
+    """The command line that imports this run once more."""
+    record, one = run.record, run.recipe
+    split = [] if one.family == "custom" else ["--family", one.family, "--trial", one.trial]
+    file, name = record["imported_from"], run.id.removeprefix(f"{one.backbone}-")
+    if one.backbone == recipe.IMPORTED:
+        words = ["import-outputs", file, "--name", name]
+    elif one.backbone == recipe.FOREIGN:
+        words = ["import-network", file, "--dataset", one.dataset, "--name", name, *split]
+        words += [f"--{option}={value}" for option, value in one.trunk.items()]
+        words += [word for scale in ("mean", "std") for word in (f"--{scale}", *map(str, record[scale]))]
+    else:
+        words = ["import-weights", file, "--dataset", one.dataset, *split]
+    return shlex.join(["python", "-m", "cac_core", *words])
+
+
 def flags(preset: str, one: Recipe) -> list[str]:
     """What says this recipe on a command line, by what differs from the preset."""
     base = recipe.compose(preset, dataset=one.dataset, method=one.method, backbone=one.backbone)

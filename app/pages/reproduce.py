@@ -356,8 +356,8 @@ def links_of(names: Iterable[str]):
 def made_by(run: Run) -> str:
     """The command that makes a run."""
     record, one = run.record, run.recipe
-    if came_from := record.get("imported_from"):
-        return f"python -m cac_core import-weights {came_from}"
+    if "imported_from" in record:
+        return plans.import_command(run)
     if one.method in ENSEMBLES:
         mean = "distances" if one.method == "distance_ensemble" else "softmax"
         return " ".join(["python -m cac_core ensemble", *(p["run"] for p in record.get("parts", [])), "--mean", mean])

@@ -2,18 +2,20 @@
 
 import io
 import json
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import imports
+from app import imports, plans
 from cac_core.__main__ import main
-from cac_core.exchange import import_outputs
+from cac_core.exchange import import_network, import_outputs
 from cac_core.results import judge
 from cac_core.runs import Run
 from tests.app.test_training_pages import HERE, text
+from tests.exchange.test_import_network import exported, small
 from tests.exchange.test_import_outputs import HEAD, NAMES, PARTS, flat, found
 from tests.waiting import LONG
 
@@ -223,3 +225,19 @@ def test_the_script_for_pytorch(tmp_path, monkeypatch):
     }
     read = ran(imports.SCRIPTS["PyTorch"], tmp_path, monkeypatch, network=Network(), **loaders)
     assert read.notes == () and read.outputs["train"].head is not None and len(read.outputs["test"]) == 240
+
+
+def test_the_command_that_is_shown_imports_the_same_again(brought, tmp_path, monkeypatch, capsys):
+    runs = [brought("test-alone")]
+    (tmp_path / "the ir.onnx").write_bytes(exported(small()))
+    store, root = runs[0].path.parent, tmp_path / "data"
+    for name, options in {"theirs": {}, "scaled": {"mean": (0.5,), "std": (0.25,)}}.items():
+        options = {"trial": "1", **options}
+        runs.append(import_network.import_network(tmp_path / "the ir.onnx", store, root, "digits", name, **options)[0])
+    monkeypatch.chdir(tmp_path)
+    for run in runs:
+        words = shlex.split(plans.import_command(run))[3:]
+        assert main([*words, "--runs", str(tmp_path / "other"), "--data", str(root)]) == 0, capsys.readouterr()
+        again = Run(tmp_path / "other" / run.id)
+        assert again.recipe == run.recipe
+        assert [again.record.get(name) for name in ("mean", "std")] == [run.record.get(n) for n in ("mean", "std")]
