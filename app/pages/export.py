@@ -9,6 +9,7 @@ from app import address, charts, controls, exports, jobs, links, picker, setting
 from app.setting import Setting
 from app.words import t
 from cac_core.files import is_file
+from cac_core.jobs import ends
 from cac_core.results.judge import Threshold
 from cac_core.serving import deciders
 
@@ -81,7 +82,8 @@ def waits(file: Path):
         st.rerun()
     line, stop = st.columns([5, 1], vertical_alignment="center")
     line.caption(t("Waits for its turn.") if job.state == "queued" else
-                 t("The network is written as a file, and checked on validation images…"))  # fmt: skip
+                 t("The network is written as a file, and checked on validation images: {seconds} s of about 30.",
+                   seconds=round(ends.seconds(job))))  # fmt: skip
     if not jobs.read_only() and stop.button(t("Stop"), key="export_stop", icon=":material/stop:"):
         with wording.explained():
             jobs.stop(job, None)

@@ -137,3 +137,8 @@ def _signal(job: Job, *, hard: bool) -> None:
 
 def since_boot(process: psutil.Process) -> float:
     return process.create_time() - psutil.boot_time()  # both move when the clock is set; their difference does not
+
+
+def seconds(job: Job) -> float:
+    """How long the process of a job of this machine has been there."""
+    return max(time.time() - psutil.boot_time() - job.process_started, 0.0)

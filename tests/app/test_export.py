@@ -1,14 +1,19 @@
 """Export: what is set becomes a file by a job and is shown with all that is in it; what is no formula is refused."""
 
 import json
+import os
+import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
+import psutil
 import pytest
 
 from app import exports
 from cac_core import recipe
-from cac_core.jobs import launch, queue, worker
+from cac_core.jobs import ends, launch, queue, worker
 from cac_core.results import judge
 from cac_core.serving import deciders, to_onnx
 from cac_core.training import loop
@@ -110,3 +115,16 @@ def test_without_its_weights_nothing_is_offered_and_it_is_said(opened, app, trai
     finally:
         kept.rename(weights)
     assert [b for b in opened().button if b.key == "export_make"]
+
+
+def test_while_it_is_made_the_page_says_for_how_long_it_has_been(opened, trained):
+    opened("msp").button(key="export_make").click().run()
+    (job,) = launch.jobs(trained.path.parent)
+    began = ends.since_boot(psutil.Process())
+    queue.write(replace(job, state="running", pid=os.getpid(), process_started=began, host=socket.gethostname()))
+    with filelock.FileLock(job.beside(".lock")):  # as its process holds it
+        shown = text(opened("msp"))
+    said = re.search(r"(\d+) s of about 30", shown)
+    assert said, shown
+    assert 0 <= int(said[1]) <= ends.seconds(replace(job, process_started=began)) + 1
+    queue.write(job)
