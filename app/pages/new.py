@@ -441,6 +441,7 @@ def choose_device() -> tuple[str, Needs | None, bool]:
                      name=wording.plain(gone[:80])), icon=":material/info:")  # fmt: skip
     if device not in there:
         return device, None, False
+    st.caption(wording.plain(said(device)))  # on a narrow screen the box cuts it
     usual = there[device].needs
     fields, entered = [
         ("cpus", t("Processors"), str(usual.cpus)),

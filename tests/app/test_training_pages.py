@@ -1259,6 +1259,7 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     device = at.selectbox(key="new_device")
     assert device.options[-1] == "cluster gpu (3 of 4 processors free, 1 of 2 graphics cards)"
     at = fine(device.set_value("gpu").run())
+    assert "3 of 4 processors free" in text(at)  # below the box, too, which cuts it on a narrow screen
     at = fine(next(i for i in at.text_input if i.label == "Seeds").set_value("0-2").run())
     at = fine(at.text_input(key="new_memory_gpu").set_value("much").run())
     assert "“much”" in text(at) or "'much' is no size of memory" in text(at)
