@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +110,19 @@ def changed(run: Run) -> tuple[str, str] | None:
 
 @st.cache_data(ttl=10, max_entries=50, show_spinner=False)
 def _state(name: str, root: str) -> int:
-    """Another number when a file of the data set has come, gone or changed."""
-    return hash(tuple(map(stamp_of, datasets.here(name, Path(root))[0])))
+    return state_of(datasets.here(name, Path(root))[0])
+
+
+def state_of(files: Iterable[Path]) -> int:
+    """Another number when one of these files has come, gone or changed."""
+    return hash(tuple(map(_stamp, files)))
+
+
+def _stamp(file: Path) -> tuple:
+    try:
+        return stamp_of(file)
+    except OSError:  # it has gone meanwhile, or nobody lets one look
+        return (str(file),)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

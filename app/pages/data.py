@@ -1,6 +1,7 @@
 """Data and trials: what is here, what can be downloaded, which classes are known, and images of one's own."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -482,15 +483,25 @@ def from_folder():
             icon=":material/lock:",
         )  # fmt: skip
         return None
-    path = st.text_input(t("Folder of class folders"), key="own_folder", persist_state="session",
-                         help=t("Its images are copied into the data folder; nothing in it is changed."))  # fmt: skip
+    place = st.container(horizontal=True, vertical_alignment="bottom")
+    path = place.text_input(
+        t("Folder of class folders"), key="own_folder", persist_state="session",
+        help=t("Its images are copied into the data folder; nothing in it is changed."),
+    )  # fmt: skip
     if not path.strip():
         return None
-    return path, own_data.lying(Path(path.strip()), below)
+    place.button(t("Check again"), icon=":material/refresh:", key="own_again", on_click=check_again)
+    folder = Path(os.path.expanduser(path.strip()))
+    upload = own_data.lying(folder, below)
+    return f"{folder}|{holdings.state_of(folder / name for name in upload.names)}", upload
+
+
+def check_again():
+    st.session_state.pop("own_key", None)
 
 
 def check(key: str, upload: own_data.Upload) -> own_data.Checked:
-    """The upload looked through, once."""
+    """The upload looked through, once as long as it stays what it is."""
     if st.session_state.get("own_key") != key:
         bar = st.progress(0.0, t("Checking the images…"))
         found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))

@@ -490,6 +490,23 @@ def test_a_folder_on_the_server_is_a_second_door(opened, root, tmp_path, monkeyp
     assert "own_folder" not in [box.key for box in at.text_input] and "ANCHORSCOPE_FOLDERS" in text(at)
 
 
+def test_a_folder_that_changes_meanwhile_is_checked_again(opened, root, image_folder, monkeypatch):
+    place, looked = image_folder("pets", {"ant": 3, "bee": 3}) / "pets", []
+    monkeypatch.setattr(own_data, "check", lambda *a, check=own_data.check, **how: looked.append(1) or check(*a, **how))
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(place)).run())
+    at = fine(at.run())
+    assert len(looked) == 1 and not at.error
+    (place / "ant" / "000.png").write_bytes((place / "bee" / "000.png").read_bytes())
+    at = fine(at.run())
+    assert len(looked) == 2 and "1 images are there more than once" in text(at)
+    (place / "cat").mkdir()
+    at = fine(at.run())
+    assert len(looked) == 3 and "No image can be read of: cat" in text(at)
+    at = fine(at.button(key="own_again").click().run())
+    assert len(looked) == 4
+
+
 def test_pictures_are_taken_class_by_class(opened, root):
     at = opened("data", data_view="own", own_way="camera")
     for n in range(6):
