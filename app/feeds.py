@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ SHEET = 4400  # pixels a side of them all, which a browser unpacks
 
 @dataclass(frozen=True)
 class Rows:
-    """A run's images in the order of the feed: outputs of all N, split [N], a place in splits, and their names."""
+    """A run's images in the order of the feed: outputs of all N, split [N], a place in splits, and their names.
+
+    As a text, rows are the same images whichever further sets there are: those of validation and test as
+    `live.packed_rows`, then those of each further set as "<split>.<rows>", counted from its first one.
+    """
 
     outputs: Outputs
     split: np.ndarray
@@ -47,6 +52,34 @@ class Rows:
     def start(self, split: int) -> int:
         """The row at which a split begins."""
         return int(np.searchsorted(self.split, split))
+
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        """The rows that a part of a text can mean, by what it begins with: from, to below."""
+        further = {split: (self.start(n), self.start(n + 1)) for n, split in enumerate(self.splits) if n >= 2}
+        return {"": (0, self.start(2))} | further
+
+    def packed(self, rows: Sequence[int]) -> str:
+        rows, parts = np.asarray(rows, int), []
+        for split, (start, end) in self._spans().items():
+            if len(mine := rows[(rows >= start) & (rows < end)]):
+                parts.append(f"{split}{'.' if split else ''}{live.packed_rows(mine - start)}")
+        return " ".join(parts)
+
+    def unpacked(self, text: str) -> list[int]:
+        """The rows that are there of such a text, in order."""
+        found, spans = [], self._spans()
+        for part in text.split():
+            split, _, some = part.rpartition(".")
+            start, end = spans.get(split, (0, 0))
+            found += [start + row for row in live.unpacked_rows(some) if start + row < end]
+        return sorted(found)
+
+
+def rows_in(text: str) -> str:
+    """Rows as a link has them; ValueError where it is no such text."""
+    if not text.split() or not all(live.unpacked_rows(part.rpartition(".")[2]) for part in text.split()):
+        raise ValueError
+    return text
 
 
 def moved_rows(every: Rows, run: Run, moved: verdicts.Perturbation | None) -> Outputs:

@@ -333,8 +333,7 @@ def test_what_is_not_shown_any_more_is_not_tagged(opened, digits):
 
 def test_rows_of_the_table_are_opened_and_tagged(opened, digits, tmp_path):
     at = opened(digits, images_view="table", images_order="number")
-    start = len(digits.outputs("validation"))
-    key = f"images_table_{hash(tuple(range(start, start + gallery.PAGE)))}"
+    key = f"images_table_{hash(tuple(f'test-{number}' for number in range(gallery.PAGE)))}"
 
     def ticked(*rows: int) -> AppTest:
         at.session_state[key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
