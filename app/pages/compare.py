@@ -139,6 +139,13 @@ def numbers(members: list[Member]):
 
 def differences(members: list[Member], found: list[Difference]):
     st.subheader(t("Differences"), anchor=False)
+    if len(members) < 2:
+        st.info(
+            t("These runs are one group, of one recipe. For a difference choose runs of another method or recipe, too, "
+              "or switch “{switch}” off.", switch=t("Trials and seeds together")),
+            icon=":material/compare_arrows:",
+        )  # fmt: skip
+        return
     shown = found
     if len(found) > len(MEASURES):
         measure = st.segmented_control(

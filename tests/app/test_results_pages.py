@@ -549,6 +549,16 @@ def test_groups_are_means_over_their_trials(app, full):
     assert [len(table.value) for table in at.table] == [2, 2, 2]
 
 
+def test_one_group_says_what_a_comparison_takes(app, full):
+    ids = [full(f"c{trial}", trial=str(trial)).id for trial in range(2)]
+    at = app(COMPARE, ids=",".join(ids))
+    assert "These runs are one group" in text(at) and "Compared over" not in text(at)
+    at = fine(at.toggle(key="compare_together").set_value(False).run())
+    assert "These runs are one group" not in text(at)
+    alone = [compare.Member("cac", tuple(compare.scored(full(f"d{seed}", seed=seed)) for seed in range(2)))]
+    assert "Differences" not in results.as_html({}, alone, [], None)
+
+
 def test_where_there_are_three_seeds_a_side_they_are_the_answer_and_pairs_of_runs_come_second(app, full):
     made = {method: [full(f"{method[:2]}{seed}", seed=seed, method=method) for seed in range(3)]
             for method in ("cac", "cross_entropy")}  # fmt: skip
