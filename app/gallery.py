@@ -334,10 +334,11 @@ def pictures(some: Some, rows: Sequence[int]) -> tuple[list[str | None], list[st
     """Small pictures of these images as addresses, and the reasons why some have none."""
     run, root = some.run, str(datasets.root_of().absolute())
     there = {split: _pixels(some, split) for split in dict.fromkeys(some.split(row) for row in rows)}
+    written = {split: feeds.written(run, (split,)) for split in there}
     made = []
     for row in rows:
         found = there[some.split(row)]
-        said = str(run.path), run.written, root, some.key(row)
+        said = str(run.path), written[some.split(row)], root, some.key(row)
         made.append(None if isinstance(found, str) else _picture(*said, some, row, found))
     return made, list(dict.fromkeys(found for found in there.values() if isinstance(found, str)))
 

@@ -59,7 +59,8 @@ def shelves() -> list[Shelf]:
 
 
 def look_again() -> None:
-    _shelves.clear()
+    for looked in (_shelves, _state, _gone):
+        looked.clear()
 
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner=False)
@@ -78,6 +79,16 @@ def _shelves(root: str) -> list[Shelf]:
 def here(name: str) -> bool:
     """Whether the images of a data set of the table are here."""
     return next((not shelf.missing for shelf in shelves() if shelf.name == name), False)
+
+
+def gone(name: str) -> bool:
+    """Whether nothing of a data set is here."""
+    return _gone(name, str(root()))
+
+
+@st.cache_data(ttl=10, max_entries=50, show_spinner=False)
+def _gone(name: str, root: str) -> bool:
+    return datasets.gone(name, Path(root))
 
 
 def closed() -> list[Sentence]:

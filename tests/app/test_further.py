@@ -9,9 +9,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app import feeds, live, thumbnails
+from app import feeds, gallery, holdings, live, thumbnails
 from cac_core import runs
 from cac_core.data import datasets
+from cac_core.scoring.outputs import Verdict
 from tests.waiting import LONG
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,13 @@ def run(make_run, toy_outputs, monkeypatch, tmp_path):
     record["prepare"] |= {"size": 12, "channels": 3, "ink": False}
     runs.write_json(made.path / "recipe.json", record)
     return made
+
+
+def as_digits(run: runs.Run):
+    """It takes images as the digits are, so that its own can be shown beside others."""
+    record = run.record
+    record["prepare"] |= {"size": 16, "channels": 1}
+    runs.write_json(run.path / "recipe.json", record)
 
 
 @pytest.fixture
@@ -78,6 +86,28 @@ def test_a_sheet_of_pictures_is_kept_for_the_images_that_are_on_it(run, put, ima
     assert sheets[0] != sheets[1]
 
 
+def test_images_that_come_meanwhile_are_in_the_feed(run, put, image_folder):
+    as_digits(run)
+    put("unknown-trees", dataset="trees")
+    assert b'"tiles"' not in feeds.run_feed(run, sets=("unknown-trees",))
+    image_folder("trees", {"oak": 10, "elm": 10})
+    holdings.look_again()
+    assert b'"tiles"' in feeds.run_feed(run, sets=("unknown-trees",))
+
+
+def test_a_small_picture_is_made_anew_with_the_outputs_of_its_set(run, put, image_folder):
+    as_digits(run)
+    root, made = image_folder("trees", {"oak": 10, "elm": 10}), []
+    for _ in range(2):
+        put("unknown-trees", dataset="trees", images=datasets.digest({"test": datasets.as_made("trees", root)}))
+        every = feeds.rows(run, ("unknown-trees",))
+        some = gallery.Some(run, every, Verdict(*np.zeros((2, len(every.split)))), 0.0, {"unknown-trees": "trees"})
+        made += gallery.pictures(some, [every.start(2)])[0]
+        shutil.rmtree(root / "trees")
+        image_folder("trees", {"oak": 10, "elm": 10}, seed=1)
+    assert None not in made and made[0] != made[1]
+
+
 def test_rows_as_a_text_are_the_same_images_whichever_sets_there_are(run, put):
     for split in ("unknown-a", "unknown-b"):
         put(split, dataset=split[-1])
@@ -101,9 +131,7 @@ def test_rows_as_a_text_are_the_same_images_whichever_sets_there_are(run, put):
 def opened(run, put, monkeypatch):
     """opened(page, **address): a page about a run with the further sets a and b."""
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(run.path.parent))
-    record = run.record
-    record["prepare"] |= {"size": 16, "channels": 1}  # as the digits are, whose images it shows
-    runs.write_json(run.path / "recipe.json", record)
+    as_digits(run)
     for split in ("unknown-a", "unknown-b"):
         put(split, dataset=split[-1])
 
