@@ -157,6 +157,16 @@ def of(now: Setting, sets: tuple[str, ...] = ()) -> Some:
     return Some(now.run, feeds.rows(now.run, sets), feeds.scored(now, sets), now.theta, {s: there[s] for s in sets})
 
 
+def sets_in(name: str, run: Run) -> tuple[str, ...]:
+    """The further sets that are chosen under this name; one that the run has not is let go, and refused of a link."""
+    chosen = st.session_state.get(name) or []
+    there = [split for split in chosen if split in feeds.further(run)]
+    if there != chosen:
+        links.refuse(name)
+        st.session_state[name] = there
+    return tuple(there)
+
+
 def judged(run: Run, own: Scored) -> Some:
     """By one score at its defaults, as runs are compared."""
     said = verdicts.judged(run, own.scorer)

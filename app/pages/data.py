@@ -507,8 +507,8 @@ def check(key: str, upload: own_data.Upload) -> own_data.Checked:
         found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))
         bar.empty()
         st.session_state.own_key, st.session_state.own_found = key, found
-        if not st.session_state.get("own_name"):
-            st.session_state.own_name = offered()
+        if st.session_state.get("own_name", "") in ("", st.session_state.get("own_offered")):
+            st.session_state.own_name = st.session_state.own_offered = offered()
     return st.session_state.own_found
 
 

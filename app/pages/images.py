@@ -24,7 +24,7 @@ def page():
         tools = st.container(horizontal=True, vertical_alignment="center")
         with tools, st.popover(t("Score and threshold"), icon=":material/straighten:"):
             controls.choose_options(run, controls.choose_scorer(run))
-            sets = tuple(name for name in state.get("images_sets") or () if name in feeds.further(run))
+            sets = gallery.sets_in("images_sets", run)
             now = setting.set_up(run, movable=not sets)
             controls.theta_inputs(now, *st.columns(2))
             controls.about_theta(now)

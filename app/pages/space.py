@@ -85,11 +85,8 @@ def page():
 
 
 def further_unknowns() -> tuple[str, ...]:
-    there, state = feeds.further(run), st.session_state
-    if not set(state.get("further") or []) <= set(there):
-        links.refuse("further")
-        state.further = [name for name in state.further if name in there]
-    if not there:
+    gallery.sets_in("further", run)
+    if not (there := feeds.further(run)):
         return ()
     return tuple(
         st.multiselect(

@@ -215,6 +215,13 @@ def test_a_link_that_names_no_further_set_opens_the_images_of_a_run_that_has_som
     assert at.multiselect(key="images_sets").value == []
 
 
+def test_a_set_that_a_link_names_and_that_is_not_there_is_said(opened):
+    for page, name in (("space", "further"), ("images", "images_sets")):
+        at = opened(page, **{name: "unknown-a,nowhere"})
+        assert any(f"**{name}=unknown-a,nowhere**" in one.value.replace("\\", "") for one in at.warning)
+        assert at.multiselect(key=name).value == ["unknown-a"]
+
+
 @pytest.mark.parametrize("page, name, text", [
     ("space", "marks", "%%%"), ("images", "images_rows", "%%%"), ("images", "images_rows", "here"),
     ("images", "images_rows", "here-12345678"),

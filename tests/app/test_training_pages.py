@@ -414,6 +414,17 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "12 in all, a fifth of them for testing" in text(at)
 
 
+def test_what_is_brought_gives_its_own_name_unless_another_was_written(opened, root):
+    at = opened("data", data_view="own")
+    for name in ("pets", "birds"):
+        file = (f"{name}.zip", zip_of({"ant": 3, "cat": 4}), "application/zip")
+        at = fine(at.file_uploader(key="own_zip").set_value(file).run())
+        assert at.text_input(key="own_name").value == name
+    at = fine(at.text_input(key="own_name").set_value("mine").run())
+    at = fine(at.file_uploader(key="own_zip").set_value(file).run())
+    assert at.text_input(key="own_name").value == "mine"
+
+
 def test_what_is_doubtful_comes_first_once_it_is_known(opened, root):
     upload = own_data.zipped(io.BytesIO(zip_of({"cat": 4, "dog": 5})))
     own_data.write(own_data.check(upload), upload, root, "pets", {"size": 16})
