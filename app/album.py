@@ -101,8 +101,8 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
 def bring(name: str, row: Dataset) -> None:
     """Add images to a class, one that is there or a new one."""
     state = st.session_state
-    said = state.get("album_brought")
-    said = said if isinstance(said, Exception) or (said and said.dataset == name) else None
+    of, said = state.get("album_brought", ("", None))
+    said = said if of == name else None
     with st.expander(t("Add images"), icon=":material/add_photo_alternate:", expanded=said is not None):
         cls = st.selectbox(t("Into the class"), row.classes, None, key="album_into", accept_new_options=True,
                            placeholder=t("a class, or a new name"), width=260)  # fmt: skip
@@ -125,12 +125,13 @@ def add(name: str, cls: str, files: list) -> None:
     state = st.session_state
     try:
         fresh = cls not in classes_of(name)
-        state.album_brought = growing.add(name, cls, [(file.name, file.getvalue()) for file in files])
-        if fresh and state.album_brought.added.count and state.get("album_of") == name:
-            state.album_known = [*state.get("album_known", []), state.album_brought.cls]
+        grown = growing.add(name, cls, [(file.name, file.getvalue()) for file in files])
+        state.album_brought = name, grown
+        if fresh and grown.added.count and state.get("album_of") == name:
+            state.album_known = [*state.get("album_known", []), grown.cls]
         state.album_turn, state.album_into = state.album_turn + 1, None
     except (ValueError, OSError) as error:
-        state.album_brought = error
+        state.album_brought = name, error
 
 
 def ticked(name: str, row: Dataset) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import live, thumbnails, verdicts
+from app import holdings, live, thumbnails, verdicts
 from app.setting import Setting
 from app.words import t
 from cac_core import runs
@@ -37,7 +38,11 @@ SHEET = 4400  # pixels a side of them all, which a browser unpacks
 
 @dataclass(frozen=True)
 class Rows:
-    """A run's images in the order of the feed: outputs of all N, split [N], a place in splits, and their names."""
+    """A run's images in the order of the feed: outputs of all N, split [N], a place in splits, and their names.
+
+    As a text, rows are the same images whichever further sets there are: those of validation and test as
+    `live.packed_rows`, then those of each further set as "<split>.<rows>", counted from its first one.
+    """
 
     outputs: Outputs
     split: np.ndarray
@@ -47,6 +52,34 @@ class Rows:
     def start(self, split: int) -> int:
         """The row at which a split begins."""
         return int(np.searchsorted(self.split, split))
+
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        """The rows that a part of a text can mean, by what it begins with: from, to below."""
+        further = {split: (self.start(n), self.start(n + 1)) for n, split in enumerate(self.splits) if n >= 2}
+        return {"": (0, self.start(2))} | further
+
+    def packed(self, rows: Sequence[int]) -> str:
+        rows, parts = np.asarray(rows, int), []
+        for split, (start, end) in self._spans().items():
+            if len(mine := rows[(rows >= start) & (rows < end)]):
+                parts.append(f"{split}{'.' if split else ''}{live.packed_rows(mine - start)}")
+        return " ".join(parts)
+
+    def unpacked(self, text: str) -> list[int]:
+        """The rows that are there of such a text, in order."""
+        found, spans = [], self._spans()
+        for part in text.split():
+            split, _, some = part.rpartition(".")
+            start, end = spans.get(split, (0, 0))
+            found += [start + row for row in live.unpacked_rows(some) if start + row < end]
+        return sorted(found)
+
+
+def rows_in(text: str) -> str:
+    """Rows as a link has them; ValueError where it is no such text."""
+    if not text.split() or not all(live.unpacked_rows(part.rpartition(".")[2]) for part in text.split()):
+        raise ValueError
+    return text
 
 
 def moved_rows(every: Rows, run: Run, moved: verdicts.Perturbation | None) -> Outputs:
@@ -73,13 +106,14 @@ def further(run: Run) -> dict[str, str]:
     return found
 
 
-def _written(run: Run, sets: tuple[str, ...]) -> str:
+def written(run: Run, sets: tuple[str, ...]) -> str:
+    """Another text when the outputs of the run or of one of these sets have been written anew."""
     stamps = [changed(run.path / "outputs" / f"{split}.npz") for split in sets]
     return "/".join([run.written, *(str(stamp) for stamp in stamps if stamp)])
 
 
 def rows(run: Run, sets: tuple[str, ...] = ()) -> Rows:
-    return _rows(str(run.path), _written(run, sets), sets)
+    return _rows(str(run.path), written(run, sets), sets)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -97,7 +131,7 @@ def scored(now: Setting, sets: tuple[str, ...] = ()) -> Verdict:
     """The verdict on all rows, with `each` less the theta of the nearest class. Further sets are in no sweep."""
     options, moved = tuple(sorted(now.options.items())), now.moved if now.moved.magnitude else None
     with st.spinner(t("Scoring the images…")):
-        return _scored(str(now.run.path), _written(now.run, sets), now.scorer, options, moved, now.each, sets)
+        return _scored(str(now.run.path), written(now.run, sets), now.scorer, options, moved, now.each, sets)
 
 
 @st.cache_data(max_entries=12, show_spinner=False)
@@ -114,6 +148,12 @@ def _scored(
     first = every.split == 0
     validation = Verdict(verdict.score[first], verdict.label[first])
     return judge.beyond(judge.thetas_at(each, validation, every.outputs.logits.shape[1]), verdict)
+
+
+def _there(run: Run, sets: tuple[str, ...]) -> tuple[bool, ...]:
+    """Whose images are here: with those that come meanwhile, a feed has pictures."""
+    called = further(run)
+    return tuple(not holdings.gone(name) for name in (run.recipe.dataset, *(called[split] for split in sets)))
 
 
 def in_browser(now: Setting) -> bool:
@@ -134,14 +174,15 @@ def run_feed(
     swept = changed(stamp) if odin else 0
     root = str(datasets.root_of().absolute())
     with st.spinner(t("Reading the run…")):
-        return _run_feed(str(run.path), _written(run, sets), odin if swept else None, swept, sets,
-                         str(umap.path) if umap else None, root)  # fmt: skip
+        return _run_feed(str(run.path), written(run, sets), odin if swept else None, swept, sets,
+                         str(umap.path) if umap else None, root, _there(run, sets))  # fmt: skip
 
 
 @st.cache_data(max_entries=6, show_spinner=False)
 def _run_feed(
-    path: str, written: str, odin: float | None, swept: int, sets: tuple[str, ...], umap: str | None, root: str
-) -> bytes:
+    path: str, written: str, odin: float | None, swept: int, sets: tuple[str, ...], umap: str | None, root: str,
+    there: tuple[bool, ...],
+) -> bytes:  # fmt: skip
     run = Run(Path(path))
     every = rows(run, sets)
     out = every.outputs
@@ -192,11 +233,14 @@ def plain_feed(now: Setting) -> bytes:
     """The feed of a run's images alone, as they are moved: no other perturbations, no film, pictures where few."""
     moved = now.moved if now.moved.magnitude else None
     with st.spinner(t("Reading the run…")):
-        return _plain_feed(str(now.run.path), now.run.written, moved, str(datasets.root_of().absolute()))
+        root = str(datasets.root_of().absolute())
+        return _plain_feed(str(now.run.path), now.run.written, moved, root, _there(now.run, ()))
 
 
 @st.cache_data(max_entries=6, show_spinner=False)
-def _plain_feed(path: str, written: str, moved: verdicts.Perturbation | None, root: str) -> bytes:
+def _plain_feed(
+    path: str, written: str, moved: verdicts.Perturbation | None, root: str, there: tuple[bool, ...]
+) -> bytes:
     run = Run(Path(path))
     every = rows(run)
     out = moved_rows(every, run, moved)

@@ -7,6 +7,7 @@ them, a stretch of scores, a tag; or with their rows, where a lasso or another r
 
 import csv
 import functools
+import hashlib
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import address, charts, feeds, holdings, links, live, thumbnails, verdicts
+from app import address, charts, feeds, holdings, links, thumbnails, verdicts
 from app.setting import Setting
 from app.words import phrases, t
 from cac_core.data import datasets, images
@@ -41,6 +42,14 @@ def _score(text: str) -> float:
     return value
 
 
+def _rows(text: str) -> str:
+    if text in st.session_state.get("images_many", {}):
+        return text
+    if text == "here":  # of an older link: they were in its session alone
+        raise ValueError
+    return feeds.rows_in(text)
+
+
 LINKS: links.Links = {
     "images_part": (str, "test"),
     "images_truth": (str, ""),
@@ -49,8 +58,8 @@ LINKS: links.Links = {
     "images_high": (_score, None),
     "images_tag": (str, ""),
     "images_text": (str, ""),
-    "images_sets": (links.several, None),
-    "images_rows": (str, ""),
+    "images_sets": (links.several, []),
+    "images_rows": (_rows, ""),
     "images_order": (links.one_of("up", "down", "near", "number"), "up"),
     "images_view": (links.one_of("pictures", "table"), "pictures"),
     "images_page": (int, 1),
@@ -146,6 +155,16 @@ def key_of(every: feeds.Rows, row: int) -> str:
 def of(now: Setting, sets: tuple[str, ...] = ()) -> Some:
     there = feeds.further(now.run)
     return Some(now.run, feeds.rows(now.run, sets), feeds.scored(now, sets), now.theta, {s: there[s] for s in sets})
+
+
+def sets_in(name: str, run: Run) -> tuple[str, ...]:
+    """The further sets that are chosen under this name; one that the run has not is let go, and refused of a link."""
+    chosen = st.session_state.get(name) or []
+    there = [split for split in chosen if split in feeds.further(run)]
+    if there != chosen:
+        links.refuse(name)
+        st.session_state[name] = there
+    return tuple(there)
 
 
 def judged(run: Run, own: Scored) -> Some:
@@ -325,10 +344,11 @@ def pictures(some: Some, rows: Sequence[int]) -> tuple[list[str | None], list[st
     """Small pictures of these images as addresses, and the reasons why some have none."""
     run, root = some.run, str(datasets.root_of().absolute())
     there = {split: _pixels(some, split) for split in dict.fromkeys(some.split(row) for row in rows)}
+    written = {split: feeds.written(run, (split,)) for split in there}
     made = []
     for row in rows:
         found = there[some.split(row)]
-        said = str(run.path), run.written, root, some.key(row)
+        said = str(run.path), written[some.split(row)], root, some.key(row)
         made.append(None if isinstance(found, str) else _picture(*said, some, row, found))
     return made, list(dict.fromkeys(found for found in there.values() if isinstance(found, str)))
 
@@ -453,11 +473,13 @@ def clear() -> None:
     st.session_state.images_more, st.session_state.images_picked = 0, []
 
 
-def asked(run: Run) -> Asked:
+def asked(some: Some) -> Asked:
     said = {name: st.session_state.get(f"images_{name}") for name in
             ("part", "truth", "called", "low", "high", "tag", "text", "order")}  # fmt: skip
     said = {name: value for name, value in said.items() if value is not None}
-    return Asked(**said, rows=_rows_in(st.session_state.get("images_rows") or "", run))
+    text = st.session_state.get("images_rows") or ""
+    text = st.session_state.get("images_many", {}).get(text, text)
+    return Asked(**said, rows=tuple(some.every.unpacked(text)) if text else None)
 
 
 def in_link() -> dict[str, str | None]:
@@ -472,10 +494,10 @@ def in_link() -> dict[str, str | None]:
 def go(run: Run, scorer: str | None = None, **said: Any) -> None:
     """To the images of a run with this in common: fields of Asked, sets, and at, the key of one that is open."""
     if "rows" in said:
-        said["rows"] = live.packed_rows(said["rows"])
-        if len(said["rows"]) > links.LONG:  # more stay in the session
-            st.session_state.images_many = (run.id, said["rows"])
-            said["rows"] = "here"
+        said["rows"] = text = feeds.rows(run, tuple(said.get("sets", ()))).packed(said["rows"])
+        if len(text) > links.LONG:  # more stay in the session
+            said["rows"] = f"here-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+            st.session_state.setdefault("images_many", {})[said["rows"]] = text
     asks = {"run": run.id} | ({"scorer": scorer} if scorer else {})
     address.go("images", asks | links.written(LINKS, {f"images_{name}": value for name, value in said.items()}))
 
@@ -509,12 +531,3 @@ def counted(said: dict[str, Any], run: Run) -> dict[str, Any]:
         if isinstance(found.get(name), int):
             found[name] = f"c{run.trial.known[found[name]]}"
     return found
-
-
-def _rows_in(text: str, run: Run) -> tuple[int, ...] | None:
-    """The rows that a link names, None where it names none."""
-    if text == "here":
-        of_run, text = st.session_state.get("images_many", (None, ""))
-        if of_run != run.id:
-            return None
-    return tuple(live.unpacked_rows(text)) if text else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def shelves() -> list[Shelf]:
 
 
 def look_again() -> None:
-    _shelves.clear()
+    for looked in (_shelves, _state, _gone):
+        looked.clear()
 
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner=False)
@@ -77,6 +79,16 @@ def _shelves(root: str) -> list[Shelf]:
 def here(name: str) -> bool:
     """Whether the images of a data set of the table are here."""
     return next((not shelf.missing for shelf in shelves() if shelf.name == name), False)
+
+
+def gone(name: str) -> bool:
+    """Whether nothing of a data set is here."""
+    return _gone(name, str(root()))
+
+
+@st.cache_data(ttl=10, max_entries=50, show_spinner=False)
+def _gone(name: str, root: str) -> bool:
+    return datasets.gone(name, Path(root))
 
 
 def closed() -> list[Sentence]:
@@ -109,8 +121,19 @@ def changed(run: Run) -> tuple[str, str] | None:
 
 @st.cache_data(ttl=10, max_entries=50, show_spinner=False)
 def _state(name: str, root: str) -> int:
-    """Another number when a file of the data set has come, gone or changed."""
-    return hash(tuple(map(stamp_of, datasets.here(name, Path(root))[0])))
+    return state_of(datasets.here(name, Path(root))[0])
+
+
+def state_of(files: Iterable[Path]) -> int:
+    """Another number when one of these files has come, gone or changed."""
+    return hash(tuple(map(_stamp, files)))
+
+
+def _stamp(file: Path) -> tuple:
+    try:
+        return stamp_of(file)
+    except OSError:  # it has gone meanwhile, or nobody lets one look
+        return (str(file),)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

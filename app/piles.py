@@ -8,6 +8,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import re
 import secrets
 import shutil
@@ -118,7 +119,7 @@ def of_files(run: Run, threshold: Threshold, brought: Sequence[tuple[str, bytes]
 
 def of_folder(run: Run, threshold: Threshold, said: str, keep: bool) -> Pile:
     """Of a folder of this machine, as it lies there; of those that a user of the app may name."""
-    place, below = Path(said).expanduser().resolve(), holdings.folders_allowed()
+    place, below = Path(os.path.expanduser(said)).resolve(), holdings.folders_allowed()
     if below is not None and not any(place.is_relative_to(one.resolve()) for one in below):
         where = [str(one) for one in below] or say("none")
         raise ValueError(say("Here folders are taken only from: {folders}.", folders=where))

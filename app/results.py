@@ -504,8 +504,9 @@ def as_html(groups: dict[str, list[Run]], some: list[Member], found: list[Differ
         body.append(_table(heads, lines))
         body += [f"<p>{safe(note)}</p>" for note in theta_notes(ranking.members)]
     said = dict.fromkeys(sentence(d) for d in sorted(found, key=lambda d: not d.speaks))
-    body.append(f"<h2>{safe(t('Differences'))}</h2><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>")
-    body.append(f"<p>{safe(t(HOW_SURE))}</p>")
+    if said:
+        body.append(f"<h2>{safe(t('Differences'))}</h2><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>")
+        body.append(f"<p>{safe(t(HOW_SURE))}</p>")
     body += _figures(some)
     body.append(f"<h2>{safe(t('Recipes'))}</h2>")
     for name, group in groups.items():

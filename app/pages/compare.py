@@ -22,7 +22,7 @@ LINKS: links.Links = {
     "compare_together": (links.yes, True),
     "compare_measure": (links.one_of(*MEASURES), "auroc"),
     "compare_training": (links.one_of("accuracy", "total"), "accuracy"),
-    "compare_pair": (int, 0),
+    "compare_pair": (str, None),
     "compare_kind": (links.one_of("one", "other", "neither"), None),
 }
 
@@ -139,6 +139,13 @@ def numbers(members: list[Member]):
 
 def differences(members: list[Member], found: list[Difference]):
     st.subheader(t("Differences"), anchor=False)
+    if len(members) < 2:
+        st.info(
+            t("These runs are one group, of one recipe. For a difference choose runs of another method or recipe, too, "
+              "or switch “{switch}” off.", switch=t("Trials and seeds together")),
+            icon=":material/compare_arrows:",
+        )  # fmt: skip
+        return
     shown = found
     if len(found) > len(MEASURES):
         measure = st.segmented_control(
@@ -281,16 +288,18 @@ def images(members: list[Member], both: list[pairs.Pair]):
         st.caption(t("No two of these runs were tested on the same images."))
         return
     every_two.sort(key=lambda pair: pair[0][0] is pair[1][0])  # of two groups first
-    place = 0
-    if not 0 <= st.session_state.get("compare_pair", 0) < len(every_two):  # of other runs
+    by_ids = {f"{a[1].id},{b[1].id}": (a, b) for a, b in every_two}
+    ids = next(iter(by_ids))
+    if st.session_state.get("compare_pair") not in (None, *by_ids):  # of other runs
+        links.refuse("compare_pair")
         del st.session_state["compare_pair"]
-    if len(every_two) > 1:
-        place = st.selectbox(
-            t("Two runs"), range(len(every_two)), key="compare_pair",
-            format_func=lambda n: " · ".join(called_of(*one) for one in every_two[n]),
+    if len(by_ids) > 1:
+        ids = st.selectbox(
+            t("Two runs"), list(by_ids), key="compare_pair",
+            format_func=lambda ids: " · ".join(called_of(*one) for one in by_ids[ids]),
         )  # fmt: skip
-    (_, one), (_, other) = every_two[place]
-    called = [called_of(*side) for side in every_two[place]]
+    (_, one), (_, other) = by_ids[ids]
+    called = [called_of(*side) for side in by_ids[ids]]
     disagreeing(one, other, called, next((pair.common for pair in both if pair.runs == (one, other)), None))
 
 
@@ -299,6 +308,7 @@ def called_of(member: Member, run: Scored) -> str:
 
 
 def disagreeing(one: Scored, other: Scored, names: list[str], common: compare.Common | None):
+    pair = f"{one.id}_{other.id}"
     run, own, known, places = rows[one.id].run, one, rows[one.id].run.known_names, np.arange(len(one.labels))
     if common is not None:  # the newer one's images are more likely to be here
         run, own, places = rows[other.id].run, other, common.rows[1]
@@ -327,7 +337,8 @@ def disagreeing(one: Scored, other: Scored, names: list[str], common: compare.Co
     pages = -(-len(mine) // gallery.PAGE)
     turn = 1
     if pages > 1:
-        turn = st.number_input(t("Page, of {count}", count=pages), 1, pages, 1, key=f"compare_page_{kind}", width=160)
+        turn = st.number_input(t("Page, of {count}", count=pages), 1, pages, 1,
+                               key=f"compare_page_{kind}_{pair}", width=160)  # fmt: skip
 
     def called(label: int) -> str:
         return t("unknown") if label < 0 else known[label]

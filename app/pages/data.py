@@ -1,6 +1,7 @@
 """Data and trials: what is here, what can be downloaded, which classes are known, and images of one's own."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +24,14 @@ VIEWS = phrases({"sets": "Data sets", "own": "Images of your own", "album": "Loo
 WAYS = phrases({"zip": "A zip", "files": "Class by class", "camera": "By camera", "folder": "A folder on the server"})
 
 
-def classes(text: str) -> list[int]:
-    return [int(number) for number in links.several(text)]
-
-
 LINKS: links.Links = {
     "data_view": (links.one_of(*VIEWS), "sets"),
     "data_look": (str, None),
     "own_way": (links.one_of(*WAYS), "zip"),
     "trial_dataset": (str, None),
     "trial_start": (lambda text: tuple(text.split("/", 1)), None),
-    "trial_known": (classes, None),
-    "trial_unknown": (classes, None),
+    "trial_known": (links.several, None),
+    "trial_unknown": (links.several, None),
     **album.LINKS,
 }
 brought = links.read_link(LINKS)
@@ -183,12 +180,8 @@ def editor():
     if st.session_state.get("trial_dataset") not in every:
         st.session_state.pop("trial_dataset", None)
     name = left.selectbox(t("Data set"), every, key="trial_dataset", persist_state="session", on_change=another_set)
-    try:
-        row = holdings.row(name)
-        starts = holdings.published(name) | holdings.kept(name)
-    except ValueError as error:
-        wording.explain(error)
-        return
+    row = holdings.row(name)
+    starts = holdings.published(name) | holdings.kept(name)
     if len(row.classes) < 2:
         st.info(t("The classes of {name} are known once its files are here.", name=name), icon=":material/info:")
         return
@@ -201,13 +194,13 @@ def editor():
         format_func=lambda key: t("nothing: all classes left out") if key == NOTHING else holdings.trial_name(key),
     )  # fmt: skip
     if brought & {"trial_known", "trial_unknown"}:
-        linked(name, len(row.classes))
+        linked(name, row)
     elif st.session_state.get("trial_of") != name or "trial_start" in brought:
         begin(name)
-    chips(row)
-    trial = Trial(name, "custom", st.session_state.get("trial_name", ""), *(
-        tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown")
-    ))  # fmt: skip
+    elif changed(row):
+        place(name, row, st.session_state.trial_known, st.session_state.trial_unknown)
+    chips(name, row)
+    trial = chosen(name, row)
     try:
         datasets.checked_trial(trial, row)
     except ValueError as error:
@@ -227,11 +220,17 @@ def editor():
     roles(name, trial, row)
 
 
-def linked(name: str, count: int):
-    """Fill the editor from the address; a class that is not there, or stands there twice, is passed over."""
+def linked(name: str, row: datasets.Dataset):
+    """Fill the editor from the address."""
     said = {part: st.session_state[part] if part in brought else [] for part in ("trial_known", "trial_unknown")}
-    known, unknown = ({c for c in some if 0 <= c < count} for some in said.values())
-    place(name, tuple(sorted(known)), tuple(sorted(unknown - known)))
+    place(name, row, *([named(name, row, one) for one in some] for some in said.values()))
+
+
+def named(name: str, row: datasets.Dataset, said: str) -> str:
+    """A class as an address has it: by name; by number where these stay what they are, which older links have."""
+    if said in row.classes or name not in datasets.DATASETS or not said.isdecimal():
+        return said
+    return row.classes[number] if (number := int(said[:9])) < len(row.classes) else said
 
 
 def another_set():
@@ -241,35 +240,53 @@ def another_set():
 
 def begin(name: str):
     """Fill the editor from the trial to start from."""
-    starts = holdings.published(name) | holdings.kept(name)
-    trial = starts.get(st.session_state.trial_start)
-    place(name, trial.known if trial else (), trial.unknown if trial else ())
+    row, starts = holdings.row(name), holdings.published(name) | holdings.kept(name)
+    trial = starts.get(st.session_state.trial_start) or Trial(name, "custom", "", (), ())
+    place(name, row, *([row.classes[c] for c in some] for some in (trial.known, trial.unknown)))
 
 
-def place(name: str, known: tuple[int, ...], unknown: tuple[int, ...]):
-    st.session_state.trial_of = name
-    st.session_state.trial_known, st.session_state.trial_unknown = list(known), list(unknown)
-    rest = set(range(len(holdings.row(name).classes))) - set(known) - set(unknown)
-    st.session_state.trial_out = sorted(rest)
+def changed(row: datasets.Dataset) -> bool:
+    """Whether the data set has other classes than when the editor was filled."""
+    return st.session_state.trial_classes != row.classes
 
 
-def chips(row: datasets.Dataset):
+def place(name: str, row: datasets.Dataset, known: list[str], unknown: list[str]):
+    """Put each class into one of the lists; chips says which of these the data set has not."""
+    state = st.session_state
+    state.trial_of, state.trial_classes = name, row.classes
+    state.trial_known = [cls for cls in row.classes if cls in known]
+    state.trial_unknown = [cls for cls in row.classes if cls in unknown and cls not in known]
+    state.trial_out = [cls for cls in row.classes if cls not in (*known, *unknown)]
+    state.trial_gone = [cls for cls in dict.fromkeys((*known, *unknown)) if cls not in row.classes]
+
+
+def chips(name: str, row: datasets.Dataset):
     """Three lists that hold each class once: choosing one in a list takes it out of the others."""
     st.caption(t("Choose a class in a list, and it moves there; take it out with ×, and it is left out."))
+    if gone := st.session_state.trial_gone:
+        words = t("{name} has no such classes, so the trial goes without them: {classes}", name=wording.plain(name),
+                  classes=wording.listed(gone))  # fmt: skip
+        st.warning(words, icon=":material/info:")
     for part, title in PARTS.items():
-        st.multiselect(
-            t(title), range(len(row.classes)), key=f"trial_{part}", format_func=lambda c: row.classes[c],
-            on_change=settle, args=(part, len(row.classes)), persist_state="session", placeholder=t("no class"),
-        )  # fmt: skip
+        st.multiselect(t(title), row.classes, key=f"trial_{part}", on_change=settle, args=(part, row.classes),
+                       persist_state="session", placeholder=t("no class"))  # fmt: skip
 
 
-def settle(part: str, count: int):
-    mine = st.session_state[f"trial_{part}"]
+def settle(part: str, classes: tuple[str, ...]):
+    state, mine = st.session_state, st.session_state[f"trial_{part}"]
+    state.trial_gone = []
     for other in PARTS:
         if other != part:
-            st.session_state[f"trial_{other}"] = [c for c in st.session_state[f"trial_{other}"] if c not in mine]
-    placed = {c for some in PARTS for c in st.session_state[f"trial_{some}"]}
-    st.session_state.trial_out = sorted({*st.session_state.trial_out, *(set(range(count)) - placed)})
+            state[f"trial_{other}"] = [cls for cls in state[f"trial_{other}"] if cls not in mine]
+    placed = {cls for some in ("known", "unknown") for cls in state[f"trial_{some}"]}
+    state.trial_out = [cls for cls in classes if cls not in placed]
+
+
+def chosen(name: str, row: datasets.Dataset) -> Trial:
+    """What is in the lists."""
+    parts = (st.session_state.trial_known, st.session_state.trial_unknown)
+    numbers = (tuple(n for n, cls in enumerate(row.classes) if cls in some) for some in parts)
+    return Trial(name, "custom", st.session_state.get("trial_name", "").strip(), *numbers)
 
 
 def keep(trial: Trial, starts: dict[tuple[str, str], Trial], row: datasets.Dataset):
@@ -300,10 +317,10 @@ def keep(trial: Trial, starts: dict[tuple[str, str], Trial], row: datasets.Datas
 def save(dataset: str):
     if jobs.read_only():
         return
-    known, unknown = (tuple(sorted(st.session_state[f"trial_{part}"])) for part in ("known", "unknown"))
-    trial = Trial(dataset, "custom", st.session_state.trial_name.strip(), known, unknown)
     try:
-        file = own_data.save_trial(trial, holdings.row(dataset), holdings.root())
+        if changed(row := holdings.row(dataset)):  # since it was shown: what is there now is shown first
+            return
+        file = own_data.save_trial(chosen(dataset, row), row, holdings.root())
         words = t("Saved as {file}. It can be chosen under New run now.", file=wording.plain(str(file)))
         st.session_state.trial_said = words
     except ValueError as error:
@@ -319,13 +336,14 @@ def bring(name: str, row: datasets.Dataset):
             try:
                 trial = own_data.trial_from_bytes(file.getvalue(), file.name, name, row)
                 st.markdown(holdings.openness(trial))
-                st.button(t("Take it into the editor"), on_click=take, args=(name, trial), key="trial_take")
+                st.button(t("Take it into the editor"), on_click=take, args=(name, row, trial),
+                          key="trial_take")  # fmt: skip
             except ValueError as error:
                 wording.explain(error)
 
 
-def take(name: str, trial: Trial):
-    place(name, trial.known, trial.unknown)
+def take(name: str, row: datasets.Dataset, trial: Trial):
+    place(name, row, *([row.classes[c] for c in some] for some in (trial.known, trial.unknown)))
     st.session_state.trial_name = trial.index
 
 
@@ -465,22 +483,32 @@ def from_folder():
             icon=":material/lock:",
         )  # fmt: skip
         return None
-    path = st.text_input(t("Folder of class folders"), key="own_folder", persist_state="session",
-                         help=t("Its images are copied into the data folder; nothing in it is changed."))  # fmt: skip
+    place = st.container(horizontal=True, vertical_alignment="bottom")
+    path = place.text_input(
+        t("Folder of class folders"), key="own_folder", persist_state="session",
+        help=t("Its images are copied into the data folder; nothing in it is changed."),
+    )  # fmt: skip
     if not path.strip():
         return None
-    return path, own_data.lying(Path(path.strip()), below)
+    place.button(t("Check again"), icon=":material/refresh:", key="own_again", on_click=check_again)
+    folder = Path(os.path.expanduser(path.strip()))
+    upload = own_data.lying(folder, below)
+    return f"{folder}|{holdings.state_of(folder / name for name in upload.names)}", upload
+
+
+def check_again():
+    st.session_state.pop("own_key", None)
 
 
 def check(key: str, upload: own_data.Upload) -> own_data.Checked:
-    """The upload looked through, once."""
+    """The upload looked through, once as long as it stays what it is."""
     if st.session_state.get("own_key") != key:
         bar = st.progress(0.0, t("Checking the images…"))
         found = own_data.check(upload, progress=lambda done, of: done % 50 or bar.progress(done / of))
         bar.empty()
         st.session_state.own_key, st.session_state.own_found = key, found
-        if not st.session_state.get("own_name"):
-            st.session_state.own_name = offered()
+        if st.session_state.get("own_name", "") in ("", st.session_state.get("own_offered")):
+            st.session_state.own_name = st.session_state.own_offered = offered()
     return st.session_state.own_found
 
 
@@ -573,15 +601,15 @@ def in_link() -> dict:
     state = st.session_state
     if view == "album":
         return {"data_view": view, **album.in_link()}
-    if view != "trial" or "trial_known" not in state:
+    if view != "trial" or state.get("trial_of") != state.get("trial_dataset"):
         mine = {"sets": "data_look", "own": "own_way"}.get(view)
         return {"data_view": view} | ({mine: state.get(mine)} if mine else {})
     name, key = state.trial_dataset, state.get("trial_start")
     start = (holdings.published(name) | holdings.kept(name)).get(key)
-    known, unknown = sorted(state.trial_known), sorted(state.trial_unknown)
     said = {"data_view": view, "trial_dataset": name, "trial_start": "/".join(key) if start else None}
-    if start is None or (known, unknown) != (sorted(start.known), sorted(start.unknown)):
-        said |= {"trial_known": known, "trial_unknown": unknown}
+    trial = chosen(name, holdings.row(name))
+    if start is None or (trial.known, trial.unknown) != (start.known, start.unknown):
+        said |= {"trial_known": state.trial_known, "trial_unknown": state.trial_unknown}
     return said
 
 

@@ -24,7 +24,7 @@ def page():
         tools = st.container(horizontal=True, vertical_alignment="center")
         with tools, st.popover(t("Score and threshold"), icon=":material/straighten:"):
             controls.choose_options(run, controls.choose_scorer(run))
-            sets = tuple(name for name in state.get("images_sets") or () if name in feeds.further(run))
+            sets = gallery.sets_in("images_sets", run)
             now = setting.set_up(run, movable=not sets)
             controls.theta_inputs(now, *st.columns(2))
             controls.about_theta(now)
@@ -45,7 +45,7 @@ def page():
 
 def the_list(some: Some, marks: Tagged, tools: DeltaGenerator):
     what(some, marks, tools)
-    rows = gallery.chosen(some, gallery.asked(run), marks)
+    rows = gallery.chosen(some, gallery.asked(some), marks)
     pages = max(-(-len(rows) // PAGE), 1)
     state.images_page = page_now = min(max(state.get("images_page") or 1, 1), pages)
     start, more = PAGE * (page_now - 1), state.get("images_more", 0)
@@ -112,10 +112,10 @@ def what(some: Some, marks: Tagged, tools: DeltaGenerator):
         if there := feeds.further(run):
             st.multiselect(t("Further unknown images"), list(there), format_func=there.get, key="images_sets",
                            persist_state="session", on_change=first_page)  # fmt: skip
-    if gallery.asked(run).rows is not None:
-        tools.button(t("Only the {count} chosen", count=len(gallery.asked(run).rows or ())), key="images_drop_rows",
+    if gallery.asked(some).rows is not None:
+        tools.button(t("Only the {count} chosen", count=len(gallery.asked(some).rows or ())), key="images_drop_rows",
                   icon=":material/close:", on_click=drop_rows, help=t("Show the others too"))  # fmt: skip
-    if gallery.asked(run) != Asked(order=gallery.asked(run).order):
+    if gallery.asked(some) != Asked(order=gallery.asked(some).order):
         tools.button(t("Show all test images"), key="images_all", type="tertiary", icon=":material/undo:",
                   on_click=gallery.clear)  # fmt: skip
 
@@ -156,7 +156,7 @@ def as_table(some: Some, marks: Tagged, shown: np.ndarray) -> list[int]:
     table = gallery.table(some, shown, marks)
     event = st.dataframe(
         table, hide_index=True, on_select="rerun", selection_mode="multi-row", height=min(38 + 35 * len(shown), 640),
-        key=f"images_table_{hash(tuple(shown.tolist()))}",
+        key=f"images_table_{hash(tuple(map(some.key, shown)))}",
         column_config={t("score"): st.column_config.NumberColumn(format="%.4g")},
     )  # fmt: skip
     rows = [int(shown[place]) for place in event["selection"]["rows"] if place < len(shown)]
@@ -225,7 +225,7 @@ def take_along(some: Some, marks: Tagged, rows: np.ndarray):
 
 
 def one(some: Some, marks: Tagged, now: Setting, at: int):
-    rows = gallery.chosen(some, gallery.asked(run), marks)
+    rows = gallery.chosen(some, gallery.asked(some), marks)
     (places,) = np.nonzero(rows == at)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(t("All {count} images", count=len(rows)), key="images_back", icon=":material/arrow_back:",

@@ -16,13 +16,6 @@ from cac_core.scoring.distances import centres_of, distances
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
 
-def rows_in(text: str) -> str:
-    """Images as a link has them."""
-    if not live.unpacked_rows(text):
-        raise ValueError
-    return text
-
-
 LINKS: links.Links = {
     "pair": (links.different(2), [0, 1]),
     "triple": (links.different(3), [0, 1, 2]),
@@ -33,7 +26,7 @@ LINKS: links.Links = {
     "density": (links.yes, False),
     "further": (links.several, []),
     "map": (str, None),
-    "marks": (rows_in, ""),
+    "marks": (feeds.rows_in, ""),
 }
 PLACED = {  # what the cloud can set by itself, and what the page calls it
     **{name: name for name in ("view", "epoch", "pair", "triple", "hidden", "decision", "opacity", "density")},
@@ -92,11 +85,8 @@ def page():
 
 
 def further_unknowns() -> tuple[str, ...]:
-    there, state = feeds.further(run), st.session_state
-    if not set(state.get("further") or []) <= set(there):
-        links.refuse("further")
-        state.further = [name for name in state.further if name in there]
-    if not there:
+    gallery.sets_in("further", run)
+    if not (there := feeds.further(run)):
         return ()
     return tuple(
         st.multiselect(
@@ -145,15 +135,22 @@ def cloud(now: Setting, sets: tuple[str, ...], order: list[int]):
     extra = None
     if not feeds.in_browser(now):
         live.feed(extra := feeds.score_feed(feeds.scored(now, sets)), key="score_feed")
-    splits = feeds.rows(run, sets).splits
+    every = feeds.rows(run, sets)
     state = controls.live_state(blob, now, extra) | {
         "order": order,
         **{name: st.session_state.get(kept, (LINKS | links.LINKS)[kept][1]) for name, kept in PLACED.items()},
-        "selection": live.unpacked_rows(st.session_state.get("marks", "")),
-        "sets": [n for n, split in enumerate(splits) if split not in st.session_state.get("without", [])],
+        "selection": every.unpacked(st.session_state.get("marks", "")),
+        "sets": [n for n, split in enumerate(every.splits) if split not in st.session_state.get("without", [])],
     }
-    st.session_state.told_space = {"order": order, "splits": splits}
+    places = places_of(every)
+    state["hidden"] = [places.get(entry, entry) for entry in state["hidden"] if entry not in places.values()]
+    st.session_state.told_space = {"order": order, "every": every}
     live.space(state, key="space", height=620, on_change=settled)
+
+
+def places_of(every: feeds.Rows) -> dict[str, str]:
+    """Entries of the legend that are further sets, as the page and the address name them, and as the cloud does."""
+    return {f"set:{split}": f"set:{n}" for n, split in enumerate(every.splits) if n >= 2}
 
 
 def settled():
@@ -162,14 +159,17 @@ def settled():
     controls.take(word)
     told = state.told_space
     if "sets" in word:
-        state.without = [split for n, split in enumerate(told["splits"]) if n not in word["sets"]]
+        state.without = [split for n, split in enumerate(told["every"].splits) if n not in word["sets"]]
     if word.get("order", told["order"]) != told["order"]:
         state.order, state.around = "own", word["order"]
     for name, kept in PLACED.items():
         if name in word:
             state[kept] = word[name]
+    if "hidden" in word:
+        names = {place: name for name, place in places_of(told["every"]).items()}
+        state.hidden = [names.get(entry, entry) for entry in word["hidden"]]
     if "selection" in word:
-        state.marks = live.packed_rows(word["selection"])
+        state.marks = told["every"].packed(word["selection"])
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def seeds(some: list[project.Map]):
 
 def selection(now: Setting, sets: tuple[str, ...]):
     every = feeds.rows(run, sets)
-    rows = [row for row in live.unpacked_rows(st.session_state.get("marks", "")) if row < len(every.outputs)]
+    rows = every.unpacked(st.session_state.get("marks", ""))
     if not rows:
         return
     score = feeds.scored(now, sets).score

@@ -168,20 +168,23 @@ def look_alike(kept: watch.Kept, version: str):
                          low=f"{min(one.score for one in group):.3g}", high=f"{max(one.score for one in group):.3g}",
                          first=watching.moment(min(one.time for one in group)),
                          last=watching.moment(max(one.time for one in group))))  # fmt: skip
+            name = f"{run.id}_{min(one.id for one in group)}"  # not its place: what comes in makes others the largest
             with st.container(horizontal=True, vertical_alignment="bottom"):
                 if growing.takes_images(run):
-                    cls = st.selectbox(t("Into the class"), run.class_names, None, key=f"watch_class_{n}", width=260,
+                    cls = st.selectbox(t("Into the class"), run.class_names, None, key=f"watch_class_{name}", width=260,
                                        accept_new_options=True, placeholder=t("a class, or a new name"))  # fmt: skip
-                    st.button(t("Add to {dataset}", dataset=run.recipe.dataset), key=f"watch_add_{n}",
+                    st.button(t("Add to {dataset}", dataset=run.recipe.dataset), key=f"watch_add_{name}",
                               icon=":material/add:", disabled=not cls, on_click=add, args=(group, cls))  # fmt: skip
                 st.download_button(
                     t("Download as a zip"), lambda group=group: watching.zipped(group), f"group-{n + 1}.zip",
                     "application/zip", key=f"watch_zip_{n}", icon=":material/download:", on_click="ignore",
                 )  # fmt: skip
-    said = st.session_state.get("watch_grown")
+    of, said = st.session_state.get("watch_grown", ("", None))
+    if of != run.id:
+        return
     if isinstance(said, Exception):
         wording.explain(said)
-    elif said:
+    else:
         growing.told(said)
         address.link("data", t("Look through {name}", name=wording.plain(said.dataset)), "photo_library",
                      {"data_view": "album", "album": said.dataset, "album_class": said.cls})  # fmt: skip
@@ -192,9 +195,9 @@ def add(group: list[watch.Picture], cls: str):
         return
     try:
         brought = [(f"{one.id}.png", one.png) for one in group]
-        st.session_state.watch_grown = growing.add(run.recipe.dataset, cls, brought, run)
+        st.session_state.watch_grown = run.id, growing.add(run.recipe.dataset, cls, brought, run)
     except (ValueError, OSError) as error:
-        st.session_state.watch_grown = error
+        st.session_state.watch_grown = run.id, error
 
 
 def forget():

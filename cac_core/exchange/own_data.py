@@ -189,7 +189,7 @@ def lying(folder: Path, below: Iterable[Path] | None = None) -> Upload:
 
     Raises ValueError where there is no such folder, or it may not be read.
     """
-    place = Path(os.path.realpath(folder.expanduser()))
+    place = Path(os.path.realpath(os.path.expanduser(folder)))
     if below is not None and not any(place.is_relative_to(os.path.realpath(one)) for one in below):
         where = [str(one) for one in below] or say("none")
         raise ValueError(say("Here folders are taken only from: {folders}.", folders=where))

@@ -264,6 +264,14 @@ def test_another_run_begins_anew(opened, digits, store):
     assert len(tiles(at)) == gallery.PAGE and not at.session_state["images_truth"]
 
 
+def test_the_order_in_which_classes_of_one_run_were_put_is_none_of_another(opened, digits, store):
+    shutil.copytree(digits.path, store / "second")
+    at = opened(digits, page="app/pages/space.py", order="own", around="3,0,1,2,5,4")
+    assert at.segmented_control(key="order").value == "own"
+    at = fine(at.selectbox(key="run").set_value("second").run())
+    assert at.segmented_control(key="order").value == "similar"
+
+
 def test_what_is_no_longer_seen_to_be_ticked_is_not_chosen(opened, digits):
     at = opened(digits, images_order="number")
     at.session_state["images_picked"] = ["test-1", "test-4"]
@@ -333,8 +341,7 @@ def test_what_is_not_shown_any_more_is_not_tagged(opened, digits):
 
 def test_rows_of_the_table_are_opened_and_tagged(opened, digits, tmp_path):
     at = opened(digits, images_view="table", images_order="number")
-    start = len(digits.outputs("validation"))
-    key = f"images_table_{hash(tuple(range(start, start + gallery.PAGE)))}"
+    key = f"images_table_{hash(tuple(f'test-{number}' for number in range(gallery.PAGE)))}"
 
     def ticked(*rows: int) -> AppTest:
         at.session_state[key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}

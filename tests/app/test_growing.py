@@ -300,6 +300,10 @@ def test_a_zip_of_several_classes_is_none_of_one(opened, root):
     at.file_uploader(key="album_files_0").set_value([("two.zip", content, "application/zip")])
     at = fine(fine(at.run()).button(key="album_add").click().run())
     assert "several folders (a, b)" in at.error[0].value.replace("\\", "") and counts(root)["blue"] == 24
+    shutil.copytree(root / "hues", root / "tints")
+    holdings.look_again()
+    at = fine(at.run())
+    assert not fine(at.selectbox(key="album").set_value("tints").run()).error  # it was about the other
 
 
 def test_a_training_that_is_under_way_keeps_to_its_images_and_that_is_said(opened, root, run, store, monkeypatch):

@@ -125,6 +125,8 @@ def test_more_than_may_be_are_refused_with_the_command(run, monkeypatch, tmp_pat
     monkeypatch.setattr(piles, "MOST", 3)
     with pytest.raises(ValueError, match="more than 3 pictures"):
         piles.of_zip(run, threshold(run), "x.zip", packed(4), keep=False)
+    with pytest.raises(ValueError, match="no folder"):
+        piles.of_folder(run, threshold(run), "~nobody/pictures", keep=False)
     monkeypatch.setattr(piles.holdings, "folders_allowed", lambda: [tmp_path / "a"])
     with pytest.raises(ValueError, match="taken only from"):
         piles.of_folder(run, threshold(run), str(tmp_path), keep=False)

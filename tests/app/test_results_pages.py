@@ -358,12 +358,21 @@ def test_runs_without_a_number_come_last_in_its_order(app, full, make_run):
 def test_a_link_carries_how_runs_are_compared(app, full):
     for name, seed in (("one", 1), ("two", 2), ("three", 3)):
         full(name, seed=seed)
-    query = {"compare_together": "false", "compare_scorer": "msp", "compare_measure": "oscr", "compare_pair": "2"}
+    query = {"compare_together": "false", "compare_scorer": "msp", "compare_measure": "oscr",
+             "compare_pair": "two,three"}  # fmt: skip
     at = app(COMPARE, ids="one,two,three", **query)
     assert not at.toggle(key="compare_together").value and at.selectbox(key="compare_scorer").value == "msp"
-    assert at.segmented_control(key="compare_measure").value == "oscr" and at.selectbox(key="compare_pair").value == 2
+    assert at.segmented_control(key="compare_measure").value == "oscr"
+    assert at.selectbox(key="compare_pair").value == "two,three"
+    full("four", seed=4)
+    at = fine(app(COMPARE, ids="one,four,two,three", **query))
+    assert at.selectbox(key="compare_pair").value == "two,three"
+    at = fine(at.multiselect(key="compare_ids").set_value(["one", "two", "four", "three"]).run())
+    assert at.selectbox(key="compare_pair").value == "two,three"
+    at = fine(at.multiselect(key="compare_ids").set_value(["one", "two", "four"]).run())
+    assert at.selectbox(key="compare_pair").value == "one,two"
     at = app(COMPARE, ids="one,two,three", **dict.fromkeys(query, "-1"))
-    assert at.selectbox(key="compare_pair").value == 0
+    assert at.selectbox(key="compare_pair").value == "one,two"
 
 
 def test_titles_tags_and_notes(app, full, store):
@@ -547,6 +556,16 @@ def test_groups_are_means_over_their_trials(app, full):
     assert "digits, osrci, trials 0, 1, 2" in text(at)
     at = fine(at.toggle(key="compare_together").set_value(False).run())
     assert [len(table.value) for table in at.table] == [2, 2, 2]
+
+
+def test_one_group_says_what_a_comparison_takes(app, full):
+    ids = [full(f"c{trial}", trial=str(trial)).id for trial in range(2)]
+    at = app(COMPARE, ids=",".join(ids))
+    assert "These runs are one group" in text(at) and "Compared over" not in text(at)
+    at = fine(at.toggle(key="compare_together").set_value(False).run())
+    assert "These runs are one group" not in text(at)
+    alone = [compare.Member("cac", tuple(compare.scored(full(f"d{seed}", seed=seed)) for seed in range(2)))]
+    assert "Differences" not in results.as_html({}, alone, [], None)
 
 
 def test_where_there_are_three_seeds_a_side_they_are_the_answer_and_pairs_of_runs_come_second(app, full):

@@ -110,6 +110,16 @@ def labels(at: AppTest) -> list[str]:
     return [b.label for b in at.button]
 
 
+def called(digits) -> list[str]:
+    """Classes of digits by their names."""
+    return [str(c) for c in digits]
+
+
+def lists(at: AppTest) -> list[list[str]]:
+    """The classes of the three lists of the trial editor."""
+    return [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
+
+
 def job(store, n=0, **more) -> launch.Job:
     one = recipe.compose("quick", {}, dataset="digits", seed=n, **more)
     return launch.submit_recipe(store, one)
@@ -185,12 +195,12 @@ def test_a_link_opens_the_data_set_and_the_trial_that_was_shown(opened, root):
     start = holdings.published("MNIST")["osrci", "3"]
     assert at.selectbox(key="trial_dataset").value == "MNIST"
     assert at.selectbox(key="trial_start").value == ("osrci", "3")
-    assert at.multiselect(key="trial_known").value == list(start.known)
+    assert at.multiselect(key="trial_known").value == called(start.known)
     at = opened("data", data_view="trial", trial_dataset="digits", trial_known="1,2,99,4", trial_unknown="4,7,-1")
-    held = [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
-    assert held == [[1, 2, 4], [7], [0, 3, 5, 6, 8, 9]]
+    assert lists(at) == [list("124"), ["7"], list("035689")]
+    assert "digits has no such classes, so the trial goes without them: 99 and -1" in text(at)
     at = fine(at.selectbox(key="trial_dataset").set_value("MNIST").run())  # another set starts anew
-    assert at.multiselect(key="trial_known").value == list(holdings.published("MNIST")["osrci", "0"].known)
+    assert at.multiselect(key="trial_known").value == called(holdings.published("MNIST")["osrci", "0"].known)
     assert opened("data", data_look="digits").selectbox(key="data_look").value == "digits"
 
 
@@ -236,12 +246,12 @@ def test_a_trial_is_edited_saved_and_chosen(opened, root):
     at = opened("data")
     at = fine(at.segmented_control(key="data_view").set_value("trial").run())
     published = datasets.trial_of(Recipe(), datasets.DIGITS)
-    assert at.multiselect(key="trial_known").value == list(published.known)
+    assert at.multiselect(key="trial_known").value == called(published.known)
     assert charts.percent(published.openness) in text(at)
-    at = fine(at.multiselect(key="trial_unknown").set_value([*published.unknown, 0]).run())
-    assert at.multiselect(key="trial_known").value == [c for c in published.known if c != 0]
-    at = fine(at.multiselect(key="trial_known").set_value([1, 2]).run())
-    assert at.multiselect(key="trial_out").value == [4, 5, 9]
+    at = fine(at.multiselect(key="trial_unknown").set_value([*called(published.unknown), "0"]).run())
+    assert at.multiselect(key="trial_known").value == [c for c in called(published.known) if c != "0"]
+    at = fine(at.multiselect(key="trial_known").set_value(["1", "2"]).run())
+    assert at.multiselect(key="trial_out").value == ["4", "5", "9"]
     expected = datasets.Trial("digits", "custom", "mine", (1, 2), (0, 3, 6, 7, 8))
     assert charts.percent(expected.openness) in text(at)
     at.text_input(key="trial_name").set_value("No Name")
@@ -254,7 +264,7 @@ def test_a_trial_is_edited_saved_and_chosen(opened, root):
     at = fine(at.multiselect(key="new_trials_digits").set_value([("custom", "mine")]).run())
     assert "learns 2 classes" in text(at) and "--trial" in text(at)
     at = fine(at.switch_page(PAGES["data"]).run())
-    at = fine(at.multiselect(key="trial_known").set_value([1]).run())
+    at = fine(at.multiselect(key="trial_known").set_value(["1"]).run())
     assert "at least two known" in text(at)
 
 
@@ -269,9 +279,9 @@ def test_a_data_set_without_a_trial_is_edited(opened, root, image_folder):
     at = opened("data", data_view="trial")
     assert at.selectbox(key="trial_start").value == ("osrci", "0")
     at = fine(at.selectbox(key="trial_dataset").set_value("pets").run())
-    assert at.selectbox(key="trial_start").value == ("", "") and at.multiselect(key="trial_out").value == [0, 1, 2]
-    at = fine(at.multiselect(key="trial_known").set_value([0, 1]).run())
-    at = fine(at.multiselect(key="trial_unknown").set_value([2]).run())
+    assert at.selectbox(key="trial_start").value == ("", "") and lists(at) == [[], [], ["ant", "bee", "cat"]]
+    at = fine(at.multiselect(key="trial_known").set_value(["ant", "bee"]).run())
+    at = fine(at.multiselect(key="trial_unknown").set_value(["cat"]).run())
     assert "2 known, 1 unknown classes" in text(at) and at.multiselect(key="trial_out").value == []
     assert not at.get("page_link")
     at.text_input(key="trial_name").set_value("small")
@@ -286,27 +296,65 @@ def test_a_data_set_without_a_trial_is_edited(opened, root, image_folder):
 def test_a_link_opens_its_trial_in_a_session_that_has_edited_another(opened, root, image_folder):
     image_folder("pets", {"ant": 3, "bee": 3, "cat": 3})
     at = opened("data", data_view="trial", trial_dataset="digits", trial_start="osrci/2")
-    at = fine(at.multiselect(key="trial_known").set_value([1, 2]).run())
+    at = fine(at.multiselect(key="trial_known").set_value(["1", "2"]).run())
     at = fine(at.switch_page(PAGES["new"]).run())
     at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
     carried = door(at, "To the trial editor")
     assert (carried["data_view"], carried["trial_dataset"]) == ("trial", "pets")
     at.query_params.clear()
     at = fine(at.switch_page(PAGES["data"]).run())  # by the navigation: what was edited is there
-    assert at.multiselect(key="trial_known").value == [1, 2]
+    assert at.multiselect(key="trial_known").value == ["1", "2"]
     at = fine(at.switch_page(PAGES["new"]).run())
     at.query_params |= carried
     at = fine(at.switch_page(PAGES["data"]).run())
-    assert at.selectbox(key="trial_dataset").value == "pets" and at.multiselect(key="trial_out").value == [0, 1, 2]
+    assert at.selectbox(key="trial_dataset").value == "pets"
+    assert lists(at) == [[], [], ["ant", "bee", "cat"]]
     at = fine(at.switch_page(PAGES["live"]).run())
     at.query_params |= {"trial_dataset": "digits", "trial_start": "osrci/3", "trial_unknown": "7"}
     at = fine(at.switch_page(PAGES["data"]).run())
-    held = [at.multiselect(key=f"trial_{part}").value for part in ("known", "unknown", "out")]
-    assert held == [[], [7], [0, 1, 2, 3, 4, 5, 6, 8, 9]]
+    assert lists(at) == [[], ["7"], list("012345689")]
     at = fine(at.switch_page(PAGES["live"]).run())
     del at.query_params["trial_unknown"]
     at = fine(at.switch_page(PAGES["data"]).run())
-    assert at.multiselect(key="trial_known").value == list(holdings.published("digits")["osrci", "3"].known)
+    assert at.multiselect(key="trial_known").value == called(holdings.published("digits")["osrci", "3"].known)
+
+
+def test_what_was_chosen_stays_by_name_where_the_classes_become_others(opened, root, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3, "cat": 3, "dog": 3})
+    at = opened("data", data_view="trial", trial_dataset="pets", trial_known="ant,dog", trial_unknown="cat,elk")
+    assert lists(at) == [["ant", "dog"], ["cat"], ["bee"]] and "the trial goes without them: elk" in text(at)
+    assert in_address(at, "trial_")["trial_known"] == "ant,dog"
+    (root / "pets" / "ant").rename(root / "pets" / "cow")
+    at.text_input(key="trial_name").set_value("mine")
+    at = fine(at.button(key="trial_save").click().run())
+    assert lists(at) == [["dog"], ["cat"], ["bee", "cow"]] and "the trial goes without them: ant" in text(at)
+    assert not (root / "trials").exists()  # another trial than the one that was shown
+    at = fine(at.multiselect(key="trial_known").set_value(["dog", "bee"]).run())
+    assert "goes without" not in text(at) and lists(at) == [["dog", "bee"], ["cat"], ["cow"]]
+    shutil.copytree(root / "pets" / "cow", root / "pets" / "ape")
+    at = fine(at.button(key="trial_save").click().run())
+    assert lists(at) == [["bee", "dog"], ["cat"], ["ape", "cow"]]
+    at = fine(at.button(key="trial_save").click().run())
+    kept = own_data.trials(root, "pets", datasets.row_of("pets", root))["mine"]
+    assert (kept.known, kept.unknown) == ((1, 4), (2,))
+
+
+def test_a_data_set_that_is_spoilt_while_its_trial_is_edited_is_told_once(opened, root, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3, "cat": 3})
+    at = opened("data", data_view="trial", trial_dataset="pets", trial_known="ant,bee")
+    (root / "pets" / "dataset.json").write_text("{")
+    at = fine(at.run())
+    assert len(at.error) == 1
+    (root / "pets" / "dataset.json").unlink()
+    assert lists(fine(at.run())) == [["ant", "bee"], [], ["cat"]]
+
+
+def test_numbers_in_older_links_are_classes_of_a_set_whose_classes_stay(opened, root, image_folder):
+    image_folder("pets", {"ant": 3, "bee": 3, "cat": 3})
+    at = opened("data", data_view="trial", trial_dataset="CIFAR10", trial_known="0,3")
+    assert lists(at)[0] == ["airplane", "cat"]
+    at = opened("data", data_view="trial", trial_dataset="pets", trial_known="0,1")
+    assert lists(at)[0] == [] and "goes without them: 0 and 1" in text(at)
 
 
 @pytest.mark.parametrize("family", ["osrci", "cac-2020"])
@@ -316,9 +364,10 @@ def test_the_editor_starts_from_every_published_trial(opened, name, family):
     at.segmented_control(key="data_view").set_value("trial").run()
     at = fine(at.selectbox(key="trial_dataset").set_value(name).run())
     at = fine(at.selectbox(key="trial_start").set_value((family, "3")).run())
-    trial = datasets.trial_of(Recipe(dataset=name, family=family, trial="3"), datasets.DATASETS[name])
-    assert at.multiselect(key="trial_known").value == list(trial.known)
-    assert sorted(at.multiselect(key="trial_unknown").value) == list(trial.unknown)
+    row = datasets.DATASETS[name]
+    trial = datasets.trial_of(Recipe(dataset=name, family=family, trial="3"), row)
+    assert at.multiselect(key="trial_known").value == [row.classes[c] for c in trial.known]
+    assert at.multiselect(key="trial_unknown").value == [row.classes[c] for c in trial.unknown]
     assert charts.percent(trial.openness) in text(at)
 
 
@@ -363,6 +412,17 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
     assert "12 in all, a fifth of them for testing" in text(at)
+
+
+def test_what_is_brought_gives_its_own_name_unless_another_was_written(opened, root):
+    at = opened("data", data_view="own")
+    for name in ("pets", "birds"):
+        file = (f"{name}.zip", zip_of({"ant": 3, "cat": 4}), "application/zip")
+        at = fine(at.file_uploader(key="own_zip").set_value(file).run())
+        assert at.text_input(key="own_name").value == name
+    at = fine(at.text_input(key="own_name").set_value("mine").run())
+    at = fine(at.file_uploader(key="own_zip").set_value(file).run())
+    assert at.text_input(key="own_name").value == "mine"
 
 
 def test_what_is_doubtful_comes_first_once_it_is_known(opened, root):
@@ -439,6 +499,23 @@ def test_a_folder_on_the_server_is_a_second_door(opened, root, tmp_path, monkeyp
     monkeypatch.setattr(holdings, "folders_allowed", list)
     at = opened("data", data_view="own", own_way="folder")
     assert "own_folder" not in [box.key for box in at.text_input] and "ANCHORSCOPE_FOLDERS" in text(at)
+
+
+def test_a_folder_that_changes_meanwhile_is_checked_again(opened, root, image_folder, monkeypatch):
+    place, looked = image_folder("pets", {"ant": 3, "bee": 3}) / "pets", []
+    monkeypatch.setattr(own_data, "check", lambda *a, check=own_data.check, **how: looked.append(1) or check(*a, **how))
+    at = opened("data", data_view="own", own_way="folder")
+    at = fine(at.text_input(key="own_folder").set_value(str(place)).run())
+    at = fine(at.run())
+    assert len(looked) == 1 and not at.error
+    (place / "ant" / "000.png").write_bytes((place / "bee" / "000.png").read_bytes())
+    at = fine(at.run())
+    assert len(looked) == 2 and "1 images are there more than once" in text(at)
+    (place / "cat").mkdir()
+    at = fine(at.run())
+    assert len(looked) == 3 and "No image can be read of: cat" in text(at)
+    at = fine(at.button(key="own_again").click().run())
+    assert len(looked) == 4
 
 
 def test_pictures_are_taken_class_by_class(opened, root):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import watching
+from app import growing, watching
 from cac_core.serving import watch
 from tests.app.test_results_pages import app, fine, text  # noqa: F401
 
@@ -19,8 +19,8 @@ PAGE = "app/pages/watch.py"
 def kept(make_run):
     """kept(rejected, version): a run of which so many images an hour were judged, the last 3 by 3 alike."""
 
-    def make(hours=(0.1,) * 20, version="v1 gamma", each=30) -> str:
-        run = make_run("toy")
+    def make(hours=(0.1,) * 20, version="v1 gamma", each=30, name="toy") -> str:
+        run = make_run(name)
         keeper, rng = watch.Keeper(run.path.parent, run.id, version, "serve", pictures=True), np.random.default_rng(0)
         for hour, share in enumerate(hours):
             rejected = rng.random(each) < share
@@ -70,6 +70,38 @@ def test_versions_are_watched_apart(app, kept):  # noqa: F811
     assert at.metric[0].value == "60" and at.metric[1].value == "100.0 %"
     at = at.selectbox(key="watch_version").set_value("v1 gamma").run()
     assert at.metric[0].value == "150" and at.metric[1].value == "0.0 %"
+
+
+def test_what_came_of_adding_pictures_and_their_class_belong_to_one_run(app, kept, monkeypatch):  # noqa: F811
+    def refused(*_):
+        raise ValueError("There is no room.")
+
+    monkeypatch.setattr(growing, "takes_images", lambda run: True)
+    monkeypatch.setattr(growing, "add", refused)
+    for name in ("one", "two"):
+        kept(hours=(1.0,), name=name)
+    at = seen(app, run="one")
+    key = next(box.key for box in at.selectbox if box.label == "Into the class")
+    at = fine(at.selectbox(key=key).set_value("2").run())
+    at = fine(at.button(key=key.replace("class", "add")).click().run())
+    assert "no room" in at.error[0].value
+    at = fine(at.selectbox(key="run").set_value("two").run())
+    assert not at.error and {box.value for box in at.selectbox if box.label == "Into the class"} == {None}
+    assert "no room" in fine(at.selectbox(key="run").set_value("one").run()).error[0].value
+
+
+def test_the_class_of_a_group_stays_with_it_when_another_becomes_the_largest(app, store, kept, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(growing, "takes_images", lambda run: True)
+    run = kept(hours=(1.0,))
+    at = seen(app)
+    first, second = (box.key for box in at.selectbox if box.label == "Into the class")
+    at = fine(at.selectbox(key=second).set_value("2").run())
+    picture, vector = np.zeros((4, 4, 1), np.uint8), np.eye(4)[0]
+    watch.Keeper(store, run, "v1 gamma", "serve", pictures=True).keep([
+        watch.Judged("x.png", "unknown", "0", 9.0, 5.0, picture, vector) for _ in range(3)
+    ], when=9e4)  # fmt: skip
+    boxes = [(box.key, box.value) for box in fine(at.run()).selectbox if box.label == "Into the class"]
+    assert boxes == [(second, "2"), (first, None)]
 
 
 def test_all_of_it_is_deleted_at_a_click_and_not_in_a_show(app, store, kept, monkeypatch):  # noqa: F811

@@ -8,6 +8,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -504,3 +505,5 @@ def test_class_folders_on_this_machine_are_taken_where_they_may_be(tmp_path):
         own_data.lying(folder / ".." / ".." / "other", [tmp_path / "mine"])
     with pytest.raises(ValueError, match="no folder"):
         own_data.lying(folder / "ant" / "0.png")
+    with pytest.raises(ValueError, match="no folder"):
+        own_data.lying(Path("~nobody/pictures"))
