@@ -19,6 +19,7 @@ from cac_core.sentences import say, together
 MOST_WORKERS = 8  # that are taken where nobody says how many
 TOLD = 10.0  # seconds between two lines of progress in a log
 SHOWN = 1.0  # and between two times that it is told in a file
+PORTS = 65_535
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -255,6 +256,8 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.data import datasets
     from cac_core.serving import deciders, service, watch
 
+    if not 0 <= a.port <= PORTS:
+        raise ValueError(say("--port is 0 to {most}.", most=PORTS))
     token = _token(a.token_file)
     deciders.one_thread()
     if bool(a.run) == bool(a.onnx):
@@ -265,15 +268,18 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     else:
         run = runs.find(a.run, runs.store_of(a.runs))
         decider = deciders.OfRun(run.path, _threshold(run, datasets.root_of(a.data), a, options), a.device)
-    shown = f"[{a.host}]" if ":" in a.host else a.host
-    print(f"{decider.about['run']} judges at http://{shown}:{a.port}/v1/judge", file=sys.stderr, flush=True)
-    if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
-        print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
     keeper = None
     if a.keep or a.keep_pictures:
         said = decider.about
         keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "serve", a.keep_pictures)
-    service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port)
+
+    def listens(port: int) -> None:
+        shown = f"[{a.host}]" if ":" in a.host else a.host
+        print(f"{decider.about['run']} judges at http://{shown}:{port}/v1/judge", file=sys.stderr, flush=True)
+        if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
+            print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
+
+    service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port, listens=listens)
     return None, []
 
 

@@ -482,3 +482,9 @@ def test_the_help_names_every_scorer_and_option():
 def test_scorers_on_features_and_tails(trained, where, options):
     result = json.loads(cac("eval", trained.id, *where, "--json", "--scorer", *options).stdout)
     assert result["auroc"] > 0.8
+
+
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_serve_says_which_ports_there_are(port, capsys):
+    assert main(["serve", "run", "--port", port]) == 1
+    assert "--port is 0 to 65535" in capsys.readouterr().err
