@@ -509,7 +509,7 @@ async def _in_form(request: Request, limits: Limits) -> _Named:
         async with request.form(max_files=limits.count + 1, max_fields=16) as form:
             files = [value for _, value in form.multi_items() if not isinstance(value, str)]
             return [(_name(file.filename or "image"), await file.read()) for file in files]
-    except (MultiPartException, HTTPException) as error:
+    except (MultiPartException, HTTPException, UnicodeError) as error:
         if isinstance(error, HTTPException) and error.status_code != 400:
             raise
         refuse(400, "The form cannot be read, or it has too many parts.")

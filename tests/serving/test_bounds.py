@@ -280,3 +280,9 @@ def test_names_that_are_no_text_can_be_answered(decoded, kind):
     with serving() as port:
         assert asked(port, **given, answer=(answer := [])) == 200
     assert answer[0]["results"][0]["file"] == "\\ud800.png"
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "no-such"])
+def test_a_form_in_letters_that_there_are_not_is_no_failure(decoded, charset):
+    with serving() as port:
+        assert asked(port, **in_form(b"1", name=b"\xff.png", more=f"; charset={charset}")) in (200, 400)

@@ -22,7 +22,7 @@ from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
 from cac_core.scoring.outputs import Outputs
 from cac_core.scoring.scorers import judge_of, scorer_options
-from cac_core.serving import deciders, to_onnx
+from cac_core.serving import deciders, to_onnx, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +122,38 @@ def test_thetas_by_class_and_what_the_file_says_of_itself(run, place, tmp_path):
     )
     assert said["threshold"] == json.loads(json.dumps(threshold.record(run)))
     assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "validation images"
+
+
+@pytest.mark.long
+def test_files_of_other_options_or_thetas_are_not_mixed_in_one_output(run, place, tmp_path):
+    own = threshold_of(run)
+    each = {
+        "own": own,
+        "options": dataclasses.replace(own, options={**own.options, "centres": "anchors"}),
+        "thetas": dataclasses.replace(own, thetas=(own.theta,) * 6),
+    }
+    for name, threshold in each.items():
+        to_onnx.export(run, threshold, tmp_path / f"{name}.onnx", place / "data")
+    Image.fromarray(pixels_of(run, 1)[0, ..., 0]).save(tmp_path / "a.png")
+    out = str(tmp_path / "o.jsonl")
+    assert main(["score", "--onnx", str(tmp_path / "own.onnx"), str(tmp_path / "a.png"), "--out", out]) == 0
+    for name in ("options", "thetas"):
+        about = deciders.OfOnnx(tmp_path / f"{name}.onnx").about
+        with pytest.raises(ValueError, match=name), written.opened(Path(out), about):
+            pass
+
+
+@pytest.mark.long
+def test_a_file_that_says_no_options_or_thetas_is_read(run, place, tmp_path):
+    to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
+    model = onnx.load(tmp_path / "it.onnx")
+    (said,) = (one for one in model.metadata_props if one.key == "anchorscope")
+    record = json.loads(said.value)
+    del record["threshold"]["options"], record["threshold"]["thetas"]
+    said.value = json.dumps(record)
+    decider, pixels = deciders.OfOnnx.of(model.SerializeToString()), pixels_of(run, 3)
+    whole = deciders.OfOnnx(tmp_path / "it.onnx")
+    assert decider.says(decider.looks(pixels)) == whole.says(whole.looks(pixels))
 
 
 @pytest.fixture(scope="module")
