@@ -192,7 +192,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if not a.out:
         told = _Told(count, 0, quiet=True, file=None)
         for row in judged(found(), count):
-            print(terminal.as_json(row) if a.json else terminal.printable(_line(row)), flush=True)
+            terminal.tell(terminal.as_json(row) if a.json else terminal.printable(_line(row)))
             if keeper:
                 keeper.keep(watch.of_rows([row]))
         print("\n".join(told.lines()), file=sys.stderr)
