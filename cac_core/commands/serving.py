@@ -228,10 +228,11 @@ def _scored_there(a: argparse.Namespace, judged, named: list[str]):
     workers = needs.cpus if a.workers is None else a.workers
     given = ["--batch", str(a.batch), "--workers", str(workers), "--device", a.device]
     given += ["--data", str(datasets.root_of(a.data).absolute())]
-    given += ["--gamma"] * a.gamma + (["--onnx", str(Path(a.onnx).absolute())] if a.onnx else [])
+    given += ["--gamma"] * a.gamma
     run, threshold = judged or (None, None)
     parts = parted.handed_over(
-        runs.store_of(a.runs), run, threshold, named, Path(a.out), given, a.on, needs, a.parts
+        runs.store_of(a.runs), run, threshold, named, Path(a.out), given, a.on, needs, a.parts,
+        Path(a.onnx) if a.onnx else None,
     )  # fmt: skip
     states = Counter(part.state for part in parts)
     rows = [{"part": part.number, "state": part.state, "rows": part.rows, "job": part.job.id if part.job else "",

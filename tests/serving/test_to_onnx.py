@@ -22,7 +22,7 @@ from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
 from cac_core.scoring.outputs import Outputs
 from cac_core.scoring.scorers import judge_of, scorer_options
-from cac_core.serving import deciders, to_onnx, written
+from cac_core.serving import deciders, parted, to_onnx, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,10 @@ def test_files_of_other_options_or_thetas_are_not_mixed_in_one_output(run, place
         about = deciders.OfOnnx(tmp_path / f"{name}.onnx").about
         with pytest.raises(ValueError, match=name), written.opened(Path(out), about):
             pass
+    file = parted._onnx_file(tmp_path, tmp_path / "own.onnx")
+    assert parted._onnx_file(tmp_path, tmp_path / "own.onnx") == file != tmp_path / "own.onnx"
+    with pytest.raises(ValueError, match="another threshold"):  # nor in one folder of parts
+        parted._onnx_file(tmp_path, tmp_path / "thetas.onnx")
 
 
 @pytest.mark.long
