@@ -145,7 +145,8 @@ def _line(row: dict[str, Any]) -> str:
     name = row.get("image") or row["path"]
     if "error" in row:
         return f"{name}: {row['error']}"
-    return f"{name}: {row['decision']} (nearest {row['label']}, score {row['score']:.4g}, theta {row['theta']:.4g})"
+    score = "no number" if row["score"] is None else f"{row['score']:.4g}"
+    return f"{name}: {row['decision']} (nearest {row['label']}, score {score}, theta {row['theta']:.4g})"
 
 
 def _score(a: argparse.Namespace, options: dict[str, str]):

@@ -22,7 +22,7 @@ from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
 from cac_core.scoring.outputs import Outputs
 from cac_core.scoring.scorers import judge_of, scorer_options
-from cac_core.serving import deciders, parted, to_onnx, written
+from cac_core.serving import deciders, parted, to_onnx, watch, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +216,7 @@ def test_a_graph_that_reduces_photos_otherwise_is_not_written(photos, tmp_path, 
 
 
 @pytest.mark.long
-def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path):
+def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path, capsys):
     to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
     model = onnx.load(tmp_path / "it.onnx")
     for weight in model.graph.initializer:
@@ -225,6 +225,15 @@ def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path):
     session = onnxruntime.InferenceSession(model.SerializeToString())
     score, unknown = session.run(["score", "unknown"], {"image": pixels_of(run, 3)})
     assert np.isnan(score).all() and unknown.all()
+    (tmp_path / "nan.onnx").write_bytes(model.SerializeToString())
+    Image.fromarray(pixels_of(run, 1)[0, ..., 0]).save(tmp_path / "a.png")
+    words = ["score", "--onnx", str(tmp_path / "nan.onnx"), str(tmp_path / "a.png"), "--keep"]
+    for out in ("", "o.csv", "o.jsonl", "o.parquet"):
+        for _ in range(2):  # it goes on with its output
+            more = ["--out", str(tmp_path / out)] if out else []
+            assert main([*words, *more, "--runs", str(tmp_path / "runs")]) == 0
+        assert "unknown (nearest" in capsys.readouterr().out or out
+    assert watch.read(tmp_path / "runs", run.id) is None
 
 
 @pytest.mark.long
