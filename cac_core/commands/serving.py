@@ -173,7 +173,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if away:
         return _scored_there(a, run and (run, threshold), named)
     part = parted.part_of(a.part) if a.part else None
-    listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []
+    listed = list(map(os.fsdecode, sys.stdin.buffer)) if sources.STANDARD_INPUT in named else []
 
     def found() -> Iterator[sources.Source]:
         every = sources.found(named, listed)

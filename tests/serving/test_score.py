@@ -1,6 +1,7 @@
 """Many images: what is found, verdicts as predict's, rows that are neither lost nor doubled, and what goes wrong."""
 
 import csv
+import io
 import json
 import os
 import resource
@@ -247,6 +248,20 @@ def test_options_may_stand_anywhere(place, run, capsys):
     for words in ways:
         called(place, *words, "--json")
         assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == [one, two]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ending", written.FORMATS)
+def test_lines_on_standard_input_may_be_anything(place, run, tmp_path, monkeypatch, ending):
+    odd = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copy(place / "pictures" / "00000.png", odd)
+    for code in (1, 0):  # it goes on with its output
+        given = io.BytesIO(odd + b"\n" + 200_000 * b"x" + b"\n\x00.png\n")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given, "utf-8"))
+        called(place, run.id, "-", "--out", tmp_path / f"o{ending}", code=code)
+    one, *others = table(tmp_path / f"o{ending}")
+    assert one["path"].endswith("/\\udcff.png") and one["decision"]
+    assert len(others) == 2 and all(other["error"] for other in others)
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
