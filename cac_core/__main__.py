@@ -22,12 +22,15 @@ Every command takes --runs DIR, --data DIR and --json. Nothing heavy is imported
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from cac_core.commands import data, exchange, jobs, results, serving, terminal, training
 from cac_core.sentences import say
+
+UNREAD = 128 + 13  # as a shell tells of a program that SIGPIPE has ended
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,19 +43,19 @@ def main(argv: list[str] | None = None) -> int:
         if rest and not arguments.options:
             parser.error(f"{arguments.command} does not take {' '.join(rest)}")
         result, lines, *failed = arguments.function(arguments, options)
+        if arguments.json and result is not None:
+            terminal.tell(terminal.as_json(result))
+        elif lines:
+            terminal.tell(terminal.printable("\n".join(lines)))
     except (ValueError, OSError, RuntimeError) as error:
         message = _said(error)
         if arguments.json:
-            print(terminal.as_json({"error": message}))
+            with contextlib.suppress(OSError, terminal.Unread):
+                terminal.tell(terminal.as_json({"error": message}))
         print(terminal.printable(f"error: {message}", sys.stderr), file=sys.stderr)
         return 1
-    try:
-        if arguments.json and result is not None:
-            print(terminal.as_json(result))
-        elif lines:
-            print(terminal.printable("\n".join(lines)))
-    except BrokenPipeError:
-        sys.stderr.close()
+    except terminal.Unread:
+        return UNREAD
     return int(any(failed))
 
 

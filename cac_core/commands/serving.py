@@ -19,6 +19,7 @@ from cac_core.sentences import say, together
 MOST_WORKERS = 8  # that are taken where nobody says how many
 TOLD = 10.0  # seconds between two lines of progress in a log
 SHOWN = 1.0  # and between two times that it is told in a file
+PORTS = 65_535
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -144,7 +145,8 @@ def _line(row: dict[str, Any]) -> str:
     name = row.get("image") or row["path"]
     if "error" in row:
         return f"{name}: {row['error']}"
-    return f"{name}: {row['decision']} (nearest {row['label']}, score {row['score']:.4g}, theta {row['theta']:.4g})"
+    score = "no number" if row["score"] is None else f"{row['score']:.4g}"
+    return f"{name}: {row['decision']} (nearest {row['label']}, score {score}, theta {row['theta']:.4g})"
 
 
 def _score(a: argparse.Namespace, options: dict[str, str]):
@@ -171,7 +173,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if away:
         return _scored_there(a, run and (run, threshold), named)
     part = parted.part_of(a.part) if a.part else None
-    listed = list(sys.stdin) if sources.STANDARD_INPUT in named else []
+    listed = list(map(os.fsdecode, sys.stdin.buffer)) if sources.STANDARD_INPUT in named else []
 
     def found() -> Iterator[sources.Source]:
         every = sources.found(named, listed)
@@ -191,7 +193,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     if not a.out:
         told = _Told(count, 0, quiet=True, file=None)
         for row in judged(found(), count):
-            print(terminal.as_json(row) if a.json else terminal.printable(_line(row)), flush=True)
+            terminal.tell(terminal.as_json(row) if a.json else terminal.printable(_line(row)))
             if keeper:
                 keeper.keep(watch.of_rows([row]))
         print("\n".join(told.lines()), file=sys.stderr)
@@ -227,10 +229,11 @@ def _scored_there(a: argparse.Namespace, judged, named: list[str]):
     workers = needs.cpus if a.workers is None else a.workers
     given = ["--batch", str(a.batch), "--workers", str(workers), "--device", a.device]
     given += ["--data", str(datasets.root_of(a.data).absolute())]
-    given += ["--gamma"] * a.gamma + (["--onnx", str(Path(a.onnx).absolute())] if a.onnx else [])
+    given += ["--gamma"] * a.gamma
     run, threshold = judged or (None, None)
     parts = parted.handed_over(
-        runs.store_of(a.runs), run, threshold, named, Path(a.out), given, a.on, needs, a.parts
+        runs.store_of(a.runs), run, threshold, named, Path(a.out), given, a.on, needs, a.parts,
+        Path(a.onnx) if a.onnx else None,
     )  # fmt: skip
     states = Counter(part.state for part in parts)
     rows = [{"part": part.number, "state": part.state, "rows": part.rows, "job": part.job.id if part.job else "",
@@ -255,6 +258,8 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     from cac_core.data import datasets
     from cac_core.serving import deciders, service, watch
 
+    if not 0 <= a.port <= PORTS:
+        raise ValueError(say("--port is 0 to {most}.", most=PORTS))
     token = _token(a.token_file)
     deciders.one_thread()
     if bool(a.run) == bool(a.onnx):
@@ -265,15 +270,18 @@ def _serve(a: argparse.Namespace, options: dict[str, str]):
     else:
         run = runs.find(a.run, runs.store_of(a.runs))
         decider = deciders.OfRun(run.path, _threshold(run, datasets.root_of(a.data), a, options), a.device)
-    shown = f"[{a.host}]" if ":" in a.host else a.host
-    print(f"{decider.about['run']} judges at http://{shown}:{a.port}/v1/judge", file=sys.stderr, flush=True)
-    if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
-        print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
     keeper = None
     if a.keep or a.keep_pictures:
         said = decider.about
         keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "serve", a.keep_pictures)
-    service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port)
+
+    def listens(port: int) -> None:
+        shown = f"[{a.host}]" if ":" in a.host else a.host
+        print(f"{decider.about['run']} judges at http://{shown}:{port}/v1/judge", file=sys.stderr, flush=True)
+        if a.host not in ("127.0.0.1", "localhost", "::1") and not token:
+            print("Everybody who reaches this machine may use it: give --token-file.", file=sys.stderr, flush=True)
+
+    service.serve(service.service(decider, token=token, keeper=keeper), a.host, a.port, listens=listens)
     return None, []
 
 

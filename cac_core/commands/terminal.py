@@ -1,6 +1,7 @@
 """What the commands say on a terminal: progress, numbers, times; and options that are written --name value."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,21 @@ SCORER_OPTIONS = (
     "nnguide),\n  covariance shared|full (gmm), dim (residual, vim), clip (react), prune (ash_p, ash_b, ash_s, "
     "scale),\n  sparsity (dice), scaling none|each (latent_openmax)"
 )
+
+
+class Unread(Exception):
+    """Nobody reads standard output any more, as after `| head`."""
+
+
+def tell(text: str) -> None:
+    """Print a result. Raises Unread, and OSError where standard output is a file that cannot be written."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again, and complains, too
+        if isinstance(error, BrokenPipeError):
+            raise Unread from error
+        raise
 
 
 def printable(text: str, stream: IO[str] | None = None) -> str:

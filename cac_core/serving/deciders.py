@@ -178,7 +178,8 @@ class OfOnnx:
             self.limits = np.broadcast_to(np.array(said["theta_in_graph"], float), len(self.names))
             self.about = {
                 "run": str(threshold["run"]), "version": str(said["version"]), "scorer": str(threshold["scorer"]),
-                "theta": float(threshold["theta"]), "as": self.way, "onnx": True,
+                "options": dict(threshold.get("options") or {}), "theta": float(threshold["theta"]),
+                "thetas": threshold.get("thetas"), "as": self.way, "onnx": True,
             }  # fmt: skip
         except Exception as error:  # whatever a file that is none of ours makes the engine, or the reading, say
             raise ValueError(say(

@@ -1,7 +1,7 @@
 """Very many images, judged by several jobs, on a cluster or by hand: each takes its part of them.
 
 <folder>/part-3-of-16.parquet     the rows of a part, as `score` writes them; whoever reads the folder reads all rows
-<folder>/_threshold.json          by what all of them judge
+<folder>/_threshold.json          by what all of them judge, or _threshold.onnx, an exported file
 An image is of the part that its path's digest says, whoever lists the images and whenever; so none has two rows.
 """
 
@@ -25,6 +25,7 @@ from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.sentences import say
 from cac_core.serving import sources, written
+from cac_core.serving.deciders import OfOnnx
 from cac_core.serving.sources import Source
 
 MOST = 1000  # parts: what Slurm takes as one array, where nobody has told it otherwise
@@ -71,11 +72,11 @@ class Part:
 
 def handed_over(
     store: Path, run: Run | None, threshold: Threshold | None, named: list[str], folder: Path, given: list[str],
-    on: str, needs: Needs, count: int | None = None,
+    on: str, needs: Needs, count: int | None = None, onnx: Path | None = None,
 ) -> list[Part]:  # fmt: skip
     """Hand to a cluster every part that has no file and is not under way there, and tell of all how far they are.
 
-    run and threshold: None where an ONNX file that `given` names says it all. named: what is to be judged, as the
+    run and threshold: None where onnx, an exported file, says it all. named: what is to be judged, as the
     command takes it. count: how many parts; None for as many as the folder has, or else as there is room for at once.
     Raises ValueError for what cannot be judged there, Unreachable where the cluster does not answer.
     """
@@ -94,6 +95,8 @@ def handed_over(
     folder.mkdir(parents=True, exist_ok=True)
     if run and threshold:
         given = [*given, "--threshold", str(_threshold_file(folder, run, threshold))]
+    if onnx:
+        given = [*given, "--onnx", str(_onnx_file(folder, onnx))]
     with filelock.FileLock(folder / ".lock", timeout=WAIT):
         return _handed_over(store, run, named, folder, given, on, needs, count)
 
@@ -152,6 +155,15 @@ def _threshold_file(folder: Path, run: Run, threshold: Threshold) -> Path:
     if not file.exists():
         runs.write_json(file, threshold.record(run))
     elif judge.threshold_from(file, run).record(run) != threshold.record(run):
+        raise ValueError(say("{folder} holds verdicts by another threshold. Name another folder.", folder=folder))
+    return file
+
+
+def _onnx_file(folder: Path, onnx: Path) -> Path:
+    file, decider = folder / "_threshold.onnx", OfOnnx(onnx)
+    if not file.exists():
+        runs.in_one_step(file, lambda fresh: fresh.write(onnx.read_bytes()))
+    elif OfOnnx(file).about != decider.about:
         raise ValueError(say("{folder} holds verdicts by another threshold. Name another folder.", folder=folder))
     return file
 

@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ from cac_core.serving.watch import Judged, Keeper
 
 BATCH = 32  # images that go through the network together
 BUSY = HTTPException(503, "Too many images wait already. Try again later.", {"Retry-After": "1"})
+VALUES = 100_000  # in JSON, at most
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # of the histogram of seconds
 
 
@@ -52,8 +53,9 @@ def refuse(status: int, why: str, headers: dict[str, str] | None = None) -> NoRe
 
 @dataclass(frozen=True)
 class Limits:
-    """body: bytes of a request; count: images in one; requests: that are worked on at once; waiting: images that wait
-    for the network; connections: that are open; seconds: for a request to arrive, and for an answer."""
+    """body: bytes of a request; count: images in one; requests: that are worked on at once; waiting: images of these;
+    connections: that are open; seconds: for a request to arrive, for it to be judged, and for its answer to be taken.
+    """
 
     body: int = 32_000_000
     count: int = 64
@@ -67,7 +69,8 @@ class _Queue:
     """Images that wait for the network, which takes what is there, BATCH at most, as often as it is free."""
 
     def __init__(self, decider: Decider, most: int):
-        self.decider, self.most, self.waiting = decider, most, 0
+        self.decider, self.most = decider, most
+        self.waiting = 0  # images of requests that are under way, to be decoded or to be judged
         self.queue: asyncio.Queue = asyncio.Queue()
         self.network = ThreadPoolExecutor(1, "network")
         self.ready = False
@@ -86,6 +89,9 @@ class _Queue:
             some = [await self.queue.get()]
             while len(some) < BATCH and not self.queue.empty():
                 some.append(self.queue.get_nowait())
+            some = [(pixels, future) for pixels, future in some if not future.done()]  # of requests that have not ended
+            if not some:
+                continue
             try:
                 said = await loop.run_in_executor(self.network, self._judged, [pixels for pixels, _ in some])
             except Exception as error:  # whoever asked is told, and the next one is served
@@ -96,19 +102,28 @@ class _Queue:
                 for (_, future), one in zip(some, said, strict=True):
                     if not future.done():
                         future.set_result(one)
-            finally:
-                self.waiting -= len(some)
 
-    def put(self, many: list[np.ndarray]) -> list[asyncio.Future]:
+    @contextlib.contextmanager
+    def room_for(self, count: int) -> Iterator[None]:
         """Raises HTTPException where too many wait."""
-        if self.waiting + len(many) > self.most:
+        if self.waiting + count > self.most:
             raise BUSY
+        self.waiting += count
+        try:
+            yield
+        finally:
+            self.waiting -= count
+
+    async def judged(self, many: list[np.ndarray]) -> list[dict[str, Any]]:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in many]
-        self.waiting += len(many)
         for pair in zip(many, futures, strict=True):
             self.queue.put_nowait(pair)
-        return futures
+        try:
+            return await asyncio.gather(*futures)
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 class _Counts:
@@ -158,7 +173,7 @@ def service(
     counts, pool, keeping = _Counts(), ThreadPoolExecutor(decoders, "decoder"), ThreadPoolExecutor(1, "keeper")
     # said once: the run may be rewritten or deleted while it is served
     about, row, way, names = decider.about, decider.row, decider.way, list(decider.names)
-    held: dict[str, Any] = {"busy": 0}
+    held: dict[str, Any] = {"requests": 0, "bytes": 0}
 
     @asynccontextmanager
     async def lifespan(app):
@@ -196,27 +211,42 @@ def service(
 
     async def judge(request: Request) -> Response:
         allowed(request)
-        if held["busy"] >= limits.requests:
-            raise BUSY
-        held["busy"] += 1
+        arriving = _Arriving(request, limits, held)
         try:
-            return await answered(request)
+            async with asyncio.timeout(limits.seconds):
+                arrived = await _arrived(arriving.request, limits)
+            if held["requests"] >= limits.requests:
+                raise BUSY
+            held["requests"] += 1
+            try:
+                return await answered(arrived)
+            finally:
+                held["requests"] -= 1
         finally:
-            held["busy"] -= 1
+            arriving.end()
 
-    async def answered(request: Request) -> Response:
-        queue = held["queue"]
-        named = await asyncio.wait_for(_images(request, limits), limits.seconds)
-        loop = asyncio.get_running_loop()
-        seen = await asyncio.gather(*(loop.run_in_executor(pool, decoded, content) for _, content in named))
-        futures = iter(queue.put([one[0] for one in seen if not isinstance(one, str)]))
+    async def answered(arrived: bytes | _Named) -> Response:
+        loop, queue, turns = asyncio.get_running_loop(), held["queue"], asyncio.Semaphore(decoders)
+
+        async def seen(content: bytes) -> tuple[np.ndarray, list[str]] | str:
+            async with turns:  # requests share the decoders, however many images each has
+                return await loop.run_in_executor(pool, decoded, content)
+
+        async with asyncio.timeout(limits.seconds):
+            named = await loop.run_in_executor(pool, _in_json, arrived) if isinstance(arrived, bytes) else arrived
+            _check(named, limits)
+            with queue.room_for(len(named)):
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(seen(content)) for _, content in named]
+                looked = [task.result() for task in tasks]
+                every = iter(await queue.judged([one[0] for one in looked if not isinstance(one, str)]))
         results, judged = [], []
-        for (name, _), one in zip(named, seen, strict=True):
+        for (name, _), one in zip(named, looked, strict=True):
             if isinstance(one, str):
                 results.append({"file": name, "error": one})
                 counts.decisions["error"] += 1
             else:
-                said = await asyncio.wait_for(next(futures), limits.seconds)
+                said = next(every)
                 results.append({"file": name, **{k: v for k, v in said.items() if k in SAID}, "notes": one[1]})
                 counts.decisions[said["decision"] if said["decision"] == UNKNOWN else "known"] += 1
                 judged.append(Judged(
@@ -253,11 +283,11 @@ def service(
               Route("/", page)]  # fmt: skip
 
     async def refused(request: Request, error: Exception) -> Response:
+        closing = {"Connection": "close"} if _goes_on(request) else {}
         if isinstance(error, HTTPException):
-            headers = {**(error.headers or {}), **({"Connection": "close"} if _goes_on(request) else {})}
-            return JSONResponse({"error": error.detail}, error.status_code, headers)
+            return JSONResponse({"error": error.detail}, error.status_code, {**(error.headers or {}), **closing})
         if isinstance(error, TimeoutError):
-            return JSONResponse({"error": "It took too long."}, 504)
+            return JSONResponse({"error": "It took too long."}, 504, closing)
         return JSONResponse({"error": "The network failed over these images. The service's log says how."}, 500)
 
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={
@@ -336,40 +366,67 @@ class _Lingering:
 
 
 class _Guarded(H11Protocol):
-    """Connections of which there are not too many, none that sends nothing, and none that sends on when refused."""
+    """Connections of which there are not too many, none that sends on when refused, and none whose client keeps it
+    waiting: for a request that it has begun, or for the first, or to take an answer."""
 
     most, seconds = Limits.connections, Limits.seconds
-
-    def data_received(self, data):
-        if self.transport.left is not None:
-            self.transport.passed_over(len(data))
-        else:
-            super().data_received(data)
+    patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport):
         transport = _Lingering(self, transport)
         super().connection_made(transport)
         # an answer is two small writes; asyncio sees to this only for sockets of its own making
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.patience = self.loop.call_later(self.seconds, self._let_go)
+        transport.set_write_buffer_limits(0)  # writing is paused as long as anything is not taken
+        self._waits(True)
         if len(self.connections) > self.most:
             transport.write(
                 b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             )
             transport.close()
 
+    def data_received(self, data):
+        if self.transport.left is not None:
+            return self.transport.passed_over(len(data))
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self):
+        super().on_response_complete()
+        self._look()
+
+    def pause_writing(self):
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self):
+        super().resume_writing()
+        self._look()
+
     def connection_lost(self, error):
-        self.patience.cancel()
+        self._waits(False)
         super().connection_lost(error)
 
-    def _let_go(self):
-        if self.cycle is None:
-            self.transport.close()
+    def _look(self):
+        """Whether it is the client's turn. While the application is at a request, it sees to how long that takes."""
+        at_work = self.cycle and not self.cycle.response_complete
+        begun = self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]
+        self._waits(self.flow.write_paused or (not at_work and begun))
+
+    def _waits(self, waits: bool) -> None:
+        """From the first time that it does, it does so for some seconds at most."""
+        if waits and not self.patience:
+            self.patience = self.loop.call_later(self.seconds, self.transport.abort)
+        elif not waits and self.patience:
+            self.patience.cancel()
+            self.patience = None
 
 
-def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
-    """Answer until SIGTERM or SIGINT; what is under way then is ended first. Raises OSError where it cannot listen, and
-    whatever kept the network from being loaded."""
+def serve(
+    app, host: str, port: int, limits: Limits = Limits(), listens: Callable[[int], None] = lambda port: None
+) -> None:
+    """Answer until SIGTERM or SIGINT; what is under way then is ended first. listens is told the port once there is
+    somebody at it. Raises OSError where it cannot listen, and whatever kept the network from being loaded."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 4096), hard))
     protocol = type("Guarded", (_Guarded,), {"most": limits.connections, "seconds": limits.seconds})
@@ -378,6 +435,7 @@ def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
         timeout_keep_alive=15, timeout_graceful_shutdown=20, backlog=2048,
     )  # fmt: skip
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listens(listening.getsockname()[1])
     server = uvicorn.Server(config)
     app.stop = lambda: setattr(server, "should_exit", True)
     server.run(sockets=[listening])
@@ -388,76 +446,89 @@ def serve(app, host: str, port: int, limits: Limits = Limits()) -> None:
 # --- what a request holds --------------------------------------------------------------------------------------------
 
 
-async def _images(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
-    """Names and contents. Raises HTTPException for what is too large, too many, or none."""
+_Named = list[tuple[str, bytes]]  # images, by name
+
+
+class _Arriving:
+    """A request whose body is taken in, as long as it is not too large, nor all that are held together."""
+
+    def __init__(self, request: Request, limits: Limits, held: dict[str, Any]):
+        self.request = Request(request.scope, self._receive)
+        self.receive, self.limits, self.held, self.bytes = request.receive, limits, held, 0
+
+    async def _receive(self):
+        message = await self.receive()
+        count = len(message.get("body", b""))
+        self.bytes += count
+        self.held["bytes"] += count
+        if self.bytes > self.limits.body:
+            refuse(413, f"A request has {self.limits.body} bytes at most.")
+        if self.held["bytes"] > self.limits.body * self.limits.requests:
+            raise BUSY
+        return message
+
+    def end(self) -> None:
+        self.held["bytes"] -= self.bytes
+
+
+async def _arrived(request: Request, limits: Limits) -> bytes | _Named:
+    """JSON as it is, or the images. Raises HTTPException for what is too large, or of no kind that is taken."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.body:
         refuse(413, f"A request has {limits.body} bytes at most.")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
-            found = await _in_form(request, limits)
-        elif kind == "application/json":
-            found = _in_json(await _body(request, limits.body), limits)
-        elif kind.startswith("image/") or kind in ("application/octet-stream", ""):
-            found = [("image", await _body(request, limits.body))]
-        else:
-            refuse(415, "Send multipart/form-data, application/json, or an image as the body.")
+            return await _in_form(request, limits)
+        if kind == "application/json":
+            return await _body(request)
+        if kind.startswith("image/") or kind in ("application/octet-stream", ""):
+            return [("image", await _body(request))]
     except ClientDisconnect:
         refuse(400, "The request ended too early.")
+    refuse(415, "Send multipart/form-data, application/json, or an image as the body.")
+
+
+def _check(found: _Named, limits: Limits) -> None:
+    """Raises HTTPException for too many images, or none."""
     if not found or found == [("image", b"")]:
         refuse(400, "There is no image in the request.")
     if len(found) > limits.count:
         refuse(413, f"A request has {limits.count} images at most.")
-    return found
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def _body(request: Request) -> bytes:
     content = bytearray()
     async for part in request.stream():
         content += part
-        if len(content) > most:
-            refuse(413, f"A request has {most} bytes at most.")
     return bytes(content)
 
 
-def _bounded(receive: Callable[[], Awaitable], most: int) -> Callable[[], Awaitable]:
-    seen = 0
-
-    async def bounded():
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > most:
-            refuse(413, f"A request has {most} bytes at most.")
-        return message
-
-    return bounded
-
-
-async def _in_form(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
-    bounded = Request(request.scope, _bounded(request.receive, limits.body))
+async def _in_form(request: Request, limits: Limits) -> _Named:
     try:
-        async with bounded.form(max_files=limits.count + 1, max_fields=16) as form:
+        async with request.form(max_files=limits.count + 1, max_fields=16) as form:
             files = [value for _, value in form.multi_items() if not isinstance(value, str)]
-            return [(str(file.filename or "image")[:200], await file.read()) for file in files]
-    except (MultiPartException, HTTPException) as error:
+            return [(_name(file.filename or "image"), await file.read()) for file in files]
+    except (MultiPartException, HTTPException, UnicodeError) as error:
         if isinstance(error, HTTPException) and error.status_code != 400:
             raise
         refuse(400, "The form cannot be read, or it has too many parts.")
 
 
-def _in_json(content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
+def _in_json(content: bytes) -> _Named:
     try:
+        if sum(map(content.count, (b",", b"[", b"{"))) > VALUES:  # to take it apart would hold up everybody
+            raise ValueError
         said = json.loads(content)
         found = said["images"] if isinstance(said, dict) and "images" in said else [said]
-        if len(found) > limits.count:
-            return [("", b"")] * len(found)
-        return [
-            (str(one.get("file", "image"))[:200], base64.b64decode(one["data"], validate=True)) for one in found
-        ]  # fmt: skip
+        return [(_name(one.get("file", "image")), base64.b64decode(one["data"], validate=True)) for one in found]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
         refuse(400, 'Send {"images": [{"file": NAME, "data": BASE64}]}.')
+
+
+def _name(said: Any) -> str:
+    """A name that can be written anywhere."""
+    return str(said)[:200].encode("utf-8", "backslashreplace").decode()
 
 
 # --- what it says of itself ------------------------------------------------------------------------------------------

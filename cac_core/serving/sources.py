@@ -11,6 +11,7 @@ from cac_core import files
 from cac_core.data import images
 from cac_core.exchange import own_data
 from cac_core.sentences import say
+from cac_core.serving import written
 
 STANDARD_INPUT = "-"
 
@@ -25,26 +26,59 @@ class Source:
 
 
 def found(said: Iterable[str], lines: Iterable[str] = ()) -> Iterator[Source]:
-    """The images in what a user named, in the order of what he named, folders and patterns by name.
+    """The images in what a user named, in the order of what he named, folders and patterns by name; each image once.
 
     A folder gives the images in it and below, but for hidden files and linked folders; a zip those in it; "-" the paths
     in lines, one a line. What is named and is not there is given too, so that its row can say so. Raises ValueError
     where a zip cannot be read.
     """
+    said = list(said)
+    anew = _Anew(filter(os.path.isdir, said))
     for one in said:
         if one == STANDARD_INPUT:
-            yield from (Source(path, path) for line in lines if (path := line.rstrip("\r\n")))
+            yield from (Source(path, path) for line in lines if (path := line.rstrip("\r\n")) and anew(path))
         elif os.path.isdir(one):
-            yield from _in_folder(one)
+            if anew(one):
+                yield from _in_folder(one)
         elif one.lower().endswith(".zip") and os.path.isfile(one):
-            yield from _in_zip(one)
+            if anew(one):
+                yield from _in_zip(one)
         elif glob.has_magic(one) and not os.path.lexists(one):
             matches = sorted(path for path in glob.iglob(one, recursive=True) if not os.path.isdir(path))
             if not matches:
                 raise ValueError(say("No file is like {pattern}.", pattern=one))
-            yield from (Source(path, path) for path in matches)
-        else:
+            yield from (Source(path, path) for path in matches if anew(path))
+        elif anew(one):
             yield Source(one, one)
+
+
+class _Anew:
+    """Whether a path was not named before, and none of these folders gives what lies there."""
+
+    def __init__(self, folders: Iterable[str]):
+        self.folders = set(map(_place, folders))
+        self.before: set[int] = set()  # digests of what is named by itself, which may be very much
+
+    def __call__(self, path: str) -> bool:
+        place, count = _place(path), len(self.before)
+        self.before.add(written.digest_of(place))
+        return count < len(self.before) and not (self.folders and self._is_given(place))
+
+    def _is_given(self, place: str) -> bool:
+        walked = os.path.isdir(place)
+        if not walked and not (place.lower().endswith(images.ENDINGS) and os.path.lexists(place)):
+            return False
+        above, name = os.path.split(place)
+        while name and not files.hidden(name) and not (walked and os.path.islink(place)):
+            if above in self.folders:
+                return True
+            place, walked = above, True
+            above, name = os.path.split(place)
+        return False
+
+
+def _place(path: str) -> str:
+    return os.path.realpath(path) if os.pardir in path.split(os.sep) and "\0" not in path else os.path.abspath(path)
 
 
 def _in_folder(folder: str) -> Iterator[Source]:

@@ -66,10 +66,10 @@ class Judged:
 
 
 def of_rows(rows: Iterable[dict[str, Any]]) -> list[Judged]:
-    """The rows of `score`, or of its output, that could be judged."""
+    """The rows of `score`, or of its output, that could be judged, by a score that is a number."""
     return [
         Judged(row["path"], row["decision"], row["label"], float(row["score"]), float(row["theta"]))
-        for row in rows if not row.get("error")
+        for row in rows if not row.get("error") and row["score"] not in (None, "")
     ]  # fmt: skip
 
 

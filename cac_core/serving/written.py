@@ -221,6 +221,7 @@ class _Lines(_Output):
 
     def rows_of(self, *columns: str) -> Iterator[Row]:
         """All rows that are safe, in order, with these columns at least; of CSV all is text."""
+        csv.field_size_limit(2**31 - 1)  # a path on standard input may have any length
         with open(self.file, encoding="utf-8", newline="") as file:
             yield from csv.DictReader(file) if self.table else map(json.loads, file)
 

@@ -482,3 +482,36 @@ def test_the_help_names_every_scorer_and_option():
 def test_scorers_on_features_and_tails(trained, where, options):
     result = json.loads(cac("eval", trained.id, *where, "--json", "--scorer", *options).stdout)
     assert result["auroc"] > 0.8
+
+
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_serve_says_which_ports_there_are(port, capsys):
+    assert main(["serve", "run", "--port", port]) == 1
+    assert "--port is 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("command", ["runs", "score", "eval"])
+def test_where_nobody_reads_it_ends_quietly(trained, where, place, command, buffered):
+    """As after `| head`."""
+    more = {"runs": [], "score": [trained.id, image_of(trained, place, True), "--device", "cpu"], "eval": [trained.id]}
+    words = [sys.executable, *([] if buffered else ["-u"]), "-m", "cac_core", command, *more[command], *where]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        list(map(str, words)), cwd=ROOT, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_where_nothing_can_be_written_it_says_so(where, json_too):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cac_core", "data", *map(str, where), *json_too], cwd=ROOT, stdout=full,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "No space left" in done.stderr

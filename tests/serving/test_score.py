@@ -1,6 +1,7 @@
 """Many images: what is found, verdicts as predict's, rows that are neither lost nor doubled, and what goes wrong."""
 
 import csv
+import io
 import json
 import os
 import resource
@@ -93,6 +94,35 @@ def test_images_are_found_in_everything_that_can_be_named(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="zip cannot be read"):
         Path("c.zip").write_text("none")
         names("c.zip")
+
+
+def test_an_image_that_is_named_in_many_ways_is_found_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made(Path("a"), 4)
+    for name in ("a/.kept", "other", "a/deep/._"):
+        Path(name).mkdir()
+        shutil.copy("a/00000.png", f"{name}/x.png")
+    os.symlink("a", "linked")
+    os.symlink(tmp_path / "other", "a/away")
+    os.symlink(tmp_path / "a/deep", "deep")
+    with zipfile.ZipFile("a/b.zip", "w") as archive:
+        archive.writestr("1.png", b"")
+
+    def names(*said, lines=()):
+        return [source.name for source in sources.found(said, lines)]
+
+    every = ["a/00000.png", "a/00003.png", "a/deep/00001.png", "a/deep/00002.png"]
+    for more in ("a", "./a/", "a/deep", "a/00000.png", "other/../a/deep/00001.png", "a/*.png", str(tmp_path / "a")):
+        assert names("a", more) == every
+    assert names("a/deep", "a/00000.png", "a") == every
+    assert names("a", "-", lines=every) == names("-", lines=every + every) == names(*every, *every) == every
+    # what the folder does not give
+    for more in ("a/.kept/x.png", "a/deep/._/x.png", "a/gone.png", "a/away/x.png", "linked/00000.png"):
+        assert names("a", more) == [*every, more]
+    assert names("a", "deep/../00003.png") == every  # the way up from a linked folder
+    assert names("a", "a/away") == [*every, "a/away/x.png"] and names("a", "a/.kept") == [*every, "a/.kept/x.png"]
+    assert names("a", "a/b.zip", "./a/b.zip") == [*every, "a/b.zip/1.png"]
+    assert names("gone.png", "gone.png", "a\0b", "a\0b") == ["gone.png", "a\0b"]
 
 
 def test_a_zip_that_has_changed_since_it_was_listed_is_not_taken_for_the_old_one(tmp_path):
@@ -218,6 +248,20 @@ def test_options_may_stand_anywhere(place, run, capsys):
     for words in ways:
         called(place, *words, "--json")
         assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == [one, two]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ending", written.FORMATS)
+def test_lines_on_standard_input_may_be_anything(place, run, tmp_path, monkeypatch, ending):
+    odd = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copy(place / "pictures" / "00000.png", odd)
+    for code in (1, 0):  # it goes on with its output
+        given = io.BytesIO(odd + b"\n" + 200_000 * b"x" + b"\n\x00.png\n")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given, "utf-8"))
+        called(place, run.id, "-", "--out", tmp_path / f"o{ending}", code=code)
+    one, *others = table(tmp_path / f"o{ending}")
+    assert one["path"].endswith("/\\udcff.png") and one["decision"]
+    assert len(others) == 2 and all(other["error"] for other in others)
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
 from cac_core.scoring.outputs import Outputs
 from cac_core.scoring.scorers import judge_of, scorer_options
-from cac_core.serving import deciders, to_onnx
+from cac_core.serving import deciders, parted, to_onnx, watch, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +124,42 @@ def test_thetas_by_class_and_what_the_file_says_of_itself(run, place, tmp_path):
     assert said["version"] == deciders.version_of(run) and said["checked"]["of"] == "validation images"
 
 
+@pytest.mark.long
+def test_files_of_other_options_or_thetas_are_not_mixed_in_one_output(run, place, tmp_path):
+    own = threshold_of(run)
+    each = {
+        "own": own,
+        "options": dataclasses.replace(own, options={**own.options, "centres": "anchors"}),
+        "thetas": dataclasses.replace(own, thetas=(own.theta,) * 6),
+    }
+    for name, threshold in each.items():
+        to_onnx.export(run, threshold, tmp_path / f"{name}.onnx", place / "data")
+    Image.fromarray(pixels_of(run, 1)[0, ..., 0]).save(tmp_path / "a.png")
+    out = str(tmp_path / "o.jsonl")
+    assert main(["score", "--onnx", str(tmp_path / "own.onnx"), str(tmp_path / "a.png"), "--out", out]) == 0
+    for name in ("options", "thetas"):
+        about = deciders.OfOnnx(tmp_path / f"{name}.onnx").about
+        with pytest.raises(ValueError, match=name), written.opened(Path(out), about):
+            pass
+    file = parted._onnx_file(tmp_path, tmp_path / "own.onnx")
+    assert parted._onnx_file(tmp_path, tmp_path / "own.onnx") == file != tmp_path / "own.onnx"
+    with pytest.raises(ValueError, match="another threshold"):  # nor in one folder of parts
+        parted._onnx_file(tmp_path, tmp_path / "thetas.onnx")
+
+
+@pytest.mark.long
+def test_a_file_that_says_no_options_or_thetas_is_read(run, place, tmp_path):
+    to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
+    model = onnx.load(tmp_path / "it.onnx")
+    (said,) = (one for one in model.metadata_props if one.key == "anchorscope")
+    record = json.loads(said.value)
+    del record["threshold"]["options"], record["threshold"]["thetas"]
+    said.value = json.dumps(record)
+    decider, pixels = deciders.OfOnnx.of(model.SerializeToString()), pixels_of(run, 3)
+    whole = deciders.OfOnnx(tmp_path / "it.onnx")
+    assert decider.says(decider.looks(pixels)) == whole.says(whole.looks(pixels))
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A data set of photos of one's own, and a run of it."""
@@ -180,7 +216,7 @@ def test_a_graph_that_reduces_photos_otherwise_is_not_written(photos, tmp_path, 
 
 
 @pytest.mark.long
-def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path):
+def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path, capsys):
     to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
     model = onnx.load(tmp_path / "it.onnx")
     for weight in model.graph.initializer:
@@ -189,6 +225,15 @@ def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path):
     session = onnxruntime.InferenceSession(model.SerializeToString())
     score, unknown = session.run(["score", "unknown"], {"image": pixels_of(run, 3)})
     assert np.isnan(score).all() and unknown.all()
+    (tmp_path / "nan.onnx").write_bytes(model.SerializeToString())
+    Image.fromarray(pixels_of(run, 1)[0, ..., 0]).save(tmp_path / "a.png")
+    words = ["score", "--onnx", str(tmp_path / "nan.onnx"), str(tmp_path / "a.png"), "--keep"]
+    for out in ("", "o.csv", "o.jsonl", "o.parquet"):
+        for _ in range(2):  # it goes on with its output
+            more = ["--out", str(tmp_path / out)] if out else []
+            assert main([*words, *more, "--runs", str(tmp_path / "runs")]) == 0
+        assert "unknown (nearest" in capsys.readouterr().out or out
+    assert watch.read(tmp_path / "runs", run.id) is None
 
 
 @pytest.mark.long
