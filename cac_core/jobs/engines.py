@@ -21,6 +21,7 @@ from typing import Protocol
 
 from cac_core.sentences import say
 
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # a training on a processor takes them by the thousand
 UNSEEN, UNFIT, UNREADY = 85, 86, 87  # how one ends that finds no store, not this Anchorscope, or whose `before` fails
 
 
@@ -123,6 +124,7 @@ def shell(
         f"exec >{quoted['log']} 2>&1 </dev/null",
         *([before, f"[ $? -eq 0 ] || exit {UNREADY}"] if before else []),
         *(f"export {name}={shlex.quote(value)}" for name, value in known.items()),
+        *(f'export {name}="${{{name}:-{value}}}"' for name, value in LARGE_PAGES.items()),
         f"{python} -m cac_core.jobs.engines {shlex.quote(here)} {code()} || exit {UNFIT}",
         *_become(f"-m cac_core {shlex.join(arguments)}", python, needs if arguments[0] == "train" else USUAL, ticket),
     ])  # fmt: skip

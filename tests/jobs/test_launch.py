@@ -24,8 +24,8 @@ import psutil
 import pytest
 
 from cac_core import runs
-from cac_core.jobs import ends, launch, queue
-from cac_core.jobs.worker import devices, ensure_worker, work
+from cac_core.jobs import ends, engines, launch, queue
+from cac_core.jobs.worker import devices, ensure_worker, environment, work
 from cac_core.recipe import Recipe, compose
 from tests.waiting import LONG, wait_until
 
@@ -200,6 +200,18 @@ def test_a_job_runs_as_a_process_of_its_own_and_leaves_its_exit_code_and_its_wor
     wait_until(lambda: gone(done.pid))
     assert json.loads(queue.log(done)) == {"runs": []}
     assert began() == ["runs --json --data 0"] == began("end")
+
+
+@pytest.mark.parametrize("own", ["", "glibc.malloc.check=0"])
+def test_jobs_take_large_pages_where_nobody_says_otherwise(monkeypatch, own):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    wanted = own or "glibc.malloc.hugetlb=1"
+    assert environment()["GLIBC_TUNABLES"] == wanted
+    told = engines.shell("T-1", Path("/1.ticket"), Path("/1.log"), ("train",), "/there/python", "", {})
+    (line,) = (line for line in told.splitlines() if "GLIBC" in line)
+    assert subprocess.check_output(["sh", "-c", f'{line}; echo "$GLIBC_TUNABLES"'], text=True).strip() == wanted
 
 
 @pytest.mark.parametrize(
