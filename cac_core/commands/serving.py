@@ -72,7 +72,9 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     export = command("export", "a run and its threshold as one ONNX file, for programs without this project", _export,
                      options=True, epilog=terminal.SCORER_OPTIONS)  # fmt: skip
     export.add_argument("run", metavar="RUN", help="a path or an id")
-    export.add_argument("--onnx", metavar="FILE", required=True, help="to be written; beside it FILE.prepare.py")
+    export.add_argument(
+        "--onnx", metavar="FILE", required=True, help="to be written, FILE.onnx; beside it FILE.prepare.py"
+    )
     export.add_argument(
         "--resize", action="store_true", help="it takes photos of any size, and cuts and reduces them itself"
     )

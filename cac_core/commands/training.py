@@ -16,7 +16,7 @@ def add(command) -> None:
     options = "\n".join(f"  {m:16} {terminal.listed(recipes.method_options(m))}" for m in recipes.METHODS)
     trunks = "\n".join(
         f"  {b:16} {terminal.listed(recipes.backbone_options(b))}"
-        for b in ("small", "plain", "efficientnet-b0", "efficientnet-lite0", "wide_resnet-40-2", "resnet18")
+        for b in ("small", "plain", "fast", "efficientnet-b0", "efficientnet-lite0", "wide_resnet-40-2", "resnet18")
     )
     named = f"options of the methods, as --NAME VALUE:\n{options}\noptions of the backbones:\n{trunks}"
     flags = _recipe_flags()
