@@ -94,7 +94,7 @@ def import_command(run: Run) -> str:
     split = [] if one.family == "custom" else ["--family", one.family, "--trial", one.trial]
     file, name = record["imported_from"], run.id.removeprefix(f"{one.backbone}-")
     if one.backbone == recipe.IMPORTED:
-        words = ["import-outputs", file, "--name", name]
+        words = ["import-outputs", file, "--name", name, *(["--of", one.dataset] if one.dataset != name else [])]
     elif one.backbone == recipe.FOREIGN:
         words = ["import-network", file, "--dataset", one.dataset, "--name", name, *split]
         words += [f"--{option}={value}" for option, value in one.trunk.items()]

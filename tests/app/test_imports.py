@@ -40,9 +40,10 @@ def brought(store, tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ANCHORSCOPE_READONLY", raising=False)
 
-    def bring(kind: str) -> Run:
+    def bring(kind: str, of: str = "") -> Run:
         np.savez(tmp_path / f"{kind}.npz", **KINDS[kind]())
-        return import_outputs.make(found(tmp_path / f"{kind}.npz"), kind, store, f"{kind}.npz")[0]
+        name = f"{kind}-of-{of}" if of else kind
+        return import_outputs.make(found(tmp_path / f"{kind}.npz"), name, store, f"{kind}.npz", of=of)[0]
 
     return bring
 
@@ -228,7 +229,7 @@ def test_the_script_for_pytorch(tmp_path, monkeypatch):
 
 
 def test_the_command_that_is_shown_imports_the_same_again(brought, tmp_path, monkeypatch, capsys):
-    runs = [brought("test-alone")]
+    runs = [brought("test-alone"), brought("test-alone", "letters")]
     (tmp_path / "the ir.onnx").write_bytes(exported(small()))
     store, root = runs[0].path.parent, tmp_path / "data"
     for name, options in {"theirs": {}, "scaled": {"mean": (0.5,), "std": (0.25,)}}.items():
