@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -219,7 +219,7 @@ def service(
                 raise BUSY
             held["requests"] += 1
             try:
-                return await answered(arrived)
+                return await _while_here(request, answered(arrived))
             finally:
                 held["requests"] -= 1
         finally:
@@ -487,6 +487,24 @@ async def _arrived(request: Request, limits: Limits) -> bytes | _Named:
     except ClientDisconnect:
         refuse(400, "The request ended too early.")
     refuse(415, "Send multipart/form-data, application/json, or an image as the body.")
+
+
+async def _while_here(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+    """What is answered, if the client stays for it; else what has not begun is not done. The body has been read."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = answering, leaving = asyncio.create_task(answer), asyncio.create_task(left())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done() and not answering.done():
+            refuse(499, "The client has gone away.")
+        return await answering
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _check(found: _Named, limits: Limits) -> None:

@@ -226,6 +226,20 @@ def test_a_request_that_takes_too_long_ends_and_what_it_had_not_begun_is_not_don
         assert len([content for content in begun if content.startswith(b"wait")]) <= 2
 
 
+def test_whoever_goes_away_leaves_his_place_and_what_was_not_begun_for_him_is_not_done(decoded):
+    begun, gate = decoded
+    with serving(requests=1) as port:
+        body = in_form(*(b"wait %d" % n for n in range(20)))["body"]
+        head = POST.replace(b"image/png", b"multipart/form-data; boundary=edge")
+        with sent(port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body):
+            wait_until(lambda: begun)
+            assert asked(port, body=b"other") == 503
+        wait_until(lambda: b'requests_total{code="499"} 1' in metrics(port))
+        gate.set()
+        assert asked(port, body=b"other") == 200
+    assert len([content for content in begun if content.startswith(b"wait")]) <= 2
+
+
 def test_images_that_wait_to_be_decoded_are_bounded(decoded):
     begun, gate = decoded
     with serving(waiting=4) as port, beside(port, **in_form(b"wait 1", b"wait 2", b"wait 3")) as status:
