@@ -459,7 +459,8 @@ BY_HAND = {
 
 
 def download(name: str, root: Path) -> None:
-    """One of BY_HAND into the data root, with a progress bar and its checksum tested; torchvision does the work."""
+    """One of BY_HAND into the data root, with a progress bar and its checksum tested; torchvision does the work. Raises
+    FileNotFoundError where it cannot be had."""
     from torchvision import datasets
     from torchvision.datasets.utils import download_and_extract_archive
 
@@ -476,9 +477,11 @@ def download(name: str, root: Path) -> None:
             datasets.CIFAR100(str(root), train=False, download=True)
         elif name == "Textures":
             datasets.DTD(str(root), download=True)
-        else:
+        elif name == "TinyImageNet":
             url, md5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
             download_and_extract_archive(url, str(root), md5=md5)
+        else:
+            raise KeyError(name)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(say(
             "{name} could not be downloaded ({error}). Without internet, put {files}.",
