@@ -152,7 +152,6 @@ class OfOnnx:
     """An exported ONNX file: its network, score and theta, without torch and without its run. said: its metadata."""
 
     def __init__(self, file: Path):
-        self.file = file
         if not is_file(file):
             raise ValueError(say("there is no such file: {file}", file=file))
         self._read(file.read_bytes() if file.stat().st_size <= MOST else b"")
@@ -165,6 +164,7 @@ class OfOnnx:
         return decider
 
     def _read(self, content: bytes) -> None:
+        self.content = content  # other processes get the same, whatever becomes of the file
         engine()
         try:
             self.session = session_of(content)
@@ -206,7 +206,7 @@ class OfOnnx:
         return looked[4]
 
     def __reduce__(self):
-        return OfOnnx, (self.file,)
+        return OfOnnx.of, (self.content,)
 
 
 def version_of(run: Run) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,15 @@ def test_a_file_that_says_no_options_or_thetas_is_read(run, place, tmp_path):
     decider, pixels = deciders.OfOnnx.of(model.SerializeToString()), pixels_of(run, 3)
     whole = deciders.OfOnnx(tmp_path / "it.onnx")
     assert decider.says(decider.looks(pixels)) == whole.says(whole.looks(pixels))
+
+
+@pytest.mark.long
+def test_other_processes_judge_by_what_was_read_whatever_becomes_of_the_file(run, place, tmp_path):
+    to_onnx.export(run, threshold_of(run), file := tmp_path / "it.onnx", place / "data")
+    decider, pixels = deciders.OfOnnx(file), pixels_of(run, 3)
+    file.write_bytes(b"another export")
+    elsewhere = pickle.loads(pickle.dumps(decider))
+    assert elsewhere.says(elsewhere.looks(pixels)) == decider.says(decider.looks(pixels))
 
 
 @pytest.fixture(scope="module")
