@@ -91,8 +91,8 @@ FIELDS = phrases(
         "augment": (
             "Augmentation",
             "How training changes an image. affine: crops, mirror images and rotations. shift: by whole pixels, and "
-            "mirrored in every other epoch. randaugment: one small change more, drawn of fourteen. colour: as affine, "
-            "and colours jittered or taken away.",
+            "mirrored every other time. randaugment: one small change more, drawn of fourteen. colour: as affine, and "
+            "colours jittered or taken away.",
         ),
         "cutout": (
             "Cut-out, pixels",

@@ -44,8 +44,8 @@ def mean_distances(logits: Float[Tensor, "M N C"], alpha: float) -> Float[Tensor
 class Ensemble(Method):
     """Networks of one trial as one. Each has its own scale of pixels; x is normalised by own, the first one's.
 
-    With both_ways a network judges by the mean with the mirror image. Its features are those of all, side by side. An
-    ensemble is made of trained networks and is not trained.
+    With both_ways a network judges by the mean with the mirror image. Its features are those of all, side by side,
+    without their latents. An ensemble is made of trained networks and is not trained.
     """
 
     of_several = True
@@ -74,7 +74,8 @@ class Ensemble(Method):
         x = x * self.times[number] + self.plus[number]
         ways = [network(x), network(x.flip(3))] if self.both_ways[number] else [network(x)]
         logits = torch.stack([z for z, _ in ways]).mean(0)
-        return logits, torch.stack([network.pooled(f) for _, f in ways]).mean(0)
+        features = torch.stack([network.pooled(f) for _, f in ways]).mean(0)
+        return logits, features[:, : features.shape[1] - network.latents]
 
     def together(self, logits: Float[Tensor, "M N C"]) -> Float[Tensor, "N C"]:
         """One vector of logits an image from those of all networks."""

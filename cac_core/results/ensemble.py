@@ -163,8 +163,8 @@ def _outputs(outputs: list[dict[str, Outputs]], joint: Ensemble) -> dict[str, Ou
             raise ValueError(say("The outputs of these runs are on other images than they say. Evaluate them again."))
         with torch.no_grad():
             logits = joint.together(torch.from_numpy(np.stack([out.logits for out in mine])).float()).numpy()
-        whole = all(out.features.shape[1] for out in mine)
-        features = np.concatenate([out.features for out in mine], 1) if whole else mine[0].features[:, :0]
+        read = [out.features[:, : out.features.shape[1] - out.latents] for out in mine]
+        features = np.concatenate(read, 1) if all(some.shape[1] for some in read) else read[0][:, :0]
         anchors = mine[0].anchors if joint.alpha is not None else None
         first = mine[0]
         found[split] = Outputs(logits, features, first.labels, first.classes, first.index, first.mirrored, anchors)

@@ -15,16 +15,14 @@ from torch import Tensor
 from cac_core.data.datasets import Dataset
 from cac_core.networks.inputs import random_affine, warped
 
-MIRRORS = 7  # set apart from the numbers of epochs, see `_mirrored`
-
 
 class Affine:
     """A random crop, mirror image and rotation as the data set's row has them, in one bilinear sampling."""
 
-    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
+    def __init__(self, row: Dataset, side: int, cutout: int, fill: Tensor):
         self.row = row
 
-    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
         return random_affine(count, self.row, generator).flatten(1)
 
     def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
@@ -32,28 +30,22 @@ class Affine:
 
 
 class Shift:
-    """A shift by whole pixels, of a sixteenth of the side at most, and the mirror image in every other epoch.
+    """A shift by whole pixels, of a sixteenth of the side at most, and every other time, drawn, the mirror image.
 
-    What the shift brings in from beyond the edge is the image mirrored there. Whether an image is mirrored first in
-    even or in odd epochs is drawn once, so that in two epochs each is seen once either way (Jordan, 2024). With
-    cutout, a square of so many pixels, somewhere within the image, is the mean colour, fill (DeVries and Taylor, 2017,
-    whose squares may reach beyond the edge).
+    What the shift brings in from beyond the edge is the image mirrored there. With cutout, a square of so many pixels,
+    somewhere within the image, is the mean colour, fill (DeVries and Taylor, 2017, whose squares may reach beyond the
+    edge).
     """
 
-    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
-        self.row, self.side, self.seed, self.fill = row, side, seed, fill
+    def __init__(self, row: Dataset, side: int, cutout: int, fill: Tensor):
+        self.row, self.side, self.fill = row, side, fill
         self.most, self.cutout = max(1, side // 16), min(cutout, side)
 
-    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
         shifts = torch.randint(-self.most, self.most + 1, (count, 2), generator=generator)
         corners = torch.randint(0, self.side - self.cutout + 1, (count, 2), generator=generator)
-        return torch.cat([shifts, corners, self._mirrored(count, epoch)[:, None]], 1).float()
-
-    def _mirrored(self, count: int, epoch: int) -> Tensor:
-        if not self.row.flip:
-            return torch.zeros(count)
-        first = torch.rand(count, generator=torch.Generator().manual_seed(self.seed * 1_000_003 - MIRRORS)) < 0.5
-        return first ^ (epoch % 2 == 1)
+        mirrored = torch.randint(1 + self.row.flip, (count, 1), generator=generator)
+        return torch.cat([shifts, corners, mirrored], 1).float()
 
     def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
         down, right, top, left, mirror = drawn.long().T[:, :, None]  # [N, 1] each
@@ -78,13 +70,13 @@ class RandAugment(Shift):
 
     MAGNITUDE = 6 / 30
 
-    def __init__(self, row: Dataset, side: int, seed: int, cutout: int, fill: Tensor):
-        super().__init__(row, side, seed, cutout, fill)
+    def __init__(self, row: Dataset, side: int, cutout: int, fill: Tensor):
+        super().__init__(row, side, cutout, fill)
         self.changes = _changes(self.MAGNITUDE, side)
 
-    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
         which = torch.randint(len(self.changes), (count, 1), generator=generator)
-        return torch.cat([super().draw(count, epoch, generator), which.float()], 1)
+        return torch.cat([super().draw(count, generator), which.float()], 1)
 
     def __call__(self, x: UInt8[Tensor, "N C H W"], drawn: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
         x, which = x.clone(), drawn[:, -1].long()
@@ -102,8 +94,8 @@ class Colour(Affine):
     where torchvision's ColorJitter draws the order too (Khosla et al., NeurIPS 2020). One channel stays as it is.
     """
 
-    def draw(self, count: int, epoch: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
-        places = super().draw(count, epoch, generator)
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+        places = super().draw(count, generator)
         factors = 0.6 + 0.8 * torch.rand(count, 3, generator=generator)
         hue = 0.2 * torch.rand(count, 1, generator=generator) - 0.1
         jitter, grey = (torch.rand(count, 2, generator=generator) < torch.tensor([0.8, 0.2])).float().T[..., None]

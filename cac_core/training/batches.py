@@ -47,7 +47,7 @@ class Batches:
     ):
         self.images, self.labels = on_device(part.pixels[:], device), torch.as_tensor(part.labels).to(device)
         self.scale, self.seed, self.views = scale_of(stats, device), seed, views
-        self.augment = AUGMENTATIONS[augment](row, part.pixels.shape[1], seed, cutout, self.scale[0])
+        self.augment = AUGMENTATIONS[augment](row, part.pixels.shape[1], cutout, self.scale[0])
         self.batch, self.steps, self.mine = _sizes(len(part), batch, least, rank, processes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Float[Tensor, "N C H W"], Int[Tensor, " N"]]]:
@@ -56,7 +56,7 @@ class Batches:
         rounds = [
             (
                 torch.randperm(count, generator=generator),
-                *(self.augment.draw(count, epoch, generator) for _ in range(self.views)),
+                *(self.augment.draw(count, generator) for _ in range(self.views)),
             )
             for _ in range(_rounds(self, count))
         ]

@@ -166,8 +166,8 @@ class Steps:
             ))  # fmt: skip
         if self.method.alone and distributed.processes() > 1:
             raise ValueError(say(
-                "{method} compares all images of a batch with each other: it is trained by one process. Leave out "
-                "torchrun.",
+                "{method} learns from a batch as a whole, which several processes would divide: it is trained by one "
+                "process. Leave out torchrun.",
                 method=recipe.method,
             ))  # fmt: skip
         self.fixed = bool(self.method.backbone.fixed_by)  # then its maps are computed once, in float32

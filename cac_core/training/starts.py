@@ -31,6 +31,9 @@ def start_of(recipe: Recipe, trial: Trial, store: Path) -> Run:
         raise ValueError(say("The run to begin with is not here: {error}", error=error)) from error
     if other.id == recipe.id or not is_file(other.path / "best.safetensors"):
         raise ValueError(say("{run} has no weights to begin with. Train it first.", run=other.id))
+    if other.state != "finished":
+        raise ValueError(say("{run} cannot be begun with: its training has not ended. Train it to its end first.",
+                             run=other.id))  # fmt: skip
     theirs, known = other.recipe, other.trial.known
     for field in SAME:
         if getattr(theirs, field) != getattr(recipe, field):

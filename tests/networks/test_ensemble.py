@@ -80,6 +80,17 @@ def test_it_judges_as_its_networks_do_each_with_its_own_scale(by_distances):
     assert features.shape == (N, 2 * networks[0].backbone.pooled(seen(0, pixels)[1]).shape[1])
 
 
+def test_latents_which_few_scores_read_are_not_among_its_features():
+    torch.manual_seed(0)
+    networks = [build(compose(method="crosr"), C, 1, 16).eval() for _ in range(2)]
+    joint = Ensemble(networks, [((0.3,), (0.5,))] * 2, [False, True], by_distances=False).eval()
+    with torch.no_grad():
+        x = torch.rand(N, 1, 16, 16)
+        own, features = networks[0](x)[1], joint(x)[1]
+    read = own.shape[1] - networks[0].latents
+    assert features.shape == (N, 2 * read) and torch.equal(features[:, :read], own[:, :read])
+
+
 def test_an_ensemble_is_not_trained():
     with pytest.raises(ValueError, match=r"softmax_ensemble is not trained: .*cac_core ensemble RUN RUN"):
         build(compose(method="cac").__class__(method="softmax_ensemble"), C, 1, 16)

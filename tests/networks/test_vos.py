@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 from cac_core.recipe import compose
@@ -45,18 +46,26 @@ def test_the_gaussian_is_that_of_the_official_code(filled):
     assert torch.logdet(covariance).item() == pytest.approx(-5.386050100063, rel=1e-10)
 
 
-def test_the_longest_standard_normal_draw_is_the_least_likely_one(filled):
+@pytest.mark.parametrize("draws", [1, 50])
+def test_the_least_likely_of_many_draws_is_distributed_as_if_they_were_made(filled, draws):
+    """Against drawing them all: how unlikely it is, and where it lies from its class mean."""
     net, _ = filled
-    net.draws = 50
+    net.draws, rounds = draws, 1000
     torch.manual_seed(3)
-    found = net.outliers()
-    torch.manual_seed(3)
+    found = torch.stack([net.outliers() for _ in range(rounds)])
     means, covariance = net.gaussian()
+    candidates = torch.distributions.MultivariateNormal(means, covariance).sample((rounds, draws))
     for c, mean in enumerate(means):
-        noise = torch.randn(50, 4, dtype=torch.float64)
-        candidates = mean + noise @ torch.linalg.cholesky(covariance).T
-        density = torch.distributions.MultivariateNormal(mean, covariance).log_prob(candidates)
-        assert torch.allclose(found[c], candidates[density.argmin()], atol=1e-10)
+        density = torch.distributions.MultivariateNormal(mean, covariance).log_prob
+        least = candidates[:, :, c][torch.arange(rounds), density(candidates[:, :, c]).argmin(1)]
+        assert stats.ks_2samp(density(found[:, c]), density(least)).pvalue > 0.01
+        for mine, theirs in zip((found[:, c] - mean).T, (least - mean).T, strict=True):
+            assert stats.ks_2samp(mine, theirs).pvalue > 0.01
+    assert len({tuple(row) for row in found.flatten(0, 1).tolist()}) == 3 * rounds
+
+
+def test_the_best_epoch_is_one_in_which_all_of_its_loss_acts():
+    assert made(start=0.3).begins == 0.3 and made(start=0.3, weight=0.0).begins == 0
 
 
 def test_the_loss_and_its_gradients_are_those_of_the_official_code(filled):

@@ -35,6 +35,21 @@ def store(tmp_path_factory, data):
     return store
 
 
+def test_latents_which_few_scores_read_are_not_among_its_features(tmp_path, data):
+    """As of one network: the scores that read features see none of them."""
+    made = [
+        loop.train(compose(**SHORT | {"method": "crosr", "epochs": 1, "seed": seed, "divide": 0}), tmp_path, data,
+                   device="cpu")
+        for seed in range(2)
+    ]  # fmt: skip
+    run, _ = ensemble.make(made, tmp_path, "softmax")
+    kept = run.outputs("test").features
+    mine = [run.outputs("test") for run in made]
+    assert kept.shape[1] == sum(out.features.shape[1] - out.latents for out in mine)
+    evaluate.evaluate(run, data, device="cpu", again=True)
+    assert np.allclose(run.outputs("test").features, kept, atol=2e-2)
+
+
 def named(store, *numbers):
     every = sorted(runs.every(store), key=lambda run: (run.recipe.method, run.recipe.seed))
     every = [run for run in every if "ensemble" not in run.recipe.method]

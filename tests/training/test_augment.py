@@ -1,6 +1,7 @@
-"""Shifts, mirror images in turns and cut-outs, against plain loops."""
+"""Shifts, mirror images and cut-outs, against plain loops."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -15,14 +16,14 @@ FILL = torch.tensor([0.2, 0.4, 0.6])[:, None, None]
 COUNT = 40
 
 
-def drawn(shift: augment.Shift, epoch=0, count=COUNT):
-    return shift.draw(count, epoch, torch.Generator().manual_seed(epoch))
+def drawn(shift: augment.Shift, count=COUNT):
+    return shift.draw(count, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("side", "cutout", "flip"), [(32, 12, True), (32, 0, True), (16, 5, False), (64, 24, True)])
 def test_shifts_mirrors_and_cuts_are_those_of_plain_loops(side, cutout, flip):
     pixels = np.random.default_rng(side).integers(0, 256, (COUNT, 3, side, side), np.uint8)
-    shift = augment.Shift(dataclasses.replace(ROW, flip=flip), side, 3, cutout, FILL)
+    shift = augment.Shift(dataclasses.replace(ROW, flip=flip), side, cutout, FILL)
     rows = drawn(shift)
     got = shift(torch.from_numpy(pixels), rows)
     assert rows[:, 4].any() == flip
@@ -33,19 +34,24 @@ def test_shifts_mirrors_and_cuts_are_those_of_plain_loops(side, cutout, flip):
 
 
 def test_every_shift_and_every_corner_is_drawn_and_none_beyond():
-    rows = drawn(augment.Shift(ROW, 32, 0, 12, FILL), count=20_000)
+    rows = drawn(augment.Shift(ROW, 32, 12, FILL), count=20_000)
     for column, ends in zip(rows.T, [(-2, 2), (-2, 2), (0, 20), (0, 20)], strict=False):
         values, counts = column.unique(return_counts=True)
         assert values.tolist() == list(range(ends[0], ends[1] + 1))
         assert counts.max() / counts.min() < 1.35
 
 
-def test_in_two_epochs_each_image_is_seen_once_either_way():
-    shift = augment.Shift(ROW, 32, 5, 0, FILL)
-    mirrored = [drawn(shift, epoch)[:, 4] for epoch in range(4)]
-    assert 8 < mirrored[0].sum() < 32
-    assert torch.equal(mirrored[0] + mirrored[1], torch.ones(COUNT))
-    assert torch.equal(mirrored[0], mirrored[2]) and torch.equal(mirrored[1], mirrored[3])
+def test_an_image_is_mirrored_every_other_time_whatever_its_other_views_are():
+    labels = np.arange(400) % 2
+    pixels = np.zeros((400, 32, 32, 3), np.uint8)
+    pixels[:, :, 16:] = 255  # bright on the right
+    part = datasets.Part(pixels, labels, labels, np.arange(400))
+    stats, cpu = datasets.statistics(pixels), torch.device("cpu")
+    made = batches.Batches(part, ROW, stats, batch=400, seed=0, device=cpu, augment="shift", views=2)
+    (first,), (second,) = made.epoch(0), made.epoch(1)
+    mirrored = [x[:, 0, :, 8].mean(1) > 0 for batch in (first[0], second[0]) for x in batch.split(400)]
+    assert all(160 < some.sum() < 240 for some in mirrored)
+    assert all(140 < (one ^ other).sum() < 260 for one, other in itertools.combinations(mirrored, 2))
 
 
 def test_a_cut_is_the_mean_colour_of_the_batch():
@@ -60,7 +66,7 @@ def test_a_cut_is_the_mean_colour_of_the_batch():
 
 
 def test_a_cut_larger_than_the_image_is_all_of_it():
-    shift = augment.Shift(ROW, 16, 0, 100, FILL)
+    shift = augment.Shift(ROW, 16, 100, FILL)
     out = shift(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), drawn(shift, count=2))
     assert torch.equal(out, FILL.expand(2, 3, 16, 16))
 
@@ -70,12 +76,12 @@ def test_colours_change_as_torchvisions_do():
 
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 16, 16), np.uint8)
     pixels[0], pixels[1, 1:] = 128, 0  # grey, and pure red
-    colour = augment.Colour(dataclasses.replace(ROW, crop=1.0, turn=0.0, flip=False), 16, 0, 0, FILL)
+    colour = augment.Colour(dataclasses.replace(ROW, crop=1.0, turn=0.0, flip=False), 16, 0, FILL)
     rows = drawn(colour)
     got = colour(torch.from_numpy(pixels), rows)
     assert 20 < (rows[:, 6] != 1).sum() < 40 and 0 < rows[:, 10].sum() < 20
     plain = torch.from_numpy(pixels).float() / 255
-    same = augment.Affine(colour.row, 16, 0, 0, FILL)(torch.from_numpy(pixels), rows[:, :6])
+    same = augment.Affine(colour.row, 16, 0, FILL)(torch.from_numpy(pixels), rows[:, :6])
     assert torch.allclose(same, plain, atol=1e-5)
     for x, out, (brightness, contrast, saturation, hue, grey) in zip(same, got, rows[:, 6:].tolist(), strict=True):
         want = v2.adjust_contrast(v2.adjust_brightness(x, brightness), contrast)
@@ -108,7 +114,7 @@ def test_randaugments_changes_are_torchvisions_each_drawn_as_often(side, channel
 
 def test_randaugment_changes_each_image_by_its_own_row_and_then_shifts_it():
     pixels = torch.randint(0, 256, (COUNT, 3, 32, 32), dtype=torch.uint8)
-    ours, shift = (kind(ROW, 32, 3, 12, FILL) for kind in (augment.RandAugment, augment.Shift))
+    ours, shift = (kind(ROW, 32, 12, FILL) for kind in (augment.RandAugment, augment.Shift))
     rows = drawn(ours, count=COUNT)
     before = pixels.clone()
     got = ours(pixels, rows)
@@ -121,9 +127,9 @@ def test_randaugment_changes_each_image_by_its_own_row_and_then_shifts_it():
 
 
 def test_grey_images_keep_their_one_channel():
-    colour = augment.Colour(datasets.DATASETS["digits"], 16, 0, 0, FILL)
+    colour = augment.Colour(datasets.DATASETS["digits"], 16, 0, FILL)
     x, rows = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), drawn(colour, count=4)
-    affine = augment.Affine(datasets.DATASETS["digits"], 16, 0, 0, FILL)
+    affine = augment.Affine(datasets.DATASETS["digits"], 16, 0, FILL)
     assert torch.equal(colour(x, rows), affine(x, rows[:, :6]))
 
 

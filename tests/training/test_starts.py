@@ -124,6 +124,19 @@ def test_a_run_without_weights_is_none(first, place):
         starts.start_of(recipe_of(bare), first.trial, place / "runs")
 
 
+def test_a_training_that_has_not_ended_is_none(place):
+    """What it has learnt by then would be another network tomorrow, under the same name."""
+    begun = compose(method="cross_entropy", **GIVEN | {"seed": 4})
+    stop = place / "runs" / begun.id / "stop"
+    stopped = loop.train(
+        begun, place / "runs", place / "data", device="cpu",
+        tell=lambda event: stop.touch() if event["kind"] == "epoch" else None,
+    )  # fmt: skip
+    assert stopped.state == "stopped" and (stopped.path / "best.safetensors").exists()
+    with pytest.raises(ValueError, match=r"cannot be begun with: its training has not ended"):
+        starts.start_of(recipe_of(stopped, seed=4), stopped.trial, place / "runs")
+
+
 @pytest.mark.parametrize("name", ["../other", "a/b", "A", "x" * 65, 3, None])
 def test_a_name_that_is_no_id_is_refused(name):
     with pytest.raises(ValueError, match="begun_with"):

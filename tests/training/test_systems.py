@@ -100,7 +100,7 @@ def test_what_looks_across_a_batch_refuses_several_processes(method, data, tmp_p
     recipe = recipe_of(method)
     row = datasets.row_of("digits", data)
     with pytest.raises(
-        ValueError, match=f"{method} compares all images of a batch.*by one process. Leave out torchrun"
+        ValueError, match=f"{method} learns from a batch as a whole.*by one process. Leave out torchrun"
     ):
         loop.Steps(recipe, datasets.trial_of(recipe, row), row, datasets.load("digits", data), torch.device("cpu"))
 

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.special import gammainccinv
 from torch import Tensor, nn
 
 from cac_core.networks import losses
@@ -28,7 +29,8 @@ class VOS(Method):
         self, backbone, classes, *, weight: float = 0.1, queue: int = 1000, draws: int = 10000, start: float = 0.4
     ):
         super().__init__(backbone, classes)
-        self.weight, self.start = checked("weight", weight), checked("start", start)
+        self.weight, start = checked("weight", weight), checked("start", start)
+        self.begins = start if weight else 0.0
         self.draws = checked("draws", draws)
         self.energies = nn.Parameter(torch.rand(classes))  # the weights w of the energy
         self.tell = nn.Linear(1, 2)
@@ -52,7 +54,7 @@ class VOS(Method):
         terms = self.terms(logits, y)
         self.remember(features.detach(), y)
         outlier = logits.sum() * 0
-        if self.way >= self.start and self.weight and (self.filled >= self.length).all():
+        if self.weight and self.way >= self.begins and (self.filled >= self.length).all():
             outlier = self.uncertainty(logits, self.classify(self.outliers()))
         yield "net", terms | {"total": terms["softmax"] + self.weight * outlier, "outlier": outlier}
 
@@ -80,14 +82,17 @@ class VOS(Method):
 
     @torch.no_grad()
     def outliers(self) -> Float[Tensor, "C D"]:
-        """Of so many draws of each class the least likely: the density falls with the length of the standard normal
-        vector that a draw is made of, so none has to be computed."""
+        """Of so many draws of each class the least likely, without the others.
+
+        The density falls with the length of the standard normal vector that a draw is made of. The direction of the
+        longest one is any; that none of n is longer has the probability u = F(length²)^n, F of chi² with D degrees, and
+        of this u is uniform: -log u has the exponential distribution.
+        """
         means, covariance = self.gaussian()
-        factor, found = torch.linalg.cholesky(covariance), []
-        for mean in means:
-            noise = torch.randn(self.draws, len(mean), dtype=mean.dtype, device=mean.device)
-            found.append(mean + factor @ noise[noise.square().sum(1).argmax()])
-        return torch.stack(found)
+        beyond = -torch.expm1(-torch.empty(len(means), device=means.device).exponential_().double().cpu() / self.draws)
+        length = torch.from_numpy(2 * gammainccinv(means.shape[1] / 2, beyond.numpy())).sqrt().to(means)
+        noise = F.normalize(torch.randn_like(means)) * length[:, None]
+        return means + noise @ torch.linalg.cholesky(covariance).T
 
     def energy(self, logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
         """log sum over k of relu(w_k) exp(logits_k)."""
