@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import charts, thumbnails, wording
+from app import charts, courses, thumbnails, wording
 from app.words import t
 from cac_core.runs import Run
 
@@ -28,11 +28,14 @@ def gallery(run: Run) -> None:
             )
             if run.recipe.method == "g_openmax"
             else t(
-                "From a real image the search goes as far as it takes until the classifier sees none of its "
-                "classes any more. Where it ends is learnt as a class of its own."
+                "From a real image the search goes a set number of steps towards what the classifier takes for none of "
+                "its classes, held near where it began. Where it ends is learnt as a class of its own, whether it got "
+                "there or not."
             )
         )
         _way(run, found)
+        course = courses.course(run)
+        wording.doubts(course.warnings if course else ())
     else:
         st.markdown(t("This run is a control: noise was learnt as a class of its own."))
     made = found["made"]
@@ -74,8 +77,9 @@ def _way(run: Run, found: dict[str, np.ndarray]) -> None:
             st.caption(t("now: {word}", word=shown[1]))
     st.caption(
         t(
-            "Before: the classifier that had learnt the known classes alone. Now: the same one after it has learnt "
-            "what was made. The share is that of the class it names, with one class of unknowns beside the known ones."
+            "Before: the classifier that had learnt the known classes alone; an image is unknown to it where the "
+            "logit of every class is below 0. Now: the same one after it has learnt what was made. The share is that "
+            "of the class it names, with one class of unknowns beside the known ones."
         )
     )
 

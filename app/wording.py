@@ -224,6 +224,8 @@ def listed(names: list[str], most: int = 12) -> str:
 
 def span(seconds: float) -> str:
     """A time in words: 40 s, 3 min, 2 h 5 min, 1.5 days."""
+    if 0 < seconds < 0.95:
+        return t("{s:.1g} s", s=seconds)
     if seconds < 90:
         return t("{s:.0f} s", s=seconds)
     minutes = round(seconds / 60)

@@ -73,6 +73,50 @@ METHODS = phrases(
         "own (Ge et al., BMVC 2017). Rejected by that class's share. Takes several times as long.",
     }
 )
+OPTIONS = phrases(
+    {  # of methods and backbones, with the method's name where one option means another thing in it
+        "alpha": "How far each class's anchor lies from the origin.",
+        "lam": "The weight of the pull to the class's own anchor.",
+        "cider lam": "The weight of drawing images to their prototypes, beside pushing prototypes apart.",
+        "smoothing": "The share of each label that is spread over all classes; 0 is none.",
+        "temperature": "What similarities are divided by. The smaller, the more the hardest pairs count.",
+        "projection": "How many numbers the vector has in which images are compared.",
+        "ema": "The share of a prototype that stays with each image of its class: near 1 it moves slowly.",
+        "vos weight": "The weight of telling images from virtual outliers; 0 is cross-entropy on pooled features.",
+        "crosr weight": "The weight of rebuilding the image; 0 is cross-entropy, and nothing is rebuilt.",
+        "queue": "Of so many of its last features each class's Gaussian is made.",
+        "draws": "Of so many draws of each class the least likely one is its virtual outlier.",
+        "start": "The share of the training after which what is new begins; until then known classes alone are learnt.",
+        "dummies": "How many dummy logits stand for what is unknown; the largest of them counts.",
+        "placeholder": "The weight of making the dummy come second for images of known classes.",
+        "mixed": "The weight of mixed images being the dummy's.",
+        "mixup": "How images are mixed: 1 is any share alike, more is nearer to half and half (Beta distribution).",
+        "mixing": "apart: images of different classes alone, as in the paper. all: any two, as in the released code.",
+        "crosr latent": "How many channels the bottleneck of each stage has.",
+        "latent": "How many channels of numbers the generator paints an image from.",
+        "images": "made: what the generator made. noise and none are controls: noise in its place, or no image at all.",
+        "count": "How many images are made for the class of unknowns.",
+        "walk": "The steps of the search from a real image.",
+        "speed": "How far a step of the search goes.",
+        "distance": "The weight that keeps the search near the image that it began from.",
+        "search": "paper: each image is sought by itself. released: as the published code does it, all of a batch "
+        "together.",
+        "gan": "paper: the critic compares real images and rebuilt ones. released: as the published code trains it.",
+        "reconstruction": "The weight of rebuilding an image, beside looking real to the critic.",
+        "maps": "How wide encoder, generator and critic are; more takes longer.",
+        "unsure": "A mixture is kept where no known class has this share or more.",
+        "blend": "paper: of different classes, judged by K + 1 classes. released: as the published code does it, of "
+        "any two.",
+        "dropout": "The share of channels that training leaves out each time.",
+        "widen": "How many times as many channels.",
+        "input_size": "Pixels of a side, to which images are brought first.",
+        "pretrained": "Begin with weights that were trained on other images, which are downloaded once.",
+        "thaw": "How many of the last stages learn, too; 0 is the head alone, which takes seconds.",
+        "crops": "How many random crops of each image are computed, besides the whole.",
+        "stem": "How images enter. small: every pixel is looked at, so that little is lost of small images. "
+        "original: as published. auto: small below 96 pixels.",
+    }
+)
 FIELDS = phrases(
     {  # of Recipe, in the order of the form: label and what it means
         "epochs": ("Epochs", "How often every training image is seen."),
@@ -332,10 +376,11 @@ def choose_plan(
             for option, default in recipe.method_options(method).items():
                 kind = type(default) if isinstance(default, int | float) and not isinstance(default, bool) else None
                 column, label, link = columns[place % 3], f"{method}: {option}", f"new_{method}_{option}"
+                meaning = t(OPTIONS.get(f"{method} {option}") or OPTIONS[option])
                 if kind:
-                    axes[method][option], bad = values(column, option, label, f"{default:g}", kind, link, mark)
+                    axes[method][option], bad = values(column, option, label, f"{default:g}", kind, link, mark, meaning)
                 else:
-                    value, bad = one_value(column, option, label, default, link, mark)
+                    value, bad = one_value(column, option, label, default, link, mark, meaning)
                     axes[method][option] = [value]
                 wrong |= bad
                 place += 1
@@ -348,7 +393,8 @@ def choose_plan(
             columns = st.columns(3)
             for n, (option, default) in enumerate(options.items()):
                 now = base.trunk.get(option, default)
-                trunk[option], bad = one_value(columns[n % 3], option, option, now, f"new_trunk_{option}", mark)
+                place, link = columns[n % 3], f"new_trunk_{option}"
+                trunk[option], bad = one_value(place, option, option, now, link, mark, t(OPTIONS[option]))
                 wrong |= bad
     device, needs, bad = choose_device()
     wrong |= bad
@@ -616,13 +662,16 @@ def measured(files: dict, took: dict, free: int, available: int):
     """What probes measured, for all the runs that they serve, and whether it fits."""
     pairs = [(took[file], one) for file, every in files.items() for one in every]
     seconds, disk = sum(one.seconds(given) for one, given in pairs), sum(one.disk(given) for one, given in pairs)
-    memory, first = max(one.memory for one, _ in pairs), pairs[0][0]
+    memory, slowest = max(one.memory for one, _ in pairs), max((one for one, _ in pairs), key=probe.Measured.epoch)
     st.markdown(
         t("About **{time}**, {memory} of memory and {disk} of disk, as a few training steps took on this machine.",
           time=wording.span(seconds), memory=wording.megabytes(memory), disk=wording.megabytes(disk))
     )  # fmt: skip
-    epoch = t("An epoch takes {epoch}: {steps} steps of {step} s and the validation.",
-              epoch=wording.span(first.epoch()), steps=first.steps, step=f"{first.step:.2g}")  # fmt: skip
+    told = {"epoch": wording.span(slowest.epoch()), "steps": slowest.steps, "step": f"{slowest.step:.2g}"}
+    if len(took) > 1:
+        epoch = t("An epoch of the slowest takes {epoch}: {steps} steps of {step} s and the validation.", **told)
+    else:
+        epoch = t("An epoch takes {epoch}: {steps} steps of {step} s and the validation.", **told)
     if any(one.beside for one, _ in pairs):
         epoch += " " + t("It was measured beside other work, so it will rather take less.")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -630,7 +679,7 @@ def measured(files: dict, took: dict, free: int, available: int):
         if not jobs.read_only():
             st.button(t("Measure again"), type="tertiary", icon=":material/timer:", key="new_measure_again",
                       on_click=forget, args=(list(files),))  # fmt: skip
-    room = first.room or available
+    room = slowest.room or available
     if memory > room:
         st.warning(
             t("It will probably not fit into memory: it takes about {memory}, and {room} are there. A smaller batch "

@@ -3,6 +3,7 @@
 Nothing is faked: jobs are submitted, runs are trained, and no worker is started but by the test that says so.
 """
 
+import ast
 import contextlib
 import dataclasses
 import io
@@ -853,6 +854,26 @@ def test_a_choice_offers_only_what_there_is(opened):
     at = opened("new")
     at = fine(at.selectbox(key="new_backbone_quick_digits").set_value("resnet18").run())
     assert at.selectbox(key="new_trunk_stem_quick_digits_resnet18").options == ["auto", "small", "original"]
+
+
+def test_every_option_says_what_it_means(opened):
+    at = opened("new")
+    at = fine(at.multiselect(key="new_methods").set_value([*recipe.METHODS]).run())
+    fields = {i.label: i.proto.help for i in (*at.text_input, *at.selectbox, *at.number_input, *at.toggle)}
+    for method in recipe.METHODS:
+        assert all(fields[f"{method}: {option}"] for option in recipe.method_options(method)), method
+    assert fields["vos: weight"] != fields["crosr: weight"] and fields["cac: lam"] != fields["cider: lam"]
+    given = {name for one in recipe.BACKBONES for name in recipe.backbone_options(one)}
+    assert given | {name for one in recipe.METHODS for name in recipe.method_options(one)} >= {
+        name for name in new_options() if " " not in name
+    }, "of an option that there is no more"
+    assert given <= new_options()
+
+
+def new_options() -> set[str]:
+    tree = ast.parse((HERE / PAGES["new"]).read_text("utf-8"))
+    table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "OPTIONS")
+    return set(ast.literal_eval(table.args[0]))
 
 
 @pytest.mark.parametrize("preset", ["quick", "standard", "paper", "photos"])

@@ -326,7 +326,7 @@ class GOpenMax(_Made):
     """G-OpenMax. Ge, Demyanov, Chen and Garnavi, BMVC 2017, with the generator of Neal et al., who compare with it.
 
     Candidates are mixtures of two real images of different classes, theta to 1 - theta in their latents, theta drawn
-    evenly; those are kept whose largest share is less than `unsure`, until there are `count`. mixing "paper": the
+    evenly; those are kept whose largest share is less than `unsure`, until there are `count`. blend "paper": the
     latent goes back onto the spheres, and the shares are of K + 1 classes; "released", as in the code of Neal et al.:
     any two images, the latent stays inside, and the shares are a softmax of K logits that were not learnt so. The other
     options are those of osrci. Rejected as osrci is, or by openmax on the logits, as in its name.
