@@ -6,10 +6,10 @@ gamma [batch, C], score, label and unknown [batch]. What is needed to understand
 "anchorscope", as JSON: the threshold with its rule, the names of the classes, how images are prepared, the run, its
 version and commit.
 
-Scores in the graph are computed in double precision from the network's logits, as they are here, so that images that
-many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and theta often is
-the very score of a validation image: the theta in the graph lies ABOVE by a little, SLACK times what the scores near to
-it differ by. How much is in the metadata.
+Scores in the graph are computed in double precision from the network's logits and dummy heads, as they are here, so
+that images that many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and
+theta often is the very score of a validation image: the theta in the graph lies ABOVE by a little, SLACK times what the
+scores near to it differ by. How much is in the metadata.
 """
 
 import json
@@ -66,25 +66,44 @@ FORMULAS = {
     "gen": lambda z, o: _gen(z, o["power"], o["top"]),
     "margin": lambda z, o: _margin(z),
 }
+
+
+def _unknown_class(z: Tensor, dummy: Tensor) -> Tensor:
+    shares = torch.cat([z, dummy], 1).softmax(1)
+    return shares[:, -1] - shares[:, :-1].amax(1)
+
+
+BY_DUMMIES = {  # of the logits and the largest dummy logit [N, 1]; as the scorers in scoring/features.py
+    "unknown_class": _unknown_class,
+    "placeholder": lambda z, dummy: dummy[:, 0] - z.amax(1),
+}
 BY_DISTANCES = ("gamma", "distance")
 
 
 class _Scoring(nn.Module):
-    """A network and a score in one. centres [C, C] are those of the gammas, whatever the score is."""
+    """A network and a score in one. centres [C, C] are those of the gammas, whatever the score is; dummies are those of
+    the outputs, None where the score reads none."""
 
-    def __init__(self, network: evaluate.Network, scorer: str, options: dict[str, Any], centres: np.ndarray):
+    def __init__(
+        self, network: evaluate.Network, scorer: str, options: dict[str, Any], centres: np.ndarray,
+        dummies: np.ndarray | None = None,
+    ):  # fmt: skip
         super().__init__()
         self.network, self.method, self.scorer, self.options = network, network.method, scorer, options
         self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
+        self.register_buffer("dummies", None if dummies is None else torch.as_tensor(dummies, dtype=torch.float64))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        logits, _ = self.network(image.permute(0, 3, 1, 2).float() / 255)
+        logits, features = self.network(image.permute(0, 3, 1, 2).float() / 255)
         z = logits.double()
         d = (z[:, None] - self.centres).square().sum(-1).sqrt()
         gamma = d * (1 - (-d / self.options.get("temperature", 1.0) if self.scorer == "gamma" else -d).softmax(1))
         if self.scorer in BY_DISTANCES:
             near = gamma if self.scorer == "gamma" else d
             score, label = near.amin(1), near.argmin(1)
+        elif self.scorer in BY_DUMMIES:
+            dummies = self.method.pooled(features).double() @ self.dummies[:, :-1].T + self.dummies[:, -1]
+            score, label = BY_DUMMIES[self.scorer](z, dummies.amax(1, keepdim=True)), z.argmax(1)
         else:
             score, label = FORMULAS[self.scorer](z, self.options), z.argmax(1)
         return logits, d.float(), gamma.float(), score, label
@@ -96,8 +115,8 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     The file is put into place after it has decided as the run does about CHECKED validation images; where these are not
     here, about as many of noise, which is said; with resize, also about these enlarged to photos of many shapes. Gives
     what it was checked on. Raises ValueError for what no file can
-    say: a perturbation, a score that is no formula of the logits, a network from elsewhere, or where it cannot be
-    exported or decides otherwise.
+    say: a perturbation, a score that is not among EXPORTED, a network from elsewhere, or where it cannot be exported or
+    decides otherwise.
     """
     if file.suffix != ".onnx":
         raise ValueError(say("{file} must end in .onnx.", file=file))
@@ -123,7 +142,7 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are of the exporter's own making
             program = torch.onnx.export(
-                _Scoring(network, threshold.scorer, options, centres).eval(), (images,), dynamo=True,
+                _Scoring(network, threshold.scorer, options, centres, train.dummies).eval(), (images,), dynamo=True,
                 external_data=False, opset_version=OPSET, input_names=["image"], output_names=list(MADE), verbose=False,
                 dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
             )  # fmt: skip
