@@ -11,6 +11,7 @@ from app.words import t
 from cac_core.files import is_file
 from cac_core.jobs import ends
 from cac_core.results.judge import Threshold
+from cac_core.scoring.scorers import DIFFERENTIABLE
 from cac_core.serving import deciders
 
 run = picker.chosen_run()
@@ -32,7 +33,7 @@ def page():
         address.link("thresholds", t("Choose a threshold"), "tune")
         threshold = controls.threshold_of(now)
         links.write_link()
-        if now.scorer not in deciders.EXPORTED:
+        if now.scorer not in DIFFERENTIABLE:
             not_held(now)
             return
         deciders.check_exportable(run, threshold)

@@ -18,7 +18,7 @@ from cac_core.files import is_file
 from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.scoring.distances import moved_by
-from cac_core.scoring.scorers import scorers_for
+from cac_core.scoring.scorers import DIFFERENTIABLE, scorers_for
 from cac_core.sentences import say
 
 
@@ -103,10 +103,6 @@ class OfRun:
 
 
 KEY = "anchorscope"  # of the metadata of an exported file
-EXPORTED = (
-    "gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin",
-    "unknown_class", "placeholder",
-)  # fmt: skip
 MOST = 1 << 30  # bytes of such a file
 
 
@@ -130,7 +126,7 @@ def unexportable(run: Run, threshold: Threshold) -> str:
     """Why no ONNX file can say what this threshold decides; empty where one can."""
     if threshold.magnitude:
         return say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold without one.")
-    if threshold.scorer not in EXPORTED:
+    if threshold.scorer not in DIFFERENTIABLE:
         return say(
             "No file holds the score {scorer}: export a threshold of {names}.",
             scorer=threshold.scorer, names=exported_for(run.recipe.method),
@@ -142,7 +138,7 @@ def unexportable(run: Run, threshold: Threshold) -> str:
 
 def exported_for(method: str) -> list[str]:
     """The scores of a method's outputs that a file can hold."""
-    return [name for name in EXPORTED if name in scorers_for(method)]
+    return [name for name in DIFFERENTIABLE if name in scorers_for(method)]
 
 
 def check_exportable(run: Run, threshold: Threshold) -> None:

@@ -1,4 +1,4 @@
-"""A run as an ONNX file: the same verdicts without torch, every formula, what is refused, preparing elsewhere."""
+"""A run as an ONNX file: the same verdicts without torch, what is refused, preparing elsewhere."""
 
 import dataclasses
 import io
@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import numpy_helper
 from PIL import Image
 
@@ -21,14 +20,11 @@ from cac_core.__main__ import main
 from cac_core.data import datasets, images
 from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
-from cac_core.scoring.outputs import Outputs
-from cac_core.scoring.scorers import judge_of, scorer_options
+from cac_core.scoring.scorers import scorer_options
 from cac_core.serving import deciders, parted, to_onnx, watch, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
-LOGITS = np.random.default_rng(0).normal(0, 6, (40, 6)).astype(np.float32)
-SURE = np.concatenate([LOGITS, 40 * np.eye(6, dtype=np.float32)])  # images of whose class a network is all but certain
 MADE = {"hyper": {"count": 8, "maps": 8}}
 
 
@@ -56,33 +52,6 @@ def pixels_of(run, count=300):
     row = run.row
     rng = np.random.default_rng(1)
     return rng.integers(0, 256, (count, row.size, row.size, row.channels), np.uint8)
-
-
-@pytest.mark.parametrize("scorer", deciders.EXPORTED)
-def test_every_formula_is_the_scorers(scorer):
-    """The torch form in the graph against the numpy form of the scorer, also of images that it is sure of."""
-    labels = SURE.argmax(1)
-    labels[::7] = (labels[::7] + 1) % 6
-    rng = np.random.default_rng(1)
-    features, dummies = rng.normal(0, 1, (46, 4)).astype(np.float32), rng.normal(0, 6, (3, 5)).astype(np.float32)
-    train = Outputs(SURE, features, labels, labels, np.arange(46), np.zeros(46, bool), dummies=dummies)
-    options = scorer_options(scorer)
-    expected = judge_of(scorer, train, train, **options)(Outputs.of_images(SURE, features))
-    if scorer == "temperature_scaling":
-        options = {"temperature": to_onnx.likeliest_temperature(SURE, labels)}
-
-    class Gives:
-        method = torch.nn.Identity()
-        method.pooled = method
-
-        def __call__(self, x):
-            return torch.from_numpy(SURE), torch.from_numpy(features)
-
-    centres = to_onnx.centres_of(train, options.get("centres", "means"))
-    module = to_onnx._Scoring(Gives(), scorer, options, centres, dummies)
-    *_, score, label = module(torch.zeros(46, 1, 1, 1, dtype=torch.uint8))
-    np.testing.assert_allclose(score.numpy(), expected.score, rtol=1e-6, atol=1e-14)
-    np.testing.assert_array_equal(label.numpy(), expected.label)
 
 
 @pytest.mark.long
