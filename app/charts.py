@@ -174,7 +174,7 @@ def _rounded(x: float, way) -> float:
     return float(f"{way(x / unit) * unit:.6g}")
 
 
-# --- the anchor wheel ------------------------------------------------------------------------------------------------
+# --- the wheel -------------------------------------------------------------------------------------------------------
 
 
 def on_wheel(logits: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray:
@@ -219,7 +219,7 @@ class Cloud:
 
 
 def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, palette: Palette) -> dict[str, Any]:
-    """The anchor wheel: known classes around the rim, what resembles none of them in the middle."""
+    """The wheel: known classes around the rim, each of which pulls its own way."""
     rim = max(1.15, float(np.quantile(np.hypot(*cloud.xy.T), 0.995)) * 1.05 if len(cloud.xy) else 1.15)
     drawn = cloud.drawn()
     labels, rejected = cloud.labels[drawn], cloud.rejected[drawn]

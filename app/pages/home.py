@@ -116,15 +116,17 @@ def how_to_read(anchors: bool):
         "Each mark is an image, placed by the network's {count} logits: a logit pulls towards its class.",
         count=len(names),
     )
+    middle = t("An image that resembles no class ends up in the middle.")
+    if not anchors:
+        middle = t("The middle is that of the class means.")
     looks = t(
-        "An image that resembles no class ends up in the middle.\n\n"
         "- **filled** marks are accepted as their nearest class, **hollow** ones are rejected as unknown\n"
         "- **×** are images of classes that the network never saw; a **ring** around one says that it was accepted "
         "all the same, which is a mistake\n"
         "- large **circles** are the means of the classes"
     )
     loss = t("So many numbers do not fit on a plane without loss: θ goes by the score, not by this picture.")
-    st.markdown(f"{places} {rim} {looks}\n\n{loss}")
+    st.markdown(f"{places} {rim} {middle}\n\n{looks}\n\n{loss}")
 
 
 def wheel(now: Setting):

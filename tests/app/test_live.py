@@ -80,6 +80,9 @@ function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }
     mixed: [...shuffled(1000)],
     shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
     between: shares.map((x) => between([x, 1 - x])),
+    note: PICTURES.wheel({
+      feed, state: { order }, width: 400, height: 400, extent: feed.logits, palette: {}, say: (phrase) => phrase,
+    }).note,
   };
 }
 """
@@ -350,6 +353,13 @@ def test_a_table_of_many_classes_has_three_columns(toy_outputs, in_node):
     out = toy_outputs()
     got = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["columns"]
     assert got == [[0, 1, 2, 2, 1], [0, 1, 60, 60, 1], [0, 1, 2, 2, 1], [0, 1, 2, 2, 1]]
+
+
+def test_the_wheel_says_that_the_middle_is_for_what_is_unknown_only_where_training_made_it_so(toy_outputs, in_node):
+    for out in (toy_outputs(), replace(toy_outputs(), anchors=None)):
+        said = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["note"]
+        assert ("what resembles none stays in the middle" in said[0]) == (out.anchors is not None)
+        assert ("the middle of the class means" in said[0]) == (out.anchors is None)
 
 
 def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):
