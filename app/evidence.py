@@ -45,7 +45,8 @@ def image(some: Some, row: int, now: Setting, marks: Tagged) -> None:
         else:
             known = t("Known: {name}", name=wording.plain(said["decision"]))
             st.subheader(t("Unknown") if some.rejected[row] else known, anchor=False)
-            st.caption(t("Score {score}, θ {theta}", score=said["score"], theta=charts.number(now.theta)))
+            score, theta = charts.apart(float(some.verdict.score[row]), now.theta)
+            st.caption(t("Score {score}, θ {theta}", score=score, theta=theta))
         if some.right[row]:
             st.badge(t("decided right"), icon=":material/check:", color="green")
         else:

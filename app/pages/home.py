@@ -194,7 +194,8 @@ def examples(now: Setting):
             # the wheel's signs: hollow is the decision to reject, a cross the truth of what was never seen
             st.markdown(f"**{'○ ' + t('Unknown') if rejected else '● ' + wording.plain(nearest)}**")
             sign = ">" if rejected else "≤"
-            st.caption(f"{t('score')} {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
+            score, limit = charts.apart(said.test.score[i], theta)
+            st.caption(f"{t('score')} {score} {sign} θ {limit}")
             phrase = t("truth: {name}") if known else t("truth: {name}, never seen")
             st.caption(("" if known else "× ") + phrase.format(name=wording.plain(truth)))
             if good:

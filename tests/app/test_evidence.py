@@ -1,11 +1,13 @@
 """What is shown beside a verdict is of the score that decided, for every score: numbers by class, limit, pixels."""
 
+import re
+
 import numpy as np
 import pytest
 
 from app import charts, evidence
 from cac_core.results import judge
-from cac_core.scoring.scorers import BY_LATENTS, DIFFERENTIABLE, SCORERS
+from cac_core.scoring.scorers import BY_LATENTS, DIFFERENTIABLE, SCORERS, judge_of
 from tests.app.test_results_pages import app, fine, text  # noqa: F401
 
 JUDGING = [name for name in SCORERS if name != "given"]
@@ -73,3 +75,22 @@ def test_the_page_explains_a_verdict_by_its_own_score(run_for, app, scorer):  # 
     assert (list(table.iloc[:, 0])[-1] == "unknown") == (scorer == "unknown_class")
     own = ["share of K + 1 classes"] if scorer == "unknown_class" else []
     assert list(table.columns) == ["class", *own, "γ", "distance", "softmax"]
+
+
+@pytest.mark.long
+def test_a_comparison_on_the_start_page_holds_as_it_reads(run_for, app):  # noqa: F811
+    run = run_for("gamma")
+    scores = judge_of("gamma", run.outputs("train"))(run.outputs("test")).score
+    at = app("app/pages/home.py")
+    shown = [float(score) for score, _, _ in compared(at)]
+    near = scores[np.abs(scores - shown[0]).argmin()]
+    for theta in (near * (1 - 1e-6), near, near * (1 + 1e-6)):
+        at.session_state["theta"] = float(theta)
+        said = compared(fine(at.run()))
+        assert len(said) == len(shown)
+        for score, sign, limit in said:
+            assert (float(score) > float(limit)) == (sign == ">"), (score, sign, limit)
+
+
+def compared(at) -> list[tuple[str, str, str]]:
+    return re.findall(r"score (\S+) ([>≤]) θ (\S+)", text(at))

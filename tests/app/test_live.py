@@ -25,7 +25,7 @@ RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """
-function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }) {
+function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [], looks = [] }) {
   const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
   const feed = unpacked(bytes);
   const { width } = feed;
@@ -60,7 +60,7 @@ function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }
     columns: [2, 60, 61, 1000].map((wide) =>
       [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
     ),
-    said: spoken.map(number),
+    said: spoken.map((x) => number(x)), apart: beside.map((pair) => apart(...pair)),
     axes: axes.map(({ known, unknown, places }) => {
       const scale = quantileScaleOf(ascending(known), ascending(unknown));
       const plain = scaleOf(ascending(known), ascending(unknown));
@@ -294,8 +294,10 @@ def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     out = toy_outputs()
     blob = base64.b64encode(feed_of(out, out, out)).decode()
     shares = [x for x in spoken if abs(x) < 1e9]
-    answer = in_node({"blob": blob, "cases": [], "spoken": spoken, "shares": shares})
+    beside = [[x, x + gap] for x in (-0.977, 0.5, 3.0, 12345.678, 2e-7) for gap in (0, 1e-9, 1e-6, 1e-3, 1)]
+    answer = in_node({"blob": blob, "cases": [], "spoken": spoken, "shares": shares, "beside": beside})
     assert answer["said"] == [charts.number(x) for x in spoken]
+    assert answer["apart"] == [charts.apart(*pair) for pair in beside]
     assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
     assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
 
