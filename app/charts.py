@@ -174,7 +174,7 @@ def _rounded(x: float, way) -> float:
     return float(f"{way(x / unit) * unit:.6g}")
 
 
-# --- the anchor wheel ------------------------------------------------------------------------------------------------
+# --- the wheel -------------------------------------------------------------------------------------------------------
 
 
 def on_wheel(logits: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray:
@@ -219,7 +219,7 @@ class Cloud:
 
 
 def wheel(cloud: Cloud, names: list[str], means: np.ndarray, anchors: bool, palette: Palette) -> dict[str, Any]:
-    """The anchor wheel: known classes around the rim, what resembles none of them in the middle."""
+    """The wheel: known classes around the rim, each of which pulls its own way."""
     rim = max(1.15, float(np.quantile(np.hypot(*cloud.xy.T), 0.995)) * 1.05 if len(cloud.xy) else 1.15)
     drawn = cloud.drawn()
     labels, rejected = cloud.labels[drawn], cloud.rejected[drawn]
@@ -519,38 +519,46 @@ def histogram(
 RIGHT, WRONG, NEVER = phrases(("known, nearest class right", "known, nearest class wrong", "never seen"))
 
 
-def bars(values: dict[str, float], chosen: str, theta: float | None, palette: Palette, name: str, log: bool):
-    """One bar a class, the smallest first, against theta where it is on the same scale."""
-    ordered = sorted(values.items(), key=lambda item: item[1])[:10]
+def bars(
+    values: dict[str, float], chosen: str, limit: tuple[float, str] | None, palette: Palette, name: str, *,
+    log: bool = False, falling: bool = False, unknown: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """One bar a class, the nearest first: the smallest or, where falling, the largest. limit: the number that decides,
+    as a line, and what it is called. unknown: that of the class of what is unknown, which always has its bar."""
     called = dict(zip(values, short(list(values), CUT), strict=True))
-    beside = max(70, 16 + 7 * max(len(called[name]) for name, _ in ordered))
-    top = max(v for _, v in values.items())
-    floor = 10.0 ** math.floor(
-        math.log10(max(min([v for _, v in ordered] + ([theta] if theta else [])), top * 1e-6, 1e-12))
-    )
-    axis = {"name": name, "nameLocation": "middle", "nameGap": 26, "splitLine": {"show": False}}
-    axis |= (
-        {"type": "log", "min": floor, "startValue": floor, "axisLabel": {"hideOverlap": True}}
-        if log
-        else {"type": "value", "min": 0}
-    )
-    said = {"formatter": "θ", "position": "start"}  # at the top, since the first class stands there
+    nearest = sorted(values.items(), key=lambda item: item[1], reverse=falling)[:10]
+    look = {chosen: (palette.strong, 1)}
+    every = [(called[n], n, v, *look.get(n, (palette.known[-1], 0.55))) for n, v in nearest]
+    if unknown is not None:
+        every.append((t(OF_UNKNOWN), t(OF_UNKNOWN), unknown, palette.unknown, 1))
+        every.sort(key=lambda one: one[2], reverse=falling)
+    beside = max(70, 16 + 7 * max(len(one[0]) for one in every))
+    axis = {"name": name, "nameLocation": "middle", "nameGap": 26, "splitLine": {"show": False}, "type": "value"}
+    floor = -math.inf
+    if log:
+        least = min([one[2] for one in every] + ([limit[0]] if limit else []))
+        floor = 10.0 ** math.floor(math.log10(max(least, max(values.values()) * 1e-6, 1e-12)))
+        axis |= {"type": "log", "min": floor, "startValue": floor, "axisLabel": {"hideOverlap": True}}
+    series: list[dict[str, Any]] = [
+        {"type": "bar", "barMaxWidth": 18, "markLine": None,
+         "data": [
+            {"value": max(v, floor), "name": f"{n}: {number(v)}", "itemStyle": {"color": colour, "opacity": opacity},
+             "label": {"show": True, "position": "right", "formatter": number(v), "color": palette.text}}
+            for _, n, v, colour, opacity in every
+         ]}
+    ]  # fmt: skip
+    if limit is not None:
+        place, label = max(limit[0], floor), {"formatter": limit[1], "position": "start"}  # above the first class
+        series[0]["markLine"] = _line_at(place, label, palette)
+        series.append({"type": "scatter", "silent": True, "symbolSize": 0, "data": [[place, 0]]})  # the axis reaches it
     return {
         "animation": False,
         "tooltip": {"trigger": "item", "confine": True, "formatter": "{b}"},
         "grid": {"top": 24, "bottom": 44, "left": beside, "right": 64, **EXACT},
         "xAxis": axis,
-        "yAxis": {"type": "category", "inverse": True, "data": [called[n] for n, _ in ordered],
-                  "axisTick": {"show": False}},
-        "series": [
-            {"type": "bar", "barMaxWidth": 18,
-             "markLine": None if theta is None else _line_at(max(theta, floor), said, palette),
-             "data": [
-                {"value": max(v, floor) if log else v, "name": f"{n}: {number(v)}",
-                 "itemStyle": {"color": palette.strong if n == chosen else palette.known[-1],
-                               "opacity": 1 if n == chosen else 0.55},
-                 "label": {"show": True, "position": "right", "formatter": number(v), "color": palette.text}}
-                for n, v in ordered
-             ]}
-        ],
+        "yAxis": {"type": "category", "inverse": True, "data": [one[0] for one in every], "axisTick": {"show": False}},
+        "series": series,
     }  # fmt: skip
+
+
+OF_UNKNOWN = phrases("unknown")

@@ -116,7 +116,7 @@ def _wheel(run: Run) -> tuple[str, str]:
     frame = charts.wheel_frame(class_means(run.outputs("train")), test.anchors)
     places = charts.on_wheel(test.logits, *frame)[:, ::-1]  # angles go clockwise from the top
     anchors = charts.on_wheel(test.anchors, *frame)[:, ::-1]
-    shown = scatter(places, test.labels, run.known_names, anchors, t("The anchor wheel"))
+    shown = scatter(places, test.labels, run.known_names, anchors, t("The wheel of the logits"))
     return shown, t("Test images around the anchors ★ of their digits; × are digits never seen.")
 
 

@@ -17,7 +17,7 @@ from app.words import t
 from cac_core.data import images
 from cac_core.results import judge
 from cac_core.runs import Run
-from cac_core.scoring.distances import class_means, moved_by
+from cac_core.scoring.distances import moved_by
 from cac_core.scoring.outputs import Outputs
 
 evaluating = threading.Lock()
@@ -113,19 +113,21 @@ def _moved_image(
         return evaluate.moved_images(network, pixels, **how)[0], network.outputs(pixels, **how)[0]
 
 
-def pushing(run: Run, pixels: np.ndarray) -> np.ndarray:
-    """By how much gamma grows with each pixel of an image [H, W, C], summed over the channels: [H, W]."""
-    return _pushing(str(run.path), run.written, pixels.tobytes(), pixels.shape)
+def pushing(now: Setting, pixels: np.ndarray) -> np.ndarray:
+    """By how much the score, one of DIFFERENTIABLE, grows with each pixel of an image [H, W, C], summed over the
+    channels: [H, W]."""
+    options = tuple(sorted(now.options.items()))
+    return _pushing(str(now.run.path), now.run.written, now.scorer, options, pixels.tobytes(), pixels.shape)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _pushing(path: str, written: str, content: bytes, shape: tuple) -> np.ndarray:
+def _pushing(path: str, written: str, scorer: str, options: tuple, content: bytes, shape: tuple) -> np.ndarray:
     with evaluating, st.spinner(t("Loading the network (first time only)…")):
-        from cac_core.results import evaluate
+        from cac_core.results import formulas
 
         pixels = np.frombuffer(content, np.uint8).reshape(1, *shape).copy()
-        means = class_means(Run(Path(path)).outputs("train"))
-        return evaluate.gamma_gradient(_network(path, written), pixels, means)[0].sum(-1)
+        scoring = formulas.of_run(Run(Path(path)), _network(path, written), scorer, dict(options))
+        return formulas.gradient(scoring, pixels)[0].sum(-1)
 
 
 def said_of(now: Setting, logits: np.ndarray, features: np.ndarray) -> list[dict]:

@@ -53,7 +53,7 @@ SAID = phrases(
 SHORT = phrases({
     "gamma": "γ", "distance": "distance", "msp": "1 − softmax", "max_logit": "− max logit", "energy": "energy",
     "knn": "k nearest", "mahalanobis": "Mahalanobis", "cosine": "cosine", "placeholder": "placeholder",
-    "unknown_class": "P(unknown)",
+    "unknown_class": "P(unknown) − P(known)",
     "openmax": "OpenMax", "latent_openmax": "OpenMax, latents", "temperature_scaling": "temperature scaling",
     "entropy": "entropy", "gen": "GEN",
     "margin": "margin", "kl_matching": "KL matching", "rmds": "relative Mahalanobis", "gmm": "GMM",

@@ -42,6 +42,7 @@ ALLOWED = {  # outside these modules, nowhere
         "cac_core.networks",
         "cac_core.results.ensemble",
         "cac_core.results.evaluate",
+        "cac_core.results.formulas",
         "cac_core.results.frozen",
         "cac_core.results.sweep",
         "cac_core.training",

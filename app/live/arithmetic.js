@@ -563,12 +563,22 @@ function between([low, high], digits = 1) {
 }
 
 /** Three significant digits, all of a whole part, and an exponent only where one cannot do without. */
-function number(x) {
+function number(x, digits = 3) {
   if (!Number.isFinite(x)) return Number.isNaN(x) ? "–" : x > 0 ? "∞" : "-∞";
   if (x === 0) return "0";
-  const said = x.toExponential(2);
+  const said = x.toExponential(digits - 1);
   const size = Number(said.split("e")[1]);
-  return size < -5 || size > 6 ? said.replace(/([+-])(\d)$/, "$10$2") : fixed(x, Math.max(2 - size, 0));
+  return size < -5 || size > 6 ? said.replace(/([+-])(\d)$/, "$10$2") : fixed(x, Math.max(digits - 1 - size, 0));
+}
+
+/** Numbers that are compared: each as `number` says it, all with more digits where two that differ read alike. */
+function apart(...values) {
+  const differ = new Set(values).size;
+  let said = values.map((x) => number(x));
+  for (let digits = 4; digits <= 10 && new Set(said).size < differ; digits++) {
+    said = values.map((x) => number(x, digits));
+  }
+  return said;
 }
 
 /** A number on an axis: 0.001, but 10⁻⁴ and 2·10⁻⁴. */

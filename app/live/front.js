@@ -122,7 +122,7 @@ class Front extends Space {
       caught: counts.caught,
     };
     const whole = say(
-      "The anchor wheel: {known} images of known classes, of which {kept} are accepted at theta {theta}, and {unknown} images of classes never seen, of which {caught} are rejected.",
+      "The wheel of the logits: {known} images of known classes, of which {kept} are accepted at theta {theta}, and {unknown} images of classes never seen, of which {caught} are rejected.",
       numbers,
     );
     attribute(this.canvas, "aria-label", whole);

@@ -68,7 +68,9 @@ function wheel({ feed, state, width, height, extent, palette, say }) {
       return Math.round((angle / (2 * Math.PI)) * feed.width) % feed.width;
     },
     note: [
-      say("Exact, without a fit: each class pulls its own way, and what resembles none stays in the middle."),
+      feed.anchors
+        ? say("Exact, without a fit: each class pulls its own way, and what resembles none stays in the middle.")
+        : say("Exact, without a fit: each class pulls its own way, from the middle of the class means."),
       say("Images with different logits can meet in one place."),
     ],
   };

@@ -85,11 +85,13 @@ class Pointer {
   linesFor(i) {
     const { cast, say, feed, theta } = this.space;
     const truth = cast.film ? feed.header.known[cast.labels[i]] : this.space.truth(i);
-    const score = number(cast.score[i]);
+    const [score, limit] = apart(cast.score[i], theta);
     return [
       cast.labels[i] < 0 ? say("{truth}, never seen", { truth }) : truth,
       say("nearest {nearest}", { nearest: feed.header.known[cast.label[i]] }),
-      cast.score[i] <= theta ? say("{score} ≤ θ: accepted", { score }) : say("{score} > θ: rejected", { score }),
+      cast.score[i] <= theta
+        ? say("score {score} ≤ θ {limit}: accepted", { score, limit })
+        : say("score {score} > θ {limit}: rejected", { score, limit }),
     ];
   }
 

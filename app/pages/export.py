@@ -11,6 +11,7 @@ from app.words import t
 from cac_core.files import is_file
 from cac_core.jobs import ends
 from cac_core.results.judge import Threshold
+from cac_core.scoring.scorers import DIFFERENTIABLE
 from cac_core.serving import deciders
 
 run = picker.chosen_run()
@@ -32,6 +33,9 @@ def page():
         address.link("thresholds", t("Choose a threshold"), "tune")
         threshold = controls.threshold_of(now)
         links.write_link()
+        if now.scorer not in DIFFERENTIABLE:
+            not_held(now)
+            return
         deciders.check_exportable(run, threshold)
         resize = False
         if deciders.takes_photos(run.row, setting.way(run)):
@@ -46,6 +50,12 @@ def page():
 def decided_by(now: Setting):
     st.markdown(t("Decided by **{scorer}** with θ = {theta}: {rule}.", scorer=t(wording.SHORT[now.scorer]),
                   theta=charts.number(now.theta), rule=wording.plain(setting.words(now))))  # fmt: skip
+
+
+def not_held(now: Setting):
+    held = [t(wording.SHORT[name]) for name in deciders.exported_for(run.recipe.method)]
+    st.info(t("No file holds the score {scorer}. Of this run it holds {names}.", scorer=t(wording.SHORT[now.scorer]),
+              names=wording.listed(held)), icon=":material/do_not_disturb_on:")  # fmt: skip
 
 
 def made(threshold: Threshold, resize: bool):

@@ -116,15 +116,17 @@ def how_to_read(anchors: bool):
         "Each mark is an image, placed by the network's {count} logits: a logit pulls towards its class.",
         count=len(names),
     )
+    middle = t("An image that resembles no class ends up in the middle.")
+    if not anchors:
+        middle = t("The middle is that of the class means.")
     looks = t(
-        "An image that resembles no class ends up in the middle.\n\n"
         "- **filled** marks are accepted as their nearest class, **hollow** ones are rejected as unknown\n"
         "- **×** are images of classes that the network never saw; a **ring** around one says that it was accepted "
         "all the same, which is a mistake\n"
         "- large **circles** are the means of the classes"
     )
     loss = t("So many numbers do not fit on a plane without loss: θ goes by the score, not by this picture.")
-    st.markdown(f"{places} {rim} {looks}\n\n{loss}")
+    st.markdown(f"{places} {rim} {middle}\n\n{looks}\n\n{loss}")
 
 
 def wheel(now: Setting):
@@ -192,7 +194,8 @@ def examples(now: Setting):
             # the wheel's signs: hollow is the decision to reject, a cross the truth of what was never seen
             st.markdown(f"**{'○ ' + t('Unknown') if rejected else '● ' + wording.plain(nearest)}**")
             sign = ">" if rejected else "≤"
-            st.caption(f"{t('score')} {charts.number(said.test.score[i])} {sign} θ {charts.number(theta)}")
+            score, limit = charts.apart(said.test.score[i], theta)
+            st.caption(f"{t('score')} {score} {sign} θ {limit}")
             phrase = t("truth: {name}") if known else t("truth: {name}, never seen")
             st.caption(("" if known else "× ") + phrase.format(name=wording.plain(truth)))
             if good:

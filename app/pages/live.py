@@ -399,7 +399,7 @@ def pictures(run: Run, said: courses.Course):
         st.markdown("**" + t("Validation images after epoch {n}", n=cloud.epoch) + "**")
         st.echarts_chart(
             courses.cloud(cloud, run.known_names, palette), key="cloud", height=500,
-            alt=t("The logits of {n} validation images on the anchor wheel after epoch {e}.", n=len(cloud.labels),
+            alt=t("The logits of {n} validation images on the wheel after epoch {e}.", n=len(cloud.labels),
                   e=cloud.epoch),
         )  # fmt: skip
         st.caption(

@@ -68,9 +68,11 @@ METHODS = phrases(
         "crosr": "**crosr**: the network also rebuilds the image from narrow latents at each stage (Yoshihashi et al., "
         "CVPR 2019). Rejected by OpenMax on logits and latents.",
         "osrci": "**osrci**: counterfactual images, just far enough from real ones to be of no class, become a class "
-        "of their own (Neal et al., ECCV 2018). Rejected by that class's share. Takes several times as long.",
+        "of their own (Neal et al., ECCV 2018). Rejected by how far its share is above the largest known one. Takes "
+        "several times as long.",
         "g_openmax": "**g_openmax**: mixtures of two classes that the classifier is unsure of become a class of their "
-        "own (Ge et al., BMVC 2017). Rejected by that class's share. Takes several times as long.",
+        "own (Ge et al., BMVC 2017). Rejected by how far its share is above the largest known one. Takes several times "
+        "as long.",
     }
 )
 OPTIONS = phrases(

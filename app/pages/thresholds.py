@@ -15,6 +15,7 @@ from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import grouped
+from cac_core.serving import deciders
 
 MEANING = phrases({
     "accuracy": ("Accuracy on knowns", "share of known images whose nearest class is theirs, rejected or not"),
@@ -319,7 +320,8 @@ print(threshold.judged(run, *seen)[0]["decision"])
 """
 
 
-IN_USE = ("score {} FOLDER --out verdicts.csv", "export {} --onnx network.onnx", "serve {} --keep-pictures")
+TO_FILE = "export {} --onnx network.onnx"
+IN_USE = ("predict {} picture.png", "score {} FOLDER --out verdicts.csv", TO_FILE, "serve {} --keep-pictures")
 
 # of outputs alone, without a network
 SNIPPET_OF_OUTPUTS = """from pathlib import Path
@@ -360,14 +362,25 @@ def take_along(now: Setting):
             "threshold.json", json.dumps(threshold.record(run), indent=1, ensure_ascii=False), "threshold.json",
             "application/json", icon=":material/download:", on_click="ignore", type="primary",
         )  # fmt: skip
-        ways = ["judge {} new.npz"] if alone else ["predict {} picture.png", *IN_USE]
+        exported = not deciders.unexportable(run, threshold)
+        ways = ["judge {} new.npz"] if alone else [way for way in IN_USE if way != TO_FILE or exported]
         said = [f"python -m cac_core {way.format(run.id)} --threshold threshold.json" for way in ways]
         st.code("\n".join(said), language="bash", wrap_lines=True)
         if not alone:
-            st.caption(t("One picture; a folder, into a file; one ONNX file for programs without this project; a "
-                         "service that Watch looks after."))  # fmt: skip
+            st.caption(
+                t(
+                    "One picture; a folder, into a file; one ONNX file for programs without this project; a service "
+                    "that Watch looks after."
+                )
+                if exported
+                else t(
+                    "One picture; a folder, into a file; a service that Watch looks after. No ONNX file holds what is "
+                    "set here."
+                )
+            )
             with st.container(horizontal=True):
-                address.link("export", t("Export to ONNX"), "ios_share")
+                if exported:
+                    address.link("export", t("Export to ONNX"), "ios_share")
                 address.link("watch", t("What is rejected in use"), "visibility")
     right.code(
         (SNIPPET_OF_OUTPUTS if alone else SNIPPET).format(run=run.id, store=json.dumps(str(runs.store_of()))),

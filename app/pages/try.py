@@ -518,17 +518,18 @@ def card(
 
 def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setting, n: int):
     """Where the image lies among the run's own, what is nearest to it, and which pixels count."""
-    wheel, strip, push = st.columns(3, gap="medium")
+    wheel, strip, *push = st.columns(3 if evidence.pushes(now) else 2, gap="medium")
     with wheel:
         evidence.on_wheel(logits, now, str(n))
     with strip:  # on the scale of the others, which may be less their theta
         evidence.on_scale(now.theta + verdict["score"] - verdict["theta"], now, str(n))
-    with push:
-        st.markdown(t("**Pixels that push γ**"))
-        if pixels is not None and jobs.read_only():
-            only_shown()
-        else:
-            evidence.push(run, pixels)
+    for column in push:
+        with column:
+            st.markdown(t("**Pixels that push the score**"))
+            if pixels is not None and jobs.read_only():
+                only_shown()
+            else:
+                evidence.push(now, pixels)
     evidence.neighbours(run, logits, NEIGHBOURS)
 
 

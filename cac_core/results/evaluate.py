@@ -232,7 +232,7 @@ def steps(
     channel's standard deviation. One forward for all temperatures, one backward for each; no parameter gets a gradient.
     without: a class that is taken away, from the affinity and so from what can be predicted.
     """
-    _need_gradient(network)
+    need_gradient(network)
     x = x.detach().requires_grad_()
     logits = network(x)[0]
     affinity = network.method.affinity(logits) if centres is None else -losses.distances(logits, centres)
@@ -256,20 +256,7 @@ def moved_images(
     return moved.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def gamma_gradient(network: Network, pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """By how much the least gamma, to centres [C, C], grows with each pixel [N, H, W, K] of images uint8, scale 0 to 1.
-
-    One forward and one backward; no parameter gets a gradient.
-    """
-    _need_gradient(network)
-    x = (on_device(pixels, network.device).float() / 255).requires_grad_()
-    d = losses.distances(network(x)[0], torch.as_tensor(centres, dtype=torch.float32, device=network.device))
-    gamma = d * (1 - F.softmax(-d, 1))
-    (gradient,) = torch.autograd.grad(gamma.min(1).values.sum(), x)
-    return gradient.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _need_gradient(network: Network) -> None:
+def need_gradient(network: Network) -> None:
     if not network.method.learns:
         raise ValueError(say("A network from an ONNX file gives no gradient, which ODIN's step and this picture need."))
 

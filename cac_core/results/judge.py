@@ -20,7 +20,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, distances, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
-from cac_core.scoring.scorers import SCORERS, default_for, judge_of, reported_for, scorer_options
+from cac_core.scoring.scorers import SCORERS, default_for, explaining, judge_of, reported_for, scorer_options
 from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
@@ -155,11 +155,12 @@ def saying(
     """What says `said_of` of images again and again: the score is fitted to the run once.
 
     thetas [C], where given, stand in the place of theta, each for the images nearest to its class. gamma and distances
-    are by known class, to the class means or, with centres="anchors", to the anchors.
+    are by known class, to the class means or, with centres="anchors", to the anchors. by_class is what the score is
+    made of, and of_unknown the same for what is unknown, where it has such numbers; else None.
     """
     checked_theta(theta)
     train, validation = run.outputs("train"), run.outputs("validation")
-    judge = judge_of(scorer, train, validation, **options)
+    judge = explaining(scorer, train, validation, **options)
     theta = metrics.theta_at(KEPT, judge(validation).score) if theta is None else theta
     names, centres = run.known_names, centres_of(train, options.get("centres", "means"))
     limits = np.full(len(names), theta) if thetas is None else thetas
@@ -167,7 +168,7 @@ def saying(
     def say_of(logits: np.ndarray, features: np.ndarray) -> list[dict[str, Any]]:
         verdict, d = judge(Outputs.of_images(logits, features)), distances(logits, centres)
         g = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0)
-        p = softmax(logits.astype(float))
+        p, made_of = softmax(logits.astype(float)), verdict.by_class
         return [
             {
                 "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
@@ -177,6 +178,8 @@ def saying(
                 "gamma": dict(zip(names, g[i].tolist(), strict=True)),
                 "distances": dict(zip(names, d[i].tolist(), strict=True)),
                 "softmax": dict(zip(names, p[i].tolist(), strict=True)),
+                "by_class": None if made_of is None else dict(zip(names, made_of[i].tolist(), strict=False)),
+                "of_unknown": None if made_of is None or made_of.shape[1] == len(names) else float(made_of[i, -1]),
             }
             for i in range(len(logits))
         ]

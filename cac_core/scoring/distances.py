@@ -70,7 +70,7 @@ def gamma(train: Outputs, *, centres: str = "means", temperature: float = 1.0) -
 
     def judge(out: Outputs) -> Verdict:
         g = rejection(distances(out.logits, points), temperature)
-        return Verdict(g.min(1), g.argmin(1))
+        return Verdict(g.min(1), g.argmin(1), g)
 
     return judge
 
@@ -81,6 +81,6 @@ def distance(train: Outputs, *, centres: str = "means") -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         d = distances(out.logits, points)
-        return Verdict(d.min(1), d.argmin(1))
+        return Verdict(d.min(1), d.argmin(1), d)
 
     return judge

@@ -124,7 +124,7 @@ def mahalanobis(train: Outputs) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         d = gaps(out.features)
-        return Verdict(d.min(1), d.argmin(1))
+        return Verdict(d.min(1), d.argmin(1), d)
 
     return judge
 
@@ -143,7 +143,8 @@ def rmds(train: Outputs) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         d = near(out.features)
-        return Verdict(d.min(1) - far(out.features)[:, 0], d.argmin(1))
+        relative = d - far(out.features)
+        return Verdict(relative.min(1), d.argmin(1), relative)
 
     return judge
 
@@ -235,7 +236,7 @@ def cosine(train: Outputs) -> Judge:
         near = np.empty((len(out), len(means)))
         for rows in blocks(len(out), 8 * means.shape[1]):
             near[rows] = unit_rows(out.features[rows]) @ means.T
-        return Verdict(1 - near.max(1), near.argmax(1))
+        return Verdict(1 - near.max(1), near.argmax(1), near)
 
     return judge
 
@@ -248,7 +249,13 @@ def placeholder(train: Outputs) -> Judge:
     Raises ValueError where the outputs are of a network without dummies.
     """
     dummy = _dummies_of(train, "placeholder", "proser")
-    return lambda out: Verdict(dummy(out) - out.logits.max(1), out.logits.argmax(1))
+
+    def judge(out: Outputs) -> Verdict:
+        unknown = dummy(out)
+        every = np.column_stack([out.logits, unknown])
+        return Verdict(unknown - out.logits.max(1), out.logits.argmax(1), every)
+
+    return judge
 
 
 def unknown_class(train: Outputs) -> Judge:
@@ -261,7 +268,7 @@ def unknown_class(train: Outputs) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         shares = softmax(np.column_stack([out.logits.astype(np.float64), dummy(out)]))
-        return Verdict(shares[:, -1] - shares[:, :-1].max(1), out.logits.argmax(1))
+        return Verdict(shares[:, -1] - shares[:, :-1].max(1), out.logits.argmax(1), shares)
 
     return judge
 

@@ -22,15 +22,15 @@ def msp(train: Outputs, *, temperature: float = 1.0) -> Judge:
     def judge(out: Outputs) -> Verdict:
         z = out.logits.astype(np.float64) / temperature
         # 1 - p, added up from the other classes: near p = 1 the difference would have no digits left
-        p = np.sort(softmax(z), 1)
-        return Verdict(p[:, :-1].sum(1), z.argmax(1))
+        p = softmax(z)
+        return Verdict(np.sort(p, 1)[:, :-1].sum(1), z.argmax(1), p)
 
     return judge
 
 
 def max_logit(train: Outputs) -> Judge:
     """- the largest logit. Vaze et al., ICLR 2022."""
-    return lambda out: Verdict(-out.logits.max(1).astype(np.float64), out.logits.argmax(1))
+    return lambda out: Verdict(-out.logits.max(1).astype(np.float64), out.logits.argmax(1), out.logits)
 
 
 def energy(train: Outputs, *, temperature: float = 1.0) -> Judge:
@@ -39,7 +39,7 @@ def energy(train: Outputs, *, temperature: float = 1.0) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         z = out.logits.astype(np.float64) / temperature
-        return Verdict(-temperature * log_sum_exp(z), z.argmax(1))
+        return Verdict(-temperature * log_sum_exp(z), z.argmax(1), out.logits)
 
     return judge
 
@@ -89,7 +89,8 @@ def entropy(train: Outputs) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         log_p = log_softmax(out.logits.astype(np.float64))
-        return Verdict(-(np.exp(log_p) * log_p).sum(1), out.logits.argmax(1))
+        p = np.exp(log_p)
+        return Verdict(-(p * log_p).sum(1), out.logits.argmax(1), p)
 
     return judge
 
@@ -104,10 +105,11 @@ def gen(train: Outputs, *, power: float = 0.1, top: int = 100) -> Judge:
     power, top = positive(power, "power"), at_least(top, 1, "top")
 
     def judge(out: Outputs) -> Verdict:
-        p = np.sort(softmax(out.logits.astype(np.float64)), 1)
+        shares = softmax(out.logits.astype(np.float64))
+        p = np.sort(shares, 1)
         rest = 1 - p
         rest[:, -1] = p[:, :-1].sum(1)
-        return Verdict(((p * rest)[:, -top:] ** power).sum(1), out.logits.argmax(1))
+        return Verdict(((p * rest)[:, -top:] ** power).sum(1), out.logits.argmax(1), shares)
 
     return judge
 
@@ -121,7 +123,7 @@ def margin(train: Outputs) -> Judge:
 
     def judge(out: Outputs) -> Verdict:
         z = np.sort(out.logits, 1)[:, -2:].astype(np.float64)
-        return Verdict(z[:, 0] - z[:, -1], out.logits.argmax(1))
+        return Verdict(z[:, 0] - z[:, -1], out.logits.argmax(1), out.logits)
 
     return judge
 
@@ -145,7 +147,7 @@ def kl_matching(train: Outputs) -> Judge:
     def judge(out: Outputs) -> Verdict:
         log_p = log_softmax(out.logits.astype(np.float64))
         p = np.exp(log_p)
-        return Verdict((p * log_p).sum(1) - (p @ log_typical.T).max(1), out.logits.argmax(1))
+        return Verdict((p * log_p).sum(1) - (p @ log_typical.T).max(1), out.logits.argmax(1), p)
 
     return judge
 
@@ -215,7 +217,7 @@ def revised_by(
         taken = v * share * fitted.cdf(logit_distances(vectors(out), centres, metric))
         revised = v - taken
         p = softmax(np.column_stack([taken.sum(1), revised]))
-        return Verdict(p[:, 0], revised.argmax(1))
+        return Verdict(p[:, 0], revised.argmax(1), np.roll(p, -1, 1))
 
     return judge
 

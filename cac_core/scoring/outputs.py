@@ -162,10 +162,15 @@ def finite(out: Outputs) -> Outputs:
 
 @dataclass(frozen=True)
 class Verdict:
-    """For N images, score [N], up = more unknown, and label [N], the known class that each is nearest to."""
+    """For N images, score [N], up = more unknown, and label [N], the known class that each is nearest to.
+
+    by_class are the numbers that the score is made of, where there is one for each class: [N, C], or [N, C + 1] with
+    that of what is unknown last. Scorers give them; what is kept for many images goes without.
+    """
 
     score: np.ndarray
     label: np.ndarray
+    by_class: np.ndarray | None = None
 
 
 Judge = Callable[[Outputs], Verdict]

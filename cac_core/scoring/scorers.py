@@ -53,6 +53,10 @@ NEEDS = {  # what outputs must hold, beside features, and what says why they do 
     **dict.fromkeys(("ash_b", "ash_s", "scale"), (heads.positive,)),
     **dict.fromkeys(BY_LATENTS, (features.featured, features.coded)),
 }
+DIFFERENTIABLE = (  # that results/formulas.py has in torch, too: these have a gradient, and a file can hold them
+    "gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin",
+    "unknown_class", "placeholder",
+)  # fmt: skip
 # what every evaluation reports, and what a score is chosen among without unknowns; the others are computed when asked
 # for: a report of all would be three times as long, and a choice among more is more by chance
 REPORTED = (
@@ -127,6 +131,12 @@ def scorer_options(name: str) -> dict[str, Any]:
 
 
 def judge_of(name: str, train: Outputs, validation: Outputs | None = None, /, **options: Any) -> Judge:
+    """The judge of a scorer by name, whose verdicts are kept without what they are made of. As `explaining`."""
+    judge = explaining(name, train, validation, **options)
+    return lambda out: replace(judge(out), by_class=None)
+
+
+def explaining(name: str, train: Outputs, validation: Outputs | None = None, /, **options: Any) -> Judge:
     """The judge of a scorer by name. Raises ValueError with the right names where one is wrong.
 
     validation: the outputs on the validation images, which those of BY_VALIDATION are fitted on.

@@ -18,6 +18,7 @@ from cac_core.files import is_file
 from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.scoring.distances import moved_by
+from cac_core.scoring.scorers import DIFFERENTIABLE, scorers_for
 from cac_core.sentences import say
 
 
@@ -102,7 +103,6 @@ class OfRun:
 
 
 KEY = "anchorscope"  # of the metadata of an exported file
-EXPORTED = ("gamma", "distance", "msp", "temperature_scaling", "max_logit", "energy", "entropy", "gen", "margin")
 MOST = 1 << 30  # bytes of such a file
 
 
@@ -122,18 +122,29 @@ def takes_photos(row: Format, way: str) -> bool:
     return not row.ink and not row.made and way == "picture"
 
 
+def unexportable(run: Run, threshold: Threshold) -> str:
+    """Why no ONNX file can say what this threshold decides; empty where one can."""
+    if threshold.magnitude:
+        return say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold without one.")
+    if threshold.scorer not in DIFFERENTIABLE:
+        return say(
+            "No file holds the score {scorer}: export a threshold of {names}.",
+            scorer=threshold.scorer, names=exported_for(run.recipe.method),
+        )  # fmt: skip
+    if run.recipe.is_graph:
+        return say("{run} is of an ONNX file already, and judges by it.", run=run.id)
+    return ""
+
+
+def exported_for(method: str) -> list[str]:
+    """The scores of a method's outputs that a file can hold."""
+    return [name for name in DIFFERENTIABLE if name in scorers_for(method)]
+
+
 def check_exportable(run: Run, threshold: Threshold) -> None:
     """Raises ValueError for what no ONNX file can say, or where none can be made here."""
-    if threshold.magnitude:
-        raise ValueError(say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold "
-                             "without one."))  # fmt: skip
-    if threshold.scorer not in EXPORTED:
-        raise ValueError(say(
-            "{scorer} is no formula of the logits, so a file cannot hold it: export a threshold of {names}.",
-            scorer=threshold.scorer, names=list(EXPORTED),
-        ))  # fmt: skip
-    if run.recipe.is_graph:
-        raise ValueError(say("{run} is of an ONNX file already, and judges by it.", run=run.id))
+    if why := unexportable(run, threshold):
+        raise ValueError(why)
     if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         raise ValueError(
             say("To export takes packages that are not installed here. Get them with:\n    pip install '.[onnx]'")

@@ -6,10 +6,10 @@ gamma [batch, C], score, label and unknown [batch]. What is needed to understand
 "anchorscope", as JSON: the threshold with its rule, the names of the classes, how images are prepared, the run, its
 version and commit.
 
-Scores in the graph are computed in double precision from the network's logits, as they are here, so that images that
-many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and theta often is
-the very score of a validation image: the theta in the graph lies ABOVE by a little, SLACK times what the scores near to
-it differ by. How much is in the metadata.
+Scores in the graph are computed in double precision from the network's logits and dummy heads, as they are here, so
+that images that many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and
+theta often is the very score of a validation image: the theta in the graph lies ABOVE by a little, SLACK times what the
+scores near to it differ by. How much is in the metadata.
 """
 
 import json
@@ -20,15 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from cac_core import runs
 from cac_core.data.images import Format, converted, way_of
-from cac_core.results import evaluate
+from cac_core.results import evaluate, formulas
 from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
-from cac_core.scoring.distances import centres_of
-from cac_core.scoring.logits import likeliest_temperature
 from cac_core.sentences import say
 from cac_core.serving.deciders import KEY, OfOnnx, check_exportable, session_of, takes_photos, version_of
 
@@ -40,64 +37,13 @@ MADE = ("logits", "distances", "gamma", "score", "label")  # and unknown
 FORMAT = "anchorscope onnx 1"
 
 
-def _share(z: Tensor, temperature: float) -> Tensor:
-    """1 - the largest softmax, added up from the others."""
-    return (z / temperature).softmax(1).sort(1).values[:, :-1].sum(1)
-
-
-def _gen(z: Tensor, power: float, top: int) -> Tensor:
-    p = z.softmax(1).sort(1).values
-    rest = torch.cat([1 - p[:, :-1], p[:, :-1].sum(1, keepdim=True)], 1)
-    return ((p * rest)[:, -top:] ** power).sum(1)
-
-
-def _margin(z: Tensor) -> Tensor:
-    two = z.sort(1).values[:, -2:]
-    return two[:, 0] - two[:, 1]
-
-
-# of logits [N, C] in double precision; each as the scorer of this name in scoring/logits.py
-FORMULAS = {
-    "msp": lambda z, o: _share(z, o["temperature"]),
-    "temperature_scaling": lambda z, o: _share(z, o["temperature"]),
-    "max_logit": lambda z, o: -z.amax(1),
-    "energy": lambda z, o: -o["temperature"] * (z / o["temperature"]).logsumexp(1),
-    "entropy": lambda z, o: -(z.log_softmax(1).exp() * z.log_softmax(1)).sum(1),
-    "gen": lambda z, o: _gen(z, o["power"], o["top"]),
-    "margin": lambda z, o: _margin(z),
-}
-BY_DISTANCES = ("gamma", "distance")
-
-
-class _Scoring(nn.Module):
-    """A network and a score in one. centres [C, C] are those of the gammas, whatever the score is."""
-
-    def __init__(self, network: evaluate.Network, scorer: str, options: dict[str, Any], centres: np.ndarray):
-        super().__init__()
-        self.network, self.method, self.scorer, self.options = network, network.method, scorer, options
-        self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        logits, _ = self.network(image.permute(0, 3, 1, 2).float() / 255)
-        z = logits.double()
-        d = (z[:, None] - self.centres).square().sum(-1).sqrt()
-        gamma = d * (1 - (-d / self.options.get("temperature", 1.0) if self.scorer == "gamma" else -d).softmax(1))
-        if self.scorer in BY_DISTANCES:
-            near = gamma if self.scorer == "gamma" else d
-            score, label = near.amin(1), near.argmin(1)
-        else:
-            score, label = FORMULAS[self.scorer](z, self.options), z.argmax(1)
-        return logits, d.float(), gamma.float(), score, label
-
-
 def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool = False) -> dict[str, Any]:
     """Write the ONNX file, and beside it FILE.prepare.py, which prepares pictures with Pillow and NumPy alone.
 
     The file is put into place after it has decided as the run does about CHECKED validation images; where these are not
     here, about as many of noise, which is said; with resize, also about these enlarged to photos of many shapes. Gives
-    what it was checked on. Raises ValueError for what no file can
-    say: a perturbation, a score that is no formula of the logits, a network from elsewhere, or where it cannot be
-    exported or decides otherwise.
+    what it was checked on. Raises ValueError for what no file can say: a perturbation, a score that has no formula in
+    torch, a network from elsewhere, or where it cannot be exported or decides otherwise.
     """
     if file.suffix != ".onnx":
         raise ValueError(say("{file} must end in .onnx.", file=file))
@@ -110,22 +56,15 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
         ))  # fmt: skip
     import onnx
 
-    options, train = dict(threshold.options), run.outputs("train")
-    if threshold.scorer == "temperature_scaling":
-        validation = run.outputs("validation")
-        known = validation.labels >= 0
-        options["temperature"] = likeliest_temperature(validation.logits[known], validation.labels[known])
-    network = evaluate.load(run, "cpu")
-    centres = centres_of(train, options.get("centres", "means"))
-    row = run.row
+    network, row = evaluate.load(run, "cpu"), run.row
+    scoring = formulas.of_run(run, network, threshold.scorer, threshold.options)
     images = torch.zeros(2, row.size, row.size, row.channels, dtype=torch.uint8)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are of the exporter's own making
             program = torch.onnx.export(
-                _Scoring(network, threshold.scorer, options, centres).eval(), (images,), dynamo=True,
-                external_data=False, opset_version=OPSET, input_names=["image"], output_names=list(MADE), verbose=False,
-                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                scoring, (images,), dynamo=True, external_data=False, opset_version=OPSET, input_names=["image"],
+                output_names=list(MADE), verbose=False, dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
             )  # fmt: skip
     except Exception as error:  # whatever an operator that ONNX lacks makes the exporter say
         raise ValueError(say(
@@ -135,7 +74,7 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     pixels, what = _to_check(run, root)
     mine = threshold.judged(run, *network.outputs(pixels))
     slack = _slack(model.SerializeToString(), mine, pixels)
-    thetas = np.full(len(centres), threshold.theta) if threshold.thetas is None else np.array(threshold.thetas)
+    thetas = np.full(len(run.known_names), threshold.theta) if threshold.thetas is None else np.array(threshold.thetas)
     _decide(model, thetas + slack)
     record = about(run, threshold, thetas + slack)
     onnx.helper.set_model_props(model, {KEY: json.dumps(record)})

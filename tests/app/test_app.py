@@ -892,10 +892,10 @@ def test_no_page_imports_torch_before_an_upload(app, store):
 
 
 def test_a_small_theta_is_drawn_where_it_is_beside_the_bars_of_the_classes():
-    drawn = charts.bars({"0": 5.46, "1": 12.1}, "0", 0.00555, charts.LIGHT, "γ", True)
+    drawn = charts.bars({"0": 5.46, "1": 12.1}, "0", (0.00555, "θ"), charts.LIGHT, "γ", log=True)
     line = drawn["series"][0]["markLine"]
     assert line["data"] == [{"xAxis": 0.00555}] and line["precision"] >= 17  # of two decimals ECharts would make 0.01
-    assert charts.bars({"0": 1.0}, "0", None, charts.LIGHT, "γ", True)["series"][0]["markLine"] is None
+    assert charts.bars({"0": 1.0}, "0", None, charts.LIGHT, "γ", log=True)["series"][0]["markLine"] is None
 
 
 # --- what a run is worth ---------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """
-function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }) {
+function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [], looks = [] }) {
   const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
   const feed = unpacked(bytes);
   const { width } = feed;
@@ -60,7 +60,7 @@ function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }
     columns: [2, 60, 61, 1000].map((wide) =>
       [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
     ),
-    said: spoken.map(number),
+    said: spoken.map((x) => number(x)), apart: beside.map((pair) => apart(...pair)),
     axes: axes.map(({ known, unknown, places }) => {
       const scale = quantileScaleOf(ascending(known), ascending(unknown));
       const plain = scaleOf(ascending(known), ascending(unknown));
@@ -80,6 +80,9 @@ function golden({ blob, cases, spoken = [], shares = [], axes = [], looks = [] }
     mixed: [...shuffled(1000)],
     shares: shares.flatMap((x) => [0, 1, 2].map((digits) => percent(x, digits))),
     between: shares.map((x) => between([x, 1 - x])),
+    note: PICTURES.wheel({
+      feed, state: { order }, width: 400, height: 400, extent: feed.logits, palette: {}, say: (phrase) => phrase,
+    }).note,
   };
 }
 """
@@ -291,8 +294,10 @@ def test_numbers_and_shares_read_as_python_says_them(toy_outputs, in_node):
     out = toy_outputs()
     blob = base64.b64encode(feed_of(out, out, out)).decode()
     shares = [x for x in spoken if abs(x) < 1e9]
-    answer = in_node({"blob": blob, "cases": [], "spoken": spoken, "shares": shares})
+    beside = [[x, x + gap] for x in (-0.977, 0.5, 3.0, 12345.678, 2e-7) for gap in (0, 1e-9, 1e-6, 1e-3, 1)]
+    answer = in_node({"blob": blob, "cases": [], "spoken": spoken, "shares": shares, "beside": beside})
     assert answer["said"] == [charts.number(x) for x in spoken]
+    assert answer["apart"] == [charts.apart(*pair) for pair in beside]
     assert answer["shares"] == [charts.percent(x, digits) for x in shares for digits in (0, 1, 2)]
     assert answer["between"] == [charts.between((x, 1 - x)) for x in shares]
 
@@ -350,6 +355,13 @@ def test_a_table_of_many_classes_has_three_columns(toy_outputs, in_node):
     out = toy_outputs()
     got = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["columns"]
     assert got == [[0, 1, 2, 2, 1], [0, 1, 60, 60, 1], [0, 1, 2, 2, 1], [0, 1, 2, 2, 1]]
+
+
+def test_the_wheel_says_that_the_middle_is_for_what_is_unknown_only_where_training_made_it_so(toy_outputs, in_node):
+    for out in (toy_outputs(), replace(toy_outputs(), anchors=None)):
+        said = in_node({"blob": base64.b64encode(feed_of(out, out, out)).decode(), "cases": []})["note"]
+        assert ("what resembles none stays in the middle" in said[0]) == (out.anchors is not None)
+        assert ("the middle of the class means" in said[0]) == (out.anchors is None)
 
 
 def test_half_precision_by_the_table_is_numpys(toy_outputs, in_node):

@@ -12,7 +12,7 @@ from tests.waiting import browser_until as until
 
 pytestmark = pytest.mark.browser
 METRIC = ".tile .big"
-WHEEL = re.compile("The anchor wheel")
+WHEEL = re.compile("The wheel of the logits")
 
 
 def metrics(page) -> list[str]:

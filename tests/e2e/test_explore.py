@@ -153,7 +153,7 @@ def test_three_pictures_are_judged_and_explained(page, server, trained, tmp_path
     until(page, lambda: verdict.count() == 1)
     page.get_by_text("Its place, its neighbours, its pixels").first.click()
     page.get_by_text("The nearest training images").wait_for()
-    page.get_by_role("img", name="The image, tinted where pixels push gamma").wait_for()
+    page.get_by_role("img", name="The image, tinted where pixels push the score").wait_for()
     record = json.loads(downloaded(page, page.get_by_role("button", name="JSON")).read_text("utf-8"))
     assert [one["file"] for one in record["images"]] == ["0.png", "4.png", "8.png"]
     assert all(set(one["gamma"]) == set("012459") for one in record["images"])

@@ -1,4 +1,4 @@
-"""A run as an ONNX file: the same verdicts without torch, every formula, what is refused, preparing elsewhere."""
+"""A run as an ONNX file: the same verdicts without torch, what is refused, preparing elsewhere."""
 
 import dataclasses
 import io
@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import numpy_helper
 from PIL import Image
 
@@ -21,14 +20,12 @@ from cac_core.__main__ import main
 from cac_core.data import datasets, images
 from cac_core.exchange import own_data
 from cac_core.results import evaluate, judge
-from cac_core.scoring.outputs import Outputs
-from cac_core.scoring.scorers import judge_of, scorer_options
+from cac_core.scoring.scorers import scorer_options
 from cac_core.serving import deciders, parted, to_onnx, watch, written
 from cac_core.training import loop
 
 ROOT = Path(__file__).parents[2]
-LOGITS = np.random.default_rng(0).normal(0, 6, (40, 6)).astype(np.float32)
-SURE = np.concatenate([LOGITS, 40 * np.eye(6, dtype=np.float32)])  # images of whose class a network is all but certain
+MADE = {"hyper": {"count": 8, "maps": 8}}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,8 @@ def place(tmp_path_factory):
 
 def trained(place, **more) -> runs.Run:
     given = {"dataset": "digits", "epochs": 1, "batch": 128} | more
-    return loop.train(recipe.compose("quick", {}, **given), place / "runs", place / "data", device="cpu")
+    hyper = given.pop("hyper", {})
+    return loop.train(recipe.compose("quick", hyper, **given), place / "runs", place / "data", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,29 +54,6 @@ def pixels_of(run, count=300):
     return rng.integers(0, 256, (count, row.size, row.size, row.channels), np.uint8)
 
 
-@pytest.mark.parametrize("scorer", [*to_onnx.BY_DISTANCES, *to_onnx.FORMULAS])
-def test_every_formula_is_the_scorers(scorer):
-    """The torch form in the graph against the numpy form of the scorer, also of images that it is sure of."""
-    labels = SURE.argmax(1)
-    labels[::7] = (labels[::7] + 1) % 6
-    train = Outputs(SURE, np.zeros((46, 0), np.float32), labels, labels, np.arange(46), np.zeros(46, bool))
-    options = scorer_options(scorer)
-    expected = judge_of(scorer, train, train, **options)(Outputs.of_images(SURE, np.zeros((46, 0), np.float32)))
-    if scorer == "temperature_scaling":
-        options = {"temperature": to_onnx.likeliest_temperature(SURE, labels)}
-
-    class Gives:
-        method = torch.nn.Identity()
-
-        def __call__(self, x):
-            return torch.from_numpy(SURE), None
-
-    module = to_onnx._Scoring(Gives(), scorer, options, to_onnx.centres_of(train, options.get("centres", "means")))
-    *_, score, label = module(torch.zeros(46, 1, 1, 1, dtype=torch.uint8))
-    np.testing.assert_allclose(score.numpy(), expected.score, rtol=1e-6, atol=1e-14)
-    np.testing.assert_array_equal(label.numpy(), expected.label)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     "more, scorer",
@@ -88,6 +63,10 @@ def test_every_formula_is_the_scorers(scorer):
         ({"method": "cross_entropy", "backbone": "fast"}, "energy"),
         ({"method": "vos"}, "energy"),
         ({"backbone": "plain", "tta": "none"}, "distance"),
+        ({"method": "osrci", **MADE}, "unknown_class"),
+        ({"method": "osrci", "hyper": {"images": "none"}, "backbone": "plain"}, "unknown_class"),
+        ({"method": "g_openmax", **MADE}, "unknown_class"),
+        ({"method": "proser", "hyper": {"dummies": 3}, "epochs": 3}, "placeholder"),
     ],
 )
 def test_the_file_decides_as_the_run(place, tmp_path, more, scorer):
@@ -269,8 +248,9 @@ def test_a_file_that_decides_otherwise_is_not_written(place, run, tmp_path, monk
 def test_what_no_file_can_say_is_refused(place, run, tmp_path):
     with pytest.raises(ValueError, match="needs a gradient"):
         to_onnx.export(run, threshold_of(run, magnitude=0.01), tmp_path / "it.onnx", place / "data")
-    with pytest.raises(ValueError, match="no formula of the logits"):
+    with pytest.raises(ValueError, match=r"No file holds the score knn: .* gamma, .* gen, margin") as refused:
         to_onnx.export(run, threshold_of(run, "knn"), tmp_path / "it.onnx", place / "data")
+    assert "placeholder" not in str(refused.value)  # which no run by this method has
     with pytest.raises(ValueError, match=r"must end in .onnx"):
         to_onnx.export(run, threshold_of(run), tmp_path / "it.bin", place / "data")
     assert not list(tmp_path.iterdir())
