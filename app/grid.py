@@ -30,10 +30,6 @@ KINDS = phrases(
 )
 SHAPES = {"above": "▲", "within": "●", "below": "▼", "one": "◇", "alone": "□", "none": "–"}
 CAVEAT = "*"
-OWN = {  # what a row is called that nothing is published for
-    "cac": "CAC", "cross_entropy": "Softmax", "supcon": "SupCon", "cider": "CIDER", "vos": "VOS", "proser": "PROSER",
-    "crosr": "CROSR", "osrci": "OSRCI", "g_openmax": "G-OpenMax",
-}  # fmt: skip
 
 _component = st.components.v2.component(
     "anchorscope_grid",
@@ -123,7 +119,7 @@ def lines_of(cells: Iterable[Cell], others: Iterable[Entry]) -> list[Line]:
     for (method, scorer), squares in found.items():
         named = next((e["method"] for square in squares.values() for e in square.entries), None)
         by = t("measured by {score}", score=t(wording.SHORT[scorer])) if scorer in wording.SHORT else ""
-        lines.append(Line(named or OWN.get(method, method), by, squares))
+        lines.append(Line(named or wording.method(method), by, squares))
     alone: dict[str, dict[str, Square]] = {}
     for entry in others:
         key = ".".join((entry["dataset"], entry["family"], entry["method"]))

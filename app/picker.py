@@ -1,13 +1,14 @@
 """The chosen run: how it is picked, whether it can be shown, and what is said where it cannot."""
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 
-from app import address, controls, wording
+from app import address, controls, holdings, wording
 from app.words import t
 from cac_core import runs
 from cac_core.exchange import shelf
@@ -57,16 +58,19 @@ def pick_run(page: str) -> Run | None:
                      file=wording.plain(str(run.record.get("imported_from", ""))))  # fmt: skip
         else:
             said = t(
-                "{method} on {dataset}, {family} trial {trial}, {backbone} network, {epochs} epochs, seed {seed}",
-                method=wording.plain(recipe.method),
+                "{method} on {dataset}, split {trial}, {backbone} network, {epochs} epochs, seed {seed}",
+                method=wording.plain(wording.method(recipe.method)),
                 dataset=wording.plain(recipe.dataset),
-                family=wording.plain(recipe.family),
-                trial=wording.plain(recipe.trial),
+                trial=wording.plain(holdings.trial_name((recipe.family, recipe.trial))),
                 backbone=wording.plain(recipe.backbone),
                 epochs=recipe.epochs,
                 seed=recipe.seed,
             )
+            if recipe.hyper:
+                said += t(", ") + wording.plain(wording.options(recipe.hyper))
         st.caption(said)
+        if control := wording.control(recipe):
+            st.caption(f":material/balance: {control}")
     if others := [n for n in broken if n != name]:
         st.caption(f":material/error: {t('Broken: {names}', names=wording.listed(others, 5))}")
     return run
@@ -112,10 +116,34 @@ def _forget() -> None:
 
 
 def names(every: Iterable[Run]) -> dict[str, str]:
-    """What lists of runs call each: its title, with its id where another is called the same; else its id."""
-    titles = {run.id: _title(run) or run.id for run in every}
+    """What lists of runs call each: its title, with its id where another is called the same; else its id.
+
+    Where ids differ in their digest alone, the options of the method come first: the end of an id is often cut.
+    """
+    runs_ = {run.id: run for run in every}
+    stems = Counter(map(_stem, runs_))
+    titles = {
+        name: _title(run) or (f"{said} · {name}" if stems[_stem(name)] > 1 and (said := _options(run)) else name)
+        for name, run in runs_.items()
+    }
     count = Counter(titles.values())
     return {name: title if count[title] == 1 else f"{title} ({name})" for name, title in titles.items()}
+
+
+def _stem(name: str) -> str:
+    return re.sub("-[0-9a-f]{8}$", "", name)
+
+
+def _options(run: Run) -> str:
+    return _options_of(str(run.path), _stamp(run.path / "recipe.json"))
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _options_of(path: str, stamp: int) -> str:
+    try:
+        return wording.options(Run(Path(path)).recipe.hyper)
+    except Broken:
+        return ""
 
 
 def _title(run: Run) -> str:

@@ -279,8 +279,9 @@ def head(run: Run, job: Job | None, state: str):
     with st.container(horizontal=True, vertical_alignment="center"):
         wording.badge(state)
         st.caption(
-            t("{method} on {dataset}, {backbone} network, on {device}", method=wording.plain(recipe.method),
-              dataset=wording.plain(recipe.dataset), backbone=wording.plain(recipe.backbone),
+            t("{method} on {dataset}, {backbone} network, on {device}",
+              method=wording.plain(wording.method(recipe.method)), dataset=wording.plain(recipe.dataset),
+              backbone=wording.plain(recipe.backbone),
               device=wording.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
         )  # fmt: skip
         actions(run, job, state)

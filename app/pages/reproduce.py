@@ -178,7 +178,7 @@ def tutorial():
                 t("Run"): [one.run for one, *_ in rows],
                 t("Unknown"): [name for _, name, _ in rows],
                 t("Known classes"): [numbers["classes"] for *_, numbers in rows],
-                t("Method"): [one.method for one, *_ in rows],
+                t("Method"): [wording.method(one.method) for one, *_ in rows],
                 t("Measured AUROC, %"): [charts.fixed(numbers["auroc"], 1) for *_, numbers in rows],
                 t("95 % interval over test images"): [
                     t("{low} to {high}", low=charts.fixed(numbers["low"], 1), high=charts.fixed(numbers["high"], 1))

@@ -170,6 +170,30 @@ def test_the_table_says_what_each_run_is_worth_and_sorts_and_filters_by_it(full,
     assert {row.run.id: row.worth for row in rows} == {**{name: str(word) for name, word in words.items()}, "going": ""}
 
 
+def test_a_run_and_its_controls_are_told_apart_wherever_one_chooses(full, app):
+    ids = [f"digits-osrci-0-osrci-small-s0{end}" for end in ("", "-00000001", "-00000002")]
+    for name, hyper in zip(ids, ({}, {"images": "noise"}, {"images": "none"}), strict=True):
+        full(name, method="osrci", split={"hyper": hyper})
+    full("crosr", method="crosr", latents=4, split={"hyper": {"weight": 0.0}})
+    table = app(RUNS).dataframe[0].value.set_index("Id")
+    assert table.Options[[*ids, "crosr"]].tolist() == ["", "images noise", "images none", "weight 0"]
+    assert set(table.Method) == {"OSRCI", "CROSR"}
+    names = [ids[0], f"images noise · {ids[1]}", f"images none · {ids[2]}"]
+    for at in (app(RUNS), app(COMPARE)):
+        assert set(names) | {"crosr"} == set(at.sidebar.selectbox(key="run").options)
+    assert set(names) | {"crosr"} == set(at.multiselect(key="compare_ids").options)
+    for name, said in {
+        ids[0]: [], ids[1]: ["noise was learnt"], ids[2]: ["without any image"], "crosr": ["no image was rebuilt"]
+    }.items():  # fmt: skip
+        beside = [part.value.replace("\\", "") for part in app(RUNS, run=name).sidebar.caption]
+        (line,) = [part for part in beside if " network, " in part]
+        method = "CROSR" if name == "crosr" else "OSRCI"
+        assert line.startswith(f"{method} on digits, split osrci, trial 0, small network, 20 epochs, seed 0")
+        assert line.endswith(table.Options[name] or "seed 0")
+        assert len([part for part in beside if "a control" in part]) == len(said)
+        assert all(words in "".join(beside) for words in said)
+
+
 def test_a_table_of_rows_from_a_server_before_holds_the_words(full, app, monkeypatch):
     monkeypatch.setattr(results, "WORTH", 1)
     store = full("good").path.parent
@@ -223,7 +247,7 @@ def test_a_damaged_log_leaves_the_rest_of_the_row(app, full):
     run = full("one")
     (run.path / "events.jsonl").write_text('{"kind": "epoch", "epoch": 1, "validation": 3}\n{"kind": "ep')
     (row,) = app(RUNS).dataframe[0].value.to_dict("records")
-    assert row["Method"] == "cac" and row["State"] == "finished"
+    assert row["Method"] == "CAC" and row["State"] == "finished"
 
 
 def test_what_is_said_of_seconds_leaves_pauses_out():
