@@ -8,11 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import address, controls, holdings, wording
+from app import address, controls, holdings, jobs, wording
 from app.words import t
 from cac_core import runs
-from cac_core.exchange import shelf
-from cac_core.files import is_folder
+from cac_core.exchange import share, shelf
+from cac_core.files import is_file, is_folder
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
@@ -35,7 +35,7 @@ def pick_run(page: str) -> Run | None:
     # runs on the digits first: they need no data set, so their images can always be shown
     ids = sorted(every, key=lambda n: (n in broken, not every[n].written, not n.startswith("digits"), n))
     if (had := st.session_state.get("run")) not in (None, *ids):
-        st.session_state.asked, st.session_state.run = had, ids[0]
+        st.session_state.asked, st.session_state.asked_with, st.session_state.run = had, {"run": had}, ids[0]
         _forget()
     name = st.selectbox(
         t("Run"), ids, key="run", on_change=_picked, help=t("A trained network and its results."),
@@ -82,7 +82,7 @@ def asked_for(name: str | None) -> bool:
     if name is None:
         return False
     if missing(name):
-        state.asked = name
+        state.asked, state.asked_with = name, st.query_params.to_dict()
         return False
     state.run = name
     state.pop("asked", None)
@@ -94,6 +94,22 @@ def asked_for(name: str | None) -> bool:
 def missing(name: str | None) -> bool:
     """Whether a run of this name is asked for and not here."""
     return name is not None and not (runs.ID.fullmatch(name) and is_folder(runs.store_of() / name))
+
+
+def offer_bundled() -> None:
+    """The way to a run that comes with Anchorscope, where one is asked for that is not in the store."""
+    state = st.session_state
+    asked = state.get("asked")
+    if not missing(asked) or not runs.ID.fullmatch(asked) or not is_file(runs.BUNDLED / asked / "recipe.json"):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(t("The run **{run}** comes with Anchorscope.", run=wording.plain(asked)), width="content")
+        if st.button(t("Copy it to my runs"), icon=":material/library_add:", disabled=jobs.read_only()):
+            with wording.explained():
+                share.copy(Run(runs.BUNDLED / asked), runs.store_of())
+                page = state.pop("arrived")
+                state.pop("linked", None)  # what the link says is read again, for its own run
+                address.go(page or "home", state.asked_with)
 
 
 def _picked() -> None:
@@ -188,6 +204,7 @@ def chosen_run() -> Run:
 
 
 def empty_store() -> None:
+    offer_bundled()
     st.info(
         t("There is no trained network yet. This trains one in half a minute, without internet:"),
         icon=":material/school:",
@@ -217,6 +234,7 @@ def ready(run: Run) -> bool:
                 "The score, its options and the θ that the link sets for that run are not taken for this one."
             )
         st.warning(said, icon=":material/info:")
+        offer_bundled()
     if run.beginning:
         st.fragment(_progress, run_every="2s")(run)
         return False
