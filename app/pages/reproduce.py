@@ -299,6 +299,7 @@ def measurement(cell: Cell, one: Measured, place: int):
     if sum(other.recipe == one.recipe for other in cell.measured) > 1:
         facts += [t("images {digest}", digest=wording.plain(one.images[:12]) or t("that the runs do not name"))]
     st.caption(" · ".join(facts))
+    wording.doubts(one.warnings)
     there = [name for name in one.runs if counts_here(name, one)]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(one.runs) > 1 and len(there) == len(one.runs):
