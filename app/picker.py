@@ -18,7 +18,8 @@ from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
 # what pages keep that names classes, images or maps of one run
-OF_ONE = ("pair", "triple", "hidden", "around", "marks", "further", "map", "cell", "moved_image", "example")
+OF_ONE = ("pair", "triple", "hidden", "around", "marks", "further", "map", "cell", "moved_image", "example",
+          "made_way")  # fmt: skip
 TRAIN = "python -m cac_core train --dataset digits"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import streamlit as st
 
-from app import address, holdings, jobs, links, plans, wording
+from app import address, holdings, jobs, links, made, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
@@ -304,6 +304,8 @@ def choose_networks(preset: str, name: str, images: int) -> tuple[list[str], str
         left.error(t("Choose at least one method."))
         return None
     st.caption("  \n".join(t(METHODS[name]) for name in methods if name in METHODS))
+    if {"osrci", "g_openmax"} & set(methods) and (run := made.latest()):
+        made.link(run)
     return methods, backbone
 
 
