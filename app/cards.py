@@ -16,7 +16,6 @@ import streamlit as st
 from app import charts, systems
 from app.words import ENGLISH, language, phrases, t
 from cac_core import runs
-from cac_core.files import is_file
 from cac_core.results import judge, project, sweep
 from cac_core.results.systems import angles, between
 from cac_core.runs import Run
@@ -25,13 +24,12 @@ from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import class_means, distances, gamma
 from cac_core.scoring.outputs import joined
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
-DIGITS = BUNDLED / "digits-osrci-0-cac-small-s0"
-CLOSED = BUNDLED / "mnist-osrci-0-cross-entropy-plain-s0-6929dbae"
-SWEPT = {"digits": DIGITS, "MNIST": BUNDLED / "mnist-osrci-0-cac-plain-s0-5ee7dbb1",
-         "CIFAR10": BUNDLED / "cifar10-osrci-0-cac-plain-s0-fbb51db0"}  # fmt: skip
-OUTLIERS = BUNDLED / "digits-osrci-0-vos-small-s0-65195aac"
-SPHERE = BUNDLED / "digits-three-cider-small-s0-cd93ad00"
+DIGITS = runs.BUNDLED / "digits-osrci-0-cac-small-s0"
+CLOSED = runs.BUNDLED / "mnist-osrci-0-cross-entropy-plain-s0-6929dbae"
+SWEPT = {"digits": DIGITS, "MNIST": runs.BUNDLED / "mnist-osrci-0-cac-plain-s0-5ee7dbb1",
+         "CIFAR10": runs.BUNDLED / "cifar10-osrci-0-cac-plain-s0-fbb51db0"}  # fmt: skip
+OUTLIERS = runs.BUNDLED / "digits-osrci-0-vos-small-s0-65195aac"
+SPHERE = runs.BUNDLED / "digits-three-cider-small-s0-cd93ad00"
 SURE = 0.9
 
 
@@ -287,9 +285,10 @@ def marked(text: str) -> str:
 
 
 def address(card: Card) -> str:
-    """Where to try it, from any page of the app: the bundled run where the store has it, and the reader's language."""
+    """Where to try it, from any page of the app: the bundled run, which a store that lacks it is offered there, and the
+    reader's language."""
     state = dict(card.state)
-    if card.page != "anchors" and is_file(runs.store_of() / card.run.name / "recipe.json"):
+    if card.page != "anchors":
         state["run"] = card.run.name
     if language() != ENGLISH:
         state["lang"] = language()

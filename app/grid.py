@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from app import charts, wording
-from app.words import phrases, t
+from app.words import phrases, said, t
 from cac_core.results import reproduce
 from cac_core.results.reproduce import Cell, Entry, Measured, Tables
 
@@ -30,10 +30,6 @@ KINDS = phrases(
 )
 SHAPES = {"above": "▲", "within": "●", "below": "▼", "one": "◇", "alone": "□", "none": "–"}
 CAVEAT = "*"
-OWN = {  # what a row is called that nothing is published for
-    "cac": "CAC", "cross_entropy": "Softmax", "supcon": "SupCon", "cider": "CIDER", "vos": "VOS", "proser": "PROSER",
-    "crosr": "CROSR", "osrci": "OSRCI", "g_openmax": "G-OpenMax",
-}  # fmt: skip
 
 _component = st.components.v2.component(
     "anchorscope_grid",
@@ -89,7 +85,12 @@ class Square:
 
     @property
     def notes(self) -> list[str]:
-        return [entry["note"] for entry in self.entries if entry.get("note")]
+        """What is to be said of the published values, and what the trainings of the measured one doubted."""
+        return [entry["note"] for entry in self.entries if entry.get("note")] + self.doubts
+
+    @property
+    def doubts(self) -> list[str]:
+        return list(self.measured.warnings) if self.measured else []
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def lines_of(cells: Iterable[Cell], others: Iterable[Entry]) -> list[Line]:
     for (method, scorer), squares in found.items():
         named = next((e["method"] for square in squares.values() for e in square.entries), None)
         by = t("measured by {score}", score=t(wording.SHORT[scorer])) if scorer in wording.SHORT else ""
-        lines.append(Line(named or OWN.get(method, method), by, squares))
+        lines.append(Line(named or wording.method(method), by, squares))
     alone: dict[str, dict[str, Square]] = {}
     for entry in others:
         key = ".".join((entry["dataset"], entry["family"], entry["method"]))
@@ -158,7 +159,7 @@ def published(square: Square) -> str:
 
 def measured(square: Square) -> str:
     one = square.measured
-    return t("not measured") if one is None else spread(one.auroc, one.sd)
+    return t("not measured") if one is None else spread(one.auroc, one.sd) + (CAVEAT if square.doubts else "")
 
 
 def tip(line: Line, square: Square) -> str:
@@ -171,7 +172,7 @@ def tip(line: Line, square: Square) -> str:
         parts.append(t("not measured"))
     if square.entries:
         parts.append(t("published {value}", value=said_by(square.entries[0])))
-    return ". ".join([*parts, *(t(note) for note in square.notes)])
+    return ". ".join([*parts, *map(said, square.notes)])
 
 
 def over(one: Measured) -> str:
@@ -251,7 +252,7 @@ def as_table(lines: list[Line]) -> dict[str, list[str]]:
                 t("Over"): over(one) if one else "",
                 t("Difference"): difference(one) if one else "",
                 t("Source"): t(entry["source"]) if entry else "",
-                t("Caveat"): "; ".join(t(note) for note in square.notes),
+                t("Caveat"): "; ".join(map(said, square.notes)),
             }.items():
                 found.setdefault(title, []).append(value)
     return found
@@ -292,7 +293,7 @@ def as_html(found: Tables, families: Iterable[str]) -> str:
             rows.append(f"<tr>{''.join(cells)}</tr>")
         body.append(f"<h2>{safe(family)}</h2><table><tr>{heads}</tr>{''.join(rows)}</table>")
         notes = dict.fromkeys(
-            f"{line.name}: {t(note)}" for line in lines for square in line.squares.values() for note in square.notes
+            f"{line.name}: {said(note)}" for line in lines for square in line.squares.values() for note in square.notes
         )
         body.append("".join(f"<p><small>{CAVEAT} {safe(note)}</small></p>" for note in notes))
         body += _measurements(lines)
@@ -325,6 +326,8 @@ def _measurements(lines: list[Line]) -> list[str]:
 def effort(one: Measured) -> str:
     """How long a run was trained for, and where."""
     took = reproduce.by_machine(one)
+    if not took and one.epochs:
+        return t("epochs of training: {n}; how long they took is not known", n=one.epochs)
     if not took:
         return t("how long it was trained for is not known")
     nameless = t("a machine that the runs do not name")

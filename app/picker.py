@@ -1,23 +1,25 @@
 """The chosen run: how it is picked, whether it can be shown, and what is said where it cannot."""
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 
-from app import address, controls, wording
+from app import address, controls, holdings, jobs, wording
 from app.words import t
 from cac_core import runs
-from cac_core.exchange import shelf
-from cac_core.files import is_folder
+from cac_core.exchange import share, shelf
+from cac_core.files import is_file, is_folder
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.runs import Broken, Run
 
 # what pages keep that names classes, images or maps of one run
-OF_ONE = ("pair", "triple", "hidden", "around", "marks", "further", "map", "cell", "moved_image", "example")
+OF_ONE = ("pair", "triple", "hidden", "around", "marks", "further", "map", "cell", "moved_image", "example",
+          "made_way")  # fmt: skip
 TRAIN = "python -m cac_core train --dataset digits"
 
 
@@ -34,7 +36,7 @@ def pick_run(page: str) -> Run | None:
     # runs on the digits first: they need no data set, so their images can always be shown
     ids = sorted(every, key=lambda n: (n in broken, not every[n].written, not n.startswith("digits"), n))
     if (had := st.session_state.get("run")) not in (None, *ids):
-        st.session_state.asked, st.session_state.run = had, ids[0]
+        st.session_state.asked, st.session_state.asked_with, st.session_state.run = had, {"run": had}, ids[0]
         _forget()
     name = st.selectbox(
         t("Run"), ids, key="run", on_change=_picked, help=t("A trained network and its results."),
@@ -57,16 +59,19 @@ def pick_run(page: str) -> Run | None:
                      file=wording.plain(str(run.record.get("imported_from", ""))))  # fmt: skip
         else:
             said = t(
-                "{method} on {dataset}, {family} trial {trial}, {backbone} network, {epochs} epochs, seed {seed}",
-                method=wording.plain(recipe.method),
+                "{method} on {dataset}, split {trial}, {backbone} network, {epochs} epochs, seed {seed}",
+                method=wording.plain(wording.method(recipe.method)),
                 dataset=wording.plain(recipe.dataset),
-                family=wording.plain(recipe.family),
-                trial=wording.plain(recipe.trial),
+                trial=wording.plain(holdings.trial_name((recipe.family, recipe.trial))),
                 backbone=wording.plain(recipe.backbone),
                 epochs=recipe.epochs,
                 seed=recipe.seed,
             )
+            if recipe.hyper:
+                said += t(", ") + wording.plain(wording.options(recipe.hyper))
         st.caption(said)
+        if control := wording.control(recipe):
+            st.caption(f":material/balance: {control}")
     if others := [n for n in broken if n != name]:
         st.caption(f":material/error: {t('Broken: {names}', names=wording.listed(others, 5))}")
     return run
@@ -78,7 +83,7 @@ def asked_for(name: str | None) -> bool:
     if name is None:
         return False
     if missing(name):
-        state.asked = name
+        state.asked, state.asked_with = name, st.query_params.to_dict()
         return False
     state.run = name
     state.pop("asked", None)
@@ -90,6 +95,22 @@ def asked_for(name: str | None) -> bool:
 def missing(name: str | None) -> bool:
     """Whether a run of this name is asked for and not here."""
     return name is not None and not (runs.ID.fullmatch(name) and is_folder(runs.store_of() / name))
+
+
+def offer_bundled() -> None:
+    """The way to a run that comes with Anchorscope, where one is asked for that is not in the store."""
+    state = st.session_state
+    asked = state.get("asked")
+    if not missing(asked) or not runs.ID.fullmatch(asked) or not is_file(runs.BUNDLED / asked / "recipe.json"):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(t("The run **{run}** comes with Anchorscope.", run=wording.plain(asked)), width="content")
+        if st.button(t("Copy it to my runs"), icon=":material/library_add:", disabled=jobs.read_only()):
+            with wording.explained():
+                share.copy(Run(runs.BUNDLED / asked), runs.store_of())
+                page = state.pop("arrived")
+                state.pop("linked", None)  # what the link says is read again, for its own run
+                address.go(page or "home", state.asked_with)
 
 
 def _picked() -> None:
@@ -112,10 +133,34 @@ def _forget() -> None:
 
 
 def names(every: Iterable[Run]) -> dict[str, str]:
-    """What lists of runs call each: its title, with its id where another is called the same; else its id."""
-    titles = {run.id: _title(run) or run.id for run in every}
+    """What lists of runs call each: its title, with its id where another is called the same; else its id.
+
+    Where ids differ in their digest alone, the options of the method come first: the end of an id is often cut.
+    """
+    runs_ = {run.id: run for run in every}
+    stems = Counter(map(_stem, runs_))
+    titles = {
+        name: _title(run) or (f"{said} · {name}" if stems[_stem(name)] > 1 and (said := _options(run)) else name)
+        for name, run in runs_.items()
+    }
     count = Counter(titles.values())
     return {name: title if count[title] == 1 else f"{title} ({name})" for name, title in titles.items()}
+
+
+def _stem(name: str) -> str:
+    return re.sub("-[0-9a-f]{8}$", "", name)
+
+
+def _options(run: Run) -> str:
+    return _options_of(str(run.path), _stamp(run.path / "recipe.json"))
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _options_of(path: str, stamp: int) -> str:
+    try:
+        return wording.options(Run(Path(path)).recipe.hyper)
+    except Broken:
+        return ""
 
 
 def _title(run: Run) -> str:
@@ -160,6 +205,7 @@ def chosen_run() -> Run:
 
 
 def empty_store() -> None:
+    offer_bundled()
     st.info(
         t("There is no trained network yet. This trains one in half a minute, without internet:"),
         icon=":material/school:",
@@ -189,6 +235,7 @@ def ready(run: Run) -> bool:
                 "The score, its options and the θ that the link sets for that run are not taken for this one."
             )
         st.warning(said, icon=":material/info:")
+        offer_bundled()
     if run.beginning:
         st.fragment(_progress, run_every="2s")(run)
         return False

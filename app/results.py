@@ -68,6 +68,7 @@ class Row:
     trial: str = ""
     seed: int | None = None
     method: str = ""
+    options: str = ""
     backbone: str = ""
     differs: str = ""
     best: float | None = None
@@ -174,8 +175,7 @@ def row_of(run: Run) -> Row:
     differs = compare.differing(recipe)
     return Row(
         run, "", run.state, on_it, recipe.dataset, recipe.family, recipe.trial, recipe.seed,
-        recipe.method, recipe.backbone,
-        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in differs.items()),
+        recipe.method, wording.options(recipe.hyper), recipe.backbone, wording.options(differs),
         max(accuracies, default=None), accuracies[-1] if accuracies else None,
         *(numbers.get(name) for name in ("auroc", "accuracy", "oscr")),
         runs.seconds_trained(epochs),
@@ -392,7 +392,7 @@ def by_accuracy(rows: list[Row], palette: charts.Palette) -> dict[str, Any]:
     for n, method in enumerate(dict.fromkeys(row.method for row in rows)):
         mine = [row for row in rows if row.method == method]
         series.append({
-            "type": "scatter", "name": method, "symbol": shapes[n % len(shapes)], "symbolSize": 12,
+            "type": "scatter", "name": wording.method(method), "symbol": shapes[n % len(shapes)], "symbolSize": 12,
             "itemStyle": {"color": palette.of(n)}, "selectedMode": "single",
             "data": [{"value": [round(100 * row.accuracy, 2), round(100 * row.auroc, 2)], "name": row.name}
                      for row in mine],
@@ -413,11 +413,8 @@ def by_accuracy(rows: list[Row], palette: charts.Palette) -> dict[str, Any]:
 
 def picked(event: Any, rows: list[Row]) -> Row | None:
     """The row whose mark is chosen in `by_accuracy`, None where none is."""
-    methods = list(dict.fromkeys(row.method for row in rows))
     for one in event["selection"]["selected"] if event else []:
-        mine = (
-            [row for row in rows if row.method == one.get("series_name")] if one.get("series_name") in methods else []
-        )
+        mine = [row for row in rows if wording.method(row.method) == one.get("series_name")]
         for place in one.get("data_indices", []):
             if 0 <= place < len(mine):
                 return mine[place]

@@ -4,11 +4,13 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import streamlit as st
 
 from app import charts
 from app.words import phrases, said, t
+from cac_core.recipe import CONTROLS, NAMES, Recipe
 from cac_core.results import quality
 from cac_core.runs import Run
 from cac_core.scoring import metrics
@@ -101,6 +103,24 @@ WORTH = {  # the same for each word of quality
 def score(name: str, group: str) -> str:
     """A score as it stands in a list: what it is called, and what it reads."""
     return t("{score} · {group}", score=t(SHORT[name]), group=t(GROUPS[group]))
+
+
+def method(name: str) -> str:
+    return said(NAMES.get(name, name))
+
+
+def options(chosen: dict[str, Any]) -> str:
+    """Options with their values, named as New run and the command line name them."""
+    words = (
+        (name.replace("_", " "), f"{value:g}" if isinstance(value, float) else value) for name, value in chosen.items()
+    )
+    return ", ".join(f"{name} {value}" for name, value in words)
+
+
+def control(recipe: Recipe) -> str:
+    """That a run is one of its method's controls; empty where it is none."""
+    found = (CONTROLS.get((recipe.method, name, value)) for name, value in recipe.hyper.items())
+    return next((said(one) for one in found if one), "")
 
 
 def plain(text: str) -> str:

@@ -413,6 +413,24 @@ IMPORTED = "imported"  # method and network of a run of outputs that were made e
 IMPORTED_SCORES = "imported_scores"  # the method of one of scores alone
 FOREIGN = "onnx"  # method and network of a run of a network that was trained elsewhere, see exchange.import_network
 ENSEMBLES = ("softmax_ensemble", "distance_ensemble")  # methods of runs that results.ensemble makes of others
+NAMES = {  # what methods are called where one reads of them
+    "cac": "CAC", "cross_entropy": say("Cross-entropy"), "supcon": "SupCon", "cider": "CIDER", "vos": "VOS",
+    "proser": "PROSER", "crosr": "CROSR", "osrci": "OSRCI", "g_openmax": "G-OpenMax",
+    "softmax_ensemble": say("Ensemble by softmax"), "distance_ensemble": say("Ensemble by distances"),
+}  # fmt: skip
+# trained as a system without what makes it one: by method, option and value
+CONTROLS = {
+    **{
+        (name, "images", value): said
+        for name in ("osrci", "g_openmax")
+        for value, said in {
+            "noise": say("This run is a control: noise was learnt as a class of its own."),
+            "none": say("This run is a control: the class of unknowns was learnt without any image."),
+        }.items()
+    },
+    ("crosr", "weight", 0): say("This run is a control: no image was rebuilt."),
+    ("vos", "weight", 0): say("This run is a control: virtual outliers counted for nothing."),
+}
 BACKBONES = {
     "small": "networks.backbones.small",
     "plain": "networks.backbones.plain",

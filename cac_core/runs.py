@@ -611,6 +611,9 @@ def said_in(file: Path, name: str) -> str:
         return ""
 
 
+BUNDLED = Path(__file__).parents[1] / "checkpoints"  # the runs that come with Anchorscope
+
+
 def store_of(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("ANCHORSCOPE_RUNS") or "checkpoints").expanduser()
 

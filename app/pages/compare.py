@@ -54,7 +54,7 @@ def page():
                 how_to_read()
         links.put_in_link(LINKS, ids=",".join(ids) or None)
         titles = {name: rows[name].shelf.title for name in ids}
-        groups = compare.grouped([rows[name].run for name in ids], together, titles)
+        groups = compare.grouped([rows[name].run for name in ids], together, titles, wording.said)
         if len(ids) < 2:
             st.info(t("Choose at least two runs, here or in the table of runs."), icon=":material/compare_arrows:")
             address.link("runs", t("To the runs"), "table_rows")
@@ -67,7 +67,7 @@ def page():
         pairs.view(both, scorer)
         found = results.differences(groups, scorer)
         if not together:  # what the same runs say about their recipes, where there are enough of them
-            recipes = compare.grouped([rows[name].run for name in ids], True)
+            recipes = compare.grouped([rows[name].run for name in ids], told=wording.said)
             found = found + compare.over_recipes(results.members(recipes, scorer))
         differences(members, found)
         curves(members, groups)

@@ -8,7 +8,23 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from app import address, cards, charts, controls, draw, feeds, frame, handout, heat, jobs, live, systems, teach, wording
+from app import (
+    address,
+    cards,
+    charts,
+    controls,
+    draw,
+    feeds,
+    frame,
+    handout,
+    heat,
+    jobs,
+    live,
+    made,
+    systems,
+    teach,
+    wording,
+)
 from app.cards import CARDS
 from app.words import t
 from cac_core.results import project, sweep
@@ -172,6 +188,12 @@ def answer():
         st.markdown(cards.marked(t(card.answer, **cards.measured())), unsafe_allow_html=True)
     st.link_button(f"{t('Try it yourself')}: {t(card.task)}", cards.address(card), icon=":material/open_in_new:",
                    type="tertiary", wrap=True)  # fmt: skip
+    if card.run == cards.OUTLIERS:
+        if made_one := made.latest():
+            made.link(made_one)
+        else:
+            label = t("Train OSRCI, and see the images that it makes up in Logit space")
+            address.link("new", label, "add_circle", {"new_dataset": "digits", "new_methods": "osrci"})
 
 
 def on_a_projector():

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import address, charts, controls, courses, growing, jobs, links, picker, verdicts, wording
+from app import address, charts, controls, courses, growing, jobs, links, made, picker, verdicts, wording
 from app.words import phrases, t
 from cac_core import runs
 from cac_core.files import is_file
@@ -279,8 +279,9 @@ def head(run: Run, job: Job | None, state: str):
     with st.container(horizontal=True, vertical_alignment="center"):
         wording.badge(state)
         st.caption(
-            t("{method} on {dataset}, {backbone} network, on {device}", method=wording.plain(recipe.method),
-              dataset=wording.plain(recipe.dataset), backbone=wording.plain(recipe.backbone),
+            t("{method} on {dataset}, {backbone} network, on {device}",
+              method=wording.plain(wording.method(recipe.method)), dataset=wording.plain(recipe.dataset),
+              backbone=wording.plain(recipe.backbone),
               device=wording.plain(str(run.status.get("device") or t("an unknown device")))), width="stretch",
         )  # fmt: skip
         actions(run, job, state)
@@ -289,6 +290,8 @@ def head(run: Run, job: Job | None, state: str):
     if state == "finished" and (reason := run.status.get("reason")):  # how it came without a training of its own
         st.caption(" ".join(map(wording.told, [str(reason), *run.record.get("notes", [])])))
     wording.doubts(said.warnings if said else ())
+    if state == "finished" and made.there(run):
+        made.link(run)
     if state in ("failed", "lost"):
         trouble(job, run, str(run.status.get("reason") or (job.reason if job else "")))
     elif job is not None and job.state == "failed" and jobs.of_other_images(job.reason):

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import streamlit as st
 
-from app import address, holdings, jobs, links, plans, wording
+from app import address, holdings, jobs, links, made, plans, wording
 from app.words import phrases, t
 from cac_core import recipe
 from cac_core.data import datasets
@@ -350,6 +350,8 @@ def choose_networks(preset: str, name: str, images: int) -> tuple[list[str], str
         left.error(t("Choose at least one method."))
         return None
     st.caption("  \n".join(t(METHODS[name]) for name in methods if name in METHODS))
+    if {"osrci", "g_openmax"} & set(methods) and (run := made.latest()):
+        made.link(run)
     return methods, backbone
 
 
@@ -577,9 +579,8 @@ def summary(
                 {
                     t("run"): [one.id for one in every],
                     t("trial"): [holdings.trial_name((one.family, one.trial)) for one in every],
-                    t("method"): [one.method for one in every],
-                    t("options"): [", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in
-                                   (recipe.method_options(one.method) | one.hyper).items()) for one in every],
+                    t("method"): [wording.method(one.method) for one in every],
+                    t("options"): [wording.options(recipe.method_options(one.method) | one.hyper) for one in every],
                     t("seed"): [one.seed for one in every],
                     t("state"): [t("queued") if one.id in queued else t(states[one.id] or "new") for one in every],
                 },
@@ -610,7 +611,7 @@ def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
     words = t(
         "{method} with the {backbone} network learns {known} classes of {dataset} in {epochs} epochs of batches of "
         "{batch}",
-        method=wording.plain(one.method), backbone=wording.plain(one.backbone), known=len(trial.known),
+        method=wording.plain(wording.method(one.method)), backbone=wording.plain(one.backbone), known=len(trial.known),
         dataset=wording.plain(one.dataset), epochs=total, batch=one.batch,
     )  # fmt: skip
     tested = t("and is tested on {n} that it has never seen.", n=len(trial.unknown)) if trial.unknown else t(

@@ -178,7 +178,7 @@ def tutorial():
                 t("Run"): [one.run for one, *_ in rows],
                 t("Unknown"): [name for _, name, _ in rows],
                 t("Known classes"): [numbers["classes"] for *_, numbers in rows],
-                t("Method"): [one.method for one, *_ in rows],
+                t("Method"): [wording.method(one.method) for one, *_ in rows],
                 t("Measured AUROC, %"): [charts.fixed(numbers["auroc"], 1) for *_, numbers in rows],
                 t("95 % interval over test images"): [
                     t("{low} to {high}", low=charts.fixed(numbers["low"], 1), high=charts.fixed(numbers["high"], 1))
@@ -299,6 +299,7 @@ def measurement(cell: Cell, one: Measured, place: int):
     if sum(other.recipe == one.recipe for other in cell.measured) > 1:
         facts += [t("images {digest}", digest=wording.plain(one.images[:12]) or t("that the runs do not name"))]
     st.caption(" · ".join(facts))
+    wording.doubts(one.warnings)
     there = [name for name in one.runs if counts_here(name, one)]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(one.runs) > 1 and len(there) == len(one.runs):

@@ -151,7 +151,7 @@ def chosen_of(key: str, title: str, choices: set[str]) -> list[str]:
     st.session_state[key] = [name for name in st.session_state.get(key, []) if name in choices]
     return st.multiselect(
         title, sorted(choices), key=key, placeholder=t("all"), width=160, persist_state="session",
-        format_func=t if key in ("runs_state", "runs_worth") else str,
+        format_func={"runs_state": t, "runs_worth": t, "runs_method": wording.method}.get(key, str),
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def fits(row: Row, text: str, picked: dict[str, list[str]]) -> bool:
     mine = {"dataset": {row.dataset}, "method": {row.method}, "state": {row.state}, "worth": {row.worth},
             "tag": set(row.shelf.tags)}  # fmt: skip
     said = " ".join([row.run.id, row.shelf.title, row.shelf.note, row.dataset, row.family, row.trial, row.method,
-                     row.backbone, row.differs, *row.shelf.tags]).casefold()  # fmt: skip
+                     wording.method(row.method), row.backbone, row.differs, *row.shelf.tags]).casefold()  # fmt: skip
     return all(word in said for word in text.casefold().split()) and all(
         not asked or mine[name] & set(asked) for name, asked in picked.items()
     )
@@ -180,6 +180,11 @@ def table(shown: list[Row]) -> list[Row]:
             ),
         ),
         t("Run"): (lambda row: row.name, st.column_config.TextColumn(width="medium", pinned=True)),
+        t("Method"): (lambda row: wording.method(row.method), None),
+        t("Options"): (
+            lambda row: row.options,
+            st.column_config.TextColumn(width=120, help=t("of the method, not at its default")),
+        ),
         t("State"): (lambda row: t(row.state), None),
         t("Worth"): (
             lambda row: f"{MARKS[row.worth]} {t(row.worth)}" if row.worth else None,
@@ -192,7 +197,6 @@ def table(shown: list[Row]) -> list[Row]:
         t("Family"): (lambda row: row.family, None),
         t("Trial"): (lambda row: row.trial, None),
         t("Seed"): (lambda row: row.seed, None),
-        t("Method"): (lambda row: row.method, None),
         t("Network"): (lambda row: row.backbone, None),
         t("Differs from the default"): (lambda row: row.differs, None),
         t("Best validation"): (

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import charts, controls, feeds, gallery, jobs, links, live, picker, setting, systems, thumbnails, wording
+from app import charts, controls, feeds, gallery, jobs, links, live, made, picker, setting, systems, thumbnails, wording
 from app.setting import Setting
 from app.words import t
 from cac_core.files import no_formula
@@ -27,6 +27,7 @@ LINKS: links.Links = {
     "further": (links.several, []),
     "map": (str, None),
     "marks": (feeds.rows_in, ""),
+    "made_way": (links.between(0, made.WAYS, int), 0),
 }
 PLACED = {  # what the cloud can set by itself, and what the page calls it
     **{name: name for name in ("view", "epoch", "pair", "triple", "hidden", "decision", "opacity", "density")},
@@ -46,6 +47,7 @@ if run.outputs("train").anchors is not None:
         "Training pulled every known class to its **anchor**; what resembles none of them stays in between."
     )
 st.markdown(f"{placed} {t('Draw around some marks to see what they are.')}")
+made.jump(run)
 
 
 @st.fragment

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from cac_core.data.datasets import HELD_OUT
-from cac_core.recipe import Recipe
+from cac_core.recipe import NAMES, Recipe, backbone_options, method_options
 from cac_core.results import judge
 from cac_core.results.table import PER_RUN, source_of
 from cac_core.runs import SPLITS, Run
@@ -179,43 +179,57 @@ def differing(recipe: Recipe) -> dict[str, Any]:
     return rest | hyper | trunk
 
 
-def grouped(chosen: list[Run], together: bool = True, titles: dict[str, str] | None = None) -> dict[str, list[Run]]:
+def grouped(
+    chosen: list[Run], together: bool = True, titles: dict[str, str] | None = None,
+    told: Callable[[str], str] = str,
+) -> dict[str, list[Run]]:  # fmt: skip
     """Runs by the name of their group: one recipe, whatever the trial and the seed; each alone where not together.
 
-    A name says the method, and what the groups differ in; a single run with a title of its own, by id, goes by that.
-    Raises ValueError where there are more groups than a picture can hold.
+    A name says the method, and in brackets what the groups of this method differ in; a single run with a title of its
+    own, by id, goes by that. told says a sentence of the core, perhaps in another language. Raises ValueError where
+    there are more groups than a picture can hold.
     """
     apart = [] if together else ["trial", "seed"]
     groups: dict[str, list[tuple[Run, dict]]] = {}
     for run in chosen:
-        said = {name: value for name, value in flat(run.recipe).items() if name not in PER_RUN or name in apart}
-        if run.recipe.family == "custom":
-            said["trial"] = run.recipe.trial
-        if came_from := source_of(run):
-            said["weights"] = came_from
+        recipe = run.recipe
+        every = method_options(recipe.method) | backbone_options(recipe.backbone) | flat(recipe)
+        said = {name: value for name, value in every.items() if name not in PER_RUN or name in apart}
+        if recipe.family == "custom":
+            said["trial"] = recipe.trial
+        said["weights"] = source_of(run)
         groups.setdefault(repr(sorted(said.items())) + (run.id if not together else ""), []).append((run, said))
     if len(groups) > MOST:
         raise ValueError(say(
             "These are {count} to compare; {most} at most fit into a picture. Choose fewer.",
             count=len(groups), most=MOST,
         ))  # fmt: skip
-    recipes = [members[0][1] for members in groups.values()]
-    varied = [
-        name for name in dict.fromkeys(itertools.chain(*recipes)) if len({repr(r.get(name)) for r in recipes}) > 1
-    ]
     named: dict[str, list[Run]] = {}
     for members in groups.values():
         run, said = members[0]
-        rest = [_words(name, said) for name in varied if name != "method" and (name in said or name not in PER_RUN)]
+        alike = [theirs for (_, theirs), *_ in groups.values() if theirs["method"] == said["method"]]
+        rest = [
+            told(_words(name, value))
+            for name, value in said.items()
+            if len({repr(theirs[name]) for theirs in alike if name in theirs}) > 1
+        ]
         name = (titles or {}).get(run.id, "") if len(members) == 1 else ""
-        name = name or ", ".join([run.recipe.method, *rest])
+        if not name:
+            name = told(NAMES.get(said["method"], said["method"])) + (f" ({', '.join(rest)})" if rest else "")
         named[name if name not in named else f"{name} ({run.id})"] = [one for one, _ in members]
     return named
 
 
-def _words(name: str, said: dict[str, Any]) -> str:
-    value = str(said.get(name, "trained here" if name == "weights" else "default"))
-    return value if name in ("dataset", "family", "backbone") else f"{name.replace('_', ' ')} {value}"
+def _words(name: str, value: Any) -> str:
+    if name == "trial":
+        return say("trial {trials}", trials=value)
+    if name == "seed":
+        return say("seed {seed}", seed=value)
+    if name == "weights":
+        return say("weights {weights}", weights=value) if value else say("trained here")
+    if name in ("dataset", "family", "backbone"):
+        return value
+    return f"{name.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
 
 
 SPLIT = ("data set", "family", "trial", "classes", "classes", "images")  # what makes the split of a run

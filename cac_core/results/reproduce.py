@@ -68,7 +68,8 @@ class Reading:
 
     state as the run has it, or "broken", with the problem. recipe is the id of its recipe, words the rest of it.
     numbers are by score: AUROC, accuracy, and the ends of the AUROC's interval over the test images, as shares.
-    shipped: whether it is one of the project's own runs.
+    shipped: whether it is one of the project's own runs. epochs: how many were trained; warnings: what the training
+    doubted.
     """
 
     run: str
@@ -87,6 +88,8 @@ class Reading:
     machine: str = ""
     commit: str = ""
     shipped: bool = False
+    epochs: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -101,7 +104,8 @@ class Measured:
     of the trial that has most. low and high bound the AUROC's difference from the published value, over says what by;
     place is where it lies, seen from the published value. minutes [runs] of training, None where nobody knows; machines
     [runs], empty where nobody knows; the commits of them, and the digest of their images. shipped: how many of the runs
-    are the project's own.
+    are the project's own. epochs: the most that one was trained for, 0 where nobody knows; warnings: what their
+    trainings doubted, each once.
     """
 
     recipe: str
@@ -122,6 +126,8 @@ class Measured:
     commits: tuple[str, ...] = ()
     images: str = ""
     shipped: int = 0
+    epochs: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -283,7 +289,8 @@ def reading(run: Run) -> Reading:
     return Reading(
         run.id, status["state"], "", recipe.id, dataset, family, _stands_for(once, method), words, recipe.trial,
         recipe.seed, once.record.get("data") or "", numbers, None if seconds is None else seconds / 60,
-        status.get("machine", ""), once.record.get("commit") or "",
+        status.get("machine", ""), once.record.get("commit") or "", epochs=max((e["epoch"] for e in epochs), default=0),
+        warnings=tuple(once.warnings()),
     )  # fmt: skip
 
 
@@ -345,7 +352,8 @@ def _measured(words: str, members: list[Reading], scorer: str, entries: tuple[En
         accuracy_sd, minutes=tuple(one.minutes for one in every),
         machines=tuple(one.machine for one in every),
         commits=tuple(dict.fromkeys(one.commit for one in every if one.commit)), images=every[0].data,
-        shipped=sum(one.shipped for one in every), **gap,
+        shipped=sum(one.shipped for one in every), epochs=max(one.epochs for one in every),
+        warnings=tuple(dict.fromkeys(text for one in every for text in one.warnings)), **gap,
     )  # fmt: skip
 
 
@@ -437,7 +445,7 @@ def lines(found: Tables) -> list[str]:
                 said.append(_line([*named, "", "", _lacking(cell), value, "", "", "", source]))
                 continue
             cells = [pm(one.auroc, one.sd, 2), pm(one.accuracy, one.accuracy_sd, 2), over(one), value, difference(one),
-                     minutes(one), one.recipe, source]  # fmt: skip
+                     minutes(one), "; ".join([one.recipe, *one.warnings]), source]  # fmt: skip
             said.append(_line([*named, *cells]))
     return said
 
@@ -488,7 +496,7 @@ def as_csv(found: Tables) -> str:
     names = ["dataset", "family", "method", "scorer", "recipe", "runs", "trials", "seeds", "auroc", "auroc_sd",
              "accuracy", "accuracy_sd", "published_method", "published_auroc", "published_sd", "source", "note",
              "difference", "low", "high", "interval_over", "median_minutes", "machines", "commits",
-             "images", "shipped"]  # fmt: skip
+             "images", "shipped", "warnings"]  # fmt: skip
     text = io.StringIO()
     table = csv.DictWriter(text, names)
     table.writeheader()
@@ -504,7 +512,7 @@ def as_csv(found: Tables) -> str:
                 "median_minutes": statistics.median(known) if known else None,
                 "machines": "; ".join(filter(None, dict.fromkeys(one.machines))),
                 "commits": " ".join(one.commits), "images": one.images,
-                "shipped": one.shipped,
+                "shipped": one.shipped, "warnings": "; ".join(one.warnings),
             }  # fmt: skip
             row = base | own | _of_entry(entry)
             table.writerow({name: no_formula(cell) for name, cell in row.items()})
@@ -527,8 +535,8 @@ TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}
 def as_latex(found: Tables, family: str = "osrci") -> str:
     """One family as a table: data sets across, methods down, measured over trials above published.
 
-    Needs booktabs. A dagger marks a value over fewer than the five trials, an asterisk a published one with a caveat,
-    which stands in a comment below.
+    Needs booktabs. A dagger marks a value over fewer than the five trials, an asterisk one with a caveat, which stands
+    in a comment below.
     """
     cells = [cell for cell in found.cells if cell.family == family]
     others = [entry for entry in found.others if entry["family"] == family]
@@ -549,10 +557,13 @@ def as_latex(found: Tables, family: str = "osrci") -> str:
 
     for way, scorer in ways:
         row = [at.get((name, way, scorer)) for name in columns]
+        measured = [cell.first if cell else None for cell in row]
+        notes.update(dict.fromkeys(f"{way}, {scorer}: {text}" for one in measured if one for text in one.warnings))
         ours = [
-            _tex(one.auroc, one.sd, 1) + (r"$^\dagger$" if len(one.trials) < len(TRIALS) else "") if one else "--"
-            for one in (cell.first if cell else None for cell in row)
-        ]
+            _tex(one.auroc, one.sd, 1) + (r"$^\dagger$" if len(one.trials) < len(TRIALS) else "")
+            + (r"$^\ast$" if one.warnings else "") if one else "--"
+            for one in measured
+        ]  # fmt: skip
         said.append(" & ".join([f"{way}, {scorer} (measured)".translate(TEX), *ours]) + r" \\")
         entries = [next(iter(cell.published), None) if cell else None for cell in row]
         if label := next((entry["method"] for entry in entries if entry), ""):

@@ -244,19 +244,35 @@ def test_what_stands_low_and_what_is_escaped(text, shown):
     assert cards.marked(text) == shown
 
 
-def test_a_link_says_what_a_page_understands(store, monkeypatch):
-    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
-    assert "run=" not in cards.address(CARDS[3])
-    shutil.copytree(cards.DIGITS, store / cards.DIGITS.name)
+def test_a_link_says_what_a_page_understands():
     for card in CARDS:
         link = urlsplit(cards.address(card))
         state = {name: values[0] for name, values in parse_qs(link.query).items()}
         if link.path == "anchors":
             assert "run" not in state
             continue
-        assert state.pop("run", "") == (card.run.name if card.run == cards.DIGITS else "")
+        assert state.pop("run") == card.run.name
         for name, value in state.items():
             links.LINKS[name][0](value)  # raises where it makes no sense
+
+
+@pytest.mark.parametrize("had", [False, True], ids=["empty store", "another run"])
+def test_the_run_of_a_card_that_a_store_lacks_is_offered_there_and_opens_as_the_link_has_it(store, monkeypatch, had):
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
+    if had:
+        shutil.copytree(cards.DIGITS, store / "digits-another")
+    card = CARDS[3]
+    link = urlsplit(cards.address(card))
+    at = AppTest.from_file(str(HERE / "streamlit_app.py"), default_timeout=LONG).run()
+    for name, values in parse_qs(link.query).items():
+        at.query_params[name] = values[0]
+    at = at.switch_page(f"app/pages/{link.path}.py").run()
+    assert any(card.run.name in part.value.replace("\\", "") for part in at.markdown)
+    (button,) = [one for one in at.button if one.label == "Copy it to my runs"]
+    at = button.click().run()
+    assert not at.exception and at.session_state.run == card.run.name and at.session_state.kept == 99
+    assert not [one for one in at.button if one.label == "Copy it to my runs"] and not at.warning
+    assert Run(store / card.run.name).recipe == Run(card.run).recipe
 
 
 # --- the handout -----------------------------------------------------------------------------------------------------

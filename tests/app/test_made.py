@@ -68,7 +68,9 @@ def test_the_way_of_an_image_is_shown_with_both_classifiers_words(app, make_made
     assert len(pictures) == 3 and pictures[0].alt.startswith("real image. Before: 2, 87.5\u00a0%. Now: unknown, 100")
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[1].url.split(",")[1]))))
     assert np.array_equal(shown[::8, ::8], run.made()["way"][1, 0, :, :, 0])
-    at.session_state["made_way"] = "0 (2)"  # the second that begins at this class
+    assert "(#made)" in said  # a way down to it
+    at = app(SPACE, run=run.id, made_way="4")  # the second that begins at 0, by its place
+    assert next(one.options for one in at.get("button_group") if one.key == "made_way")[4] == "0 (2)"
     shown = ways(fine(at.run()))[1]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.url.split(",")[1]))))
     assert np.array_equal(shown[::8, ::8], run.made()["way"][1, 4, :, :, 0])
@@ -86,6 +88,37 @@ def test_mixtures_and_noise_are_called_so(app, make_made, method, ways, said):  
     assert all(words in shown for words in said) and ("real image**" in shown) == bool(ways)
 
 
+def test_a_choice_that_a_run_has_not_is_refused(app, make_made):  # noqa: F811
+    at = app(SPACE, run=make_made().id, made_way="7")
+    assert at.session_state.made_way == 0 and "made_way=7" in text(at)
+
+
+def test_a_mixture_says_of_what_and_whether_it_would_be_learnt(app, make_made):  # noqa: F811
+    run = make_made("g_openmax")
+    arrays = dict(np.load(run.path / "made.npz"))
+    arrays["before"][:] = 0
+    arrays["before"][0, :, 0], arrays["before"][1, :, :3], arrays["before"][2, :, 3] = 0.9, 0.3, 0.9
+    runs.write_npz(run.path / "made.npz", **arrays)
+    said = text(app(SPACE, run=run.id))
+    assert "**50\u00a0% of another, of 3**" in said and said.count("unsure enough to be learnt") == 1
+
+
+def test_ways_lead_to_what_was_made(app, make_made):  # noqa: F811
+    def ways(page: str, **said: str) -> list[str]:
+        at = app(page, **said)
+        if page.endswith("lessons.py"):
+            at.session_state["answers"], at.session_state["told"] = {7: 0}, {7}
+            at = fine(at.run())
+        return [one.proto.label for one in at.get("page_link")]
+
+    lesson, new = ("app/pages/lessons.py", {"card": "7"}), ("app/pages/new.py", {"new_methods": "osrci"})
+    assert any("Train OSRCI" in one for one in ways(lesson[0], **lesson[1]))
+    assert not any("made up" in one for one in ways(new[0], **new[1]))
+    run = make_made()
+    for page, said in (lesson, new, ("app/pages/live.py", {"run": run.id, "watched": run.id})):
+        assert "See the images that OSRCI made up" in ways(page, **said), page
+
+
 @pytest.mark.parametrize("how", ["none", "torn", "colour"])
 def test_a_run_without_or_with_a_damaged_file_offers_nothing(app, make_made, how):  # noqa: F811
     run = make_made(channels=3 if how == "colour" else 1)
@@ -95,6 +128,11 @@ def test_a_run_without_or_with_a_damaged_file_offers_nothing(app, make_made, how
         (run.path / "made.npz").write_bytes(b"PK torn")
     at = app(SPACE, run=run.id)
     assert TITLE not in [part.value for part in at.subheader]
+    assert "(#made)" not in text(at)
+    (run.path / "recipe.json").write_text("{")  # nor does a run that cannot be read
+    assert not any(
+        "made up" in one.proto.label for one in app("app/pages/new.py", new_methods="osrci").get("page_link")
+    )
 
 
 def test_what_training_doubted_is_said_on_home_live_and_beside_the_pictures_once(app, make_made):  # noqa: F811

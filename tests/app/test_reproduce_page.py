@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import io
 import json
 import re
@@ -378,6 +379,25 @@ def test_the_page_to_take_along_stands_alone(store):
     bare = page.replace("http://elsewhere", "")
     assert not re.search(r"https?:|url\(|@import", bare) and "&lt;script&gt;" in page
     assert "90.5\u00a0±\u00a00.7" in page and "80.1\u00a0±\u00a03.0" in page and "hinge loss" in page
+
+
+def test_what_a_training_doubted_goes_with_its_number_everywhere(store, trained):
+    doubt = 'The "generator" <b>collapsed</b> at 3%'
+    run = trained("0", 0.954, like=CAC)
+    (run.path / "events.jsonl").write_text(json.dumps({"kind": "epoch", "epoch": 1}) + "\n")  # one, with no time
+    for _ in range(2):
+        runs.append(run.path / "events.jsonl", {"kind": "warning", "text": doubt})
+    found = reproduce.tables(results.readings(store))
+    square = lines(store)["CAC"].squares[run.recipe.dataset]
+    assert grid.measured(square) == "95.4*" and doubt in grid.tip(lines(store)["CAC"], square)
+    assert doubt in "".join(grid.as_table([*lines(store).values()])["Caveat"])
+    assert html.escape(doubt) in grid.as_html(found, ["osrci"])
+    assert doubt in reproduce.as_csv(found).replace('""', '"')
+    assert f"% * cac, gamma: {doubt}" in reproduce.as_latex(found)
+    assert doubt in "".join(reproduce.lines(found))
+    at = opened(square.key)
+    assert [one.value.replace("\\", "") for one in at.warning] == [doubt]
+    assert "epochs of training: 1; how long they took is not known" in text(at)
 
 
 def test_exports_are_offered(store, trained):

@@ -19,6 +19,7 @@ from cac_core import runs
 from cac_core.exchange import shelf
 from cac_core.exchange.shelf import Shelf
 from cac_core.jobs import launch, worker
+from cac_core.recipe import NAMES
 from cac_core.results import compare, judge, quality
 from cac_core.runs import Run
 from tests.waiting import LONG
@@ -170,6 +171,30 @@ def test_the_table_says_what_each_run_is_worth_and_sorts_and_filters_by_it(full,
     assert {row.run.id: row.worth for row in rows} == {**{name: str(word) for name, word in words.items()}, "going": ""}
 
 
+def test_a_run_and_its_controls_are_told_apart_wherever_one_chooses(full, app):
+    ids = [f"digits-osrci-0-osrci-small-s0{end}" for end in ("", "-00000001", "-00000002")]
+    for name, hyper in zip(ids, ({}, {"images": "noise"}, {"images": "none"}), strict=True):
+        full(name, method="osrci", split={"hyper": hyper})
+    full("crosr", method="crosr", latents=4, split={"hyper": {"weight": 0.0}})
+    table = app(RUNS).dataframe[0].value.set_index("Id")
+    assert table.Options[[*ids, "crosr"]].tolist() == ["", "images noise", "images none", "weight 0"]
+    assert set(table.Method) == {"OSRCI", "CROSR"}
+    names = [ids[0], f"images noise · {ids[1]}", f"images none · {ids[2]}"]
+    for at in (app(RUNS), app(COMPARE)):
+        assert set(names) | {"crosr"} == set(at.sidebar.selectbox(key="run").options)
+    assert set(names) | {"crosr"} == set(at.multiselect(key="compare_ids").options)
+    for name, said in {
+        ids[0]: [], ids[1]: ["noise was learnt"], ids[2]: ["without any image"], "crosr": ["no image was rebuilt"]
+    }.items():  # fmt: skip
+        beside = [part.value.replace("\\", "") for part in app(RUNS, run=name).sidebar.caption]
+        (line,) = [part for part in beside if " network, " in part]
+        method = "CROSR" if name == "crosr" else "OSRCI"
+        assert line.startswith(f"{method} on digits, split osrci, trial 0, small network, 20 epochs, seed 0")
+        assert line.endswith(table.Options[name] or "seed 0")
+        assert len([part for part in beside if "a control" in part]) == len(said)
+        assert all(words in "".join(beside) for words in said)
+
+
 def test_a_table_of_rows_from_a_server_before_holds_the_words(full, app, monkeypatch):
     monkeypatch.setattr(results, "WORTH", 1)
     store = full("good").path.parent
@@ -223,7 +248,7 @@ def test_a_damaged_log_leaves_the_rest_of_the_row(app, full):
     run = full("one")
     (run.path / "events.jsonl").write_text('{"kind": "epoch", "epoch": 1, "validation": 3}\n{"kind": "ep')
     (row,) = app(RUNS).dataframe[0].value.to_dict("records")
-    assert row["Method"] == "cac" and row["State"] == "finished"
+    assert row["Method"] == "CAC" and row["State"] == "finished"
 
 
 def test_what_is_said_of_seconds_leaves_pauses_out():
@@ -503,7 +528,7 @@ def test_two_runs_on_the_same_images(app, full):
     (table,) = at.table
     ranked = sorted(made, key=lambda run: -run.numbers()["auroc"])
     assert table.value["AUROC"].tolist() == [f"{100 * run.numbers()['auroc']:.1f}" for run in ranked]
-    named = [compare.Member(name, (run,)) for name, run in zip(("cac", "cross_entropy"), made, strict=True)]
+    named = [compare.Member(name, (run,)) for name, run in zip(("CAC", "Cross-entropy"), made, strict=True)]
     for difference in compare.differences(*named):
         assert results.sentence(difference) in said
     count = len(compare.disagreement(*made).rows)
@@ -571,13 +596,13 @@ def test_one_group_says_what_a_comparison_takes(app, full):
 def test_where_there_are_three_seeds_a_side_they_are_the_answer_and_pairs_of_runs_come_second(app, full):
     made = {method: [full(f"{method[:2]}{seed}", seed=seed, method=method) for seed in range(3)]
             for method in ("cac", "cross_entropy")}  # fmt: skip
-    members = [compare.Member(method, tuple(map(compare.scored, group))) for method, group in made.items()]
+    members = [compare.Member(NAMES[method], tuple(map(compare.scored, group))) for method, group in made.items()]
     answer = results.sentence(compare.differences(*members)[0])
     ids = ",".join(run.id for group in made.values() for run in group)
     together = text(app(COMPARE, ids=ids))
     assert answer in together and "so secondary" not in together
     apart = text(app(COMPARE, ids=ids, compare_together="false"))
-    assert "so secondary" in apart and apart.index(answer) < apart.index("between cac, seed 0 and")
+    assert "so secondary" in apart and apart.index(answer) < apart.index("between CAC (seed 0) and")
 
 
 def test_too_many_members_are_refused_in_words(app, full):
@@ -632,7 +657,7 @@ def test_csv_holds_the_numbers_and_no_formula(full):
     _, members, _ = compared(full, "=HYPERLINK(1)")
     assert results.as_csv(members).splitlines()[1].startswith("digits,osrci,0,")
     lines = list(csv.DictReader(io.StringIO(results.as_csv(members))))
-    assert {line["member"] for line in lines} == {"'=HYPERLINK(1)", "cross_entropy"}
+    assert {line["member"] for line in lines} == {"'=HYPERLINK(1)", "Cross-entropy"}
     for line in lines:
         member = next(m for m in members if m.name == line["member"].lstrip("'"))
         for name, (mean, _) in member.spread().items():
@@ -682,18 +707,18 @@ def test_every_comparison_says_what_theta_rests_on(app, full, store):
     """One sentence for runs of which the same is to be said; a run whose validation was trained on promises nothing."""
     groups, members, found = compared(full)
     same = "keeps 95 % of new knowns on average, by 80 images held out of training."
-    assert results.theta_notes(members) == [f"θ of cac, cross_entropy: {same}"]
+    assert results.theta_notes(members) == [f"θ of CAC, Cross-entropy: {same}"]
     ranked = ", ".join(member.name for member in results.rankings(members)[0].members)
     assert f"% θ of {ranked}: {same}" in results.as_latex(members)
     assert f"<p>θ of {ranked}: {same}</p>" in results.as_html(groups, members, found, None)
-    assert f"θ of cac, cross_entropy: {same}" in text(app(COMPARE, ids="a,b"))
+    assert f"θ of CAC, Cross-entropy: {same}" in text(app(COMPARE, ids="a,b"))
     runs.write_json(store / "b" / "recipe.json", runs.Run(store / "b").record | {"trains_on": "all"})
     groups, members, found = compared(full=lambda name, **_: runs.Run(store / name))
     first, second = results.theta_notes(members)
-    assert first.startswith("θ of cac: keeps 95 % of new knowns") and "python -m cac_core eval b --again" in second
+    assert first.startswith("θ of CAC: keeps 95 % of new knowns") and "python -m cac_core eval b --again" in second
     assert "of new knowns on average" not in second and "network was trained on" in second
     said = {line["member"]: line["validated on"] for line in csv.DictReader(io.StringIO(results.as_csv(members)))}
-    assert said == {"cac": "held out of training", "cross_entropy": "images that were trained on"}
+    assert said == {"CAC": "held out of training", "Cross-entropy": "images that were trained on"}
 
 
 def test_the_report_stands_alone_and_every_name_in_it_is_text(full, monkeypatch):

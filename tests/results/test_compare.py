@@ -12,6 +12,7 @@ from cac_core.results import compare
 from cac_core.results.compare import Member, Scored
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
+from cac_core.sentences import Sentence
 from tests import reference
 
 SPLIT = ("digits", "osrci", "0", (0, 1), (2, 3), "d")
@@ -361,11 +362,29 @@ def test_runs_of_one_recipe_are_one_group_and_a_name_says_what_differs(store_of)
     })  # fmt: skip
     groups = compare.grouped(every)
     assert {name: [run.id for run in group] for name, group in groups.items()} == {
-        "cac, lam default": ["a", "b", "c"], "cac, lam 0.5": ["d", "f"], "cross_entropy, lam default": ["e"],
+        "CAC (lam 0.1)": ["a", "b", "c"], "CAC (lam 0.5)": ["d", "f"], "Cross-entropy": ["e"],
     }  # fmt: skip
     alone = compare.grouped(every, together=False, titles={"d": "My *own*"})
     assert [len(group) for group in alone.values()] == [1] * 6 and "My *own*" in alone
-    assert "cac, trial 1, seed 0, lam default" in alone
+    assert "CAC (lam 0.1, trial 1, seed 0)" in alone and "Cross-entropy" in alone
+
+
+def test_a_name_holds_only_what_its_method_has_and_what_tells_it_from_others_of_the_same(store_of):
+    """In the reader's language; names that hold commas are still told apart in a list."""
+    kinds = {
+        "a": {"method": "osrci"}, "b": {"method": "osrci", "hyper": {"images": "noise"}},
+        "c": {"method": "crosr"}, "d": {"method": "crosr", "hyper": {"weight": 0.0}},
+        "e": {"method": "cross_entropy", "epochs": 3, "trunk": {"dropout": 0.5}},
+    }  # fmt: skip
+    assert list(compare.grouped(store_of(kinds))) == [
+        "OSRCI (images made)", "OSRCI (images noise)", "CROSR (weight 1)", "CROSR (weight 0)", "Cross-entropy",
+    ]  # fmt: skip
+    two = store_of({"a": {"method": "cross_entropy"}, "b": {"method": "cross_entropy", "backbone": "fast", "seed": 1}})
+    assert list(compare.grouped(two)) == ["Cross-entropy (small)", "Cross-entropy (fast)"]  # no option of one alone
+    shout = lambda said: f"{said!s}!" if isinstance(said, Sentence) else said  # noqa: E731
+    assert list(compare.grouped(two, False, told=shout)) == [
+        "Cross-entropy! (small, seed 0!)", "Cross-entropy! (fast, seed 1!)"
+    ]  # fmt: skip
 
 
 def test_equal_names_are_told_apart_by_id_and_too_many_are_refused(store_of):
@@ -389,7 +408,7 @@ def test_custom_trials_and_imported_weights_are_groups_of_their_own(store_of):
         record = json.loads((run.path / "recipe.json").read_text())
         runs.write_json(run.path / "recipe.json", record | {"imported_from": file})
     assert list(compare.grouped([every[2], *published]).items()) == [
-        ("cac, weights trained here", [every[2]]), ("cac, weights Kind.pth", published),
+        ("CAC (trained here)", [every[2]]), ("CAC (weights Kind.pth)", published),
     ]  # fmt: skip
 
 
@@ -398,7 +417,7 @@ def test_other_networks_are_no_seeds_of_one_recipe_because_their_files_have_one_
     for run in every:
         record = json.loads((run.path / "recipe.json").read_text())
         runs.write_json(run.path / "recipe.json", record | {"imported_from": "outputs.npz"})
-    assert list(compare.grouped(every).items()) == [("cac, weights a", [every[0]]), ("cac, weights b", [every[1]])]
+    assert list(compare.grouped(every).items()) == [("CAC (weights a)", [every[0]]), ("CAC (weights b)", [every[1]])]
 
 
 def test_copies_of_a_run_are_no_further_seeds():
