@@ -22,6 +22,7 @@ STAR = "M5,0L6.5,3.4L10,3.8L7.3,6.3L8.1,10L5,8.1L1.9,10L2.7,6.3L0,3.8L3.5,3.4Z"
 EXACT = {"containLabel": False, "outerBoundsMode": "none"}  # margins are as said
 SHAPES = ("circle", "triangle", "rect", "diamond")
 CUT = 18  # letters of a class name beside a chart
+ROW = 18  # pixels of a line of a legend below
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,16 @@ def apart(*values: float) -> list[str]:
             break
         said = [number(x, digits) for x in values]
     return said
+
+
+# --- the legend ------------------------------------------------------------------------------------------------------
+
+
+def below(wide: int) -> dict[str, Any]:
+    """A legend below a chart, a line for each name, ROW high: however long they are and wherever they would break, it
+    takes as much room. wide: pixels of a mark."""
+    return {"orient": "vertical", "left": 44, "bottom": 0, "padding": 2, "itemGap": 4, "itemHeight": 8,
+            "itemWidth": wide, "textStyle": {"lineHeight": ROW - 4}}  # fmt: skip
 
 
 # --- the scale of a score --------------------------------------------------------------------------------------------
