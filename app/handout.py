@@ -77,7 +77,7 @@ def _sheet(n: int, card: cards.Card, drawn: list[tuple[str, str]], link: str, nu
     return (
         f'<section id="card-{n}"><h2>{n}. {escape(t(card.title))}</h2>'
         f'<div class="pictures{" two" if len(drawn) > 1 else ""}">{figures}</div>'
-        f'<p>{cards.marked(t(card.idea))}</p><p class="formula">{cards.marked(t(card.formula))}</p>'
+        f'<p>{cards.marked(t(card.idea))}</p><p class="formula">{cards.marked(card.formula)}</p>'
         f"<p><b>{cards.marked(t(card.question, **numbers))}</b></p><ol>{options}</ol>"
         f'<div class="line">{escape(t("Why do you think so?"))}</div><div class="line"></div>'
         f'<p class="try">{escape(t(card.task))} <a href="{escape(link)}">{escape(link)}</a></p></section>'

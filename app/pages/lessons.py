@@ -141,7 +141,7 @@ def idea():
 
 
 def formula():
-    st.html(f'<div class="formula">{cards.marked(t(card.formula))}</div>')
+    st.html(f'<div class="formula">{cards.marked(card.formula)}</div>')
 
 
 def question():
