@@ -216,7 +216,7 @@ CARDS = (
             "points around each class and keeps the least likely: virtual outliers. PROSER mixes two images of "
             "different classes. OSRCI and G-OpenMax generate images that fit no class."
         ),
-        "x_{out} = m_c + L ε, ‖ε‖ largest of many   x_{mix} = λ x_i + (1 − λ) x_j, y_i ≠ y_j",
+        "x_{out} = m_c + L ε_k, k = argmax_i ‖ε_i‖   x_{mix} = λ x_i + (1 − λ) x_j, y_i ≠ y_j",
         phrases(
             "Which of what is made up will lie between the classes, with a second class nearly as near as the nearest?"
         ),

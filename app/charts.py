@@ -22,6 +22,7 @@ STAR = "M5,0L6.5,3.4L10,3.8L7.3,6.3L8.1,10L5,8.1L1.9,10L2.7,6.3L0,3.8L3.5,3.4Z"
 EXACT = {"containLabel": False, "outerBoundsMode": "none"}  # margins are as said
 SHAPES = ("circle", "triangle", "rect", "diamond")
 CUT = 18  # letters of a class name beside a chart
+ROW = 18  # pixels of a line of a legend below
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ def apart(*values: float) -> list[str]:
     return said
 
 
+# --- the legend ------------------------------------------------------------------------------------------------------
+
+
+def below(wide: int) -> dict[str, Any]:
+    """A legend below a chart, a line for each name, ROW high: however long they are and wherever they would break, it
+    takes as much room. wide: pixels of a mark."""
+    return {"orient": "vertical", "left": 44, "bottom": 0, "padding": 2, "itemGap": 4, "itemHeight": 8,
+            "itemWidth": wide, "textStyle": {"lineHeight": ROW - 4}}  # fmt: skip
+
+
 # --- the scale of a score --------------------------------------------------------------------------------------------
 
 
@@ -154,6 +165,10 @@ class Scale:
             shares = 1 - len(knowns) ** -np.linspace(0, 1, count // 2)
             steps = [*(float(f"{x:.{digits}g}") for x in np.quantile(knowns, shares)), *steps]
         return sorted({*steps[:-1], self.high})
+
+    def left(self, score: float) -> bool:
+        """Whether a score lies in the left half of the axis."""
+        return bool(self.clip(np.array(score)) < self.steps(3)[1])
 
     def clip(self, scores: np.ndarray) -> np.ndarray:
         return np.clip(scores, self.low, self.high)
@@ -370,13 +385,14 @@ def place_on_scale(
     shown[1]["markLine"] = {
         "symbol": "none", "silent": True, "animation": False,
         "lineStyle": {"color": palette.text, "type": "solid", "width": 3},
-        "label": {"show": True, "formatter": t("this image"), "color": palette.text, "position": "insideEndTop"},
+        "label": {"show": True, "formatter": t("this image"), "color": palette.text,
+                  "position": "insideEndBottom" if scale.left(here) else "insideEndTop"},  # away from the edge
         "data": [{"xAxis": float(scale.clip(np.array(here)))}],
     }  # fmt: skip
     return {
         "animation": False,
         "legend": {"bottom": 0, "icon": "rect", "itemHeight": 10},
-        "grid": {"left": 36, "right": 12, "top": 24, "bottom": 56, **EXACT},
+        "grid": {"left": 56, "right": 12, "top": 24, "bottom": 56, **EXACT},
         "xAxis": scale.axis("") | {"nameGap": 0},
         "yAxis": {"type": "value", "minInterval": 1, "splitNumber": 3},
         "series": shown,
@@ -458,7 +474,9 @@ def scatter(xy: np.ndarray, labels: np.ndarray, names: list[str], palette: Palet
 
 
 def theta_line(theta: float, scale: Scale, palette: Palette, label: bool = True) -> dict[str, Any]:
-    said = {"show": label, "formatter": f"θ = {number(theta)}", "position": "end"}
+    """Its label above it goes towards the middle, away from what stands beside the axis."""
+    said = {"show": label, "formatter": f"θ = {number(theta)}", "position": "end",
+            "align": "left" if scale.left(theta) else "right"}  # fmt: skip
     return _line_at(float(scale.clip(np.array(theta))), said, palette)
 
 
@@ -492,30 +510,31 @@ def histogram(
     known = labels >= 0
     every = [steps(t(RIGHT), known & right, palette.known[0], 0, stack="known")]
     if (known & ~right).any():
-        every.append(steps(t(WRONG), known & ~right, palette.known[1], 0, stack="known"))
+        every.append(steps(t(WRONG), known & ~right, palette.known[3], 0, stack="known"))
     every[0]["markLine"] = theta_line(theta, scale, palette)
-    grids = [{"top": 56, "bottom": "50%" if unknowns else 52, "left": 72, "right": 20, **EXACT}]
+    side = {"left": 72, "right": 20, **EXACT}
+    grids = [side | {"top": 24, "height": HALF if unknowns else 2 * HALF}]
     axes = [
         scale.axis(name) | ({"axisLabel": {"show": False}, "name": "", "axisTick": {"show": False}} if unknowns else {})
     ]
-    heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1}]
+    heights = [{"type": "value", "name": t("known images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1,
+                "splitNumber": 3}]  # fmt: skip
     if unknowns:
         every.append(steps(t(NEVER), ~known, palette.unknown, 1, markLine=theta_line(theta, scale, palette, False)))
-        grids.append({"top": "50%", "bottom": 52, "left": 72, "right": 20, **EXACT})
+        grids.append(side | {"top": 24 + HALF, "height": HALF})
         axes.append(scale.axis(name) | {"gridIndex": 1, "position": "bottom", "axisLine": {"onZero": False}})
-        heights.append(
-            {"type": "value", "name": t("unknown images"), "nameLocation": "middle", "nameGap": 48, "minInterval": 1,
-             "inverse": True, "gridIndex": 1}
-        )  # fmt: skip
+        heights.append(heights[0] | {"name": t("unknown images"), "inverse": True, "gridIndex": 1})
     return {
         "animation": False,
         "tooltip": {"trigger": "axis", "confine": True},
-        "legend": {"top": 0, "left": 50, "data": [s["name"] for s in every], "icon": "rect", "itemHeight": 10},
+        "legend": below(20) | {"icon": "rect", "data": [s["name"] for s in every]},
         "axisPointer": {"link": [{"xAxisIndex": "all"}]},
         "grid": grids, "xAxis": axes, "yAxis": heights, "series": every,
     }  # fmt: skip
 
 
+HALF = 116  # pixels of the plot of one side
+HISTOGRAM = 24 + 2 * HALF + 50 + 3 * ROW + 4  # of all of it
 RIGHT, WRONG, NEVER = phrases(("known, nearest class right", "known, nearest class wrong", "never seen"))
 
 

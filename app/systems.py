@@ -26,6 +26,8 @@ DRAWN = 400  # images of each class, at most
 OUT = 1.08  # times as far from the middle of the sphere images of classes never seen are drawn, to cover none
 NAMED = 12  # classes up to which their angles are written out
 BINS = 30
+CHEVRON = "M5,0L10,10L5,7L0,10Z"
+FAR = 1.5  # times as far as 99.5 % of values reach is too far to be drawn
 
 
 def show(run: Run) -> None:
@@ -86,7 +88,7 @@ def rebuilt(run: Run, kept: dict[str, np.ndarray]) -> None:
     if known.any() and (~known).any():
         parts = {t("known"): error[known], t("never seen"): error[~known]}
         st.echarts_chart(
-            histograms(parts, t("error of the reconstruction"), controls.palette()), key="rebuilt_errors", height=260,
+            histograms(parts, t("error of the reconstruction"), controls.palette()), key="rebuilt_errors", height=300,
             alt=t("How large the error is, of known images and of those of classes never seen: {numbers}.",
                   numbers=medians(parts)),
         )  # fmt: skip
@@ -108,15 +110,19 @@ def medians(parts: dict[str, np.ndarray]) -> str:
 
 
 def histograms(parts: dict[str, np.ndarray], name: str, palette: Palette) -> dict[str, Any]:
-    """Shares of each part in the same bins; known solid, never seen dashed, a third dotted, a fourth solid."""
+    """Shares of each part in the same bins; known solid, never seen dashed, a third dotted, a fourth dashed and dotted.
+
+    What lies far beyond nearly all others is left out, and said."""
     every = np.concatenate(list(parts.values()))
-    low, high = float(every.min()), float(np.quantile(every, 0.995))
+    low, high, cut = float(every.min()), float(every.max()), float(np.quantile(every, 0.995))
+    if high - low > FAR * (cut - low) > 0:
+        high, name = cut, f"{name}\n{t('{n} of {all} lie beyond', n=int((every > cut).sum()), all=len(every))}"
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
     looks = ((palette.known[0], "solid"), (palette.unknown, "dashed"), (palette.text, "dotted"),
-             (palette.known[1], "solid"))  # fmt: skip
+             (palette.known[3], [9, 3, 2, 3]))  # fmt: skip
     series = []
     for (title, values), (colour, kind) in zip(parts.items(), looks, strict=False):
-        shares = 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / max(len(values), 1)
+        shares = 100 * np.histogram(values, edges)[0] / max(len(values), 1)
         series.append({
             "type": "line", "name": title, "step": "end", "symbol": "none",
             "lineStyle": {"color": colour, "width": 2, "type": kind}, "itemStyle": {"color": colour},
@@ -126,11 +132,15 @@ def histograms(parts: dict[str, np.ndarray], name: str, palette: Palette) -> dic
     return {
         "animation": False,
         "tooltip": {"trigger": "axis", "confine": True},
-        "legend": {"bottom": 0, "itemHeight": 8, "itemWidth": 26},
-        "grid": {"left": 48, "right": 16, "top": 12, "bottom": 84, **EXACT},
-        "xAxis": {"type": "value", "min": float(f"{edges[0]:.3g}"), "name": name, "nameLocation": "middle",
-                  "nameGap": 26, "splitLine": {"show": False}, "axisLabel": {"hideOverlap": True}},
-        "yAxis": {"type": "value", "name": "%", "splitNumber": 3, "splitLine": {"lineStyle": {"color": palette.faint}}},
+        "legend": charts.below(34),
+        "grid": {"left": 52, "right": 16, "top": 12, "bottom": 48 + 14 * name.count("\n") + charts.ROW * len(series),
+                 **EXACT},
+        "xAxis": {"type": "value", "min": float(edges[0]), "max": float(edges[-1]), "name": name,
+                  "nameLocation": "middle", "nameGap": 24, "nameTextStyle": {"lineHeight": 14},
+                  "splitLine": {"show": False},
+                  "axisLabel": {"hideOverlap": True, "showMinLabel": False, "showMaxLabel": False}},
+        "yAxis": {"type": "value", "axisLabel": {"formatter": "{value}\u00a0%"}, "splitNumber": 3,
+                  "splitLine": {"lineStyle": {"color": palette.faint}}},
         "series": series,
     }  # fmt: skip
 
@@ -219,7 +229,7 @@ def around(xy: dict[str, np.ndarray], shown: tuple[str, ...], names: list[str], 
     looks = {
         "unknown": (f"path://{CROSS}", 7, {"color": palette.unknown, "opacity": 0.8}),
         "virtual": (f"path://{STAR}", 11, {"color": palette.text, "borderColor": palette.surface, "borderWidth": 1}),
-        "mixed": ("arrow", 8, {"color": "transparent", "borderColor": palette.text, "borderWidth": 1.5}),
+        "mixed": (f"path://{CHEVRON}", 8, {"color": "transparent", "borderColor": palette.text, "borderWidth": 1.5}),
     }
     for name in shown:
         symbol, size, look = looks[name]
@@ -237,7 +247,8 @@ def _plane(series: list[dict], places: np.ndarray, names: list[str], palette: Pa
     words = [
         {"value": place.round(4).tolist(),
          "label": {"show": True, "formatter": name, "color": palette.text,
-                   "fontWeight": "bold", "fontSize": 13, "textBorderColor": palette.surface, "textBorderWidth": 3}}
+                   "fontWeight": "bold", "fontSize": 14, "backgroundColor": palette.surface, "padding": [3, 6],
+                   "borderRadius": 8, "borderColor": palette.text, "borderWidth": 1}}
         for place, name in zip(places, short(names, CUT), strict=True)
     ]  # fmt: skip
     return {
@@ -294,7 +305,6 @@ COSINES = phrases(
         "between": "all pairs of prototypes (dispersion)",
     }
 )
-SYMBOLS = {"own": "circle", "closest": "triangle", "between": "rect"}
 
 
 def course(run: Run, place, shown: tuple[str, ...] = tuple(COSINES)) -> None:
@@ -309,15 +319,14 @@ def course(run: Run, place, shown: tuple[str, ...] = tuple(COSINES)) -> None:
     if apart:
         values[t("simplex, −1/(C − 1)")] = ((best,) * len(told), 7, True)
     option = courses.curves(epochs, values, palette, told[-1].get("epochs", epochs[-1]))
-    for line, name in zip(option["series"], shown, strict=False):
-        line |= {"symbol": SYMBOLS[name], "showSymbol": True, "symbolSize": 6}
     if apart:
-        option["series"][-1]["itemStyle"] = {"color": palette.text}
-        option["series"][-1]["lineStyle"] |= {"color": palette.text}
+        option["series"][-1] |= {
+            "symbol": "none",
+            "itemStyle": {"color": palette.text},
+            "lineStyle": {"color": palette.text, "width": 2, "type": "dashed"},
+        }
     option["yAxis"] |= {"name": t("mean cosine"), "nameLocation": "middle", "nameGap": 36, "scale": False, "min": -1,
                         "max": 1}  # fmt: skip
-    option["legend"] |= {"type": "plain"}
-    option["grid"] |= {"bottom": 132}
     last = told[-1]["beside"]
     if apart:
         alt = t(
@@ -328,6 +337,9 @@ def course(run: Run, place, shown: tuple[str, ...] = tuple(COSINES)) -> None:
     else:
         alt = t("Mean cosine by epoch: images to their own prototype end at {own:.2f}.", own=last["own"])
     place.echarts_chart(option, key="sphere_course", height=440, alt=alt)
+    place.caption(
+        t("Validation images after each epoch: at 1 directions are the same, at 0 they are at a right angle.")
+    )
 
 
 def angle_map(gaps: np.ndarray, ideal: float, names: list[str], palette: Palette) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cac_core.results import compare, judge, project, reproduce, sweep
 ROOT = Path(__file__).parents[1]
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "broken", "removed",
           "unreachable")  # fmt: skip
-CURVES = ("train", "validation", "total", "tuplet", "anchor", "accuracy")
+CURVES = ("train", "validation", "accuracy")
 # what tables of the core hold and a page shows by t; what the core says by say is read out of its source
 CORE = (
     *STATES, *CURVES, *queue.KINDS, *project.STAGES, "perturbing",

@@ -2,6 +2,7 @@
 
 const STEP = 1 / 200; // of the axis, an arrow key; ten times that with Shift
 const SHARES = 14; // pixels below the scores for the shares of knowns, on an axis by quantiles
+const NAME = 18; // pixels of the name of an axis, which stands below the scores by itself
 const MARGIN = { left: 64, right: 14, top: 60, bottom: 46 }; // where text is as large as usual
 
 class Histogram {
@@ -17,7 +18,7 @@ class Histogram {
     const hatches = make(
       "defs",
       {},
-      hatch("wrong", "--known-1", "M-1.5,1.5L1.5,-1.5M0,6L6,0M4.5,7.5L7.5,4.5"),
+      hatch("wrong", "--known-3", "M-1.5,1.5L1.5,-1.5M0,6L6,0M4.5,7.5L7.5,4.5"),
       hatch("never", "--unknown", "M0,0L6,6M-1.5,4.5L1.5,7.5M4.5,-1.5L7.5,1.5"),
     );
     this.bars = { right: make("path", { class: "right" }), wrong: make("path", {}), never: make("path", {}) };
@@ -50,9 +51,10 @@ class Histogram {
       make("span", { class: "side rejected" }, lab.say("rejected")),
     );
     this.plot = lab.draggable(make("div", { class: "plot" }, this.picture, this.handle), (x) => this.thetaAt(x));
+    this.name = make("div", { class: "across", "aria-hidden": "true" }); // a long one goes on in a second line
     this.legend = make("div", { class: "swatches" });
     this.bar = lab.counted(() => this.asked);
-    this.node = make("div", {}, this.legend, this.plot, this.bar.node);
+    this.node = make("div", {}, this.legend, this.plot, this.name, this.bar.node);
   }
 
   draw() {
@@ -72,7 +74,7 @@ class Histogram {
     };
     const width = this.plot.clientWidth;
     const { em } = this.lab;
-    const [left, right, top, bottom] = [MARGIN.left * em, MARGIN.right, MARGIN.top * em, MARGIN.bottom * em];
+    const [left, right, top, bottom] = [MARGIN.left * em, MARGIN.right, MARGIN.top * em, (MARGIN.bottom - NAME) * em];
     const floor = this.lab.height - bottom - (scale.knots ? SHARES * em : 0);
     const middle = unknown.length ? Math.round((top + floor) / 2) : floor;
     this.box = { left, right: width - right, top, floor, middle };
@@ -157,10 +159,10 @@ class Histogram {
       if (below) text(at, floor + 33 * em, "middle", percent(below, below > 0.99 ? 1 : 0), "side");
     }
     line(left, floor, right, floor, "base");
-    const name = scale.knots
-      ? say("{score}, and how many of the knowns lie below", { score: this.lab.state.name })
-      : this.lab.state.name;
-    text((left + right) / 2, floor + (39 + (scale.knots ? SHARES : 0)) * em, "middle", name, "name");
+    write(
+      this.name,
+      scale.knots ? say("{score}, and how many of the knowns lie below", { score: this.lab.state.name }) : this.lab.state.name,
+    );
     this.axes.replaceChildren(...marks);
   }
 

@@ -207,11 +207,12 @@ function boxed({ width, height, palette, text, em = 1 }, across, up, names, more
         line(box.left, here, box.right, here);
         text(context, shortNumber(value), box.left - 8, here, "right");
       }
-      text(context, names.across, (box.left + box.right) / 2, height - 12 * em, "center");
+      const middle = [(box.left + box.right) / 2, (box.top + box.floor) / 2];
+      text(context, names.across, middle[0], height - 12 * em, "center", 400, 2 * (width - middle[0]) - 8);
       context.save();
-      context.translate(14 * em, (box.top + box.floor) / 2);
+      context.translate(14 * em, middle[1]);
       context.rotate(-Math.PI / 2);
-      text(context, names.up, 0, 0, "center");
+      text(context, names.up, 0, 0, "center", 400, 2 * middle[1] - 8);
       context.restore();
     },
     ...more,

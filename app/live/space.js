@@ -392,7 +392,8 @@ class Space extends View {
     this.ask("camera");
   }
 
-  text(context, said, x, y, align, weight = 400) {
+  /** most: pixels, into which a longer text is pressed. */
+  text(context, said, x, y, align, weight = 400, most = undefined) {
     context.font = `${weight} ${12.5 * this.em}px ${this.font}`;
     context.textAlign = align;
     context.textBaseline = "middle";
@@ -400,8 +401,8 @@ class Space extends View {
     context.lineWidth = 3;
     context.lineJoin = "round";
     context.strokeStyle = this.palette.surface;
-    context.strokeText(said, x, y);
-    context.fillText(said, x, y);
+    context.strokeText(said, x, y, most);
+    context.fillText(said, x, y, most);
     context.lineWidth = 1;
     context.strokeStyle = this.palette.faint;
   }

@@ -266,7 +266,7 @@ def histograms(groups: dict[str, list[Run]], scorer: str | None):
                 st.echarts_chart(
                     charts.histogram(said.test.score, said.labels, said.right, theta, said.scale, controls.palette(),
                                      t(wording.SHORT[score])),
-                    key=f"compare_scores_{run.id}", height=340,
+                    key=f"compare_scores_{run.id}", height=charts.HISTOGRAM,
                     alt=t("Histogram of the scores of known and unknown test images."),
                 )  # fmt: skip
                 if len(group) > 1:

@@ -26,7 +26,7 @@ AHEAD = phrases(  # events that come before the first epoch, and how far they ar
     }
 )
 MAKING = "making"  # between the stages of a method that makes images up
-LINKS: links.Links = {"watched": (str, None)}
+LINKS: links.Links = {"watched": (str, None), "losses": (links.one_of(*courses.PARTS), "net")}
 
 st.markdown(
     t(
@@ -382,16 +382,14 @@ def pictures(run: Run, said: courses.Course):
     left, right = st.columns([1, 1], gap="large")
     with left:
         if said.epochs:
-            last = {f"{t(name)}, {t(split)}": values[-1] for (split, name), values in said.terms.items()}
-            told = ", ".join(f"{name} {charts.number(value)}" for name, value in last.items())
-            st.markdown(f"**{t('Loss')}**")
-            st.echarts_chart(courses.loss_curves(said, palette, total), key="loss", height=360,
-                             alt=t("Losses by epoch; last: {told}", told=told))  # fmt: skip
+            loss(run, said)
+            option = courses.accuracy_curve(said, palette, total)
             st.markdown(f"**{t('Accuracy on validation images, %')}**")
-            st.echarts_chart(courses.accuracy_curve(said, palette, total), key="accuracy", height=220,
+            st.echarts_chart(option, key="accuracy", height=courses.height(option, 160),
                              alt=t("Accuracy by epoch"))  # fmt: skip
             st.markdown(f"**{t('Learning rate')}**")
-            st.echarts_chart(courses.rate_curve(said, palette, total), key="rate", height=180,
+            option = courses.rate_curve(said, palette, total)
+            st.echarts_chart(option, key="rate", height=courses.height(option, 120),
                              alt=t("Learning rate by epoch"))  # fmt: skip
         else:
             st.caption(t("Curves come with the first epoch."))
@@ -411,8 +409,31 @@ def pictures(run: Run, said: courses.Course):
         )  # fmt: skip
     table = st.expander(t("The numbers as a table"), on_change="rerun", key="course_table", icon=":material/table:")
     if table.open:
-        columns = {f"{t(name)}, {t(split)}": values for (split, name), values in said.terms.items()}
+        columns = {f"{courses.term(name)}, {t(split)}": values for (split, name), values in said.terms.items()}
         table.dataframe({t("epoch"): said.epochs, **columns, t("learning rate"): said.lr}, hide_index=True)
+
+
+def loss(run: Run, said: courses.Course):
+    """What each part learns by, one after the other: a critic's losses would flatten those of the classifier."""
+    parts, total = said.parts, run.recipe.epochs + run.recipe.fine_epochs
+    part = parts[0]
+    st.markdown(f"**{t('Loss')}**", help=courses.explained(said, parts))
+    if len(parts) > 1:
+        if st.session_state.get("losses") not in parts:
+            st.session_state.losses = part
+        part = st.segmented_control(
+            t("Shown"), parts, key="losses", required=True, persist_state="session", label_visibility="collapsed",
+            format_func=lambda part: t(courses.PARTS[part]),
+        )  # fmt: skip
+    option = courses.loss_curves(said, controls.palette(), total, part)
+    last = ", ".join(f"{name} {charts.number(value)}" for name, value in courses.last(option).items())
+    st.echarts_chart(option, key=f"loss_{part}", height=courses.height(option, 220),
+                     alt=t("Losses by epoch; last: {told}", told=last))  # fmt: skip
+    if said.turn:
+        st.caption(
+            t("The last stage begins with epoch {n}. By another loss it learns {what}: accuracy and loss may get worse "
+              "there, and the best epoch is one of its own.", n=said.turn, what=t(courses.STAGES[run.recipe.method]))
+        )  # fmt: skip
 
 
 def said_last(job: Job | None, run: Run | None):

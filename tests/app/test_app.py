@@ -864,6 +864,31 @@ def test_a_small_theta_is_drawn_where_it_is_not_at_zero():
         assert round(mark["data"][0]["xAxis"], mark.get("precision", 2)) == 5.6e-4
 
 
+@pytest.mark.parametrize("scale, low, high", [(charts.Scale(-1, 1, False), -0.977, 0.9),
+                                              (charts.Scale(1e-6, 6.0, True), 1e-5, 0.1)])  # fmt: skip
+def test_what_is_said_at_a_line_goes_away_from_the_edge(scale, low, high):
+    """Beside the axis stand its numbers, and above the chart nothing else may."""
+    labels, right = np.r_[np.zeros(5), -np.ones(4)], np.ones(9, bool)
+    for theta, here, align, place in ((low, high, "left", "Top"), (high, low, "right", "Bottom")):
+        drawn = charts.histogram(np.full(9, 0.1), labels, right, theta, scale, charts.LIGHT, "γ")
+        small = charts.place_on_scale(np.full(9, 0.1), labels, here, theta, scale, charts.LIGHT)
+        for option in (drawn, small):
+            assert option["series"][0]["markLine"]["label"]["align"] == align and "top" not in option["legend"]
+        assert small["series"][1]["markLine"]["label"]["position"].endswith(place)
+        assert small["grid"]["left"] >= 8 + 7 * len("60,000")
+
+
+def test_a_histogram_has_room_for_its_legend_and_a_colour_for_each_part():
+    scale, labels = charts.Scale(0, 1, False), np.r_[np.zeros(5), -np.ones(4)]
+    drawn = charts.histogram(np.full(9, 0.1), labels, np.arange(9) > 2, 0.5, scale, charts.LIGHT, "γ")
+    assert [line["itemStyle"]["color"] for line in drawn["series"]] == [
+        charts.LIGHT.known[0], charts.LIGHT.known[3], charts.LIGHT.unknown
+    ]  # fmt: skip
+    last = drawn["grid"][-1]
+    title = drawn["xAxis"][-1]["nameGap"] + 12
+    assert charts.HISTOGRAM - last["top"] - last["height"] >= title + charts.ROW * len(drawn["series"])
+
+
 def test_theme_and_charts_agree():
     theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
     for palette, said in ((charts.LIGHT, theme["light"]), (charts.DARK, theme["dark"])):

@@ -302,6 +302,12 @@ def test_the_handout_is_one_file_with_everything():
     assert [len(s.findall(f".//{SVG}svg")) for s in sections] == [1, 1, 1, 1, 1, 2, 1, 1]
 
 
+def test_a_formula_holds_no_words_of_one_language():
+    names = {"exp", "log", "sign", "softmax", "cos", "sin", "min", "argmax", "out", "mix"}
+    for card in CARDS:
+        assert set(re.findall("[a-z]{3,}", card.formula)) <= names
+
+
 def test_the_pictures_hold_the_numbers_of_the_run():
     run = Run(cards.DIGITS)
     drawn = [ET.fromstring(svg) for one in handout.pictures() for svg, _ in one]

@@ -1,7 +1,9 @@
 """What the page Logit space shows of one method alone: offered for its runs, and of what they hold."""
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,10 +124,44 @@ def test_three_classes_lie_on_the_sphere_itself():
     assert radius == (1, 0.5, 0.707) and angle == (0, 90, 225)
 
 
-def test_histograms_hold_all_of_each_part():
-    option = systems.histograms({"a": np.arange(9.0), "b": np.zeros(4)}, "x", charts.LIGHT)
+def test_histograms_hold_all_of_each_part_and_tell_them_apart_by_their_lines():
+    option = systems.histograms({name: np.arange(9.0) for name in "abcd"}, "x", charts.LIGHT)
     for line in option["series"]:
         assert sum(share for _, share in line["data"][:-1]) == pytest.approx(100, abs=0.1)
-    assert [line["lineStyle"]["type"] for line in option["series"]] == ["solid", "dashed"]
+    kinds = [json.dumps(line["lineStyle"]["type"]) for line in option["series"]]
+    assert kinds[:2] == ['"solid"', '"dashed"'] and len(set(kinds)) == 4
+    assert option["yAxis"]["axisLabel"]["formatter"].endswith("%")
     flat = systems.histograms({"a": np.ones(3)}, "x", charts.LIGHT)
     assert all(np.isfinite(x) and np.isfinite(y) for x, y in flat["series"][0]["data"])
+
+
+def test_what_lies_far_beyond_is_left_out_of_a_histogram_and_said():
+    values = np.linspace(0, 1, 1000)
+    near = systems.histograms({"a": values, "b": np.array([1.2])}, "x", charts.LIGHT)
+    assert near["xAxis"]["name"] == "x" and near["xAxis"]["max"] == pytest.approx(1.2)
+    far = systems.histograms({"a": values, "b": np.array([9.0])}, "x", charts.LIGHT)
+    beyond = int((np.r_[values, 9.0] > far["xAxis"]["max"]).sum())
+    assert far["xAxis"]["max"] < 1 and far["xAxis"]["name"] == f"x\n{beyond} of 1001 lie beyond"
+    assert far["grid"]["bottom"] > near["grid"]["bottom"]
+    last = [share for _, share in far["series"][0]["data"][:-1]]
+    assert last[-1] == pytest.approx(np.mean(last), rel=0.1) and not any(y for _, y in far["series"][1]["data"])
+
+
+def test_names_of_clusters_stand_on_ground_of_their_own():
+    xy = {"train": np.zeros((2, 2)), "labels": np.arange(2), "means": np.eye(2), "virtual": np.zeros((1, 2))}
+    option = systems.around(xy, ("virtual",), ["0", "1"], charts.DARK)
+    assert [one["label"]["backgroundColor"] for one in option["series"][-1]["data"]] == [charts.DARK.surface] * 2
+
+
+@pytest.mark.parametrize("shown", [("own",), tuple(systems.COSINES)])
+def test_a_course_on_the_sphere_says_what_each_line_is(make_run, shown):
+    run, drawn, said = make_run(method="cider"), [], []
+    for epoch in (1, 2):
+        beside = {"own": 0.9, "between": -0.2, "closest": 0.4}
+        runs.append(run.path / "events.jsonl", {"kind": "epoch", "epoch": epoch, "epochs": 2, "beside": beside})
+    place = SimpleNamespace(echarts_chart=lambda option, **more: drawn.append(option), caption=said.append)
+    systems.course(run, place, shown)
+    assert drawn[0]["legend"]["show"] and said
+    assert [line["name"] for line in drawn[0]["series"]][: len(shown)] == [systems.COSINES[name] for name in shown]
+    symbols = [line["symbol"] for line in drawn[0]["series"]]
+    assert len(set(symbols)) == len(symbols)

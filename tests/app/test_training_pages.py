@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 import filelock
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -31,7 +32,7 @@ from cac_core.data import datasets, decoded
 from cac_core.exchange import changes, own_data, sample, shelf
 from cac_core.jobs import clusters, engines, launch, worker
 from cac_core.recipe import Recipe
-from cac_core.results import look
+from cac_core.results import evaluate, look
 from cac_core.runs import Run
 from cac_core.training import loop, probe
 from tests.waiting import LONG
@@ -1150,6 +1151,80 @@ def test_the_curves_hold_every_epoch_and_no_infinity(finished):
     assert dict(map(tuple, next(s for s in spec["series"] if s["name"] == "total, train")["data"]))[4] is None
 
 
+@pytest.fixture
+def staged(make_run):
+    """A run of a method that makes images up, of three epochs, the last of which is the last stage."""
+    run = make_run("staged", method="osrci")
+    made = {"critic_total": -9.0, "critic_penalty": 9.0, "rebuilt_total": 0.2, "rebuilt_away": 0.1}
+    for epoch, terms in enumerate(({"total": 0.3, "one_vs_rest": 0.3} | made, {"total": 0.2, "one_vs_rest": 0.2} | made,
+                                   {"total": 0.9, "known": 0.5, "unknown": 0.4}), 1):  # fmt: skip
+        runs.append(run.path / "events.jsonl", {
+            "kind": "epoch", "epoch": epoch, "epochs": 3, "train": terms, "lr": 0.1,
+            "validation": {"total": 0.1 * epoch, "known": 0.1 * epoch, "accuracy": 1 - 0.1 * epoch},
+            "best_epoch": 3 if epoch == 3 else -1,
+        })  # fmt: skip
+    return run
+
+
+def test_what_makes_images_up_has_losses_of_its_own_and_the_last_stage_is_marked(opened, staged):
+    said = courses.course(staged)
+    assert said.parts == ["net", "rebuilt", "critic"] and said.turn == 3
+    drawn = {part: courses.loss_curves(said, charts.LIGHT, 3, part) for part in said.parts}
+    assert [line["name"] for line in drawn["net"]["series"]] == [
+        "total, train", "total, validation", "known images, train", "made images, train"
+    ]  # fmt: skip
+    assert [line["name"] for line in drawn["critic"]["series"]] == ["critic, total, train", "slope, train"]
+    marks = {
+        part: {mark["label"]["formatter"]: mark["xAxis"] for mark in option["series"][0]["markLine"]["data"]}
+        for part, option in drawn.items()
+    }
+    turn = {"last stage": 2.5}
+    assert marks == {"net": turn | {"best": 3}, "rebuilt": turn, "critic": turn}
+    assert courses.accuracy_curve(said, charts.LIGHT, 3)["series"][0]["markLine"]["data"][0]["xAxis"] == 2.5
+    at = opened("live", losses="critic")
+    assert "The last stage begins with epoch 3" in text(at) and at.session_state["losses"] == "critic"
+    assert "- **made images**: cross-entropy of K + 1" in next(m.help for m in at.markdown if m.value == "**Loss**")
+
+
+def test_before_the_last_stage_no_epoch_is_the_best_and_none_is_marked(staged):
+    lines = (staged.path / "events.jsonl").read_text("utf-8").splitlines()
+    (staged.path / "events.jsonl").write_text("\n".join(lines[:2]) + "\n", "utf-8")
+    said = courses.course(staged)
+    option = courses.loss_curves(said, charts.LIGHT, 3)
+    assert said.turn == 0 and "markLine" not in option["series"][0]
+
+
+def test_lines_are_told_by_shape_and_dash_and_the_legend_has_its_room():
+    names = ("total", "tuplet", "anchor", "known")
+    epochs = tuple(range(1, 101))
+    terms = {(split, name): tuple(n + 1 / e for e in epochs) for n, name in enumerate(names)
+             for split in ("train", "validation")}  # fmt: skip
+    said = courses.Course(epochs, terms, (0.1,) * 100, {}, 7, 0)
+    option = courses.loss_curves(said, charts.LIGHT, 100)
+    looks = {(line["symbol"], line["lineStyle"]["type"]) for line in option["series"]}
+    assert len(looks) == len(option["series"]) == 8
+    for line in option["series"]:
+        assert sum(isinstance(point, list) for point in line["data"]) <= courses.SYMBOLS  # with a symbol
+    title = option["xAxis"]["nameGap"] + 12
+    assert option["grid"]["bottom"] >= title + charts.ROW * 8 and option["legend"]["orient"] == "vertical"
+
+
+def test_every_term_and_every_last_stage_of_a_method_has_words():
+    x, y, found = torch.rand(8, 1, 16, 16), torch.arange(8) % 4, set()
+    for method in recipe.METHODS:
+        net = evaluate.build(recipe.compose(method=method), 4, 1, 16)
+        net.first(iter([(x, y)]))
+        found |= net.terms(torch.zeros(8, 4), y).keys()
+        for net.way in (0.0, 1.0):
+            if net.way and hasattr(net, "found"):
+                net.found[0] = 8
+            images, labels = x.repeat(net.views, 1, 1, 1), y.repeat(net.views)
+            for part, terms in net.losses(images, labels):
+                found |= {name if part == "net" else f"{part}_{name}" for name in terms}
+        assert not net.begins or method in courses.STAGES
+    assert found <= courses.TERMS.keys() and not courses.TERMS.keys() - found
+
+
 @pytest.mark.parametrize("done, total, end", [(0, 5, 5), (0, 400, 10), (3, 1, 1), (10, 400, 10), (11, 400, 20),
                                               (57, 400, 80), (321, 400, 400), (400, 400, 400), (0, 0, 1)])  # fmt: skip
 def test_the_axis_of_epochs_doubles_up_to_the_last(done, total, end):
@@ -1234,6 +1309,7 @@ def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(ope
 
 def test_what_comes_before_the_first_epoch_is_told_as_what_it_is(opened, finished):
     runs.write_json(finished.path / "status.json", {"state": "running", "device": "cpu", **runs.process_now()})
+    runs.write_json(finished.path / "status.json", finished.status | {"state": "stopped"})
     (finished.path / "events.jsonl").unlink()
 
     def said(at):

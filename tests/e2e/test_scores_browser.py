@@ -40,3 +40,19 @@ def test_all_scores_are_compared_at_a_click_and_those_that_are_not_offered_say_w
     said = page.get_by_text("This run holds no linear head")
     said.wait_for()
     assert "ViM" in said.inner_text() and "ReAct" in said.inner_text()
+
+
+def test_the_name_of_a_score_is_all_there_on_a_phone(new_context, server):
+    page = new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.goto(f"{server}/thresholds?scorer=temperature_scaling&axis=quantiles")
+    page.wait_for_selector(".handle[aria-valuenow]")
+    name = page.locator(".across")
+    assert name.inner_text() == (
+        "1 − largest softmax probability, at the temperature of the validation images, and how many of the knowns lie "
+        "below"
+    )
+    box, foot = name.bounding_box(), page.locator(".plot").first.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] >= foot["y"] + foot["height"] - 1
+    assert name.evaluate("node => node.scrollWidth <= node.clientWidth")
+    picture, across = page.locator(".roc .plot").bounding_box(), page.locator(".roc text.name").first.bounding_box()
+    assert across["y"] + across["height"] <= picture["y"] + picture["height"]
