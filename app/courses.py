@@ -65,7 +65,7 @@ class Course:
     @property
     def parts(self) -> list[str]:
         """What learns here: the classifier, and where images are made what makes them."""
-        return [part for part in PARTS if any(_part(name) == part for _, name in self.terms)]
+        return [part for part in PARTS if part == "net" or any(_part(name) == part for _, name in self.terms)]
 
 
 def course(run: Run) -> Course | None:

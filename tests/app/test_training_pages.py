@@ -1194,6 +1194,12 @@ def test_before_the_last_stage_no_epoch_is_the_best_and_none_is_marked(staged):
     assert said.turn == 0 and "markLine" not in option["series"][0]
 
 
+def test_a_record_of_epochs_without_losses_is_shown(opened, staged):
+    (staged.path / "events.jsonl").unlink()
+    runs.append(staged.path / "events.jsonl", {"kind": "epoch", "epoch": 1, "epochs": 3})
+    assert courses.course(staged).parts == ["net"] and "**Loss**" in text(opened("live"))
+
+
 def test_lines_are_told_by_shape_and_dash_and_the_legend_has_its_room():
     names = ("total", "tuplet", "anchor", "known")
     epochs = tuple(range(1, 101))
@@ -1309,7 +1315,6 @@ def test_a_training_that_begins_from_the_command_line_is_watched_as_starting(ope
 
 def test_what_comes_before_the_first_epoch_is_told_as_what_it_is(opened, finished):
     runs.write_json(finished.path / "status.json", {"state": "running", "device": "cpu", **runs.process_now()})
-    runs.write_json(finished.path / "status.json", finished.status | {"state": "stopped"})
     (finished.path / "events.jsonl").unlink()
 
     def said(at):
