@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from app import charts, systems
+from app import charts, jobs, picker, systems
 from app.words import ENGLISH, language, phrases, t
 from cac_core import runs
 from cac_core.results import judge, project, sweep
@@ -285,10 +285,10 @@ def marked(text: str) -> str:
 
 
 def address(card: Card) -> str:
-    """Where to try it, from any page of the app: the bundled run, which a store that lacks it is offered there, and the
-    reader's language."""
+    """Where to try it, from any page of the app: the bundled run, which a store that lacks it is offered there, but in
+    a show, where another one is shown so; and the reader's language."""
     state = dict(card.state)
-    if card.page != "anchors":
+    if card.page != "anchors" and not (jobs.read_only() and picker.missing(card.run.name)):
         state["run"] = card.run.name
     if language() != ENGLISH:
         state["lang"] = language()

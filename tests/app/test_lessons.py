@@ -256,6 +256,14 @@ def test_a_link_says_what_a_page_understands():
             links.LINKS[name][0](value)  # raises where it makes no sense
 
 
+def test_in_a_show_which_copies_nothing_a_link_opens_a_run_that_is_there(store, monkeypatch):
+    monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))
+    monkeypatch.setenv("ANCHORSCOPE_READONLY", "1")
+    assert cards.address(CARDS[3]) == "thresholds?kept=99"
+    shutil.copytree(cards.DIGITS, store / cards.DIGITS.name)
+    assert "run=" in cards.address(CARDS[3])
+
+
 @pytest.mark.parametrize("had", [False, True], ids=["empty store", "another run"])
 def test_the_run_of_a_card_that_a_store_lacks_is_offered_there_and_opens_as_the_link_has_it(store, monkeypatch, had):
     monkeypatch.setenv("ANCHORSCOPE_RUNS", str(store))

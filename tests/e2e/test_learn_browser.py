@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from app import words
+from tests.e2e.conftest import app_over
 from tests.waiting import at_rest, downloaded, picked
 from tests.waiting import browser_until as until
 
@@ -157,14 +158,18 @@ def tried(page, answer: str):
     return other.value
 
 
-def test_trying_it_opens_the_page_in_that_state(page, server):
-    opened(page, server, "?card=4")
-    tab = tried(page, "1")
-    until(tab, lambda: "/thresholds?kept=99" in tab.url)
-    kept = tab.get_by_role("spinbutton", name=re.compile("Knowns to keep"))
-    kept.wait_for()
-    until(tab, lambda: kept.input_value() == "99")
-    tab.close()
+def test_trying_it_opens_the_page_in_that_state(page, tmp_path):
+    """In a store that has not the card's run, which comes with the app."""
+    with app_over(tmp_path / "runs", tmp_path / "data") as own:
+        opened(page, own, "?card=4")
+        tab = tried(page, "1")
+        tab.get_by_role("button", name="Copy it to my runs").click()
+        until(tab, lambda: all(part in tab.url for part in ("/thresholds?", "kept=99", "run=digits-osrci-0-cac-small")))
+        kept = tab.get_by_role("spinbutton", name=re.compile("Knowns to keep"))
+        kept.wait_for()
+        until(tab, lambda: kept.input_value() == "99")
+        tab.close()
+        page.goto("about:blank")
 
 
 def test_the_anchor_lab_opens_in_that_state(page, server):

@@ -55,7 +55,9 @@ def test_two_runs_are_selected_compared_and_reported(page, server, pair, tmp_pat
     page.get_by_role("link", name="Compare 2 runs").click()
     page.get_by_role("heading", name="Differences").wait_for()
     until(page, lambda: all(run.id in page.url for run in pair))
-    members = [compare.Member(run.recipe.method, (compare.scored(run),)) for run in pair]
+    members = [
+        compare.Member(name, (compare.scored(run),)) for name, (run,) in compare.grouped(list(pair), False).items()
+    ]
     phrases = [results.sentence(d) for d in compare.differences(*members)]
     for phrase in phrases:
         page.get_by_text(phrase, exact=True).wait_for()
