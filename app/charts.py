@@ -122,6 +122,11 @@ def below(wide: int) -> dict[str, Any]:
             "itemWidth": wide, "textStyle": {"lineHeight": ROW - 4}}  # fmt: skip
 
 
+def height(option: dict[str, Any], plot: int) -> int:
+    """Of such a chart, where the plot itself is so high."""
+    return option["grid"]["top"] + plot + option["grid"]["bottom"]
+
+
 # --- the scale of a score --------------------------------------------------------------------------------------------
 
 

@@ -215,11 +215,6 @@ def curves(
     }  # fmt: skip
 
 
-def height(option: dict[str, Any], plot: int) -> int:
-    """Of such a chart, where the plot itself is so high."""
-    return option["grid"]["top"] + plot + option["grid"]["bottom"]
-
-
 def reach(epochs: tuple[int, ...], total: int) -> int:
     """Where the axis of epochs ends: it doubles as a long training goes on, so that its beginning can be seen."""
     end = 10

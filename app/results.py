@@ -306,7 +306,7 @@ def bands(curves: dict[str, Band], across: str, up: str, file: str, palette: cha
         "toolbox": saved_as(file),
         "tooltip": {"trigger": "axis", "confine": True, "valueFormatter": "%.1f %%"},
         "legend": legend(curves),
-        "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
+        "grid": {"top": 16, "bottom": 48 + charts.ROW * len(curves), "left": 74, "right": 18, **charts.EXACT},
         "xAxis": {**axis, "type": "category", "boundaryGap": False, "name": across, "nameGap": 26,
                   "data": [f"{100 * x:g} %" for x in GRID], "axisLabel": {"interval": 39},
                   "axisTick": {"interval": 39}},
@@ -327,8 +327,7 @@ def saved_as(file: str) -> dict[str, Any]:
 
 def legend(names: Iterable[str]) -> dict[str, Any]:
     """Below the picture, lines as they are drawn."""
-    looks = {"itemWidth": 34, "itemStyle": {"opacity": 0}}
-    return {"bottom": 0, "left": 44, "type": "scroll", "data": list(names), **looks}
+    return charts.below(34) | {"data": list(names), "itemStyle": {"opacity": 0}}
 
 
 def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette) -> dict[str, Any]:
@@ -366,7 +365,7 @@ def training(groups: dict[str, list[Run]], measure: str, palette: charts.Palette
         "animation": False,
         "toolbox": saved_as("training"),
         "legend": legend(groups),
-        "grid": {"top": 16, "bottom": 78, "left": 74, "right": 18, **charts.EXACT},
+        "grid": {"top": 16, "bottom": 48 + charts.ROW * len(groups), "left": 74, "right": 18, **charts.EXACT},
         "xAxis": {**axis, "type": "category", "name": t("epoch"), "nameGap": 26, "boundaryGap": last < 2,
                   "data": list(range(1, last + 1))},
         "yAxis": {**axis, "type": "value", "name": t("validation accuracy") if share else t("validation loss"),

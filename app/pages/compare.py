@@ -231,7 +231,9 @@ def curves(members: list[Member], groups: dict[str, list[Run]]):
                 continue
             st.markdown(f"**{name.upper()}**")
             spec = results.bands(bands, across, up, name, controls.palette())
-            st.echarts_chart(spec, key=f"compare_{name}_{kind}", height=400, renderer=kind, alt=alt)
+            st.echarts_chart(
+                spec, key=f"compare_{name}_{kind}", height=charts.height(spec, 306), renderer=kind, alt=alt
+            )
     if any(len(member.runs) > 1 for member in members):
         st.caption(t("Means over the runs of a group, of training below as well; the band is one standard deviation "
                      "wide on either side."))  # fmt: skip
@@ -243,7 +245,7 @@ def curves(members: list[Member], groups: dict[str, list[Run]]):
     )  # fmt: skip
     spec = results.training(groups, measure, controls.palette())
     if any(series["data"] for series in spec["series"]):
-        st.echarts_chart(spec, key=f"compare_training_{kind}", height=320, renderer=kind,
+        st.echarts_chart(spec, key=f"compare_training_{kind}", height=charts.height(spec, 226), renderer=kind,
                          alt=t("Training curves of the runs compared."))  # fmt: skip
         if measure == "total":
             st.caption(t("Losses of different methods have different units."))

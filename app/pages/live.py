@@ -385,11 +385,11 @@ def pictures(run: Run, said: courses.Course):
             loss(run, said)
             option = courses.accuracy_curve(said, palette, total)
             st.markdown(f"**{t('Accuracy on validation images, %')}**")
-            st.echarts_chart(option, key="accuracy", height=courses.height(option, 160),
+            st.echarts_chart(option, key="accuracy", height=charts.height(option, 160),
                              alt=t("Accuracy by epoch"))  # fmt: skip
             st.markdown(f"**{t('Learning rate')}**")
             option = courses.rate_curve(said, palette, total)
-            st.echarts_chart(option, key="rate", height=courses.height(option, 120),
+            st.echarts_chart(option, key="rate", height=charts.height(option, 120),
                              alt=t("Learning rate by epoch"))  # fmt: skip
         else:
             st.caption(t("Curves come with the first epoch."))
@@ -427,7 +427,7 @@ def loss(run: Run, said: courses.Course):
         )  # fmt: skip
     option = courses.loss_curves(said, controls.palette(), total, part)
     last = ", ".join(f"{name} {charts.number(value)}" for name, value in courses.last(option).items())
-    st.echarts_chart(option, key=f"loss_{part}", height=courses.height(option, 220),
+    st.echarts_chart(option, key=f"loss_{part}", height=charts.height(option, 220),
                      alt=t("Losses by epoch; last: {told}", told=last))  # fmt: skip
     if said.turn:
         st.caption(
