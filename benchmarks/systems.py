@@ -19,7 +19,7 @@ from pathlib import Path
 import machine
 from scipy.special import stdtrit
 
-from cac_core.data.datasets import root_of
+from cac_core.data.datasets import root_of, row_of
 from cac_core.recipe import compose
 from cac_core.runs import Run, seconds_trained
 from cac_core.scoring.scorers import default_for, reported_for
@@ -47,6 +47,7 @@ SYSTEMS = {
     "K + 1 classes, noise": ("osrci", {"images": "noise"}, 1, [("K + 1 classes, no images", None)]),
     "K + 1 classes, no images": ("osrci", {"images": "none"}, 1, [("cross-entropy", "max_logit")]),
 }  # fmt: skip
+COLOURED = ("supcon", "cider")  # photographs go in with their colours jittered, as in the papers
 
 
 def spread(values: list[float]) -> str:
@@ -91,6 +92,8 @@ if __name__ == "__main__":
     def recipe_of(name: str, trial: int = 0, seed: int = 0, epochs: int = a.epochs):
         method, options, times, _ = SYSTEMS[name]
         given = {"dataset": a.dataset, "trial": str(trial), "method": method, "seed": seed, "epochs": times * epochs}
+        if method in COLOURED and row_of(a.dataset, root).channels == 3:
+            given |= {"augment": "colour", "cutout": 0}
         return compose(a.preset, dict(options), **given)
 
     if a.equal_time:
