@@ -59,12 +59,12 @@ def pick_run(page: str) -> Run | None:
                      file=wording.plain(str(run.record.get("imported_from", ""))))  # fmt: skip
         else:
             said = t(
-                "{method} on {dataset}, split {trial}, {backbone} network, {epochs} epochs, seed {seed}",
+                "{method} on {dataset}, split {trial}, {backbone} network, {epochs}, seed {seed}",
                 method=wording.plain(wording.method(recipe.method)),
                 dataset=wording.plain(recipe.dataset),
                 trial=wording.plain(holdings.trial_name((recipe.family, recipe.trial))),
                 backbone=wording.plain(recipe.backbone),
-                epochs=recipe.epochs,
+                epochs=wording.epochs(recipe.epochs),
                 seed=recipe.seed,
             )
             if recipe.hyper:

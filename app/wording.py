@@ -256,5 +256,9 @@ def span(seconds: float) -> str:
     return t("{d:.1f} days", d=minutes / 1440)
 
 
+def epochs(count: int) -> str:
+    return t("{n} epochs", n=count) if count != 1 else t("1 epoch")
+
+
 def megabytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.{1 if count < 1e7 else 0}f} MB"

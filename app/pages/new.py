@@ -609,10 +609,9 @@ def of_other_images(every: list[Recipe], then: str, now: str, device: str, needs
 def in_words(one: Recipe, trial: datasets.Trial, count: int) -> str:
     total = one.epochs + one.fine_epochs
     words = t(
-        "{method} with the {backbone} network learns {known} classes of {dataset} in {epochs} epochs of batches of "
-        "{batch}",
+        "{method} with the {backbone} network learns {known} classes of {dataset} in {epochs} of batches of {batch}",
         method=wording.plain(wording.method(one.method)), backbone=wording.plain(one.backbone), known=len(trial.known),
-        dataset=wording.plain(one.dataset), epochs=total, batch=one.batch,
+        dataset=wording.plain(one.dataset), epochs=wording.epochs(total), batch=one.batch,
     )  # fmt: skip
     tested = t("and is tested on {n} that it has never seen.", n=len(trial.unknown)) if trial.unknown else t(
         "and is tested without any unknown class."
