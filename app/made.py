@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 
 from app import address, charts, courses, links, thumbnails, wording
-from app.words import t
+from app.words import said, t
 from cac_core import runs
 from cac_core.files import is_file
-from cac_core.recipe import method_options
+from cac_core.recipe import CONTROLS, method_options
 from cac_core.runs import Run
 
 SIDE, SOME = 104, 24  # pixels of a picture; made images that are shown
@@ -67,13 +67,12 @@ def gallery(run: Run) -> None:
         course = courses.course(run)
         wording.doubts(course.warnings if course else ())
     else:
-        st.markdown(t("This run is a control: noise was learnt as a class of its own."))
+        st.markdown(said(CONTROLS["osrci", "images", "noise"]))
     made = found["made"]
     if len(made):
         places = np.linspace(0, len(made) - 1, min(SOME, len(made))).astype(int)
         some, begun = made[places], found["begun"][places].tolist()
-        said = t("{some} of the {n} images that were learnt as unknown", some=len(some), n=len(made))
-        st.caption(said)
+        st.caption(t("{some} of the {n} images that were learnt as unknown", some=len(some), n=len(made)))
         with st.container(horizontal=True, gap="xxsmall"):
             for image, cls in zip(some, begun, strict=True):
                 alt = t("made from {name}", name=run.known_names[cls]) if cls >= 0 else t("noise")
