@@ -1,12 +1,13 @@
 """Every system on the digits, beside its control: five trials, three seeds each, all scores.
 
-python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--only NAME ...] [--equal-time]
+python benchmarks/systems.py [--runs DIR] [--seeds 3] [--trials 5] [--epochs 30] [--lr RATE] [--only NAME ...]
+                             [--equal-time]
 
 A control is the same training without what makes the system: cross-entropy of as many epochs (for those that take two
 views of each image also of twice as many, which takes as long), on pooled features where the system pools them, VOS
 with weight 0, K + 1 classes without any made image and with noise. The difference of a system from its control is
-paired by trial, each the mean of its seeds; its interval is Student's over the trials, 95 %. Runs that are in --runs
-are read, not trained again. --equal-time: each system has as many epochs as fit into the time of cross-entropy's
+paired by trial, each the mean of its seeds, and of one trial by seed; its interval is Student's over these, 95 %. Runs
+that are in --runs are read, not trained again. --equal-time: each system has as many epochs as fit into the time of cross-entropy's
 --epochs, and half of one of these, with all that it makes up in between, by probes of its steps, kept in --runs.
 """
 
@@ -55,11 +56,12 @@ def spread(values: list[float]) -> str:
 
 
 def by_trial(runs: dict[tuple[int, int], Run], scorer: str, what: str = "auroc") -> list[float]:
-    """In percent, the mean over the seeds of each trial."""
+    """In percent, the mean over the seeds of each trial; of one trial what each seed has."""
     found: dict[int, list[float]] = {}
     for (trial, _), run in runs.items():
         found.setdefault(trial, []).append(100 * run.report()["scorers"][scorer][what])
-    return [statistics.mean(some) for some in found.values()]
+    every = list(found.values())
+    return every[0] if len(every) == 1 else [statistics.mean(some) for some in every]
 
 
 def difference(mine: list[float], theirs: list[float]) -> str:
@@ -81,17 +83,21 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--lr", type=float, help="in place of the preset's")
     parser.add_argument("--equal-time", action="store_true")
     parser.add_argument("--only", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
     a = parser.parse_args()
     store, root, every = a.runs or Path(tempfile.mkdtemp()), root_of(a.data), {}
     print(machine.described())
     equal = " of cross-entropy, equal time" if a.equal_time else ""
-    print(f"{a.dataset}, {a.preset}, {a.epochs} epochs{equal}, {a.trials} trials (osrci) x {a.seeds} seeds\n")
+    rate = f", lr {a.lr:g}" if a.lr else ""
+    print(f"{a.dataset}, {a.preset}, {a.epochs} epochs{equal}, {a.trials} trials (osrci) x {a.seeds} seeds{rate}\n")
 
     def recipe_of(name: str, trial: int = 0, seed: int = 0, epochs: int = a.epochs):
         method, options, times, _ = SYSTEMS[name]
         given = {"dataset": a.dataset, "trial": str(trial), "method": method, "seed": seed, "epochs": times * epochs}
+        if a.lr:
+            given["lr"] = a.lr
         if method in COLOURED and row_of(a.dataset, root).channels == 3:
             given |= {"augment": "colour", "cutout": 0}
         return compose(a.preset, dict(options), **given)
