@@ -7,8 +7,9 @@ A control is the same training without what makes the system: cross-entropy of a
 views of each image also of twice as many, which takes as long), on pooled features where the system pools them, VOS
 with weight 0, K + 1 classes without any made image and with noise. The difference of a system from its control is
 paired by trial, each the mean of its seeds, and of one trial by seed; its interval is Student's over these, 95 %. Runs
-that are in --runs are read, not trained again. --equal-time: each system has as many epochs as fit into the time of cross-entropy's
---epochs, and half of one of these, with all that it makes up in between, by probes of its steps, kept in --runs.
+that are in --runs are read, not trained again. --equal-time: each system has as many epochs as fit into the time of
+cross-entropy's --epochs, and half of one of these, with all that it makes up in between, by probes of its steps, kept
+in --runs.
 """
 
 import argparse
