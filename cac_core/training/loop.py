@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -294,7 +295,7 @@ class _Training(Steps):
         if compiled:
             self.method.backbone.compile()
         self.total = recipe.epochs + recipe.fine_epochs
-        self.turn = min(math.ceil(self.method.begins * self.total), self.total - 1)  # the first epoch of the last stage
+        self.turn = turn_of(self.method.begins, self.total)
         self.writer = _tensorboard(run.path) if tensorboard and distributed.rank() == 0 else None
         sample = np.linspace(0, len(self.validation) - 1, min(SNAPSHOT_IMAGES, len(self.validation))).astype(int)
         self.sample = np.unique(sample)
@@ -450,7 +451,7 @@ class _Training(Steps):
             if time.monotonic() - self.beat > BEAT:
                 self._event(kind="making", done=round(100 * self.method.done()), of=100, seconds_left=self._left())
                 self.beat = time.monotonic()
-            if asked_to_stop():
+            if self.method.done() < 1 and asked_to_stop():  # after the last one first comes what it says of all
                 raise _Stop
         if self.makings > before:
             for doubt in self.method.doubts():
@@ -589,6 +590,11 @@ class _Far(TypedDict):
     makings: Count
     best: Curve
     best_epoch: Annotated[int, Within(-1, 10**12)]
+
+
+def turn_of(begins: float, epochs: int) -> int:
+    """The first epoch, from 0, of a method's last stage: that in whose beginning the share begins has passed."""
+    return min(bisect_left(range(epochs), begins, key=lambda epoch: epoch / epochs), epochs - 1)
 
 
 def rate_at(recipe: Recipe, epoch: float) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cac_core.networks.methods import Method
 
 SAME = ("dataset", "size", "backbone", "trunk", "held_out", "folds")
+NORMS = ("running_mean", "running_var", "num_batches_tracked")  # what batch norm has besides its parameters
 
 
 def start_of(recipe: Recipe, trial: Trial, store: Path) -> Run:
@@ -57,11 +58,11 @@ def start_of(recipe: Recipe, trial: Trial, store: Path) -> Run:
 
 
 def taken(other: Run, method: "Method", digest: str) -> dict[str, "Tensor"]:
-    """Of the parameters of a new network and the state of its backbone, those that the other run has in this shape.
+    """Of the parameters of a new network, its batch norms and the state of its backbone, what the other run has alike.
 
-    What a method has gathered besides (queues, made images) it gathers anew. digest is that of the data set's images,
-    which must be those of the other run. Raises ValueError where they differ, or where nothing fits, and Broken where
-    its weights cannot be read.
+    Alike is in the same shape. What a method has gathered besides (queues, made images) it gathers anew. digest is that
+    of the data set's images, which must be those of the other run. Raises ValueError where they differ, or where
+    nothing fits, and Broken where its weights cannot be read.
     """
     from cac_core.data import datasets
     from cac_core.results import evaluate
@@ -72,7 +73,8 @@ def taken(other: Run, method: "Method", digest: str) -> dict[str, "Tensor"]:
     own = {name for name, _ in method.named_parameters()}
     found = {
         name: learnt[name] for name, mine in evaluate.learnt(method).items()
-        if (name in own or name.startswith("backbone.")) and name in learnt and learnt[name].shape == mine.shape
+        if (name in own or name.startswith("backbone.") or name.endswith(NORMS))
+        and name in learnt and learnt[name].shape == mine.shape
     }  # fmt: skip
     if not found:
         raise ValueError(say("{run} cannot be begun with: none of its weights fits this network.", run=other.id))

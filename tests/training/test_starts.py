@@ -116,6 +116,21 @@ def test_what_a_method_has_gathered_is_gathered_anew(place):
     assert any("running_mean" in name for name in found)
 
 
+def test_a_generator_that_is_taken_paints_as_it_did(place):
+    """Its batch norms judge by what they have gathered, which belongs to its weights."""
+    options = {"start": 0.7, "count": 20, "walk": 2, "maps": 6, "latent": 3}
+    first = loop.train(
+        compose(options=options, **GIVEN | {"method": "osrci"}), place / "runs", place / "data", device="cpu"
+    )
+    again = loop.train(
+        compose(options=options | {"start": 0.0}, **GIVEN | {"method": "osrci", "epochs": 1, "begun_with": first.id}),
+        place / "runs", place / "data", device="cpu",
+    )  # fmt: skip
+    before, after = weights(first), weights(again)
+    gathered = [name for name in before if name.startswith("gan.") and "running" in name]
+    assert gathered and all(torch.equal(before[name], after[name]) for name in gathered)
+
+
 def test_a_run_without_weights_is_none(first, place):
     bare = runs.Run(place / "runs" / "bare")
     bare.path.mkdir()

@@ -175,6 +175,32 @@ def test_a_generator_that_has_collapsed_is_said(data, tmp_path, monkeypatch):
     assert [event["text"] for event in told if event["kind"] == "warning"] == [warning]
 
 
+def test_what_is_said_of_made_images_is_said_however_often_their_making_was_stopped(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(openset, "ALIKE", 1e9)
+    monkeypatch.setattr(loop, "BEAT", 0.0)
+    recipe, stops = recipe_of("osrci", batch=32), []
+
+    def tell(event):
+        if event["kind"] == "making":
+            stops.append(event["done"])
+            (tmp_path / recipe.id / "stop").touch()
+
+    while (run := loop.train(recipe, tmp_path, data, device="cpu", tell=tell)).state == "stopped":
+        assert len(stops) < 10
+    assert stops[-1] == 100 and len(stops) == len(set(stops)) > 1
+    (warning,) = run.warnings()
+    assert warning.startswith("The generator has collapsed")
+
+
+def test_the_last_stage_begins_where_the_method_says_so_whatever_a_product_rounds_to():
+    assert 0.28 * 25 > 7
+    for begins in (n / 100 for n in range(100)):
+        for epochs in range(1, 101):
+            turn = loop.turn_of(begins, epochs)
+            assert all((epoch / epochs >= begins) == (epoch >= turn) for epoch in range(epochs - 1)), (begins, epochs)
+            assert 0 <= turn < epochs  # the last epoch is of the last stage, whatever its share
+
+
 @pytest.mark.parametrize("method", MAKES)
 def test_what_makes_images_refuses_several_processes(method, data, monkeypatch):
     monkeypatch.setattr(distributed, "processes", lambda: 2)
