@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from app import address, growing, holdings, jobs, links, thumbnails, wording
 from app.words import t
-from cac_core.data import datasets
+from cac_core.data import datasets, sources
 from cac_core.data.datasets import FOLDER, Dataset, Trial
 from cac_core.data.images import prepare
 from cac_core.exchange import changes, own_data
@@ -20,6 +20,7 @@ IMAGES = ["png", "jpg", "jpeg", "webp", "bmp"]
 LINKS: links.Links = {
     "album": (str, None),
     "album_known": (links.several, None),
+    "album_all": (links.yes, None),
     "album_class": (str, ""),
     "album_order": (links.one_of("first", "name"), None),
     "album_page": (int, 1),
@@ -54,8 +55,8 @@ def open_at(name: str, folder: str = "") -> None:
 def in_link() -> dict[str, object]:
     """What the address says of this view."""
     state = st.session_state
-    known = state.get("album_known") if state.get("album_of") == state.get("album") else None
-    return {name: state.get(name) for name in LINKS} | {"album_known": known}
+    mine = {} if state.get("album_of") == state.get("album") else {"album_known": None, "album_all": None}
+    return {name: state.get(name) for name in LINKS} | mine
 
 
 def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
@@ -65,6 +66,9 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
         state.album_known = list(ticked(name, row))
     else:
         state.album_known = [cls for cls in row.classes if cls in state.get("album_known", ())]
+    never = datasets.never_learnt(name, holdings.root())
+    if state.get("album_all") is None or (state.get("album_of") != name and "album_all" not in brought):
+        state.album_all = bool(never) or kept_here(name) is None
     state.album_of = name
     with st.container(border=True):
         st.pills(
@@ -84,6 +88,13 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
         st.caption(t("**{trial}**: knows {known}; never sees {unknown}", trial=wording.plain(name), known=names[0],
                      unknown=names[1] or t("nothing")))  # fmt: skip
         st.markdown(holdings.openness(trial))
+        if unknown and not sources.parted(holdings.root() / name):
+            st.toggle(
+                t("Test on all images of what it never sees, not on a fifth of them"), key="album_all",
+                persist_state="session", disabled=jobs.read_only(),
+                help=t("The more unknown images there are, the surer it is how many of them are rejected. No other "
+                       "trial of this data set can learn these classes then."),
+            )  # fmt: skip
         if not unknown:
             st.caption(
                 t(
@@ -94,6 +105,10 @@ def known_classes(name: str, row: Dataset, brought: set[str]) -> None:
         if jobs.read_only():
             return
         if st.button(t("On to training"), type="primary", icon=":material/arrow_forward:", key="album_train"):
+            whole = [row.classes[c] for c in unknown] if state.album_all else []
+            if not sources.parted(holdings.root() / name):
+                own_data.never_learn(holdings.root(), name, whole)
+                holdings.look_again()
             own_data.save_trial(trial, row, holdings.root())
             address.go("new", {"new_dataset": name, "new_trials": f"custom/{trial.index}"})
 
@@ -134,9 +149,14 @@ def add(name: str, cls: str, files: list) -> None:
         state.album_brought = name, error
 
 
+def kept_here(name: str) -> Trial | None:
+    """The trial that was kept from here."""
+    return holdings.kept(name).get(("custom", own_data.trial_name(holdings.root(), name)))
+
+
 def ticked(name: str, row: Dataset) -> tuple[str, ...]:
     """The classes that are ticked at first: those of the trial that was kept from here, else all."""
-    kept = holdings.kept(name).get(("custom", own_data.trial_name(holdings.root(), name)))
+    kept = kept_here(name)
     return tuple(row.classes[c] for c in kept.known) if kept else row.classes
 
 

@@ -86,6 +86,8 @@ def extended(run: Run, cls: str) -> Trial:
                            names=wording.listed(gone)))  # fmt: skip
     numbers = [tuple(sorted(row.classes.index(one) for one in some)) for some in (known, unknown)]
     trial = Trial(name, "custom", run.recipe.trial, *numbers)
+    never = datasets.never_learnt(name, holdings.root())
+    own_data.never_learn(holdings.root(), name, [one for one in never if one not in known])
     taken = {row.trial for row in results.rows(jobs.store()) if row.dataset == name}
     for (_, index), kept in holdings.kept(name).items():  # made before, and not trained on yet
         if (kept.known, kept.unknown) == (trial.known, trial.unknown) and index not in taken:

@@ -156,6 +156,8 @@ def pictures(name: str | None):
     images, counts = found
     said = {"train": t("for training"), "test": t("for testing"), "all": t("in all, a fifth of them for testing")}
     st.caption(" · ".join(f"{count:,}".replace(",", "\u202f") + f" {said[part]}" for part, count in counts.items()))
+    if never := datasets.never_learnt(name, holdings.root()):
+        st.caption(t("Of {names} all are for testing: no network learns them.", names=wording.listed(never)))
     gallery(dict(list(images.items())[:CLASSES]), holdings.row(name).classes)
     if len(images) > CLASSES:
         st.caption(t("The first {some} of {all} classes.", some=CLASSES, all=len(images)))

@@ -153,8 +153,12 @@ def folder_row(root: Path, name: str) -> Dataset:
             kinds = {"size": int, "channels": int, "flip": bool, "crop": float, "turn": float}
             if not isinstance(said, dict):
                 raise ValueError(say("it must hold {example}", example='{"size": 32, ...}'))
-            if wrong := sorted(set(said) - set(kinds)):
-                raise ValueError(say("it has no {names}; it takes {fields}", names=wrong, fields=list(kinds)))
+            if wrong := sorted(set(said) - {*kinds, "unknown"}):
+                fields = [*kinds, "unknown"]
+                raise ValueError(say("it has no {names}; it takes {fields}", names=wrong, fields=fields))
+            never = said.pop("unknown", [])
+            if not isinstance(never, list) or not all(isinstance(cls, str) for cls in never):
+                raise ValueError(say("unknown is a list of classes"))
             if "flip" in said and not isinstance(said["flip"], bool):
                 raise ValueError(say("flip is true or false"))
             for key, value in said.items():
@@ -172,6 +176,22 @@ def folder_row(root: Path, name: str) -> Dataset:
         except ValueError as error:
             raise ValueError(say("{file}: {error}.", file=folder / sources.SETTINGS, error=error)) from error
     return dataclasses.replace(row, grain=row.size)
+
+
+def never_learnt(name: str, root: Path) -> tuple[str, ...]:
+    """The classes of an image folder without a test part of which all images are test images, as dataset.json says."""
+    said = said_never(name, root)
+    if not said or sources.parted(root / name):
+        return ()
+    classes = folder_row(root, name).classes  # which also says what is wrong with dataset.json
+    return tuple(cls for cls in said if cls in classes)
+
+
+def said_never(name: str, root: Path) -> tuple[str, ...]:
+    """The classes that dataset.json says are never learnt, whether they are there or not."""
+    file = root / name / sources.SETTINGS
+    said = records.read(file, dict[str, object], links=True).get("unknown") if files.is_file(file) else None
+    return tuple(said) if isinstance(said, list) else ()
 
 
 def row_of(name: str, root: Path, size: int = 0) -> Dataset:
@@ -252,13 +272,17 @@ def load(
 
     A data set without a test part of its own lends about a fifth of the images of each class as test images: the same
     ones for every seed and trial, so that runs can be compared. Those of an image folder hang on their content, see
-    `lending`; before, on their order. of: the digest of the images that a run is of, which may be of that time.
+    `lending`; before, on their order. Of a class that is said to be never learnt all are test images. of: the digest of
+    the images that a run is of, which may be of before that was said, or of that time.
     """
     parts = _cached(name, root, row_of(name, root, size), tell)
     images = _divided(parts, name, root)
     if of and "all" in parts and not fits(of, digest(images)):
-        before = _parted(parts["all"], _drawn(parts["all"][1], 0.2, seed=0))
-        return before if fits(of, digest(before)) else images
+        earlier = [_drawn(parts["all"][1], 0.2, seed=0)]
+        if name not in DATASETS and never_learnt(name, root):
+            earlier.insert(0, _lent(name, root, ())[0])
+        divided = (_parted(parts["all"], test) for test in earlier)
+        return next((one for one in divided if fits(of, digest(one))), images)
     return images
 
 
@@ -346,11 +370,17 @@ def _parted(every: tuple[np.ndarray, np.ndarray], test: np.ndarray) -> dict[str,
             (("train", ~test), ("test", test))}  # fmt: skip
 
 
-def _lent(name: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Which images of an image folder without parts are test images, a mask [N], and the class numbers [N] of all."""
+def _lent(name: str, root: Path, never: tuple[str, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Which images of an image folder without parts are test images, a mask [N], and the class numbers [N] of all.
+
+    never: the classes that are all test images; None for those of dataset.json.
+    """
     found = sources.folder_files(root, name).get("all", [])
     classes = np.array([cls for _, cls in found], int)
-    return lending.lent(lending.places([file for file, _ in found], root, name), classes), classes
+    test = lending.lent(lending.places([file for file, _ in found], root, name), classes)
+    named = sources.folder_classes(root / name)
+    never = never_learnt(name, root) if never is None else never
+    return test | np.isin(classes, [named.index(cls) for cls in never]), classes
 
 
 def digest(parts: dict[str, Images]) -> str:

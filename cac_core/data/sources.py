@@ -20,7 +20,8 @@ from cac_core.data import decoded
 from cac_core.data.images import ENDINGS, FOREIGN, Format, at_size, way_out
 from cac_core.sentences import Sentence, say, together
 
-SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn
+SETTINGS = "dataset.json"  # beside the class folders, if their owner wants another size, channels, flip, crop or turn,
+# or classes that are never learnt
 # what the folders around the class folders may be called, in small letters or capitals
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
          "validation": "val"}  # fmt: skip
@@ -155,6 +156,11 @@ def _parts_of(folder: Path) -> dict[str, list[Path]]:
     apart = parts_in(name for name, it in holding.items() if it.folders and not any(map(_is_image, it.files)))
     parts = {part: [folder / name for name, of in apart.items() if of == part] for part in ("train", "test")}
     return {part: folders for part, folders in parts.items() if folders}
+
+
+def parted(folder: Path) -> bool:
+    """Whether an image folder has a train and a test part of its own."""
+    return len(_parts_of(folder)) == 2
 
 
 def _is_image(name: str) -> bool:

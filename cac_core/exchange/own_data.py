@@ -19,7 +19,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -432,6 +432,22 @@ def write(checked: Checked, upload: Upload, root: Path, name: str, settings: dic
     return folder
 
 
+def never_learn(root: Path, name: str, classes: Sequence[str]) -> None:
+    """Have all images of these classes of an image folder as test images, and of no others, by its dataset.json."""
+    if set(datasets.said_never(name, root)) != set(classes):
+        _say_never(root, name, classes)
+
+
+def _say_never(root: Path, name: str, classes: Sequence[str]) -> None:
+    file = root / name / sources.SETTINGS
+    said = records.read(file, dict[str, object], links=True) if files.is_file(file) else {}
+    said.pop("unknown", None)
+    if said or classes:
+        runs.write_json(file, said | ({"unknown": list(classes)} if classes else {}))
+    else:
+        file.unlink(missing_ok=True)
+
+
 # --- trials ----------------------------------------------------------------------------------------------------------
 
 
@@ -467,6 +483,13 @@ def save_trial(trial: Trial, row: Dataset, root: Path) -> Path:
             near=near, name=name[:80],
         ))  # fmt: skip
     datasets.checked_trial(trial, row)
+    never = datasets.never_learnt(trial.dataset, root) if trial.dataset not in datasets.DATASETS else ()
+    if both := [cls for cls in never if row.classes.index(cls) in trial.known]:
+        raise ValueError(say(
+            "All images of {names} are test images, as {file} says, so that none is left to learn from. Choose the "
+            "known classes on the page Data under Look through, or take them out there.",
+            names=both, file=root / trial.dataset / sources.SETTINGS,
+        ))  # fmt: skip
     file = root / TRIALS / f"{name}.json"
     if os.path.lexists(file) and (other := _dataset_of(file)) != trial.dataset:
         other = other or say("another data set")
@@ -501,7 +524,9 @@ def trials(root: Path, dataset: str, row: Dataset) -> dict[str, Trial | str]:
 
 
 def rename_in_trials(root: Path, dataset: str, old: str, new: str) -> None:
-    """A class of a data set has another name, in the trials that are kept for it, too."""
+    """A class of a data set has another name, in its dataset.json and the trials that are kept for it, too."""
+    if old in (never := datasets.said_never(dataset, root)):
+        _say_never(root, dataset, [new if cls == old else cls for cls in never])
     for file in sorted((root / TRIALS).glob("*.json")):
         if _dataset_of(file) == dataset:
             said = records.read(file, dict[str, object])

@@ -211,6 +211,14 @@ def test_a_class_that_was_unknown_becomes_known(opened, root, run):
     assert (kept["hues-2"].known, kept["hues-2"].unknown) == ((0, 1, 2), ())
 
 
+def test_a_class_of_which_all_images_were_for_testing_lends_a_fifth_again_once_it_is_known(opened, root, run):
+    own_data.never_learn(root, "hues", ["soot"])
+    assert datasets.counts("hues", root).keys() == {0, 1}
+    added_to(tried(opened("try", run=run.id)), "soot", set(range(8)))
+    assert own_data.trials(root, "hues", datasets.row_of("hues", root))["hues-2"].known == (0, 1, 2)
+    assert datasets.never_learnt("hues", root) == () and datasets.counts("hues", root)[2] > 20
+
+
 def test_the_same_pictures_again_are_said_and_not_doubled(opened, root, run):
     at = added_to(tried(opened("try", run=run.id)), "amber", set(range(8)))
     at = added_to(at, "amber", set(range(8)))

@@ -213,7 +213,7 @@ def test_nonsense_in_a_link_is_passed_over(opened, root, value, view):
         (root / "pets" / cls).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(root / "pets" / cls / "0.png")
     names = ("data_look", "trial_dataset", "trial_start", "trial_known", "trial_unknown", "album", "album_known",
-             "album_class", "album_order", "album_page")  # fmt: skip
+             "album_all", "album_class", "album_order", "album_page")  # fmt: skip
     at = opened("data", **dict.fromkeys(names, value), data_view=view)
     assert not at.error and at.segmented_control(key="data_view").value == view
 
@@ -404,13 +404,26 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert at.segmented_control(key="data_view").value == "album" and at.selectbox(key="album").value == "pets"
     assert at.get_by_key("album_known").value == ["ant", "cat", "dog"]
     at = fine(at.get_by_key("album_known").set_value(["cat", "dog"]).run())
-    assert "knows cat and dog; never sees ant" in text(at)
+    assert "knows cat and dog; never sees ant" in text(at) and at.toggle(key="album_all").value
     at = fine(at.button(key="album_train").click().run())
     kept = own_data.trials(root, "pets", datasets.row_of("pets", root))["pets"]
     assert (kept.known, kept.unknown) == ((1, 2), (0,))
+    assert datasets.never_learnt("pets", root) == ("ant",)
     at = fine(opened("data").segmented_control(key="data_view").set_value("album").run())
     assert at.get_by_key("album_known").value == ["cat", "dog"]  # as it was kept
+    at = fine(at.toggle(key="album_all").set_value(False).run())
+    at = fine(at.button(key="album_train").click().run())
+    assert datasets.never_learnt("pets", root) == ()
+    at = fine(opened("data").segmented_control(key="data_view").set_value("album").run())
+    assert not at.toggle(key="album_all").value
+    at = fine(at.get_by_key("album_known").set_value(["ant", "cat", "dog"]).run())
+    assert not [toggle for toggle in at.toggle if toggle.key == "album_all"]
+    own_data.never_learn(root, "pets", ["ant"])
+    holdings.look_again()
     at = fine(at.segmented_control(key="data_view").set_value("sets").run())
+    assert "Of ant all are for testing: no network learns them." in text(
+        fine(at.selectbox(key="data_look").set_value("pets").run())
+    )
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
     assert "12 in all, a fifth of them for testing" in text(at)

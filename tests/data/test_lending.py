@@ -113,6 +113,35 @@ def test_the_images_of_a_run_from_before_are_divided_as_they_were(image_folder):
         assert datasets.digest(datasets.load("pets", root, of=other)) == now
 
 
+def test_of_a_class_that_is_never_learnt_all_images_are_test_images(image_folder):
+    root = image_folder("pets", {"cat": 20, "dog": 15, "eel": 12})
+    before = datasets.load("pets", root)
+    old, lent = datasets.digest(before), np.bincount(before["test"].classes)
+    (root / "pets/dataset.json").write_text('{"size": 16, "unknown": ["eel", "gone"]}')
+    assert datasets.never_learnt("pets", root) == ("eel",) and datasets.row_of("pets", root).size == 16
+    after = datasets.load("pets", root, 32)
+    assert np.bincount(after["test"].classes).tolist() == [lent[0], lent[1], 12]
+    assert np.bincount(after["train"].classes, minlength=3).tolist() == [20 - lent[0], 15 - lent[1], 0]
+    assert datasets.counts("pets", root) == {0: 20 - lent[0], 1: 15 - lent[1]}
+    trial = datasets.Trial("pets", "custom", "t", (0, 1), (2,))
+    assert (datasets.parts_of(after, trial, 0)["test"].labels < 0).sum() == 12
+    files = datasets.paths("pets", root)["test"]
+    assert len(files) == len(after["test"]) and sum("/eel/" in f"/{file}" for file in files) == 12
+    assert datasets.digest(datasets.load("pets", root, 32, of=old)) == old  # a run from before finds its own
+    for wrong in ('{"unknown": "eel"}', '{"unknown": [1]}', '{"unknown": null}'):
+        (root / "pets/dataset.json").write_text(wrong)
+        with pytest.raises(ValueError, match="unknown is a list of classes"):
+            datasets.row_of("pets", root)
+
+
+def test_a_data_set_with_a_test_part_of_its_own_keeps_it(image_folder):
+    for part in ("train", "test"):
+        root = image_folder("pets", {"cat": 20, "dog": 15}, part)
+    (root / "pets/dataset.json").write_text('{"unknown": ["dog"]}')
+    assert datasets.never_learnt("pets", root) == ()
+    assert (datasets.load("pets", root)["train"].classes == 1).any()
+
+
 def test_images_are_counted_without_decoding_them(image_folder):
     root = image_folder("pets", {"cat": 23, "dog": 9})
     for _ in range(2):  # read, and from what was kept

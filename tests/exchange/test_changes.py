@@ -90,6 +90,12 @@ def test_a_class_that_is_renamed_has_its_new_name_in_the_trials_too(root):
     row = datasets.row_of("pets", root)
     kept = own_data.trials(root, "pets", row)["pets"]
     assert content(root) == before and (kept.known, kept.unknown) == ((0, 1), (2,))
+    own_data.never_learn(root, "pets", ["bee"])
+    changes.rename(root, "pets", "bee", "zebra")
+    assert datasets.said_never("pets", root) == ("zebra",)
+    changes.undo(root, "pets")
+    assert datasets.said_never("pets", root) == ("bee",)
+    (root / "pets/dataset.json").unlink()
     changes.rename(root, "pets", "bee", "ant")  # joins it
     assert list(counts(root)) == ["ant", "cat"] and counts(root)["ant"] == 2 * counts(root)["cat"]
     changes.undo(root, "pets")

@@ -458,6 +458,22 @@ def test_a_trial_is_kept_and_read_back(tmp_path):
     assert "no class 'cat'" in own_data.trials(tmp_path, "digits", row)["odd-ones"]
 
 
+def test_a_class_that_is_never_learnt_is_said_in_dataset_json_and_known_in_no_trial(image_folder):
+    root = image_folder("pets", {"ant": 5, "bee": 5, "cat": 5})
+    file = root / "pets/dataset.json"
+    own_data.never_learn(root, "pets", [])
+    assert not file.exists()
+    file.write_text('{"size": 16}')
+    own_data.never_learn(root, "pets", ["cat"])
+    assert json.loads(file.read_text()) == {"size": 16, "unknown": ["cat"]}
+    row = datasets.row_of("pets", root)
+    own_data.save_trial(datasets.Trial("pets", "custom", "pets", (0, 1), (2,)), row, root)
+    with pytest.raises(ValueError, match=r"All images of cat are test images.*none is left to learn from"):
+        own_data.save_trial(datasets.Trial("pets", "custom", "pets", (0, 2), (1,)), row, root)
+    own_data.never_learn(root, "pets", [])
+    assert json.loads(file.read_text()) == {"size": 16}
+
+
 @pytest.mark.parametrize("name", ["", "Odd ones", "../odd", "a/b", "奇数", "x" * 41])
 def test_a_trial_is_named_narrowly(tmp_path, name):
     with pytest.raises(ValueError, match="small letters"):
