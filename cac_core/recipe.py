@@ -369,17 +369,17 @@ def photos(dataset: str, images: int = 0) -> dict[str, Any]:
 
 
 def by_count(recipe: Recipe, images: int) -> str:
-    """What `photos` chose by the number of images in the smallest known class, in a sentence."""
+    """What `photos` chose by the number of images to learn from in the smallest known class, in a sentence."""
     said = {"count": images, "many": MANY, "folds": recipe.folds, "thaw": recipe.trunk.get("thaw", 0)}
     if recipe.folds:
         return say(
-            "{count} images in the smallest known class, fewer than {many}: the network stays as ImageNet left it, the "
-            "head on it learns, and every image is validated by one of {folds} heads that has not learnt from it.",
+            "{count} images to learn from in the smallest known class, fewer than {many}: the network stays as "
+            "ImageNet left it, the head on it learns, and every image is validated by one of {folds} heads that has not learnt from it.",
             **said,
         )  # fmt: skip
     return say(
-        "{count} images in the smallest known class: a share of them is held out, and the last stages of the network "
-        "learn as well ({thaw}).",
+        "{count} images to learn from in the smallest known class: a share of them is held out, and the last "
+        "stages of the network learn as well ({thaw}).",
         **said,
     )  # fmt: skip
 

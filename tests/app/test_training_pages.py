@@ -905,7 +905,7 @@ def test_an_image_folder_takes_the_preset_for_photos_unless_another_was_chosen(o
     assert at.segmented_control(key="new_preset").value == "quick"
     at = fine(at.selectbox(key="new_dataset").set_value("pets").run())
     assert at.segmented_control(key="new_preset").value == "photos"
-    assert "3 images in the smallest known class, fewer than 93" in text(at)
+    assert "3 images to learn from in the smallest known class, fewer than 93" in text(at)
     assert at.number_input(key="new_folds_photos_pets_efficientnet-lite0_few").value == 5
     at = fine(at.selectbox(key="new_dataset").set_value("digits").run())
     assert at.segmented_control(key="new_preset").value == "quick"

@@ -409,7 +409,7 @@ def test_the_command_line_trains_an_image_folder_by_the_preset(store, root, tmp_
     )
     said = json.loads(capsys.readouterr().out)
     assert said["state"] == "finished" and said["report"]["scorer"] == judge.default_of(runs.Run(store / said["run"]))
-    assert said["chosen"].startswith("10 images in the smallest known class, fewer than 93")
+    assert said["chosen"].startswith("10 images to learn from in the smallest known class, fewer than 93")
     assert "no unknown class was looked at" in said["scorer_chosen"]
     given = runs.Run(store / said["run"]).recipe
     assert (given.backbone, given.folds, given.trunk) == ("efficientnet-lite0", 5, {"input_size": 32})
