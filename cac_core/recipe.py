@@ -374,7 +374,8 @@ def by_count(recipe: Recipe, images: int) -> str:
     if recipe.folds:
         return say(
             "{count} images to learn from in the smallest known class, fewer than {many}: the network stays as "
-            "ImageNet left it, the head on it learns, and every image is validated by one of {folds} heads that has not learnt from it.",
+            "ImageNet left it, the head on it learns, and every image is validated by one of {folds} heads that has not "
+            "learnt from it.",
             **said,
         )  # fmt: skip
     return say(
