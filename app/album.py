@@ -155,9 +155,9 @@ def kept_here(name: str) -> Trial | None:
 
 
 def ticked(name: str, row: Dataset) -> tuple[str, ...]:
-    """The classes that are ticked at first: those of the trial that was kept from here, else all."""
+    """The classes that are ticked at first: those of the trial that was kept from here, else all that may be known."""
     kept = kept_here(name)
-    return tuple(row.classes[c] for c in kept.known) if kept else row.classes
+    return tuple(cls for n, cls in enumerate(row.classes) if (n in kept.known if kept else not datasets.no_class(cls)))
 
 
 # --- the images ------------------------------------------------------------------------------------------------------

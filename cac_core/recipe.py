@@ -35,7 +35,7 @@ WHOLE = {  # the least of each
     "epochs": 1, "fine_epochs": 0, "batch": 2, "cutout": 0, "size": 0, "seed": 0, "divide": -1, "steps": 0, "folds": 0
 }  # fmt: skip
 MOST = 10**15  # that any of these may be, but for
-AT_MOST = {"size": 1024}
+AT_MOST = {"size": 1024, "seed": 10**12}  # a million epochs of each seed have a number of their own
 LONGEST = 1000  # characters of a name
 RATES = ("lr", "decay", "momentum", "trunk_rate")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {  # of the options of methods and backbones, and of a share
@@ -374,8 +374,8 @@ def by_count(recipe: Recipe, images: int) -> str:
     if recipe.folds:
         return say(
             "{count} images to learn from in the smallest known class, fewer than {many}: the network stays as "
-            "ImageNet left it, the head on it learns, and every image is validated by one of {folds} heads that has not "
-            "learnt from it.",
+            "ImageNet left it, the head on it learns, and every image is validated by one of {folds} heads that has "
+            "not learnt from it.",
             **said,
         )  # fmt: skip
     return say(

@@ -726,6 +726,9 @@ def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a full disk nobody says where it is
+        raise
     finally:
         fresh.unlink(missing_ok=True)
 

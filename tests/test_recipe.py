@@ -363,3 +363,10 @@ def test_what_reads_runs_is_imported_without_anything_heavy():
     imports = "; ".join(f"import cac_core.{module}" for module in LIGHT)
     script = f"import sys; {imports}; print([m for m in {HEAVY} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_seed_is_one_that_epochs_can_be_numbered_by():
+    with pytest.raises(ValueError, match="seed must be at most 1000000000000"):
+        compose(seed=10**12 + 1)
+    torch = pytest.importorskip("torch")
+    torch.Generator().manual_seed(10**12 * 1_000_003 + 10**6)

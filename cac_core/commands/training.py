@@ -135,7 +135,9 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
         trial = datasets.trial_of(recipe, datasets.row_of(recipe.dataset, root, recipe.size))
-        if recipe.begun_with:
+        mine = runs.Run(store / recipe.id)
+        goes_on = mine.state == "finished" or (mine.path / "last.pt").exists()
+        if recipe.begun_with and (a.again or not goes_on):
             from cac_core.training import starts
 
             starts.start_of(recipe, trial, store)

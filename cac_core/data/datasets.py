@@ -352,6 +352,11 @@ def same_class(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
+def no_class(name: str) -> bool:
+    """Whether a class is called as images of no class are."""
+    return same_class(name) == "unknown"
+
+
 def _divided(parts: sources.Parts, name: str, root: Path) -> dict[str, Images]:
     if "all" not in parts:
         return {part: Images(pixels, classes.astype(np.int64)) for part, (pixels, classes) in parts.items()}
@@ -594,6 +599,12 @@ def checked_trial(trial: Trial, row: Dataset) -> Trial:
         raise ValueError(say(
             "There is no class {number}; {dataset} has classes 0 to {last}.",
             number=wrong[0], dataset=trial.dataset, last=len(row.classes) - 1,
+        ))  # fmt: skip
+    if misleading := [row.classes[c] for c in known if no_class(row.classes[c])]:
+        raise ValueError(say(
+            "A known class cannot be called {name!r}: that is what a rejected image is called. Have it among the "
+            "unknown ones, or give it another name.",
+            name=misleading[0],
         ))  # fmt: skip
     return trial
 

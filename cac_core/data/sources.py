@@ -123,16 +123,8 @@ def _labels(found: list[tuple[Path, int]]) -> np.ndarray:
 def folder_files(root: Path, name: str) -> dict[str, list[tuple[Path, int]]]:
     """Each part's files with their class numbers; the classes are those of the train part, in alphabetical order."""
     folder = root / name
-    parts = _parts_of(folder)
-    if len(parts) == 1:
-        missing = "test" if "train" in parts else "train"
-        raise ValueError(say(
-            "{folder} has a folder {part} but no folder {missing}. Add it, or put the class folders right into "
-            "{folder}; then a fifth of the images become test images.",
-            folder=folder, part=next(iter(parts.values()))[0].name, missing=missing,
-        ))  # fmt: skip
     classes = folder_classes(folder)
-    return {part: _class_files(folders, classes) for part, folders in (parts or {"all": [folder]}).items()}
+    return {part: _class_files(folders, classes) for part, folders in (_parts_of(folder) or {"all": [folder]}).items()}
 
 
 def parts_in(names: Iterable[str]) -> dict[str, str]:
@@ -191,7 +183,14 @@ def _class_files(folders: list[Path], classes: tuple[str, ...]) -> list[tuple[Pa
 def folder_classes(folder: Path) -> tuple[str, ...]:
     """The classes of an image folder, in alphabetical order: those that can be read in each of its parts."""
     parts = _parts_of(folder)
-    if len(parts) < 2:
+    if len(parts) == 1:
+        missing = "test" if "train" in parts else "train"
+        raise ValueError(say(
+            "{folder} has a folder {part} but no folder {missing}. Add it, or put the class folders right into "
+            "{folder}; then a fifth of the images become test images.",
+            folder=folder, part=next(iter(parts.values()))[0].name, missing=missing,
+        ))  # fmt: skip
+    if not parts:
         return files.listed(folder).folders
     train, test = ([files.listed(one) for one in parts[part]] for part in ("train", "test"))
     return tuple(sorted({cls for one in train for cls in one.folders} - {cls for one in test for cls in one.closed}))

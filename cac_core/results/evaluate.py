@@ -375,7 +375,8 @@ def evaluate(
         or not datasets.fits(run.made_of(split), own)
     ]  # fmt: skip
     beside = run.report()
-    if stale:
+    unfinished = weights != "none" and beside.get("weights", weights if beside else "") != weights
+    if stale or unfinished:
         network = load(run, device)
         if parts is None or not own:
             images = images_of(run, root)
@@ -388,13 +389,13 @@ def evaluate(
             known_by = {MARKS: datasets.marks(parts[split].pixels)} if split == "test" else {}
             _check_same(run, weights)
             runs.write_outputs(run, split, outputs, weights=weights, images=own, **known_by)
-            if split == "test" and network.method.rebuilds:
-                _write_rebuilt(run, network, parts[split])
+        if network.method.rebuilds:
+            _write_rebuilt(run, network, parts["test"])
         _write_made(run, network)
         choice, left = left_out(run, network)
-        beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"])}
+        beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"]), "weights": weights}
     _check_same(run, weights)
-    if stale or _reported(run) != judge.NUMBERS:
+    if stale or unfinished or _reported(run) != judge.NUMBERS:
         runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
 
 

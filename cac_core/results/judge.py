@@ -83,7 +83,8 @@ def checked_theta(theta: float | None) -> None:
         raise ValueError(say("theta must be a finite number, not {theta}.", theta=theta))
 
 
-BESIDE = ("choice", "stand_ins")  # of a report: what a network has said that the outputs do not hold
+# of a report: what a network has said that the outputs do not hold, and of which weights it was
+BESIDE = ("choice", "stand_ins", "weights")
 
 
 def report_all(run: Run, before: Report | None = None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Training: one loop for every method. It starts a run or goes on with it, and only ever writes the run's directory."""
 
 import contextlib
+import io
 import math
 import platform
 import shutil
@@ -37,6 +38,7 @@ SNAPSHOTS = 60  # so many at most, of so many validation images:
 SNAPSHOT_IMAGES = 400
 PREPARED_BY = 5000  # training images that a backbone may look at before the first step
 BEAT = 5.0  # seconds between two signs of life within an epoch
+KEPT = 60.0  # seconds after which what is made between two stages is kept, which may take longer than all epochs
 PAUSE = 1.0  # and while features are computed
 
 
@@ -415,9 +417,9 @@ class _Training(Steps):
                 raise _Stop
         took = time.monotonic() - began
         means = {name: float(value) / self.counted for name, value in self.sums.items()}
-        _finite(means, "training", self.epoch + 1, self.recipe)
+        self._check_finite(means, "training")
         measured, logits, beside = self._validate()
-        _finite(measured, "validation", self.epoch + 1, self.recipe)
+        self._check_finite(measured, "validation")
         number = self.epoch + 1
         if late and measured[self.method.criterion] < self.best:
             self.best, self.best_epoch = measured[self.method.criterion], number
@@ -442,7 +444,7 @@ class _Training(Steps):
     def _make(self, asked_to_stop: Callable[[], bool]) -> None:
         """What a method makes up between its stages, from batches of epochs that are not trained on."""
         self.method.eval()
-        before = self.makings
+        before, kept = self.makings, time.monotonic()
         while (done := self.method.done()) < 1:
             further, step = divmod(self.makings, self.batches.steps)
             self.method.make(*next(self.batches.epoch(self.total + further, step)))
@@ -451,6 +453,9 @@ class _Training(Steps):
             if time.monotonic() - self.beat > BEAT:
                 self._event(kind="making", done=round(100 * self.method.done()), of=100, seconds_left=self._left())
                 self.beat = time.monotonic()
+            if time.monotonic() - kept > KEPT:
+                self._save()
+                kept = time.monotonic()
             if self.method.done() < 1 and asked_to_stop():  # after the last one first comes what it says of all
                 raise _Stop
         if self.makings > before:
@@ -472,10 +477,19 @@ class _Training(Steps):
             beside = self.method.beside(logits, y)
         return terms, logits.cpu().numpy(), beside
 
+    def _check_finite(self, values: dict[str, float], where: str) -> None:
+        if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
+            kept = say("The best epoch before is kept.") if self.best_epoch > 0 else say("No epoch before is kept.")
+            raise FloatingPointError(say(
+                "The {where} loss ({terms}) was no longer a finite number in epoch {epoch}. Try a smaller learning "
+                "rate (--lr {rate}) or --precision float32. {kept}",
+                where=say(where), terms=wrong, epoch=self.epoch + 1, rate=f"{self.recipe.lr / 10:g}", kept=kept,
+            ))  # fmt: skip
+
     @distributed.only_first
     def _beat(self) -> None:
         """A sign of life, and a look at the losses: a run that has gone wrong should not go on for an hour."""
-        _finite({name: float(v) for name, v in self.sums.items()}, "training", self.epoch + 1, self.recipe)
+        self._check_finite({name: float(v) for name, v in self.sums.items()}, "training")
         speed = self.seen / (time.monotonic() - self.began)
         self._event(
             kind="progress", epoch=self.epoch + 1, epochs=self.total, step=self.step, steps=self.batches.steps,
@@ -544,7 +558,9 @@ class _Training(Steps):
             "generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        runs.in_one_step(_there(self.run) / "last.pt", lambda file: torch.save(state, file))
+        content = io.BytesIO()  # torch would hide why a file cannot be written
+        torch.save(state, content)
+        runs.in_one_step(_there(self.run) / "last.pt", lambda file: file.write(content.getbuffer()))
 
     def _load(self) -> None:
         file = self.run.path / "last.pt"
@@ -706,15 +722,6 @@ def _memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return psutil.Process().memory_info().rss
-
-
-def _finite(values: dict[str, float], where: str, epoch: int, recipe: Recipe) -> None:
-    if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
-        raise FloatingPointError(say(
-            "The {where} loss ({terms}) was no longer a finite number in epoch {epoch}. Try a smaller learning rate "
-            "(--lr {rate}) or --precision float32. The best epoch before is kept.",
-            where=say(where), terms=wrong, epoch=epoch, rate=f"{recipe.lr / 10:g}",
-        ))  # fmt: skip
 
 
 def cause(error: Exception, recipe: Recipe) -> str:

@@ -184,6 +184,14 @@ def test_a_trial_file_that_makes_no_sense_is_refused(trial_file, said, says):
         datasets.trial_from_file(trial_file(said), "pets", PETS)
 
 
+@pytest.mark.parametrize("name", ["unknown", "Unknown ", "UNKNOWN"])
+def test_no_known_class_is_called_as_what_is_rejected(trial_file, name):
+    row = replace(PETS, classes=("cat", "dog", name))
+    with pytest.raises(ValueError, match=f"A known class cannot be called '{name}': that is what a rejected image"):
+        datasets.trial_from_file(trial_file({"Known": ["cat", name]}), "pets", row)
+    assert datasets.trial_from_file(trial_file({"Known": [0, 1], "Unknown": [name]}), "pets", row).unknown == (2,)
+
+
 def test_numbers_that_are_names_too_are_refused_and_are_written_as_names(tmp_path, trial_file):
     row = replace(datasets.FOLDER, classes=tuple(sorted(map(str, range(12)))))
     with pytest.raises(ValueError, match="2 may be a name or a number of a class: '2' is the name of number 4"):

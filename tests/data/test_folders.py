@@ -55,6 +55,10 @@ def test_a_part_alone_names_what_is_missing(image_folder, part):
     missing = "test" if part == "train" else "train"
     with pytest.raises(ValueError, match=f"a folder {part} but no folder {missing}"):
         datasets.load("pets", root)
+    trial = root / "trial.json"
+    trial.write_text('{"Known": ["cat", "dog"]}')
+    with pytest.raises(ValueError, match=f"a folder {part} but no folder {missing}"):
+        datasets.trial_from_file(trial, "pets", datasets.row_of("pets", root))
 
 
 # --- what else lies there --------------------------------------------------------------------------------------------

@@ -190,18 +190,19 @@ def test_a_loss_that_is_no_number_ends_it_as_failed_and_keeps_the_best(tmp_path,
             monster.append(event)
 
     monster = []
-    with pytest.raises(loop.TrainingFailed, match=r"no longer a finite number.*--lr"):
+    with pytest.raises(loop.TrainingFailed, match=r"no longer a finite number.*--lr.*No epoch before is kept"):
         loop.train(compose(**(RECIPE | {"lr": 1e30})), tmp_path, data, device="cpu", tell=tell)
     run = runs.Run(tmp_path / compose(**(RECIPE | {"lr": 1e30})).id)
     assert run.state == "failed" and "learning rate" in run.status["reason"] and recipe.lr < 1
 
 
 def test_failing_late_leaves_the_last_good_checkpoint(tmp_path, data, monkeypatch):
-    real = loop._finite
+    real = loop._Training._check_finite
     monkeypatch.setattr(
-        loop, "_finite", lambda v, where, epoch, r: real({"x": math.nan} if epoch == 3 else v, where, epoch, r)
-    )
-    with pytest.raises(loop.TrainingFailed):
+        loop._Training, "_check_finite",
+        lambda self, values, where: real(self, {"x": math.nan} if self.epoch == 2 else values, where),
+    )  # fmt: skip
+    with pytest.raises(loop.TrainingFailed, match="The best epoch before is kept"):
         run_of(tmp_path, data)
     monkeypatch.undo()
     run = runs.Run(tmp_path / compose(**RECIPE).id)
@@ -219,6 +220,29 @@ def test_a_full_disk_is_named(tmp_path, data):
     with pytest.raises(loop.TrainingFailed, match=r"Cannot write: No space left on device"):
         run_of(tmp_path, data)
     assert runs.Run(tmp_path / recipe.id).state == "failed"
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_says_so(tmp_path, data):
+    code = (
+        "import json, resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from cac_core.recipe import Recipe\n"
+        "from cac_core.training import loop\n"
+        "recipe = Recipe.from_json(json.loads(sys.argv[1]))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "def tell(event):\n"
+        "    if event['kind'] == 'progress' or event['kind'] == 'epoch':\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    loop.train(recipe, Path(sys.argv[2]), Path(sys.argv[3]), device='cpu', tell=tell)\n"
+        "except loop.TrainingFailed as error:\n"
+        "    print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(compose(**RECIPE).to_json()), str(tmp_path), str(data)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "Cannot write: File too large" in said and "last.pt" in said and "Free some space" in said
 
 
 def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, data):

@@ -192,6 +192,43 @@ def test_what_is_said_of_made_images_is_said_however_often_their_making_was_stop
     assert warning.startswith("The generator has collapsed")
 
 
+@pytest.mark.parametrize("method", ["g_openmax", "crosr"])
+def test_a_kill_while_a_finished_training_is_judged_loses_nothing(method, data, tmp_path, monkeypatch):
+    recipe = recipe_of(method, epochs=1)
+    whole = loop.train(recipe, tmp_path / "whole", data, device="cpu")
+    store = tmp_path / "killed"
+    name = "_write_made" if method == "g_openmax" else "_write_rebuilt"
+
+    def killed(*_):
+        raise KeyError
+
+    monkeypatch.setattr(evaluate, name, killed)
+    with pytest.raises(loop.TrainingFailed):
+        loop.train(recipe, store, data, device="cpu")
+    monkeypatch.undo()
+    run = loop.train(recipe, store, data, device="cpu")
+    one, two = whole.report(), run.report()
+    assert run.state == "finished" and two.pop("weights") == evaluate.weights_of(run) and one.pop("weights")
+    assert one == two
+    assert (run.made() is None) == (whole.made() is None) and (run.rebuilt() is None) == (whole.rebuilt() is None)
+
+
+def test_what_is_made_between_stages_is_kept_now_and_then(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "BEAT", 0.0)
+    monkeypatch.setattr(loop, "KEPT", 0.0)
+    recipe, makes = recipe_of("osrci", batch=32), []
+
+    def killed(event):
+        if event["kind"] == "making":
+            makes.append(event["done"])
+            if len(makes) == 2:
+                raise KeyError
+
+    with pytest.raises(loop.TrainingFailed):
+        loop.train(recipe, tmp_path, data, device="cpu", tell=killed)
+    assert torch.load(tmp_path / recipe.id / "last.pt", weights_only=True)["makings"] == 1
+
+
 def test_the_last_stage_begins_where_the_method_says_so_whatever_a_product_rounds_to():
     assert 0.28 * 25 > 7
     for begins in (n / 100 for n in range(100)):
