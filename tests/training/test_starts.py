@@ -1,11 +1,13 @@
 """A run that begins with another run's weights: which fit, which may not, and that a kill changes nothing."""
 
+import json
 import shutil
 
 import pytest
 import torch
 
 from cac_core import runs
+from cac_core.__main__ import main
 from cac_core.recipe import Recipe, compose
 from cac_core.results import evaluate
 from cac_core.training import loop, starts
@@ -96,6 +98,21 @@ def test_a_run_that_has_seen_too_much_or_does_not_fit_is_refused(first, place, m
     with pytest.raises(ValueError, match=why):
         loop.train(recipe, place / "runs", place / "data", device="cpu")
     assert not (place / "runs" / recipe.id).exists()
+
+
+def test_a_finished_run_is_finished_although_what_it_began_with_is_gone(first, place, capsys):
+    store, recipe = place / "alone", recipe_of(first, epochs=1)
+    store.mkdir()
+    shutil.copytree(first.path, store / first.id)
+    (place / "recipe.json").write_text(json.dumps(recipe.to_json()))
+    given = ["train", "--recipe", str(place / "recipe.json"), "--runs", str(store), "--data", str(place / "data"),
+             "--device", "cpu", "--json"]  # fmt: skip
+    assert main(given) == 0
+    shutil.rmtree(store / first.id)
+    capsys.readouterr()
+    assert main(given) == 0 and json.loads(capsys.readouterr().out)["state"] == "finished"
+    assert main([*given, "--again"]) == 1 and "The run to begin with is not here" in capsys.readouterr().err
+    assert runs.Run(store / recipe.id).state == "finished"  # what was there stays
 
 
 def test_with_the_same_division_another_seed_may_begin_with_it(first, place):
