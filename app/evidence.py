@@ -37,7 +37,7 @@ def image(some: Some, row: int, now: Setting, marks: Tagged) -> None:
             st.caption(wording.plain(name))
     verdict = None
     if now.scorer != "given":  # such a score came with the outputs, and no number of a class is behind it
-        (verdict,) = uploads.said_of(now, logits, _features(some, row))
+        (verdict,) = uploads.said_of(now, logits, _features(some, row), only(some.every.outputs, np.array([row])).fold)
     with words:
         st.markdown(t("In truth **{truth}**", truth=wording.plain(said["truth"])))
         if verdict is not None:

@@ -11,7 +11,8 @@ from app.setting import Setting
 from app.words import t
 from cac_core.files import no_formula
 from cac_core.results import project
-from cac_core.scoring.distances import centres_of, distances
+from cac_core.scoring.outputs import only
+from cac_core.scoring.scorers import explaining
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
@@ -282,7 +283,8 @@ def selection(now: Setting, sets: tuple[str, ...]):
 def table_of(rows: list[int], now: Setting, every: feeds.Rows, sets: tuple[str, ...]) -> dict[str, list]:
     """What there is to say of these images, a column each."""
     verdict, out = feeds.scored(now, sets), feeds.moved_rows(every, run, now.moved if now.moved.magnitude else None)
-    d = distances(out.logits[rows], centres_of(every.train, now.options.get("centres", "means")))
+    near = explaining("distance", every.train, centres=now.options.get("centres", "means"))
+    d = near(only(out, np.array(rows))).by_class
     return {
         t("set"): [every.splits[every.split[i]] for i in rows],
         t("image"): out.index[rows].tolist(),

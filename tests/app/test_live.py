@@ -21,7 +21,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict, joined, only
 from cac_core.scoring.scorers import judge_of, scorer_options
-from tests.scoring.test_scorers import folded
+from tests.scoring.test_scorers import cross_validated, folded
 
 RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
@@ -256,9 +256,7 @@ def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
 
 def test_a_film_of_a_cross_validated_run_is_judged_as_its_validation_images_are(make_run, in_node):
     run = make_run()
-    train, validation = folded(run.outputs("train"))
-    for split, out in {"train": train, "validation": validation}.items():
-        runs.write_outputs(run, split, out)
+    train, validation = cross_validated(run)
     sample = np.arange(len(validation))[::-3]
     logits = np.stack([some.logits[sample].astype(np.float16) for some in (train, validation)])
     runs.write_npz(run.path / "snapshots.npz", epochs=np.arange(2), logits=logits, labels=validation.labels[sample],
