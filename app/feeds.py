@@ -53,6 +53,11 @@ class Rows:
         """The row at which a split begins."""
         return int(np.searchsorted(self.split, split))
 
+    def learnt(self, row: int) -> Outputs:
+        """The training outputs that an image is judged by: of one that is of a fold, those without it."""
+        fold = self.outputs.fold
+        return self.train if fold is None or fold[row] < 0 else without_fold(self.train, fold[row])
+
     def _spans(self) -> dict[str, tuple[int, int]]:
         """The rows that a part of a text can mean, by what it begins with: from, to below."""
         further = {split: (self.start(n), self.start(n + 1)) for n, split in enumerate(self.splits) if n >= 2}

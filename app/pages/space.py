@@ -314,14 +314,15 @@ def text_of(table: dict[str, list]) -> str:
 def neighbours(every: feeds.Rows, row: int):
     """The training images whose logits are nearest to those of an image."""
     st.markdown(t("The training images nearest to the first of them, by logits:"))
-    index, d = project.nearest(every.train, every.outputs.logits[row : row + 1])
+    train = every.learnt(row)
+    index, d = project.nearest(train, every.outputs.logits[row : row + 1], min(5, int((~train.mirrored).sum())))
     pictures = thumbnails.pixels(run, "train")
     with st.container(horizontal=True):
         for i, gap in zip(index[0], d[0], strict=True):
-            name = classes[every.train.classes[i]]
+            name = classes[train.classes[i]]
             with st.container(width=120, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(pictures, str):
-                    st.image(thumbnails.inline(thumbnails.enlarged(pictures[every.train.index[i]], 96)), width=96,
+                    st.image(thumbnails.inline(thumbnails.enlarged(pictures[train.index[i]], 96)), width=96,
                              alt=t("A training image of {name}", name=name))  # fmt: skip
                 st.caption(f"**{wording.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
     if isinstance(pictures, str):
