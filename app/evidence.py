@@ -13,7 +13,7 @@ from cac_core.files import is_file
 from cac_core.recipe import IMPORTED
 from cac_core.results import project
 from cac_core.runs import Run
-from cac_core.scoring.outputs import only
+from cac_core.scoring.outputs import Outputs, only
 from cac_core.scoring.scorers import DIFFERENTIABLE
 
 NEIGHBOURS = 8
@@ -37,7 +37,7 @@ def image(some: Some, row: int, now: Setting, marks: Tagged) -> None:
             st.caption(wording.plain(name))
     verdict = None
     if now.scorer != "given":  # such a score came with the outputs, and no number of a class is behind it
-        (verdict,) = uploads.said_of(now, logits, _features(some, row))
+        (verdict,) = uploads.said_of(now, logits, _features(some, row), only(some.every.outputs, np.array([row])).fold)
     with words:
         st.markdown(t("In truth **{truth}**", truth=wording.plain(said["truth"])))
         if verdict is not None:
@@ -60,7 +60,7 @@ def image(some: Some, row: int, now: Setting, marks: Tagged) -> None:
         on_wheel(logits, now, "opened")
     with strip:
         on_scale(float(some.verdict.score[row]), now, "opened")
-    neighbours(run, logits, NEIGHBOURS)
+    neighbours(run, some.every.learnt(row), logits, NEIGHBOURS)
     if isinstance(found, str) or jobs.read_only() or run.recipe.backbone == IMPORTED or not pushes(now):
         return
     more = st.expander(t("**Pixels that push the score**"), on_change="rerun", key="opened_push",
@@ -180,9 +180,8 @@ def on_scale(score: float, now: Setting, key: str) -> None:
     )  # fmt: skip
 
 
-def neighbours(run: Run, logits: np.ndarray, most: int) -> None:
+def neighbours(run: Run, train: Outputs, logits: np.ndarray, most: int) -> None:
     """The training images whose logits are nearest."""
-    train = run.outputs("train")
     index, d = project.nearest(train, logits, k=min(most, int((~train.mirrored).sum())))
     found = thumbnails.pixels(run, "train")
     st.markdown(t("**The nearest training images**, by logits"))

@@ -26,7 +26,7 @@ from cac_core.files import changed
 from cac_core.results import judge, project, sweep
 from cac_core.runs import Run
 from cac_core.scoring.distances import class_means
-from cac_core.scoring.outputs import Outputs, Verdict, joined
+from cac_core.scoring.outputs import Outputs, Verdict, joined, without_fold
 from cac_core.scoring.scorers import judge_of
 
 IN_BROWSER = ("gamma", "distance", "msp", "max_logit", "energy")  # scores that arithmetic.js computes from logits
@@ -52,6 +52,11 @@ class Rows:
     def start(self, split: int) -> int:
         """The row at which a split begins."""
         return int(np.searchsorted(self.split, split))
+
+    def learnt(self, row: int) -> Outputs:
+        """The training outputs that an image is judged by: of one that is of a fold, those without it."""
+        fold = self.outputs.fold
+        return self.train if fold is None or fold[row] < 0 else without_fold(self.train, fold[row])
 
     def _spans(self) -> dict[str, tuple[int, int]]:
         """The rows that a part of a text can mean, by what it begins with: from, to below."""
@@ -166,6 +171,28 @@ def score_feed(verdict: Verdict) -> bytes:
     return live.packed({"score": verdict.score.astype(np.float64), "label": verdict.label.astype(np.int16)}, {})
 
 
+def columns(every: Rows, out: Outputs) -> dict[str, np.ndarray]:
+    """What every feed of a run holds, of its images as `out` has them: logits, what they are, what they are judged by.
+
+    An image that is of a fold is judged by the class means without that fold, as in `scorers.explaining`.
+    """
+    train = every.train
+    found = {
+        "logits": out.logits.astype(np.float32),
+        "labels": out.labels.astype(np.int16),
+        "classes": np.where(every.split >= 2, -1, out.classes).astype(np.int16),
+        "split": every.split,
+        "centres": class_means(train),
+    }
+    if out.anchors is not None:
+        found["anchors"] = out.anchors.astype(np.float32)
+    if out.fold is not None and train.fold is not None:
+        folds = range(train.fold.max() + 1)
+        found["fold"] = out.fold.astype(np.int16)
+        found["fold_centres"] = np.stack([class_means(without_fold(train, fold)) for fold in folds])
+    return found
+
+
 def run_feed(
     run: Run, *, odin: float | None = None, sets: tuple[str, ...] = (), umap: project.Map | None = None
 ) -> bytes:
@@ -186,21 +213,9 @@ def _run_feed(
     run = Run(Path(path))
     every = rows(run, sets)
     out = every.outputs
-    means = class_means(every.train)
-    points = means if out.anchors is None else out.anchors
-    flat = project.pca(out.logits, points)
-    strangers = every.split >= 2
-    columns = {
-        "logits": out.logits.astype(np.float32),
-        "labels": out.labels.astype(np.int16),
-        "classes": np.where(strangers, -1, out.classes).astype(np.int16),
-        "split": every.split,
-        "centres": means,
-        "pca_mean": flat.mean.astype(np.float32),
-        "pca_axes": flat.axes.T.astype(np.float32),
-    }
-    if out.anchors is not None:
-        columns["anchors"] = out.anchors.astype(np.float32)
+    found = columns(every, out)
+    flat = project.pca(out.logits, found["centres"] if out.anchors is None else out.anchors)
+    found |= {"pca_mean": flat.mean.astype(np.float32), "pca_axes": flat.axes.T.astype(np.float32)}
     header: dict[str, Any] = {
         "dataset": run.recipe.dataset,
         "known": run.known_names,
@@ -214,19 +229,23 @@ def _run_feed(
         some = some[magnitudes[some] > 0]
         both = np.concatenate([cube["validation"][some], cube["test"][some]], 1)
         if both.shape[1] == len(out):
-            columns["eps_logits"], header["eps"] = both, magnitudes[some].tolist()  # as held: θ is the same everywhere
+            found["eps_logits"], header["eps"] = both, magnitudes[some].tolist()  # as held: θ is the same everywhere
     if umap is not None:
-        columns["umap"] = _umap_places(Path(umap), every, run)
+        found["umap"] = _umap_places(Path(umap), every, run)
     if stored := run.snapshots():
-        columns |= {
+        found |= {
             "snapshots": stored["logits"].astype(np.float16),
             "snapshot_epochs": stored["epochs"].astype(np.int32),
             "snapshot_labels": stored["labels"].astype(np.int16),
         }
-    if (found := _atlas(run, every, Path(root))) is not None:
-        atlas, header["tile"], header["tiles"] = found
-        columns["atlas"] = np.frombuffer(atlas, np.uint8)
-    return live.packed(columns, header)
+        if "fold" in found:
+            first = every.split == 0
+            fold_of = dict(zip(out.index[first].tolist(), found["fold"][first].tolist(), strict=True))
+            found["snapshot_fold"] = np.array([fold_of.get(i, -1) for i in stored["index"].tolist()], np.int16)
+    if (pictures := _atlas(run, every, Path(root))) is not None:
+        atlas, header["tile"], header["tiles"] = pictures
+        found["atlas"] = np.frombuffer(atlas, np.uint8)
+    return live.packed(found, header)
 
 
 def plain_feed(now: Setting) -> bytes:
@@ -244,25 +263,17 @@ def _plain_feed(
     run = Run(Path(path))
     every = rows(run)
     out = moved_rows(every, run, moved)
-    columns = {
-        "logits": out.logits.astype(np.float32),
-        "labels": out.labels.astype(np.int16),
-        "classes": out.classes.astype(np.int16),
-        "split": every.split,
-        "centres": class_means(every.train),
-    }
-    if out.anchors is not None:
-        columns["anchors"] = out.anchors.astype(np.float32)
+    found = columns(every, out)
     header = {
         "dataset": run.recipe.dataset,
         "known": run.known_names,
         "names": run.class_names,
         "sets": list(live.SETS),
     }
-    if _exact(run, len(out)) and (found := _atlas(run, every, Path(root))) is not None:
-        atlas, header["tile"], header["tiles"] = found
-        columns["atlas"] = np.frombuffer(atlas, np.uint8)
-    return live.packed(columns, header)
+    if _exact(run, len(out)) and (pictures := _atlas(run, every, Path(root))) is not None:
+        atlas, header["tile"], header["tiles"] = pictures
+        found["atlas"] = np.frombuffer(atlas, np.uint8)
+    return live.packed(found, header)
 
 
 def order_of(run: Run) -> list[int]:

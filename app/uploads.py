@@ -130,9 +130,9 @@ def _pushing(path: str, written: str, scorer: str, options: tuple, content: byte
         return formulas.gradient(scoring, pixels)[0].sum(-1)
 
 
-def said_of(now: Setting, logits: np.ndarray, features: np.ndarray) -> list[dict]:
+def said_of(now: Setting, logits: np.ndarray, features: np.ndarray, fold: np.ndarray | None = None) -> list[dict]:
     """What is said of images with these logits [N, C] and features [N, D], as it is set; see `judge.said_of`."""
-    return judge.said_of(now.run, logits, features, now.scorer, now.theta, now.thetas, **now.options)
+    return judge.said_of(now.run, logits, features, now.scorer, now.theta, now.thetas, fold=fold, **now.options)
 
 
 def said_at_zero(now: Setting, looks: list[Looked], of: str) -> list[dict[str, Any]]:

@@ -57,9 +57,10 @@ def packed(columns: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
     A run's columns: logits float32 [N, C]; labels int16 [N], -1 for unknown; classes int16 [N], class numbers, -1 where
     nobody has said; split uint8 [N], 0 validation, 1 test, 2 and on further unknown sets; centres float64 [C, C], the
     class means (in float32 the distance to a centre close by would be off). Where there are: anchors float32 [C, C];
+    fold int16 [N], -1 for none, and fold_centres float64 [K, C, C], by which images of each of K folds are judged;
     eps_logits float32 or float16 [E, N, C]; umap float32 [N, 2], nan where not in the map; pca_mean [C] and pca_axes
-    [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V]; atlas uint8, the
-    bytes of a WebP or PNG, a tile for each row.
+    [2, C] float32; snapshots float16 [S, V, C], snapshot_epochs int32 [S], snapshot_labels int16 [V], and where there
+    are folds snapshot_fold int16 [V]; atlas uint8, the bytes of a WebP or PNG, a tile for each row.
 
     Its header: known, the names of the known classes; names, those of all classes by class number; sets, the names of
     the splits by number; and where there are: eps, the E magnitudes; pca_share, two shares of the variance; tile, the

@@ -70,23 +70,23 @@ const CENTRED = ["gamma", "distance"]; // these measure distances to centres
 
 const roomFor = (width) => ({ d: new Float64Array(width), e: new Float64Array(width), label: 0 });
 
-/** score [N] and label [N] of logits [N, C]. */
-function verdictOf(scorer, logits, width, centres, temperature) {
+/** score [N] and label [N] of logits [N, C]; centresAt: row -> the centres [C, C] that it is judged by. */
+function verdictOf(scorer, logits, width, centresAt, temperature) {
   const count = logits.length / width;
   const score = new Float64Array(count);
   const label = new Int16Array(count);
   const room = roomFor(width);
   const one = SCORERS[scorer];
   for (let i = 0; i < count; i++) {
-    score[i] = one(logits, i * width, width, centres, temperature, room);
+    score[i] = one(logits, i * width, width, centresAt(i), temperature, room);
     label[i] = room.label;
   }
   return { score, label };
 }
 
 /** The distance [N] of each row to the nearest centre. */
-function nearestDistances(logits, width, centres) {
-  return verdictOf("distance", logits, width, centres, 1).score;
+function nearestDistances(logits, width, centresAt) {
+  return verdictOf("distance", logits, width, centresAt, 1).score;
 }
 
 // --- every threshold at once -----------------------------------------------------------------------------------------

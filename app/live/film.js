@@ -118,9 +118,11 @@ class Film {
     const frame = (epoch) => feed.snapshots.subarray(epoch * size, (epoch + 1) * size);
     const next = share ? frame(first + 1) : null;
     const logits = share ? frame(first).map((z, i) => z + (next[i] - z) * share) : frame(first);
-    const { score, label } = verdictOf(state.scorer, logits, feed.width, centresIn(feed, state), state.temperature);
+    const fold = feed.snapshot_fold;
+    const centresAt = centresOf(feed, state, fold);
+    const { score, label } = verdictOf(state.scorer, logits, feed.width, centresAt, state.temperature);
     const rows = Int32Array.from(labels.keys());
-    return { logits, extent: feed.snapshots, score, label, labels, entry: labels, rows, film: true };
+    return { logits, extent: feed.snapshots, score, label, labels, fold, entry: labels, rows, film: true };
   }
 
   /** Where the scores of all epochs lie. */
@@ -129,8 +131,8 @@ class Film {
     const need = JSON.stringify([state.scorer, state.temperature, state.centres]);
     if (this.need !== need) {
       this.need = need;
-      const centres = centresIn(feed, state);
-      const { score } = verdictOf(state.scorer, feed.snapshots, feed.width, centres, state.temperature);
+      const centresAt = centresOf(feed, state, feed.snapshot_fold);
+      const { score } = verdictOf(state.scorer, feed.snapshots, feed.width, centresAt, state.temperature);
       this.every = scaleOf(ascending(score), new Float64Array(0));
     }
     return this.every;

@@ -325,8 +325,8 @@ function fieldOf({ feed, state }, picture, across, up) {
 
 function strip(view) {
   const { feed, state, palette, say, scale, text } = view;
-  const centres = centresIn(feed, state);
-  const near = (logits) => nearestDistances(logits, feed.width, centres);
+  const centresAt = centresOf(feed, state, view.fold);
+  const near = (logits) => nearestDistances(logits, feed.width, centresAt);
   const all = ascending(near(view.extent));
   const across = scaleOf(all, new Float64Array(0));
   const named = { across: say("distance to the nearest centre"), up: state.name };

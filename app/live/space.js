@@ -312,7 +312,8 @@ class Space extends View {
     const { feed, judged } = this;
     const { score, label, rows } = judged;
     const logits = logitsOf(feed, this.state.eps);
-    return { logits, extent: feed.logits, score, label, labels: feed.labels, entry: this.entryOf, rows };
+    const { labels, fold } = feed;
+    return { logits, extent: feed.logits, score, label, labels, fold, entry: this.entryOf, rows };
   }
 
   layOut() {
@@ -329,6 +330,7 @@ class Space extends View {
       turn,
       tilt,
       extent: cast.extent,
+      fold: cast.fold,
       slice: !this.extra,
       scale: cast.film ? this.film.scale() : this.judged.scale,
       text: (...rest) => this.text(...rest),

@@ -425,12 +425,23 @@ const placeOfTemperature = (temperature) => Math.min(Math.max(Math.log(temperatu
 /** The centres that distances are taken to. */
 const centresIn = (feed, state) => (state.centres === "anchors" && feed.anchors ? feed.anchors : feed.centres);
 
+/** The same row by row: an image that is of a fold is judged by those without it. fold: of the rows, over and over. */
+function centresOf(feed, state, fold) {
+  const every = centresIn(feed, state);
+  if (!fold || every === feed.anchors) return () => every;
+  const size = feed.width ** 2;
+  const without = Array.from({ length: feed.fold_centres.length / size }, (_, n) =>
+    feed.fold_centres.subarray(n * size, (n + 1) * size),
+  );
+  return (row) => without[fold[row % fold.length]] ?? every;
+}
+
 /** The verdicts on all images of a feed, and what follows from them whatever theta is. */
 function judgedOf(feed, extra, state) {
   const { count, width, labels, split } = feed;
   const { score, label } = extra
     ? extra
-    : verdictOf(state.scorer, logitsOf(feed, state.eps), width, centresIn(feed, state), state.temperature);
+    : verdictOf(state.scorer, logitsOf(feed, state.eps), width, centresOf(feed, state, feed.fold), state.temperature);
   const [rows, known, unknown, validation] = [[], [], [], []];
   for (let i = 0; i < count; i++) {
     if (split[i] === 0 && labels[i] >= 0) validation.push(i);

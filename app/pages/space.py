@@ -11,7 +11,8 @@ from app.setting import Setting
 from app.words import t
 from cac_core.files import no_formula
 from cac_core.results import project
-from cac_core.scoring.distances import centres_of, distances
+from cac_core.scoring.outputs import only
+from cac_core.scoring.scorers import explaining
 
 SHOWN = 200  # rows of a selection in the table; the file holds all
 
@@ -282,7 +283,8 @@ def selection(now: Setting, sets: tuple[str, ...]):
 def table_of(rows: list[int], now: Setting, every: feeds.Rows, sets: tuple[str, ...]) -> dict[str, list]:
     """What there is to say of these images, a column each."""
     verdict, out = feeds.scored(now, sets), feeds.moved_rows(every, run, now.moved if now.moved.magnitude else None)
-    d = distances(out.logits[rows], centres_of(every.train, now.options.get("centres", "means")))
+    near = explaining("distance", every.train, centres=now.options.get("centres", "means"))
+    d = near(only(out, np.array(rows))).by_class
     return {
         t("set"): [every.splits[every.split[i]] for i in rows],
         t("image"): out.index[rows].tolist(),
@@ -312,14 +314,15 @@ def text_of(table: dict[str, list]) -> str:
 def neighbours(every: feeds.Rows, row: int):
     """The training images whose logits are nearest to those of an image."""
     st.markdown(t("The training images nearest to the first of them, by logits:"))
-    index, d = project.nearest(every.train, every.outputs.logits[row : row + 1])
+    train = every.learnt(row)
+    index, d = project.nearest(train, every.outputs.logits[row : row + 1], min(5, int((~train.mirrored).sum())))
     pictures = thumbnails.pixels(run, "train")
     with st.container(horizontal=True):
         for i, gap in zip(index[0], d[0], strict=True):
-            name = classes[every.train.classes[i]]
+            name = classes[train.classes[i]]
             with st.container(width=120, horizontal_alignment="center", gap="xsmall"):
                 if not isinstance(pictures, str):
-                    st.image(thumbnails.inline(thumbnails.enlarged(pictures[every.train.index[i]], 96)), width=96,
+                    st.image(thumbnails.inline(thumbnails.enlarged(pictures[train.index[i]], 96)), width=96,
                              alt=t("A training image of {name}", name=name))  # fmt: skip
                 st.caption(f"**{wording.plain(name)}**, {t('distance')} {charts.number(float(gap))}")
     if isinstance(pictures, str):

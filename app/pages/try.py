@@ -530,7 +530,7 @@ def why(logits: np.ndarray, pixels: np.ndarray | None, verdict: dict, now: Setti
                 only_shown()
             else:
                 evidence.push(now, pixels)
-    evidence.neighbours(run, logits, NEIGHBOURS)
+    evidence.neighbours(run, run.outputs("train"), logits, NEIGHBOURS)
 
 
 desk()

@@ -185,7 +185,7 @@ class Bench {
     if (!this.probe || empty || row >= data.labels.length || (row < 0 && !data.plane)) return null;
     const x = row >= 0 ? data.x.slice(row * data.inputs, (row + 1) * data.inputs) : this.probe.x;
     const z = this.course.logitsAt(found.epoch, x);
-    const { score, label } = verdictOf(found.scorer, z, WIDTH, found.centres, 1);
+    const { score, label } = verdictOf(found.scorer, z, WIDTH, () => found.centres, 1);
     return { row, x, z, truth: row >= 0 ? data.labels[row] : -1, score: score[0], nearest: label[0] };
   }
 

@@ -94,7 +94,7 @@ class Course {
     const logits = this.logitsAt(epoch, x);
     const scorer = SCORER_OF[this.state.method];
     const centres = meansOf(logits, labels, this.training, this.state);
-    const { score, label } = verdictOf(scorer, logits, WIDTH, centres, 1);
+    const { score, label } = verdictOf(scorer, logits, WIDTH, () => centres, 1);
     const rows = { known: [], unknown: [] };
     labels.forEach((y, i) => held[i] && rows[y < 0 ? "unknown" : "known"].push(i));
     const of = (some) => ascending(some.map((i) => score[i]));
@@ -122,14 +122,8 @@ class Course {
 
 /** Class means [3, 3] of the logits of these rows, of those named right where a class has some. */
 function meansOf(logits, labels, rows, { method, alpha }) {
-  const named = verdictOf(
-    method === "cac" ? "distance" : "max_logit",
-    logits,
-    WIDTH,
-    anchorsOf(WIDTH, alpha),
-    1,
-  ).label;
   const means = anchorsOf(WIDTH, alpha);
+  const named = verdictOf(method === "cac" ? "distance" : "max_logit", logits, WIDTH, () => means, 1).label;
   for (let c = 0; c < WIDTH; c++) {
     const mine = rows.filter((i) => labels[i] === c);
     const right = mine.filter((i) => named[i] === c);

@@ -95,7 +95,7 @@ class Plane {
     const { palette, course } = this.bench;
     this.hatch(context, side, palette);
     const logits = course.logitsAt(found.epoch, this.grid);
-    const { score, label } = verdictOf(found.scorer, logits, WIDTH, found.centres, 1);
+    const { score, label } = verdictOf(found.scorer, logits, WIDTH, () => found.centres, 1);
     const shades = [0, 1, 2].map((c) => mixed(palette.of(c), palette.surface, palette.dark ? 0.34 : 0.24));
     const image = new ImageData(CELLS, CELLS);
     for (let i = 0; i < score.length; i++) {

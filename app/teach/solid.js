@@ -202,7 +202,7 @@ class Solid {
         for (let row = 0; row < SLICE_CELLS; row++)
           for (let column = 0; column < SLICE_CELLS; column++)
             z.set(at(column, row), WIDTH * (row * SLICE_CELLS + column));
-        const { score, label } = verdictOf(scorer, z, WIDTH, centres, 1);
+        const { score, label } = verdictOf(scorer, z, WIDTH, () => centres, 1);
         // where another class is nearer, nothing is accepted as this one
         const own = score.map((value, i) => Math.log(label[i] === c ? value : Math.max(value, 1e6 * theta + 1)));
         const lines = chained(contour(own, SLICE_CELLS, SLICE_CELLS, Math.log(theta)));

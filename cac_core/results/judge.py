@@ -18,7 +18,7 @@ from cac_core.results import stand_ins
 from cac_core.runs import SPLITS, Report, Run
 from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
-from cac_core.scoring.distances import centres_of, distances, rejection
+from cac_core.scoring.distances import centres_of, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
 from cac_core.scoring.scorers import SCORERS, default_for, explaining, judge_of, reported_for, scorer_options
 from cac_core.sentences import say, together
@@ -144,15 +144,17 @@ def default_of(run: Run) -> str:
     return chosen["scorer"] if chosen.get("scorer") in SCORERS else default_for(run.recipe.method)
 
 
-def said_of(run: Run, logits: np.ndarray, features: np.ndarray, *of: Any, **options: Any) -> list[dict[str, Any]]:
+def said_of(
+    run: Run, logits: np.ndarray, features: np.ndarray, *of: Any, fold: np.ndarray | None = None, **options: Any
+) -> list[dict[str, Any]]:
     """For each image whose logits [N, C] and features these are: the decision, and every number it rests on; the rest
-    as for `saying`."""
-    return saying(run, *of, **options)(logits, features)
+    as for `saying`. fold [N]: the folds that they are of, where they are validation images of a cross-validated run."""
+    return saying(run, *of, **options)(logits, features, fold)
 
 
 def saying(
     run: Run, scorer: str, theta: float | None = None, thetas: np.ndarray | None = None, **options: Any
-) -> Callable[[np.ndarray, np.ndarray], list[dict[str, Any]]]:
+) -> Callable[..., list[dict[str, Any]]]:
     """What says `said_of` of images again and again: the score is fitted to the run once.
 
     thetas [C], where given, stand in the place of theta, each for the images nearest to its class. gamma and distances
@@ -163,11 +165,12 @@ def saying(
     train, validation = run.outputs("train"), run.outputs("validation")
     judge = explaining(scorer, train, validation, **options)
     theta = metrics.theta_at(KEPT, judge(validation).score) if theta is None else theta
-    names, centres = run.known_names, centres_of(train, options.get("centres", "means"))
+    names, near = run.known_names, explaining("distance", train, centres=options.get("centres", "means"))
     limits = np.full(len(names), theta) if thetas is None else thetas
 
-    def say_of(logits: np.ndarray, features: np.ndarray) -> list[dict[str, Any]]:
-        verdict, d = judge(Outputs.of_images(logits, features)), distances(logits, centres)
+    def say_of(logits: np.ndarray, features: np.ndarray, fold: np.ndarray | None = None) -> list[dict[str, Any]]:
+        out = dataclasses.replace(Outputs.of_images(logits, features), fold=fold)
+        verdict, d = judge(out), near(out).by_class
         g = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0)
         p, made_of = softmax(logits.astype(float)), verdict.by_class
         return [

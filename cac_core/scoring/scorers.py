@@ -155,14 +155,17 @@ def explaining(name: str, train: Outputs, validation: Outputs | None = None, /, 
         out = _read(out, width)
         if finite(out).fold is None or train.fold is None:
             return judges[-1](out)
-        score, label = np.empty(len(out)), np.empty(len(out), int)
+        score, label, by_class = np.empty(len(out)), np.empty(len(out), int), None
         for fold in np.unique(out.fold).tolist():
             if fold not in judges:
                 judges[fold] = SCORERS[name](without_fold(train, fold), *held, **options)
             mine = out.fold == fold
             verdict = judges[fold](only(out, mine))
             score[mine], label[mine] = verdict.score, verdict.label
-        return Verdict(score, label)
+            if verdict.by_class is not None:
+                by_class = np.empty((len(out), verdict.by_class.shape[1])) if by_class is None else by_class
+                by_class[mine] = verdict.by_class
+        return Verdict(score, label, by_class)
 
     return judge
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit
 from streamlit.testing.v1 import AppTest
 
 from app import charts, feeds, gallery, links, live
@@ -20,8 +21,9 @@ from cac_core.recipe import IMPORTED
 from cac_core.results import judge
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.outputs import Verdict
+from cac_core.scoring.outputs import Verdict, without_fold
 from cac_core.scoring.scorers import judge_of
+from tests.scoring.test_scorers import cross_validated
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
@@ -236,6 +238,28 @@ def test_an_address_opens_an_image_and_the_way_back_is_the_list(opened, digits):
     at = fine(at.button(key="images_after").click().run())
     assert in_address(at)["images_at"] == rows[1]
     assert at.button(key="images_before").disabled is False
+
+
+def test_an_image_of_a_fold_is_told_and_listed_by_the_centres_that_it_was_judged_by(opened, make_run, monkeypatch):
+    files, run = {}, make_run()
+    train, validation = cross_validated(run)
+    verdict = judge_of("distance", train)(validation)
+    theta = metrics.theta_at(judge.KEPT, verdict.score)
+    row = int(np.argsort(verdict.score)[-3])
+    at = opened(run, images_part="validation", images_at=f"validation-{validation.index[row]}", scorer="distance")
+    assert "Score **{}** is above θ **{}**".format(*charts.apart(verdict.score[row], theta)) in text(at)
+    others = train.out_of_fold[train.fold[row]][train.fold != train.fold[row]]
+    nearest = np.sort(np.linalg.norm(others.astype(float) - validation.logits[row], axis=1))
+    assert [f"distance {charts.number(d)}" in text(at) for d in nearest[:8]] == [True] * 8
+    monkeypatch.setattr(streamlit, "download_button", lambda label, data, *_, **__: files.update({label: data}))
+    chosen = live.packed_rows(range(len(validation)))
+    at = opened(run, page="app/pages/space.py", scorer="distance", marks=chosen)
+    nearest = without_fold(train, train.fold[first := int(np.argmin(verdict.score))]).logits.astype(float)
+    nearest = np.linalg.norm(nearest - validation.logits[first], axis=1).min()
+    assert f"distance {charts.number(nearest)}" in text(at)
+    for line in csv.DictReader(io.StringIO(files["As CSV"]())):
+        least = min(float(d) for name, d in line.items() if name.startswith("distance to"))
+        assert least == pytest.approx(float(line["score"]))
 
 
 @pytest.mark.parametrize("address", [

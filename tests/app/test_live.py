@@ -14,18 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import charts, live
+from app import charts, feeds, live
+from cac_core import runs
 from cac_core.runs import Run
 from cac_core.scoring import metrics
-from cac_core.scoring.distances import class_means, distances
+from cac_core.scoring.distances import class_means
 from cac_core.scoring.outputs import Outputs, Verdict, joined, only
 from cac_core.scoring.scorers import judge_of, scorer_options
+from tests.scoring.test_scorers import cross_validated, folded
 
 RUNS = Path(__file__).parents[2] / "checkpoints"
 BROWSER_SCORERS = ("gamma", "distance", "msp", "max_logit", "energy")
 # what the scripts say of a case: plain numbers, so that they can be compared here
 GOLDEN = """
-function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [], looks = [] }) {
+function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [], looks = [], films = 0 }) {
   const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
   const feed = unpacked(bytes);
   const { width } = feed;
@@ -55,7 +57,10 @@ function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [],
   return {
     packed, unpacked: unpackedRows(packed),
     results, reach: frame.reach, wheel: list(projected(feed.logits, width, frame.centre, along, up)),
-    nearest: list(nearestDistances(feed.logits, width, feed.centres)),
+    nearest: list(nearestDistances(feed.logits, width, centresOf(feed, { centres: "means" }, feed.fold))),
+    films: feed.snapshots
+      ? cases.map((state) => list(Film.prototype.cast.call({ space: { feed, state }, at: films }).score))
+      : null,
     halves: feed.halves ? list(feed.halves) : null,
     columns: [2, 60, 61, 1000].map((wide) =>
       [[0, 0], [0, 1], [0, wide], [wide, wide], [wide, 1]].map(([truth, called]) => columnOf(truth, called, wide)),
@@ -91,13 +96,9 @@ function golden({ blob, cases, spoken = [], beside = [], shares = [], axes = [],
 def feed_of(
     train: Outputs, validation: Outputs, test: Outputs, known: list[str] | None = None, **more: np.ndarray
 ) -> bytes:
-    both = joined(validation, test)
-    columns = {
-        "logits": both.logits.astype(np.float32), "labels": both.labels.astype(np.int16),
-        "classes": both.classes.astype(np.int16),
-        "split": np.r_[np.zeros(len(validation)), np.ones(len(test))].astype(np.uint8), "centres": class_means(train),
-        **({} if train.anchors is None else {"anchors": train.anchors}), **more,
-    }  # fmt: skip
+    split = np.r_[np.zeros(len(validation)), np.ones(len(test))].astype(np.uint8)
+    every = feeds.Rows(joined(validation, test), split, ("validation", "test"), train)
+    columns = feeds.columns(every, every.outputs) | more
     count = train.logits.shape[1]
     names = [f"class {c}" for c in range(max(10, count))]
     header = {"dataset": "toy", "known": known or names[:count], "names": names, "sets": ["validation", "test"]}
@@ -118,7 +119,8 @@ def toy(toy_outputs, seed: int, unknown: int, spread: float = 2.5) -> Outputs:
 
 
 def situations(toy_outputs) -> dict[str, tuple[Outputs, Outputs, Outputs]]:
-    """Train, validation and test: a real run, ties, no unknowns, one known class in the test, few, near anchors."""
+    """Train, validation and test: a real run, ties, no unknowns, one known class in the test, few, near anchors, and
+    cross-validated."""
     digits = [Run(RUNS / "digits-osrci-0-cac-small-s0").outputs(split) for split in ("train", "validation", "test")]
     train, validation, test = (toy(toy_outputs, seed, unknown) for seed, unknown in ((0, 0), (1, 0), (2, 90)))
     return {
@@ -128,6 +130,7 @@ def situations(toy_outputs) -> dict[str, tuple[Outputs, Outputs, Outputs]]:
         "one class": (train, validation, without(test, test.labels > 0)),
         "few": (train, without(validation, np.arange(len(validation)) >= 8), test),
         "near anchors": tuple(toy(toy_outputs, seed, unknown, 0.02) for seed, unknown in ((3, 0), (4, 0), (5, 80))),
+        "folds": (*folded(train), test),
     }
 
 
@@ -210,7 +213,8 @@ def compare(situation: tuple[Outputs, Outputs, Outputs], answer: dict) -> None:
     assert answer["reach"] == pytest.approx(reach)
     places = charts.on_wheel(logits.astype(np.float64), centre, reach).ravel()
     np.testing.assert_allclose(answer["wheel"], places, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(answer["nearest"], distances(logits, class_means(train)).min(1), rtol=1e-6)
+    nearest = judge_of("distance", train)(joined(validation, test)).score
+    np.testing.assert_allclose(answer["nearest"], nearest, rtol=1e-6)
     unseen = np.flatnonzero(np.r_[validation.labels, test.labels] < 0)
     assert answer["packed"] == live.packed_rows(unseen) and answer["unpacked"] == unseen.tolist()
 
@@ -244,10 +248,26 @@ def in_node(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", ["digits", "ties", "no unknowns", "one class", "few", "near anchors"])
+@pytest.mark.parametrize("name", ["digits", "ties", "no unknowns", "one class", "few", "near anchors", "folds"])
 def test_the_scripts_compute_what_python_does(name, toy_outputs, in_node):
     situation = situations(toy_outputs)[name]
     compare(situation, in_node(asked(situation, feed_of(*situation))))
+
+
+def test_a_film_of_a_cross_validated_run_is_judged_as_its_validation_images_are(make_run, in_node):
+    run = make_run()
+    train, validation = cross_validated(run)
+    sample = np.arange(len(validation))[::-3]
+    logits = np.stack([some.logits[sample].astype(np.float16) for some in (train, validation)])
+    runs.write_npz(run.path / "snapshots.npz", epochs=np.arange(2), logits=logits, labels=validation.labels[sample],
+                   index=validation.index[sample])  # fmt: skip
+    blob = base64.b64encode(feeds.run_feed(run)).decode()
+    asked_of = [case | {"thetas": [], "scores": [], "share": 0.2} for case in cases()]
+    said = in_node({"blob": blob, "cases": asked_of, "films": 1})["films"]
+    shown = replace(only(validation, sample), logits=logits[1].astype(np.float32))
+    for case, film in zip(cases(), said, strict=True):
+        options = {name: value for name, value in case.items() if name in scorer_options(case["scorer"])}
+        np.testing.assert_allclose(film, judge_of(case["scorer"], train, **options)(shown).score, rtol=1e-6)
 
 
 def crowded(classes: int) -> tuple[Outputs, Outputs, Outputs]:

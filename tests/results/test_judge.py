@@ -13,6 +13,7 @@ from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import judge_of
 from tests import reference
+from tests.scoring.test_scorers import cross_validated
 
 
 @pytest.fixture
@@ -70,6 +71,24 @@ def test_beyond_zero_is_beyond_the_theta_of_ones_class(verdict):
     moved = judge.beyond(thetas, verdict)
     for i in range(400):
         assert (moved.score[i] > 0) == (verdict.score[i] > thetas[verdict.label[i]])
+
+
+@pytest.mark.parametrize(
+    ("scorer", "options"),
+    [("gamma", {"temperature": 2.0}), ("distance", {"centres": "anchors"}), ("msp", {}), ("mahalanobis", {})],
+)
+def test_what_is_said_of_an_image_of_a_fold_is_what_it_is_judged_by(make_run, scorer, options):
+    run = make_run()
+    cross_validated(run)
+    out = run.outputs("validation")
+    verdict = judge_of(scorer, run.outputs("train"), **options)(out)
+    said = judge.said_of(run, out.logits, out.features, scorer, fold=out.fold, **options)
+    np.testing.assert_allclose([one["score"] for one in said], verdict.score, rtol=1e-9)
+    assert {one["theta"] for one in said} == {metrics.theta_at(judge.KEPT, verdict.score)}
+    own = {"gamma": "gamma", "distance": "distances", "msp": None, "mahalanobis": None}[scorer]
+    for one in said:
+        assert one["by_class"] is not None
+        assert own is None or min(one[own].values()) == pytest.approx(one["score"])
 
 
 @pytest.mark.parametrize("thetas", [None, (0.5, 3.0, 0.1, 2.0)])

@@ -20,7 +20,7 @@ from cac_core.scoring.distances import CENTRES, class_means, distances, rejectio
 from cac_core.scoring.features import shrinkage
 from cac_core.scoring.logits import METRICS, msp
 from cac_core.scoring.outputs import Outputs, joined, known_only, only
-from cac_core.scoring.scorers import judge_of
+from cac_core.scoring.scorers import explaining, judge_of
 from tests import reference
 
 SEEDS = range(5)
@@ -329,6 +329,14 @@ def test_knn_goes_by_the_number_of_images_where_no_k_is_said(count, k):
     np.testing.assert_array_equal(judge_of("knn", train)(test).score, want.score)
 
 
+def cross_validated(run):
+    """The run with outputs of one that is; its training and validation outputs."""
+    outputs = folded(run.outputs("train"))
+    for split, out in zip(("train", "validation"), outputs, strict=True):
+        runs.write_outputs(run, split, out)
+    return outputs
+
+
 def folded(train, folds=3, seed=0):
     """Training outputs of a cross-validated run, and the validation outputs on the same images."""
     rng = np.random.default_rng(seed)
@@ -344,13 +352,16 @@ def folded(train, folds=3, seed=0):
 def test_an_image_of_a_fold_is_judged_by_what_has_not_seen_it(toys_for, name):
     toy_outputs = toys_for(name)
     train, validation = folded(toy_outputs(known=240, unknown=0))
-    got = judge_of(name, train, validation)(validation)
+    got = explaining(name, train, validation)(validation)
     for f in range(3):
         own = {"logits": train.out_of_fold[f], "head": train.heads_out_of_fold[f]}
         rest = only(replace(train, **own, fold=None, out_of_fold=None, heads_out_of_fold=None), train.fold != f)
-        alone = judge_of(name, rest, validation)(replace(only(validation, validation.fold == f), fold=None))
+        alone = explaining(name, rest, validation)(replace(only(validation, validation.fold == f), fold=None))
         np.testing.assert_allclose(got.score[validation.fold == f], alone.score, rtol=1e-9)
         np.testing.assert_array_equal(got.label[validation.fold == f], alone.label)
+        assert (got.by_class is None) == (alone.by_class is None)
+        if alone.by_class is not None:
+            np.testing.assert_allclose(got.by_class[validation.fold == f], alone.by_class, rtol=1e-9)
     test = toy_outputs(1)
     plain = judge_of(name, replace(train, fold=None, out_of_fold=None), validation)(test)
     np.testing.assert_allclose(judge_of(name, train, validation)(test).score, plain.score, rtol=1e-9)
