@@ -162,11 +162,7 @@ def told(grown: Grown) -> None:
         st.success(said, icon=":material/check:")
     else:
         st.warning(said, icon=":material/info:")
-    if grown.refused:
-        with st.expander(t("{count} files cannot be taken; they are left out", count=len(grown.refused)),
-                         icon=":material/warning:"):  # fmt: skip
-            st.dataframe({t("file"): [Path(name).name for name, _ in grown.refused],
-                          t("why"): [wording.said(why) for _, why in grown.refused]}, hide_index=True)  # fmt: skip
+    wording.refused((Path(name).name, why) for name, why in grown.refused)
     if training := under_way(grown.dataset):
         st.caption(t("{run} is being trained: it keeps to the images that it began with, and is said to be of these.",
                      run=wording.listed(training)))  # fmt: skip

@@ -164,6 +164,17 @@ def doubts(warnings: Iterable[str]) -> None:
         st.warning(told(text), icon=":material/warning:")
 
 
+def refused(every: Iterable[tuple[str, str]]) -> None:
+    """Files that are left out, each with why; nothing where there are none."""
+    if not (rows := [(name, said(why)) for name, why in every]):
+        return
+    title = (t("1 file cannot be taken; it is left out") if len(rows) == 1
+             else t("{count} files cannot be taken; they are left out", count=len(rows)))  # fmt: skip
+    with st.expander(title, icon=":material/warning:"):
+        names, reasons = zip(*rows, strict=True)
+        st.dataframe({t("file"): names, t("why"): reasons}, hide_index=True)
+
+
 def badge(state: str) -> None:
     colour, icon = LOOK.get(state, ("gray", ":material/help:"))
     st.badge(plain(t(state)), color=colour, icon=icon)

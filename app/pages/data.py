@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -388,8 +389,8 @@ def own():
     if upload is None:
         return
     key, pictures = upload
-    if found := overview(check(key, pictures), key):
-        write(found, pictures)
+    if taken := overview(check(key, pictures), f"own_table_{key}"):
+        write(taken, pictures)
 
 
 def from_zip():
@@ -524,56 +525,103 @@ def offered() -> str:
 
 
 def overview(found: own_data.Checked, key: str) -> own_data.Checked | None:
-    """Shows what there is. Gives it with the names that its classes were given here; None where one cannot be."""
-    counts = found.counts()
-    titles = {"": t("images"), "train": t("for training"), "test": t("for testing")}
-    sizes = {cls: [(p.width, p.height) for p in found.pictures if p.cls == cls] for cls in found.classes}
-    kept = [titles[part] for part in counts] + [t("smallest, pixels"), t("largest, pixels")]
-    table = st.data_editor(
-        {
-            t("class"): found.classes,
-            **{titles[part]: list(some.values()) for part, some in counts.items()},
-            t("smallest, pixels"): [" × ".join(map(str, min(s))) for s in sizes.values()],
-            t("largest, pixels"): [" × ".join(map(str, max(s))) for s in sizes.values()],
-        },
-        hide_index=True, disabled=kept, key=f"own_table_{key}",
-    )  # fmt: skip
-    st.caption(t("A name can be changed where it stands; two classes of one name become one."))
-    if found.ignored:
-        st.caption(t("{count} files that systems leave behind are passed over.", count=found.ignored))
+    """Shows what there is. Gives what is taken of it, as the table of this key says; None where it is no data set."""
+    top = st.container()
     try:
-        found = own_data.renamed(found, dict(zip(found.classes, table[t("class")], strict=True)))
+        taken = chosen_classes(found, key)
     except ValueError as error:
+        with top:
+            class_table(found, found, key)
         wording.explain(error)
         return None
-    if found.refused:
-        title = t("{count} files cannot be taken; they are left out", count=len(found.refused))
-        with st.expander(title, icon=":material/warning:"):
-            why = [wording.said(said) for _, said in found.refused]
-            st.dataframe({t("file"): [name for name, _ in found.refused], t("why"): why}, hide_index=True)
-    gallery({n: found.shown[c][: holdings.PICTURES] for n, c in enumerate(found.classes[:CLASSES])},
-            tuple(found.classes))  # fmt: skip
-    return found
-
-
-def write(found: own_data.Checked, upload: own_data.Upload):
-    if groups := own_data.copies(found):
-        across = sum(len({p.part for p in group}) > 1 for group in groups)
-        torn = sum(len({p.cls for p in group}) > 1 for group in groups)
-        words = t("{count} images are there more than once", count=len(groups))
-        words += t(", {n} of them both for training and for testing", n=across) if across else ""
-        words += t(", {n} in two classes", n=torn) if torn else ""
-        st.warning(words + ". " + t("A network that is tested on what it has seen looks better than it is."),
-                   icon=":material/content_copy:")  # fmt: skip
-        if st.checkbox(t("Leave the copies out"), value=True, key="own_unique"):
-            found = own_data.without_copies(found)
-    if problems := own_data.problems(found):
+    if (groups := own_data.copies(taken)) and copies(groups):
+        taken = own_data.without_copies(taken)
+    problems = own_data.problems(taken)
+    with top:  # above the copies, which it counts without
+        class_table(found, taken, key)
         for words in problems:
             if st.session_state.own_way == "camera":  # it is not done yet
                 st.info(wording.told(words), icon=":material/photo_camera:")
             else:
                 st.error(wording.told(words), icon=":material/error:")
+    wording.refused(found.refused)
+    gallery({n: taken.shown[c][: holdings.PICTURES] for n, c in enumerate(taken.classes[:CLASSES])},
+            tuple(taken.classes))  # fmt: skip
+    return None if problems else taken
+
+
+def chosen_classes(found: own_data.Checked, key: str) -> own_data.Checked:
+    """What is in the classes with a tick, by the names that they were given."""
+    edits = st.session_state.get(key, {"edited_rows": {}})["edited_rows"]
+    rows = {cls: {"take": True, "class": cls} | edits.get(n, {}) for n, cls in enumerate(found.named)}
+    called = {cls: row["class"] for cls, row in rows.items() if row["take"]}
+    return own_data.renamed(own_data.without(found, rows.keys() - called.keys()), called)
+
+
+def class_table(found: own_data.Checked, taken: own_data.Checked, key: str):
+    """The classes, each with a tick and a name that can be changed, and how many of their images are taken; nothing
+    where there is no class."""
+    if found.ignored == 1:
+        st.caption(t("1 file that systems leave behind is passed over."))
+    elif found.ignored:
+        st.caption(t("{count} files that systems leave behind are passed over.", count=found.ignored))
+    if not found.named:
         return
+    origin = {one.place: (one.part, one.cls) for one in found.pictures}
+    counts = Counter(origin[one.place] for one in taken.pictures)
+    sizes: dict[str, list[tuple[int, int]]] = {cls: [] for cls in found.named}
+    for one in found.pictures:
+        sizes[one.cls].append((one.width, one.height))
+    titles = {"": t("images"), "train": t("for training"), "test": t("for testing")}
+    column = st.column_config
+    columns = {
+        "take": (column.CheckboxColumn(t("take"), width="small"), [True] * len(sizes)),
+        "class": (column.TextColumn(t("class"), required=True), list(sizes)),
+        **{part or "images": (titles[part], [counts[part, cls] for cls in sizes]) for part in found.counts()},
+        "smallest": (t("smallest, pixels"), [" × ".join(map(str, min(some, default=()))) for some in sizes.values()]),
+        "largest": (t("largest, pixels"), [" × ".join(map(str, max(some, default=()))) for some in sizes.values()]),
+    }
+    st.data_editor(
+        {name: cells for name, (_, cells) in columns.items()}, hide_index=True, key=key,
+        column_config={name: shown for name, (shown, _) in columns.items()}, disabled=[*columns][2:],
+    )  # fmt: skip
+    st.caption(t("A class without its tick is left out. A name can be changed where it stands; two classes of one name "
+                 "become one."))  # fmt: skip
+
+
+def copies(groups: list[tuple[own_data.Picture, ...]]) -> bool:
+    """Lists the images that are there more than once. Whether the copies are to be left out."""
+    across = sum(len({one.part for one in group}) > 1 for group in groups)
+    torn = sum(own_data.kept(group) is None for group in groups)
+    words = [t("1 image is there more than once.") if len(groups) == 1
+             else t("{count} images are there more than once.", count=len(groups))]  # fmt: skip
+    if across:
+        words.append(t("1 image is both for training and for testing.") if across == 1
+                     else t("{count} images are both for training and for testing.", count=across))  # fmt: skip
+    words.append(t("A network that is tested on what it has seen looks better than it is."))
+    if torn:
+        words.append(t("1 image lies in several classes, and nobody knows which is right.") if torn == 1
+                     else t("{count} images lie in several classes, and nobody knows which is right.",
+                            count=torn))  # fmt: skip
+    st.warning(" ".join(words), icon=":material/content_copy:")
+    left_out = st.checkbox(t("Leave the copies out"), value=True, key="own_unique")
+    if left_out:
+        clear = (
+            t("Of copies in one class one stays, the one for testing if there is one.") if len(groups) > torn else ""
+        )
+        doubtful = t("What lies in several classes is left out of all of them.") if torn else ""
+        st.caption(f"{clear} {doubtful}")
+    rows = []
+    for number, group in enumerate(sorted(groups, key=lambda group: own_data.kept(group) is not None), 1):
+        stays = own_data.kept(group)
+        rows += [(number, one is stays or not left_out, one.cls, one.name) for one in group]
+    with st.expander(t("The images that are there more than once"), icon=":material/content_copy:", expanded=torn > 0):
+        titles = t("image"), t("taken"), t("class"), t("file")
+        st.dataframe(dict(zip(titles, zip(*rows, strict=True), strict=True)), hide_index=True)
+    return left_out
+
+
+def write(found: own_data.Checked, upload: own_data.Upload):
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(t("Name of the data set"), key="own_name", placeholder=t("my-pets"), width=260,
                              help=t("Small letters, digits and dashes."))  # fmt: skip

@@ -136,7 +136,7 @@ def _import_images(a: argparse.Namespace, options: dict[str, str]):
     with open(a.zip, "rb") as file:
         upload = own_data.zipped(file, a.names)
         found = own_data.check(upload)
-        copies = sum(len(group) - 1 for group in own_data.copies(found))
+        copies = [(group, own_data.kept(group)) for group in own_data.copies(found)]
         found = own_data.without_copies(found)
         settings = {"size": a.size, "channels": 1 if a.grey else 3, "flip": not a.no_flip}
         folder = own_data.write(found, upload, datasets.root_of(a.data), a.name, settings) if a.write else None
@@ -144,11 +144,17 @@ def _import_images(a: argparse.Namespace, options: dict[str, str]):
     lines = [f"names read as {upload.encoding}, of {', '.join(upload.encodings)}"] if upload.encoding else []
     lines += [f"{cls}: " + ", ".join(f"{some[cls]} {part or 'images'}" for part, some in counts.items())
               for cls in found.classes]  # fmt: skip
-    lines += [f"{copies} copies left out"] if copies else []
+    lines += [
+        f"left out: {', '.join(one.name for one in group if one is not kept)}: "
+        + (f"the same as {kept.name}" if kept else "one image in several classes, and nobody knows which is right")
+        for group, kept in copies
+    ]
     lines += [f"left out: {name}: {why}" for name, why in found.refused] + wrong
     lines.append(f"written to {folder}" if folder else "nothing is written without --write")
     said = {"folder": folder and str(folder), "classes": counts, "names": upload.encoding,
-            "encodings": list(upload.encodings), "refused": dict(found.refused), "problems": wrong}  # fmt: skip
+            "encodings": list(upload.encodings),
+            "copies": [{"files": [one.name for one in group], "kept": kept and kept.name} for group, kept in copies],
+            "refused": dict(found.refused), "problems": wrong}  # fmt: skip
     return said, lines, bool(wrong)
 
 

@@ -19,7 +19,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,7 +86,7 @@ class Picture:
 class Checked:
     """An upload that was looked through: what can be read, what cannot and why, and some pixels [n, S, S, 3] a class.
 
-    empty names the classes without a readable image; ignored counts what no one would miss (hidden files).
+    empty names the classes without an image that can be taken; ignored counts what no one would miss (hidden files).
     """
 
     pictures: tuple[Picture, ...]
@@ -98,6 +98,11 @@ class Checked:
     @property
     def classes(self) -> list[str]:
         return sorted({picture.cls for picture in self.pictures})
+
+    @property
+    def named(self) -> list[str]:
+        """The classes, also those without an image that can be taken."""
+        return sorted({*self.classes, *self.empty})
 
     def counts(self) -> dict[str, dict[str, int]]:
         """part -> class -> how many."""
@@ -346,15 +351,24 @@ def _no_image(name: str) -> str:
     return images.way_out(kind) if kind else say("it is no image by its ending")
 
 
+def without(checked: Checked, classes: Collection[str]) -> Checked:
+    """Without these classes."""
+    pictures = tuple(p for p in checked.pictures if p.cls not in classes)
+    empty = tuple(cls for cls in checked.empty if cls not in classes)
+    shown = {cls: some for cls, some in checked.shown.items() if cls not in classes}
+    return replace(checked, pictures=pictures, empty=empty, shown=shown)
+
+
 def renamed(checked: Checked, called: dict[str, str]) -> Checked:
     """With other names for classes: old -> new. Two of one name become one class. Raises ValueError for no name."""
     called = {old: class_name(new) for old, new in called.items()}
     pictures = tuple(replace(p, cls=called.get(p.cls, p.cls)) for p in checked.pictures)
+    empty = {called.get(cls, cls) for cls in checked.empty} - {picture.cls for picture in pictures}
     shown: dict[str, np.ndarray] = {}
     for cls, some in checked.shown.items():
         new = called.get(cls, cls)
         shown[new] = np.concatenate([shown[new], some])[:SHOWN] if new in shown else some
-    return replace(checked, pictures=pictures, shown=shown)
+    return replace(checked, pictures=pictures, empty=tuple(sorted(empty)), shown=shown)
 
 
 def problems(checked: Checked) -> list[str]:
@@ -364,17 +378,21 @@ def problems(checked: Checked) -> list[str]:
         count = len(checked.classes)
         found.append(say("A data set needs at least two classes with images; this has {count}.", count=count))
     if checked.empty:
-        found.append(say("No image can be read of: {names}. Add some, or remove the class.", names=checked.empty))
+        found.append(say("No image can be taken of: {names}. Add some, or leave the class out.", names=checked.empty))
     for part, counts in checked.counts().items():
         least = {"": 3, "train": 2, "test": 1}[part]
         if few := [cls for cls, count in counts.items() if count < least]:
             said = {"least": least, "part": part, "names": few}
-            if part:
-                found.append(say("Each class needs at least {least} images in {part}; too few have: {names}.", **said))
-            else:
-                found.append(say("Each class needs at least {least} images; too few have: {names}.", **said))
+            found.append({
+                "": say("Each class needs at least {least} images; too few have: {names}. Add some, or leave the class "
+                        "out.", **said),
+                "train": say("Each class needs at least {least} images in {part}; too few have: {names}. Add some, or "
+                             "leave the class out.", **said),
+                "test": say("Each class needs at least one image in {part}; none have: {names}. Add some, or leave the "
+                            "class out.", **said),
+            }[part])  # fmt: skip
     alike = {}
-    for cls in (*checked.classes, *checked.empty):
+    for cls in checked.named:
         alike.setdefault(cls.casefold(), set()).add(cls)
     if same := [together(sorted(group), say(" and ")) for group in alike.values() if len(group) > 1]:
         found.append(say("Some systems take these for one folder: {names}.", names=same))
@@ -389,14 +407,21 @@ def copies(checked: Checked) -> list[tuple[Picture, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
+def kept(group: tuple[Picture, ...]) -> Picture | None:
+    """Of copies the one to keep: for testing rather than for training; none where they lie in several classes."""
+    if len({picture.cls for picture in group}) > 1:  # nobody knows which is right
+        return None
+    return min(group, key=lambda picture: (picture.part != "test", picture.place))
+
+
 def without_copies(checked: Checked) -> Checked:
-    """One of each image, the test one rather than the training one; none of what lies in two classes."""
+    """One of each image, and none of what lies in several classes."""
     drop = set()
     for group in copies(checked):
-        kept = min(group, key=lambda picture: (picture.part != "test", picture.place))
-        clear = len({picture.cls for picture in group}) == 1
-        drop |= {picture.place for picture in group if not clear or picture is not kept}
-    return replace(checked, pictures=tuple(p for p in checked.pictures if p.place not in drop))
+        stays = kept(group)
+        drop |= {picture.place for picture in group if picture is not stays}
+    left = replace(checked, pictures=tuple(p for p in checked.pictures if p.place not in drop))
+    return replace(left, empty=tuple(sorted({*checked.named} - {*left.classes})))
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -393,7 +393,7 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
         .upload("pets.zip", zip_of({"ant": 3, "cat": 4, "dog": 5}), "application/zip")
         .run()
     )
-    assert any("1 files cannot be taken" in e.label for e in at.expander)
+    assert any("1 file cannot be taken" in e.label for e in at.expander)
     assert at.text_input(key="own_name").value == "pets"
     at.text_input(key="own_name").set_value("Pets!")
     at = fine(button(at, "Make it a data set").click().run())
@@ -427,6 +427,75 @@ def test_a_zip_becomes_a_data_set_that_can_be_trained_on(opened, root):
     assert "pets" in at.selectbox(key="data_look").options
     at = fine(at.selectbox(key="data_look").set_value("pets").run())
     assert "12 in all, a fifth of them for testing" in text(at)
+
+
+def class_table(at: AppTest) -> list[list]:
+    """The rows of the table of classes, as far as they are no sizes."""
+    return at.data_editor[0].value.iloc[:, :-2].to_numpy().tolist()
+
+
+def edit_classes(at: AppTest, **edits: dict) -> AppTest:
+    """The page after these cells of the table of classes were changed: class -> column -> value."""
+    rows = [row[1] for row in class_table(at)]
+    at.session_state[at.data_editor[0].key] = {"edited_rows": {rows.index(cls): row for cls, row in edits.items()}}
+    return fine(at.run())
+
+
+def test_of_copies_it_is_said_which_are_taken_and_the_table_counts_these(opened, root):
+    brought = {"ant": 4, "bee": 4, "cat": 4}
+    file = io.BytesIO(zip_of(brought))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("ant/again.png", archive.read("ant/0.png"))
+        archive.writestr("cat/bee.png", archive.read("bee/0.png"))
+    at = opened("data", data_view="own")
+    at = fine(at.file_uploader(key="own_zip").set_value(("x.zip", file.getvalue(), "application/zip")).run())
+    assert "2 images are there more than once." in text(at)
+    assert "1 image lies in several classes, and nobody knows which is right." in text(at)
+    assert class_table(at) == [[True, "ant", 4], [True, "bee", 3], [True, "cat", 4]]
+    groups = next(table.value for table in at.dataframe if "taken" in table.value)
+    assert groups.to_numpy().tolist() == [
+        [1, False, "bee", "bee/0.png"], [1, False, "cat", "cat/bee.png"],
+        [2, True, "ant", "ant/0.png"], [2, False, "ant", "ant/again.png"],
+    ]  # fmt: skip
+    at = fine(at.checkbox(key="own_unique").uncheck().run())
+    assert class_table(at) == [[True, "ant", 5], [True, "bee", 4], [True, "cat", 5]]
+    at = fine(at.checkbox(key="own_unique").check().run())
+    at = edit_classes(at, cat={"class": "bee"})  # one class: one of the two stays
+    assert "in several classes" not in text(at)
+    assert [row[2] for row in class_table(at)] == [4, 4, 4]
+    at.text_input(key="own_name").set_value("pets")
+    at = fine(button(at, "Make it a data set").click().run())
+    assert datasets.row_of("pets", root).classes == ("ant", "bee")
+    assert len(list((root / "pets").rglob("*.png"))) == 12
+
+
+def test_a_class_that_cannot_be_one_is_left_out_by_its_tick(opened, root):
+    at = opened("data", data_view="own")
+    brought = zip_of({"ant": 3, "bee": 3, "cat": 0, "dog": 1})
+    at = fine(at.file_uploader(key="own_zip").set_value(("x.zip", brought, "application/zip")).run())
+    assert class_table(at) == [[True, "ant", 3], [True, "bee", 3], [True, "cat", 0], [True, "dog", 1]]
+    assert "too few have: dog. Add some, or leave the class out." in text(at)
+    assert "No image can be taken of: cat. Add some, or leave the class out." in text(at)
+    assert "A class without its tick is left out." in text(at)
+    at = edit_classes(at, cat={"take": False}, dog={"take": False, "class": "a/b"})
+    assert class_table(at)[3][2] == 0 and not at.error
+    at = edit_classes(at, cat={"take": False}, dog={"class": "a/b"})
+    assert "a/b" in text(at) and len(class_table(at)) == 4
+    at = edit_classes(at, cat={"take": False}, dog={"take": False})
+    at.text_input(key="own_name").set_value("pets")
+    at = fine(button(at, "Make it a data set").click().run())
+    assert datasets.row_of("pets", root).classes == ("ant", "bee")
+
+
+def test_a_zip_without_an_image_says_so(opened):
+    at = opened("data", data_view="own")
+    hidden = io.BytesIO()
+    with zipfile.ZipFile(hidden, "w") as archive:
+        archive.writestr("cat/.DS_Store", b"x")
+    for content in (zip_of({}), hidden.getvalue()):
+        at = fine(at.file_uploader(key="own_zip").set_value(("x.zip", content, "application/zip")).run())
+        assert "at least two classes with images; this has 0" in text(at)
+    assert "1 file that systems leave behind is passed over." in text(at)
 
 
 def test_what_is_brought_gives_its_own_name_unless_another_was_written(opened, root):
@@ -525,10 +594,10 @@ def test_a_folder_that_changes_meanwhile_is_checked_again(opened, root, image_fo
     assert len(looked) == 1 and not at.error
     (place / "ant" / "000.png").write_bytes((place / "bee" / "000.png").read_bytes())
     at = fine(at.run())
-    assert len(looked) == 2 and "1 images are there more than once" in text(at)
+    assert len(looked) == 2 and "1 image is there more than once" in text(at)
     (place / "cat").mkdir()
     at = fine(at.run())
-    assert len(looked) == 3 and "No image can be read of: cat" in text(at)
+    assert len(looked) == 3 and "No image can be taken of: cat" in text(at)
     at = fine(at.button(key="own_again").click().run())
     assert len(looked) == 4
 

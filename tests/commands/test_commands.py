@@ -243,13 +243,19 @@ def test_a_zip_is_shown_first_and_written_when_it_is_said(tmp_path):
                 Image.new("RGB", (12, 12), (40 * n, 90, ord(name[0]))).save(tmp_path / "x.png")
                 archive.write(tmp_path / "x.png", f"{name}/{name}{n}.png")
         archive.write(tmp_path / "x.png", "dog/again.png")
+        Image.new("RGB", (12, 12), (9, 9, 9)).save(tmp_path / "x.png")
+        archive.write(tmp_path / "x.png", "cat/both.png")
+        archive.write(tmp_path / "x.png", "dog/both.png")
         archive.writestr("cat/x.tif", b"")
     line = ("import-images", tmp_path / "pets.zip", "pets", "--data", tmp_path / "data")
     said = cac(*line).stdout
     assert "nothing is written without --write" in said and not (tmp_path / "data").exists()
-    assert "cat/x.tif: TIFF images are not read" in said and "1 copies left out" in said
+    assert "cat/x.tif: TIFF images are not read" in said
+    assert "left out: dog/again.png: the same as dog/dog3.png" in said
+    assert "left out: cat/both.png, dog/both.png: one image in several classes" in said
     made = json.loads(cac(*line, "--write", "--size", "16", "--grey", "--json").stdout)
     assert made["classes"] == {"": {"cat": 4, "dog": 4}} and Path(made["folder"]).is_dir()
+    assert [group["kept"] for group in made["copies"]] == ["dog/dog3.png", None]
     row = datasets.row_of("pets", tmp_path / "data")
     assert (row.size, row.channels, row.classes) == (16, 1, ("cat", "dog"))
     done = cac(*line, "--write", check=False)

@@ -116,6 +116,21 @@ def test_classes_are_named_anew_and_put_together(tmp_path):
         own_data.renamed(found, {"cat": "a/b"})
 
 
+def test_classes_are_left_out(tmp_path):
+    files = pets(classes=("cat", "dog", "puppy")) | {"bird/": b"", "fish/": b""}
+    found, upload = checked(files | {"puppy/same.png": files["dog/0.png"]})
+    left = own_data.without(found, {"puppy", "bird"})
+    assert left.counts() == {"": {"cat": 5, "dog": 5}} and set(left.shown) == {"cat", "dog"}
+    assert left.empty == ("fish",) and own_data.copies(left) == []
+    own_data.write(own_data.without(left, {"fish"}), upload, tmp_path, "pets", {})
+    assert datasets.row_of("pets", tmp_path).classes == ("cat", "dog")
+
+
+def test_an_empty_class_is_named_anew_too():
+    found, _ = checked(pets() | {"bird/": b"", "fish/": b""})
+    assert own_data.renamed(found, {"bird": "cat", "fish": "Fisch"}).empty == ("Fisch",)
+
+
 # --- names that do not say how they are written ----------------------------------------------------------------------
 
 
@@ -233,7 +248,7 @@ def test_an_empty_class_one_class_and_too_few_are_told(tmp_path):
     few, _ = checked(pets(count=2))
     assert "at least 3 images; too few have: cat, dog" in own_data.problems(few)[0]
     untested, _ = checked(pets("train/") | pets("test/", classes=("cat",)))
-    assert "1 images in test; too few have: dog" in own_data.problems(untested)[0]
+    assert "at least one image in test; none have: dog" in own_data.problems(untested)[0]
     none, _ = checked({"readme.txt": b"x"})
     assert own_data.problems(none)
     alike, _ = checked(pets(classes=("Cat", "cat")))
@@ -267,6 +282,19 @@ def test_copies_are_found_and_the_test_image_stays():
     assert {p.name for p in found.pictures} - {p.name for p in left.pictures} == {
         "train/cat/0.png", "train/dog/0.png", "train/cat/copy.png", "train/cat/both.png", "train/dog/both.png",
     }  # fmt: skip
+    assert {own_data.kept(group).name for group in own_data.copies(found) if own_data.kept(group)} == {
+        "test/cat/0.png", "test/dog/0.png", "test/cat/copy.png",
+    }  # fmt: skip
+
+
+def test_a_class_that_is_there_in_another_one_too_is_told_and_does_not_vanish():
+    files = pets()
+    found, _ = checked(files | {f"puppy/{n}.png": files[f"dog/{n}.png"] for n in range(5)})
+    left = own_data.without_copies(found)
+    assert left.counts() == {"": {"cat": 5}} and left.empty == ("dog", "puppy")
+    assert any("No image can be taken of: dog, puppy" in said for said in own_data.problems(left))
+    one = own_data.without_copies(own_data.renamed(found, {"puppy": "dog"}))
+    assert one.counts() == {"": {"cat": 5, "dog": 5}} and own_data.problems(one) == []
 
 
 # --- attacks ---------------------------------------------------------------------------------------------------------
