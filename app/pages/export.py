@@ -8,6 +8,7 @@ import streamlit as st
 from app import address, charts, controls, exports, jobs, links, picker, setting, wording
 from app.setting import Setting
 from app.words import t
+from cac_core import shell
 from cac_core.files import is_file
 from cac_core.jobs import ends
 from cac_core.results.judge import Threshold
@@ -161,10 +162,11 @@ def commands(inside: exports.Inside):
     python.code("pip install onnxruntime pillow\npython network.prepare.py picture.png", "bash", wrap_lines=True)
     script.code(inside.javascript, "javascript", wrap_lines=True)
     service.code(
-        "python -m cac_core serve --onnx network.onnx --port 8600\n"
+        f"{shell.command('serve', '--onnx', 'network.onnx', '--port', '8600')}\n"
         "curl -F image=@picture.png http://127.0.0.1:8600/v1/judge", "bash", wrap_lines=True,
     )  # fmt: skip
-    folder.code("python -m cac_core score --onnx network.onnx FOLDER --out verdicts.csv", "bash", wrap_lines=True)
+    line = shell.command("score", "--onnx", "network.onnx", "FOLDER", "--out", "verdicts.csv")
+    folder.code(line, "bash", wrap_lines=True)
     with service:
         address.link("watch", t("What is rejected in use"), "visibility")
     with folder:

@@ -33,6 +33,7 @@ from app import (
 )
 from app.setting import Setting
 from app.words import t
+from cac_core import shell
 from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.exchange import changes
@@ -119,7 +120,7 @@ def only_shown():
             t("This run was imported as outputs alone, so there is no network here to show a picture to. New outputs "
               "of it are judged by a threshold from the page Thresholds:"), icon=":material/table_chart:",
         )  # fmt: skip
-        st.code(f"python -m cac_core judge {run.id} FILE --threshold threshold.json", None)
+        st.code(shell.command("judge", run.id, "FILE", "--threshold", "threshold.json"), "bash", wrap_lines=True)
         return
     st.info(
         t("The app is only shown here: it judges no pictures of your own. The test set's examples are all there."),
