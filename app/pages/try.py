@@ -44,7 +44,8 @@ from cac_core.results import judge
 MOST = 200  # images at a time
 AT_ONCE = 32  # of them through the network together
 PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
-ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+# those that are not read, too: then its tile says what to do, and not the uploader that it cannot be
+ENDINGS = [ending.removeprefix(".") for ending in (*images.ENDINGS, *images.FOREIGN)]
 NEIGHBOURS = 5
 
 LINKS: links.Links = {"example": (int, None), "try_tab": (links.one_of("draw"), None)}  # which test image, which tab
@@ -351,8 +352,9 @@ def tile(n: int, mark: str, why: str | None, verdict: dict | None, base: np.ndar
     """A picture on the sheet."""
     if verdict is None:
         return sheet.Tile(given[n][0], mark, error=why or "")
-    nearest, small = names.index(verdict["label"]), st.session_state.own_looks[1][mark][1]
-    return sheet.Tile(given[n][0], mark, small, "", nearest, verdict["score"], float(base[nearest]))
+    nearest, (looked, small) = names.index(verdict["label"]), st.session_state.own_looks[1][mark]
+    frame = "".join(t(one.phrase, **one.values) for one in looked.done if one.phrase == images.NOTES["frame"])
+    return sheet.Tile(given[n][0], mark, small, "", nearest, verdict["score"], float(base[nearest]), frame)
 
 
 def several(tiles: list[sheet.Tile], looks: dict, judged: dict, truths: dict, now: Setting, broken: dict):

@@ -598,6 +598,19 @@ def test_a_broken_file_stops_no_other_and_names_stay_text(app, digit):
     assert not any("onerror" in value or "bold" in value for value in written)
 
 
+def test_what_is_not_read_and_what_is_read_in_part_say_so_on_the_sheet(app, digit):
+    frames, file = [Image.open(io.BytesIO(digit)).convert("L").rotate(turn) for turn in (0, 90)], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    at = app("cac", page="try")
+    assert {".heic", ".gif"} <= set(at.file_uploader(key="files").proto.type)
+    given = {"a.heic": heic, "b.gif": file.getvalue(), "c.png": digit}
+    at.file_uploader(key="files").set_value([(name, bits, "image/x") for name, bits in given.items()])
+    heic, gif, png = on_sheet(fine(at.run()))
+    assert heic["error"].startswith("HEIC images are not read; save it as JPEG")
+    assert (gif["error"], gif["note"], png["note"]) == ("", "the first of 2 frames", "")
+
+
 def test_examples_need_no_upload(app):
     at = fine(app("cac", page="try"))
     first = next(b for b in at.button if str(b.key).startswith("example_"))
