@@ -559,7 +559,11 @@ def write(found: own_data.Checked, upload: own_data.Upload):
     if groups := own_data.copies(found):
         across = sum(len({p.part for p in group}) > 1 for group in groups)
         torn = sum(len({p.cls for p in group}) > 1 for group in groups)
-        words = t("{count} images are there more than once", count=len(groups))
+        words = (
+            t("{count} images are there more than once", count=len(groups))
+            if len(groups) > 1
+            else t("One image is there more than once")
+        )
         words += t(", {n} of them both for training and for testing", n=across) if across else ""
         words += t(", {n} in two classes", n=torn) if torn else ""
         st.warning(words + ". " + t("A network that is tested on what it has seen looks better than it is."),

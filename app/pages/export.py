@@ -15,6 +15,8 @@ from cac_core.results.judge import Threshold
 from cac_core.scoring.scorers import DIFFERENTIABLE
 from cac_core.serving import deciders
 
+USUAL = 30  # seconds that it takes where nothing else is under way
+
 run = picker.chosen_run()
 st.markdown(
     t(
@@ -92,9 +94,15 @@ def waits(file: Path):
     if not jobs.going(job):
         st.rerun()
     line, stop = st.columns([5, 1], vertical_alignment="center")
-    line.caption(t("Waits for its turn.") if job.state == "queued" else
-                 t("The network is written as a file, and checked on validation images: {seconds} s of about 30.",
-                   seconds=round(ends.seconds(job))))  # fmt: skip
+    seconds = round(ends.seconds(job))
+    line.caption(
+        t("Waits for its turn.")
+        if job.state == "queued"
+        else t("The network is written as a file, and checked on validation images: {seconds} s of about {usual}.",
+               seconds=seconds, usual=USUAL)
+        if seconds <= USUAL
+        else t("The network is written as a file, and checked on validation images: {seconds} s.", seconds=seconds)
+    )  # fmt: skip
     if not jobs.read_only() and stop.button(t("Stop"), key="export_stop", icon=":material/stop:"):
         with wording.explained():
             jobs.stop(job, None)
