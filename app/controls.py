@@ -119,7 +119,7 @@ def _not_offered(run: Run) -> None:
                 cause, _, command = said(why).partition("\n    ")
                 st.markdown(f"**{t(', ').join(t(wording.SHORT[name]) for name in names)}**: {wording.plain(cause)}")
                 if command:
-                    st.code(command.replace("RUN", run.id), language="bash")
+                    st.code(command.replace("RUN", run.id, 1), language="bash")
 
 
 def _chose_scorer() -> None:

@@ -69,7 +69,7 @@ def add(name: str, cls: str, brought: list[tuple[str, bytes]], run: Run | None =
 
 def with_ending(file: str) -> str:
     """A picture that was photographed or pasted has a name without one; of what kind it is its content says."""
-    known = (*images.ENDINGS, *images.FOREIGN, ".gif", ".zip")
+    known = (*images.ENDINGS, *images.FOREIGN, ".zip")
     return file if file.lower().endswith(known) else f"{file}.png"
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import holdings, jobs, wording
 from app.words import t
+from cac_core import shell
 from cac_core.exchange import import_outputs
 from cac_core.recipe import slug
 
@@ -104,7 +105,7 @@ def outputs(tell) -> None:
         st.markdown("**" + t("How a script of your own writes such a file") + "**")
         for tab, script in zip(st.tabs(list(SCRIPTS)), SCRIPTS.values(), strict=True):
             tab.code(script, "python")
-        st.caption(t("On the command line:") + " `python -m cac_core import-outputs outputs.npz --name mine`")
+        st.caption(t("On the command line:") + f" `{shell.command('import-outputs', 'outputs.npz', '--name', 'mine')}`")
 
 
 def _made(files, name: str, of: str, classes: str) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import address, controls, holdings, jobs, wording
 from app.words import t
-from cac_core import runs
+from cac_core import runs, shell
 from cac_core.exchange import share, shelf
 from cac_core.files import is_file, is_folder
 from cac_core.recipe import IMPORTED
@@ -20,7 +20,6 @@ from cac_core.runs import Broken, Run
 # what pages keep that names classes, images or maps of one run
 OF_ONE = ("pair", "triple", "hidden", "around", "marks", "further", "map", "cell", "moved_image", "example",
           "made_way")  # fmt: skip
-TRAIN = "python -m cac_core train --dataset digits"
 
 
 def pick_run(page: str) -> Run | None:
@@ -210,7 +209,7 @@ def empty_store() -> None:
         t("There is no trained network yet. This trains one in half a minute, without internet:"),
         icon=":material/school:",
     )
-    st.code(TRAIN, language="bash")
+    st.code(shell.command("train", "--dataset", "digits"), language="bash")
     address.link("new", t("New run"), "add")
     own_photos()
     st.markdown(t("Then reload this page. Runs are looked for in:"))
@@ -256,7 +255,7 @@ def ready(run: Run) -> bool:
             icon=":material/info:",
         )
         st.markdown(t("To go on with it:"))
-        st.code(f"python -m cac_core train --resume {run.path}", language="bash")
+        st.code(shell.command("train", "--resume", run.path), language="bash")
         address.link("live", t("Or go on under Live"), "monitoring", {"watched": run.id})
         return False
     run.outputs("train")  # says which outputs are missing, and the command that writes them

@@ -23,7 +23,7 @@ import streamlit as st
 
 from app import gallery, holdings, jobs, sheet
 from app.words import t
-from cac_core import records, runs
+from cac_core import records, runs, shell
 from cac_core.data import images
 from cac_core.files import changed
 from cac_core.records import Count, Seconds, Unfit
@@ -139,8 +139,8 @@ def _begun(run: Run, threshold: Threshold, name: str, fill, keep: bool) -> Pile:
         if count > MOST:
             raise ValueError(say(
                 "There are more than {most} pictures in it. The command line takes any number:\n"
-                "    python -m cac_core score {run} FOLDER --out verdicts.parquet",
-                most=MOST, run=run.id,
+                "    {command}",
+                most=MOST, command=shell.command("score", run.id, "FOLDER", "--out", "verdicts.parquet"),
             ))  # fmt: skip
         runs.write_json(folder / "threshold.json", threshold.record(run))
         said = {"name": name[:200], "source": source, "count": count, "when": round(time.time(), 3)}

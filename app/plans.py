@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import shlex
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import streamlit as st
 
 from app import holdings, jobs
 from app.words import t
-from cac_core import recipe, runs
+from cac_core import recipe, runs, shell
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data
 from cac_core.files import is_file
@@ -85,7 +84,7 @@ def command(preset: str, one: Recipe, on: str = "", needs: Needs | None = None, 
         there += ["--time", str(needs.minutes)]
     if needs is not None and needs.nodes != usual.nodes:
         there += ["--nodes", str(needs.nodes)]
-    return shlex.join(["python", "-m", "cac_core", "train", *flags(preset, one), *there])
+    return shell.command("train", *flags(preset, one), *there)
 
 
 def import_command(run: Run) -> str:
@@ -101,7 +100,7 @@ def import_command(run: Run) -> str:
         words += [word for scale in ("mean", "std") for word in (f"--{scale}", *map(str, record[scale]))]
     else:
         words = ["import-weights", file, "--dataset", one.dataset, *split]
-    return shlex.join(["python", "-m", "cac_core", *words])
+    return shell.command(*words)
 
 
 def flags(preset: str, one: Recipe) -> list[str]:

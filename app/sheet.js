@@ -288,7 +288,7 @@ class Sheet {
     const item = this.parts(row);
     return this.finished(item, make("div", { role: "option", class: "tile", title: row.name },
       make("div", { class: "shown" }, item.image, item.box),
-      make("span", { class: "name" }, row.name), item.decision,
+      make("span", { class: "name" }, row.name), row.note ? make("span", { class: "note" }, row.note) : null, item.decision,
       item.near,
       row.error ? make("span", { class: "error" }, row.error)
         : make("span", { class: "score" }, `${this.say("score")} ${row.said}`),
@@ -301,7 +301,7 @@ class Sheet {
     const rest = row.error
       ? [make("td", { class: "error", colspan: 3 }, row.error)]
       : [cell(this.data.names[row.nearest]), make("td", { class: "number" }, row.said), make("td", { class: "number" }, item.margin)];
-    return this.finished(item, make("tr", {}, cell(item.box), cell(item.image), make("td", { class: "name", title: row.name }, row.name),
+    return this.finished(item, make("tr", {}, cell(item.box), cell(item.image), make("td", { class: "name", title: row.name }, row.note ? `${row.name} (${row.note})` : row.name),
       cell(item.decision), ...rest, cell(item.truth))); // prettier-ignore
   }
 

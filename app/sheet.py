@@ -61,6 +61,7 @@ class Tile:
     """A picture: its file's name, what it is known by, and what was said of it, or why nothing could be.
 
     nearest: the label of its nearest class; base: what theta is put on top of, with a theta for each class.
+    note: which part of the file was judged, where that is not all of it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Tile:
     nearest: int = -1
     score: float = 0.0
     base: float = 0.0
+    note: str = ""
 
     def rejected(self, theta: float) -> bool:
         return not self.error and self.score > self.base + theta
@@ -104,7 +106,7 @@ def show(tiles: list[Tile], now: Setting, labels: dict[str, int], opened: str, k
     _component(key=f"unseen_{key}_pictures", data={"set": set_id, "shown": pictures})
     rows = [
         {"mark": tile.mark, "name": tile.name, "nearest": tile.nearest, "score": tile.score, "base": tile.base,
-         "said": "" if tile.error else charts.number(tile.score), "error": tile.error}
+         "said": "" if tile.error else charts.number(tile.score), "error": tile.error, "note": tile.note}
         for tile in tiles
     ]  # fmt: skip
     data = {

@@ -40,7 +40,7 @@ from typing import IO, Annotated, Any, Literal, Required, TypedDict
 
 import numpy as np
 
-from cac_core import files, records
+from cac_core import files, records, shell
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS, FOLDER, FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE, Dataset, Trial
 from cac_core.recipe import Recipe, slug
@@ -456,8 +456,8 @@ class Run:
         if not files.is_file(file):
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"
-                "    python -m cac_core eval {path}",
-                run=self.id, split=split, path=self.path,
+                "    {command}",
+                run=self.id, split=split, command=shell.command("eval", self.path),
             ))  # fmt: skip
         try:
             arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
@@ -538,8 +538,8 @@ class Run:
         """What to raise where a file that evaluation writes is not what it should be."""
         return Broken(say(
             "{file} is damaged ({error}). Write it again with:\n"
-            "    python -m cac_core eval {path} --again",
-            file=file, error=error, path=self.path,
+            "    {command}",
+            file=file, error=error, command=shell.command("eval", self.path, "--again"),
         ))  # fmt: skip
 
     @staticmethod

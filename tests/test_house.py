@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "cac_core.sentences": 0,
     "cac_core.files": 1,
+    "cac_core.shell": 0,
     "cac_core.recipe": 1,
     "cac_core.records": 1,
     "cac_core.data": 2,

@@ -245,7 +245,12 @@ class Histogram {
     this.asked = { low, high };
     const words = { n, low: low === null ? "…" : number(low), high: high === null ? "…" : number(high) };
     this.bar.node.hidden = !this.lab.state.asks;
-    this.bar.update(say("See the {n} images of the bar at θ, scores {low} to {high}", words), n > 0);
+    this.bar.update(
+      n === 1
+        ? say("See the one image of the bar at θ, scores {low} to {high}", words)
+        : say("See the {n} images of the bar at θ, scores {low} to {high}", words),
+      n > 0,
+    );
   }
 
   thetaAt(x) {

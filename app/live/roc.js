@@ -127,7 +127,9 @@ class Roc {
     this.asked = { low: this.above(low), high: this.above(high) };
     const words = { n, low: number(low), high: number(high) };
     this.segment.update(
-      n
+      n === 1
+        ? say("See the one image that this θ decides otherwise than the rule, scores {low} to {high}", words)
+        : n
         ? say("See the {n} images that this θ decides otherwise than the rule, scores {low} to {high}", words)
         : say("This θ decides every image as the rule does"),
       n > 0,

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import address, album, holdings, jobs, links, thumbnails, wording
 from app.words import phrases, t
+from cac_core import shell
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
 from cac_core.exchange import own_data, sample
@@ -110,7 +111,7 @@ def card(shelf: holdings.Shelf, busy: dict):
             st.markdown(t("Without internet, put"))
             for words in holdings.by_hand(shelf.name):
                 st.markdown(f"- {wording.told(words)}")
-            st.code(f"python -m cac_core fetch {shelf.name}", language="bash")
+            st.code(shell.command("fetch", shelf.name), language="bash")
 
 
 def fetch(name: str):

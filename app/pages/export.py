@@ -8,11 +8,14 @@ import streamlit as st
 from app import address, charts, controls, exports, jobs, links, picker, setting, wording
 from app.setting import Setting
 from app.words import t
+from cac_core import shell
 from cac_core.files import is_file
 from cac_core.jobs import ends
 from cac_core.results.judge import Threshold
 from cac_core.scoring.scorers import DIFFERENTIABLE
 from cac_core.serving import deciders
+
+USUAL = 30  # seconds that it takes where nothing else is under way
 
 run = picker.chosen_run()
 st.markdown(
@@ -91,9 +94,15 @@ def waits(file: Path):
     if not jobs.going(job):
         st.rerun()
     line, stop = st.columns([5, 1], vertical_alignment="center")
-    line.caption(t("Waits for its turn.") if job.state == "queued" else
-                 t("The network is written as a file, and checked on validation images: {seconds} s of about 30.",
-                   seconds=round(ends.seconds(job))))  # fmt: skip
+    seconds = round(ends.seconds(job))
+    line.caption(
+        t("Waits for its turn.")
+        if job.state == "queued"
+        else t("The network is written as a file, and checked on validation images: {seconds} s of about {usual}.",
+               seconds=seconds, usual=USUAL)
+        if seconds <= USUAL
+        else t("The network is written as a file, and checked on validation images: {seconds} s.", seconds=seconds)
+    )  # fmt: skip
     if not jobs.read_only() and stop.button(t("Stop"), key="export_stop", icon=":material/stop:"):
         with wording.explained():
             jobs.stop(job, None)
@@ -161,10 +170,11 @@ def commands(inside: exports.Inside):
     python.code("pip install onnxruntime pillow\npython network.prepare.py picture.png", "bash", wrap_lines=True)
     script.code(inside.javascript, "javascript", wrap_lines=True)
     service.code(
-        "python -m cac_core serve --onnx network.onnx --port 8600\n"
+        f"{shell.command('serve', '--onnx', 'network.onnx', '--port', '8600')}\n"
         "curl -F image=@picture.png http://127.0.0.1:8600/v1/judge", "bash", wrap_lines=True,
     )  # fmt: skip
-    folder.code("python -m cac_core score --onnx network.onnx FOLDER --out verdicts.csv", "bash", wrap_lines=True)
+    line = shell.command("score", "--onnx", "network.onnx", "FOLDER", "--out", "verdicts.csv")
+    folder.code(line, "bash", wrap_lines=True)
     with service:
         address.link("watch", t("What is rejected in use"), "visibility")
     with folder:

@@ -34,10 +34,12 @@ purpose = t(
 )  # fmt: skip
 if trial.unknown:
     never = [classes[c] for c in trial.unknown]
-    purpose += " " + t(
-        "The **×** marks are {kind} it never saw: {names}.",
-        kind=wording.kinds(run, len(never)), names=wording.listed(never),
-    )  # fmt: skip
+    said = {"kind": wording.kinds(run, len(never)), "names": wording.listed(never)}
+    purpose += " " + (
+        t("The **×** marks are of one {kind} it never saw: {names}.", **said)
+        if len(never) == 1
+        else t("The **×** marks are {kind} it never saw: {names}.", **said)
+    )
 st.markdown(f"{purpose} {t('Move θ and watch.')}")
 with wording.explained():
     course = courses.course(run)

@@ -11,7 +11,7 @@ from app import address, charts, controls, grid, holdings, jobs, links, plans, r
 from app.grid import Square
 from app.words import phrases, t
 from cac_core import recipe as recipes
-from cac_core import runs
+from cac_core import runs, shell
 from cac_core.data import datasets
 from cac_core.exchange import share
 from cac_core.jobs import launch
@@ -101,7 +101,7 @@ def benchmarks():
             st.download_button(label, lambda made=made: made().encode(), file, mime, icon=":material/download:",
                                on_click="ignore", key=file)  # fmt: skip
     st.caption(t("The page and the CSV hold every family, the LaTeX table the one that is shown."))
-    st.code("python -m cac_core reproduce" + (" --own" if shipped and not with_shipped else ""), language="bash")
+    st.code(shell.command("reproduce", *(["--own"] if shipped and not with_shipped else [])), language="bash")
     if found.broken:
         with st.expander(t("{count} runs are not counted", count=len(found.broken)), icon=":material/error:"):
             for name, why in found.broken[:50]:
@@ -196,7 +196,8 @@ def tutorial():
         st.info(t("No run on CIFAR10 was evaluated against another data set yet."), icon=":material/info:")
     st.markdown(t("This makes it, with the id of a run on CIFAR10 for RUN:"))
     unknown = reproduce.STAND_IN if absent else said["unknown"]
-    st.code(f"python -m cac_core fetch {unknown}\npython -m cac_core eval RUN --unknown {unknown}", language="bash")
+    lines = shell.command("fetch", unknown), shell.command("eval", "RUN", "--unknown", unknown)
+    st.code("\n".join(lines), language="bash")
 
 
 def stamp(run: Run, name: str) -> int:
@@ -361,7 +362,7 @@ def made_by(run: Run) -> str:
         return plans.import_command(run)
     if one.method in ENSEMBLES:
         mean = "distances" if one.method == "distance_ensemble" else "softmax"
-        return " ".join(["python -m cac_core ensemble", *(p["run"] for p in record.get("parts", [])), "--mean", mean])
+        return shell.command("ensemble", *(part["run"] for part in record.get("parts", [])), "--mean", mean)
     if one.id in {r.id for r in reproduce.grid()}:
         return reproduce.command(one)
     return min((plans.command(preset, one) for preset in recipes.PRESETS), key=len)
@@ -410,7 +411,7 @@ def making(cell: Cell):
         words = t("not evaluated") if state == reproduce.UNEVALUATED else t(state)
         st.caption(f"{wording.plain(name)}: {words}")
         if state == reproduce.UNEVALUATED:
-            st.code(f"python -m cac_core eval {name} --again", language="bash")
+            st.code(shell.command("eval", name, "--again"), language="bash")
     queued = {job.run for job in launch.jobs(jobs.store()) if job.kind == "train" and jobs.going(job)}
     left = [one for one in cell.to_train if one.id not in queued]
     if waiting := len(cell.to_train) - len(left):

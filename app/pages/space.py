@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, controls, feeds, gallery, jobs, links, live, made, picker, setting, systems, thumbnails, wording
 from app.setting import Setting
 from app.words import t
+from cac_core import shell
 from cac_core.files import no_formula
 from cac_core.results import project
 from cac_core.scoring.outputs import only
@@ -91,10 +92,11 @@ def further_unknowns() -> tuple[str, ...]:
     gallery.sets_in("further", run)
     if not (there := feeds.further(run)):
         return ()
+    command = shell.command("eval", "RUN", "--unknown", "NAME")
     return tuple(
         st.multiselect(
             t("Further unknown images"), list(there), format_func=there.get, key="further",
-            help=t("Data sets that were evaluated as unknown: python -m cac_core eval RUN --unknown NAME"),
+            help=t("Data sets that were evaluated as unknown: {command}", command=f"`{command}`"),
         )
     )  # fmt: skip
 

@@ -133,7 +133,7 @@ def offer(published: bool):
         st.button(t("Start the sweep"), type="primary", icon=":material/play_arrow:", key="start_sweep",
                   on_click=start, args=(published,))  # fmt: skip
     if run.recipe.backbone != IMPORTED:
-        st.code(f"python -m cac_core sweep {run.path}{' --as-published' if published else ''}", language="bash")
+        st.code(sweep.command(run, published), language="bash")
     jobs.work_of(run, "sweep")
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from app import address, charts, controls, feeds, gallery, links, live, picker, setting, verdicts, wording
 from app.setting import Setting
 from app.words import phrases, t
-from cac_core import runs
+from cac_core import runs, shell
 from cac_core.data import datasets
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge
@@ -364,7 +364,7 @@ def take_along(now: Setting):
         )  # fmt: skip
         exported = not deciders.unexportable(run, threshold)
         ways = ["judge {} new.npz"] if alone else [way for way in IN_USE if way != TO_FILE or exported]
-        said = [f"python -m cac_core {way.format(run.id)} --threshold threshold.json" for way in ways]
+        said = [shell.command(*way.format(run.id).split(), "--threshold", "threshold.json") for way in ways]
         st.code("\n".join(said), language="bash", wrap_lines=True)
         if not alone:
             st.caption(

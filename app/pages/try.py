@@ -33,6 +33,7 @@ from app import (
 )
 from app.setting import Setting
 from app.words import t
+from cac_core import shell
 from cac_core.data import images
 from cac_core.data.images import Note
 from cac_core.exchange import changes
@@ -43,7 +44,8 @@ from cac_core.results import judge
 MOST = 200  # images at a time
 AT_ONCE = 32  # of them through the network together
 PHOTOGRAPH = 50_000  # bytes of a PNG; what is shown enlarged takes fewer
-ENDINGS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+# those that are not read, too: then its tile says what to do, and not the uploader that it cannot be
+ENDINGS = [ending.removeprefix(".") for ending in (*images.ENDINGS, *images.FOREIGN)]
 NEIGHBOURS = 5
 
 LINKS: links.Links = {"example": (int, None), "try_tab": (links.one_of("draw"), None)}  # which test image, which tab
@@ -119,7 +121,7 @@ def only_shown():
             t("This run was imported as outputs alone, so there is no network here to show a picture to. New outputs "
               "of it are judged by a threshold from the page Thresholds:"), icon=":material/table_chart:",
         )  # fmt: skip
-        st.code(f"python -m cac_core judge {run.id} FILE --threshold threshold.json", None)
+        st.code(shell.command("judge", run.id, "FILE", "--threshold", "threshold.json"), "bash", wrap_lines=True)
         return
     st.info(
         t("The app is only shown here: it judges no pictures of your own. The test set's examples are all there."),
@@ -350,8 +352,9 @@ def tile(n: int, mark: str, why: str | None, verdict: dict | None, base: np.ndar
     """A picture on the sheet."""
     if verdict is None:
         return sheet.Tile(given[n][0], mark, error=why or "")
-    nearest, small = names.index(verdict["label"]), st.session_state.own_looks[1][mark][1]
-    return sheet.Tile(given[n][0], mark, small, "", nearest, verdict["score"], float(base[nearest]))
+    nearest, (looked, small) = names.index(verdict["label"]), st.session_state.own_looks[1][mark]
+    frame = "".join(t(one.phrase, **one.values) for one in looked.done if one.phrase == images.NOTES["frame"])
+    return sheet.Tile(given[n][0], mark, small, "", nearest, verdict["score"], float(base[nearest]), frame)
 
 
 def several(tiles: list[sheet.Tile], looks: dict, judged: dict, truths: dict, now: Setting, broken: dict):

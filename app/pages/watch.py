@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import address, controls, growing, jobs, links, picker, watching, wording
 from app.words import t
+from cac_core import shell
 from cac_core.results import judge
 from cac_core.scoring import metrics
 from cac_core.scoring.scorers import SCORERS, judge_of, scorer_options
@@ -52,11 +53,10 @@ def nothing_yet():
     st.info(t("Nothing that this run has judged in use is kept yet."), icon=":material/visibility_off:")
     st.markdown(t("Ask for it where images are judged: by the service, with small pictures of what it rejects, or "
                   "for a folder. Export the threshold under Thresholds first."))  # fmt: skip
-    st.code(
-        f"python -m cac_core serve {run.id} --threshold threshold.json --keep-pictures\n"
-        f"python -m cac_core score {run.id} FOLDER --threshold threshold.json --out verdicts.csv --keep",
-        language="bash", wrap_lines=True,
-    )  # fmt: skip
+    by = ("--threshold", "threshold.json")
+    lines = [shell.command("serve", run.id, *by, "--keep-pictures"),
+             shell.command("score", run.id, "FOLDER", *by, "--out", "verdicts.csv", "--keep")]  # fmt: skip
+    st.code("\n".join(lines), language="bash", wrap_lines=True)
     with st.container(horizontal=True):
         address.link("thresholds", t("Choose a threshold"), "tune")
         address.link("export", t("Export to ONNX"), "ios_share")

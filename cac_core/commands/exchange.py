@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cac_core import shell
 from cac_core.commands import terminal
 
 
@@ -70,7 +71,7 @@ def _import_weights(a: argparse.Namespace, options: dict[str, str]):
     for one in done:
         lines.append(f"{one.file}: {one.state}" + (f": {one.why}" if one.why else f" as {one.run.path}"))
         if one.state == "imported":
-            lines.append(f"    python -m cac_core eval {one.run.path}")
+            lines.append(f"    {shell.command('eval', one.run.path)}")
     failed = [one for one in done if one.state == "failed"]
     if len(files) > 1:
         lines.append(", ".join(f"{sum(one.state == state for one in done)} {state}" for state in import_weights.STATES))

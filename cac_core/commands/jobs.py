@@ -2,10 +2,10 @@
 
 import argparse
 import math
-import shlex
 from pathlib import Path
 
 from cac_core import recipe as recipes
+from cac_core import shell
 from cac_core.sentences import say
 
 CLUSTERS = """\
@@ -57,7 +57,7 @@ def is_away(a: argparse.Namespace) -> bool:
 
 def look_after(store: Path) -> str:
     """The command that shows what became of what was handed over."""
-    return shlex.join(["python", "-m", "cac_core", "queue", "--runs", str(store)])
+    return shell.command("queue", "--runs", store)
 
 
 def needs_in(a: argparse.Namespace):
@@ -95,7 +95,7 @@ def _queue(a: argparse.Namespace, options: dict[str, str]):
         lines += [f"    {line}" for line in further]
     at_work = has_worker(store)
     if any(job.state == "queued" and not job.on for job in every) and not at_work:
-        lines.append(f"No worker is at work. Start one with:\n    python -m cac_core work --runs {store}")
+        lines.append(f"No worker is at work. Start one with:\n    {shell.command('work', '--runs', store)}")
     try:
         names = list(clusters.every())
     except ValueError as error:  # of this machine's own jobs nothing is wrong

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
+from cac_core import shell
 from cac_core.commands import jobs, terminal
 from cac_core.sentences import say
 
@@ -245,7 +246,8 @@ def _runs(a: argparse.Namespace, options: dict[str, str]):
             share = [f"{r[k]:.4f}" if r[k] is not None else "" for k in ("accuracy", "auroc")]
             epochs = f"{r['epochs']}/{r['of']}"
             lines.append(f"{r['run']:44} {r['state']:9} {epochs:>8} {share[0]:>9} {share[1]:>7}")
-    none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    python -m cac_core train --dataset digits"
+    first = shell.command("train", "--dataset", "digits")
+    none = f"No runs in {runs.store_of(a.runs)} yet. Train one with:\n    {first}"
     return {"runs": rows}, lines or [runs.passed_over(runs.store_of(a.runs)) or none]
 
 
@@ -285,9 +287,10 @@ def _reproduce(a: argparse.Namespace, options: dict[str, str]):
         lines += [f"{len(every)} trainings wait on {a.on}. Look after them with:\n    {jobs.look_after(store)}"]
     else:
         every = launch.submit_recipes(store, ready, root=root, device=a.device)
-        lines += [f"{len(every)} trainings are in the queue. Work through it with:\n    python -m cac_core work"]
+        work = shell.command("work", "--runs", store)
+        lines += [f"{len(every)} trainings are in the queue. Work through it with:\n    {work}"]
     queued, absent = [job.run for job in every], sorted(name for name, there in here.items() if not there)
-    lines += [f"The images of {name} are not here: python -m cac_core fetch {name}" for name in absent]
+    lines += [f"The images of {name} are not here: {shell.command('fetch', name)}" for name in absent]
     return result | {"queued": queued, "absent": absent}, lines
 
 

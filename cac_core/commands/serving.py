@@ -177,8 +177,8 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
     part = parted.part_of(a.part) if a.part else None
     listed = list(map(os.fsdecode, sys.stdin.buffer)) if sources.STANDARD_INPUT in named else []
 
-    def found() -> Iterator[sources.Source]:
-        every = sources.found(named, listed)
+    def found(over: Counter[str] | None = None) -> Iterator[sources.Source]:
+        every = sources.found(named, listed, over)
         return parted.of_part(every, *part) if part else every
 
     def judged(some: Iterable[sources.Source], count: int) -> Iterator[dict[str, Any]]:
@@ -191,9 +191,10 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
 
     said = decider.about
     keeper = watch.Keeper(runs.store_of(a.runs), said["run"], watch.version_in(said), "score") if a.keep else None
-    count = sum(1 for _ in found())
+    over = Counter[str]()
+    count = sum(1 for _ in found(over))
     if not a.out:
-        told = _Told(count, 0, quiet=True, file=None)
+        told = _Told(count, 0, over, quiet=True, file=None)
         for row in judged(found(), count):
             terminal.tell(terminal.as_json(row) if a.json else terminal.printable(_line(row)))
             if keeper:
@@ -205,7 +206,7 @@ def _score(a: argparse.Namespace, options: dict[str, str]):
         if keeper:
             out.follow = _Following(keeper, out)
         left = sum(1 for _ in written.unseen(found(), known)) if len(known) else count
-        told = _Told(left, count - left, quiet=a.json, file=written.progress_of(Path(a.out)))
+        told = _Told(left, count - left, over, quiet=a.json, file=written.progress_of(Path(a.out)))
         try:
             for row in judged(written.unseen(found(), known), left):
                 out.add(row)
@@ -220,7 +221,7 @@ def _scored_there(a: argparse.Namespace, judged, named: list[str]):
     """What `score --on CLUSTER` does: nothing is judged here. judged: run and threshold, or None with --onnx."""
     from cac_core import runs
     from cac_core.data import datasets
-    from cac_core.serving import parted
+    from cac_core.serving import parted, sources
 
     if a.part or a.keep or not a.out:
         raise ValueError(say(
@@ -250,6 +251,11 @@ def _scored_there(a: argparse.Namespace, judged, named: list[str]):
     if set(states) == {"finished"}:
         result |= (told := parted.summary(parts))
         lines += [", ".join(f"{name} {told[name]}" for name in ("accepted", "rejected", "failed"))]
+        over = Counter[str]()
+        for _ in sources.found(named, over=over):
+            pass
+        result["passed_over"] = _ways_out(over)
+        lines += _passed_over(over)
     else:
         lines += ["The same command again tells how far it is, and goes on with what was lost or stopped."]
     return result, lines
@@ -351,8 +357,8 @@ class _Told:
     """What has been judged so far, as a bar on a terminal and now and then as a line elsewhere, and at the end; in a
     file for whoever looks, as long as it goes on."""
 
-    def __init__(self, count: int, there: int, quiet: bool, file: Path | None):
-        self.count, self.there, self.quiet, self.file = count, there, quiet, file
+    def __init__(self, count: int, there: int, over: Counter[str], quiet: bool, file: Path | None):
+        self.count, self.there, self.over, self.quiet, self.file = count, there, over, quiet, file
         self.accepted: Counter[str] = Counter()
         self.done = self.rejected = self.failed = 0
         self.began = self.told = time.monotonic()
@@ -374,8 +380,9 @@ class _Told:
             self.accepted[row["label"]] += 1
         now = time.monotonic()
         if self.done == 1:
-            self.first = self.shown = now  # until then processes were started, which says nothing of what is left
-        speed = self.done / max(now - self.first, 1e-9)
+            # until then processes were started, which says nothing of what is left
+            self.first = self.shown = self.told = now
+        speed = max(self.done - 1, 1) / max(now - self.first, 1e-9)  # told when some time has passed since the first
         left = max(self.count - self.done, 0) / speed
         if self.file and now - self.shown > SHOWN:
             self.shown = now
@@ -384,7 +391,7 @@ class _Told:
             self.bar.update()
         elif not self.quiet and now - self.told > TOLD:
             self.told = now
-            print(f"{self.done} of {self.count}, {speed:.0f} images/s, {terminal.span(left)} left", file=sys.stderr,
+            print(f"{self.done} of {self.count}, {terminal.pace(speed)}, {terminal.span(left)} left", file=sys.stderr,
                   flush=True)  # fmt: skip
 
     def _show(self, speed: float, left: float) -> None:
@@ -400,7 +407,8 @@ class _Told:
         return {
             "judged": self.done, "there_before": self.there, "accepted": sum(self.accepted.values()),
             "by_class": dict(self.accepted.most_common()), "rejected": self.rejected, "failed": self.failed,
-            "seconds": round(seconds, 3), "images_per_second": round(self.done / max(seconds, 1e-9), 1),
+            "passed_over": _ways_out(self.over),
+            "seconds": round(seconds, 3), "images_per_second": float(f"{self.done / max(seconds, 1e-9):.3g}"),
         }  # fmt: skip
 
     def lines(self) -> list[str]:
@@ -410,9 +418,21 @@ class _Told:
         each = ", ".join(f"{name} {count}" for name, count in said["by_class"].items())
         lines = [
             f"{self.done} image{'s' * (self.done != 1)} in {terminal.span(said['seconds'])}, "
-            f"{said['images_per_second']:.0f} a second",
+            f"{terminal.pace(said['images_per_second'])}",
             f"accepted {said['accepted']}" + (f" ({each})" if each else ""),
             f"rejected {self.rejected}",
         ]
         lines += [f"failed   {self.failed}, and each row says why"] * bool(self.failed)
-        return lines + [f"{self.there} had a row before"] * bool(self.there)
+        lines += [f"{self.there} had a row before"] * bool(self.there)
+        return lines + _passed_over(self.over)
+
+
+def _ways_out(over: Counter[str]) -> dict[str, dict[str, Any]]:
+    """By kind how many images were passed over, and what to do."""
+    from cac_core.data import images
+
+    return {kind: {"count": count, "way_out": images.way_out(kind)} for kind, count in over.most_common()}
+
+
+def _passed_over(over: Counter[str]) -> list[str]:
+    return [f"passed over {one['count']}: {one['way_out']}" for one in _ways_out(over).values()]

@@ -106,6 +106,13 @@ def tell_ahead(root: Path, name: str, size: int) -> None:
         )
 
 
+def pace(a_second: float) -> str:
+    """So many images a second, or, of what takes longer, seconds an image."""
+    if 0 < a_second < 1:
+        return f"{1 / a_second:.1f} s an image"
+    return f"{a_second:.{int(0 < a_second < 10)}f} images/s"
+
+
 def span(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return (

@@ -259,11 +259,11 @@ class _Progress:
             line = (
                 f"epoch {event['epoch']}/{event['epochs']}  loss {event['train']['total']:.4f}  "
                 f"validation {event['validation']['total']:.4f}  accuracy {event['validation']['accuracy']:.4f}  "
-                f"{event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+                f"{terminal.pace(event['images_per_second'])}  {terminal.span(event['seconds_left'])} left"
             )
         elif event["kind"] == "progress":
             part = f"epoch {event['epoch']}/{event['epochs']}  batch {event['step']}/{event['steps']}"
-            line = f"{part}  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+            line = f"{part}  {terminal.pace(event['images_per_second'])}  {terminal.span(event['seconds_left'])} left"
         elif event["kind"] == "making":
             line = f"making images {event['done']} %  {terminal.span(event['seconds_left'])} left"
         elif event["kind"] == "begun":
@@ -273,7 +273,7 @@ class _Progress:
         elif event["kind"] in ("reading", "features"):
             line = f"{event['kind']} {event['done']}/{event['of']}"
             if "seconds_left" in event:
-                line += f"  {event['images_per_second']:.0f} images/s  {terminal.span(event['seconds_left'])} left"
+                line += f"  {terminal.pace(event['images_per_second'])}  {terminal.span(event['seconds_left'])} left"
         else:
             return
         with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8") as file:

@@ -27,7 +27,7 @@ from typing import Required, TypedDict
 import filelock
 import numpy as np
 
-from cac_core import files, records
+from cac_core import files, records, shell
 from cac_core.data import decoded, lending, sources
 from cac_core.data.images import Format, converted
 from cac_core.recipe import Recipe, known_name, slug
@@ -691,8 +691,8 @@ def parts_of(
     if "train" not in images:
         raise ValueError(say(
             "{dataset} has test images alone: it serves as the unknowns of a run on other data. Use\n"
-            "    python -m cac_core eval RUN --unknown {dataset}",
-            dataset=trial.dataset,
+            "    {command}",
+            dataset=trial.dataset, command=shell.command("eval", "RUN", "--unknown", trial.dataset),
         ))  # fmt: skip
     train, test = images["train"], images["test"]
     known, tested = np.isin(train.classes, trial.known), np.isin(test.classes, trial.known + trial.unknown)

@@ -470,6 +470,11 @@ def _foreign(content: bytes) -> str:
     return next((kind for beginning, kind in BEGINNINGS.items() if content.startswith(beginning)), "")
 
 
+def foreign(name: str) -> str:
+    """Of which kind that is not read a file is by the ending of its name; empty where it is of none."""
+    return FOREIGN.get(Path(name).suffix.lower(), "")
+
+
 def way_out(kind: str) -> str:
     """What to do with an image of a kind that is not read, one of FOREIGN."""
     if kind == "HEIC":
@@ -477,6 +482,8 @@ def way_out(kind: str) -> str:
             "HEIC images are not read; save it as JPEG (an iPhone takes JPEG by Settings, Camera, Formats, Most "
             "Compatible)"
         )
+    if kind == "GIF":  # one that is given by itself is read
+        return say("{kind} images are not read from folders; save it as PNG or JPEG", kind=kind)
     return say("{kind} images are not read; save it as PNG or JPEG", kind=kind)
 
 
@@ -486,7 +493,7 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise ValueError(say("this is not an image that can be read; PNG, JPEG, WebP, BMP and GIF can")) from error
+        raise ValueError(say("this is not an image that can be read; PNG, JPEG, WebP and BMP can")) from error
     except Image.DecompressionBombError as error:
         raise ValueError(say("it has more than {most} million pixels", most=MAX_PIXELS // 1_000_000)) from error
     except _DAMAGE as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cac_core import files
+from cac_core import files, shell
 from cac_core.data import decoded
 from cac_core.data.images import ENDINGS, FOREIGN, Format, at_size, way_out
 from cac_core.sentences import Sentence, say, together
@@ -504,9 +504,10 @@ def _all_here(name: str, root: Path, wanted: list[Path], instead: Path | None = 
             lacking = say("{file} is missing, or an image folder {folder} too", file=missing[0], folder=instead)
         raise FileNotFoundError(say(
             "{name} is not under {root} ({lacking}). Get it with:\n"
-            "    python -m cac_core fetch {name} --data {root}\n"
+            "    {command}\n"
             "or put {files}.",
             name=name, root=root, lacking=lacking, files=say(BY_HAND[name], root=root),
+            command=shell.command("fetch", name, "--data", root),
         ))  # fmt: skip
     return wanted
 
@@ -519,8 +520,9 @@ def _named_where_damaged(name: str, folder: Path, root: Path) -> Iterator[None]:
     except Exception as error:  # each format has its own
         raise ValueError(say(
             "The files in {folder} are damaged ({error}). Delete them and get them again:\n"
-            "    python -m cac_core fetch {name} --data {root}",
-            folder=folder, error=str(error) or type(error).__name__, name=name, root=root,
+            "    {command}",
+            folder=folder, error=str(error) or type(error).__name__,
+            command=shell.command("fetch", name, "--data", root),
         )) from error  # fmt: skip
 
 

@@ -347,7 +347,7 @@ def _laid_out(named_files: Iterable[str]) -> tuple[dict[int, tuple[str, str]], l
 
 def _no_image(name: str) -> str:
     """Why a file is left out that is no image by its name."""
-    kind = images.FOREIGN.get(Path(name).suffix.lower())
+    kind = images.foreign(name)
     return images.way_out(kind) if kind else say("it is no image by its ending")
 
 

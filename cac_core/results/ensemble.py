@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from cac_core import runs
+from cac_core import runs, shell
 from cac_core.networks.ensemble import Ensemble
 from cac_core.recipe import ENSEMBLES, Recipe, known_name
 from cac_core.results import evaluate, judge
@@ -156,8 +156,8 @@ def _outputs(outputs: list[dict[str, Outputs]], joint: Ensemble) -> dict[str, Ou
             raise ValueError(say(
                 "These runs have {count} validation images in common, too few for a threshold: each has learnt from "
                 "images that another held out. Train the seeds with the same --divide, such as:\n"
-                "    python -m cac_core train --seed 1 --divide 0",
-                count=len(index),
+                "    {command}",
+                count=len(index), command=shell.command("train", "--seed", "1", "--divide", "0"),
             ))  # fmt: skip
         if any(not np.array_equal(a.labels, b.labels) for a, b in itertools.pairwise(mine)):
             raise ValueError(say("The outputs of these runs are on other images than they say. Evaluate them again."))

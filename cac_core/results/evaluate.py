@@ -17,7 +17,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cac_core import records, runs
+from cac_core import records, runs, shell
 from cac_core.data import datasets
 from cac_core.data.decoded import taken
 from cac_core.networks import foreign, losses
@@ -44,8 +44,8 @@ def build(recipe: Recipe, classes: int, channels: int, size: int) -> Method:
     """The untrained network of a recipe, with the loss that trains it."""
     if recipe.method in ENSEMBLES:
         raise ValueError(say(
-            "{method} is not trained: it is made of trained runs, with python -m cac_core ensemble RUN RUN ...",
-            method=recipe.method,
+            "{method} is not trained: it is made of trained runs, with {command}",
+            method=recipe.method, command=shell.command("ensemble", "RUN", "RUN", "..."),
         ))  # fmt: skip
     if recipe.backbone in (IMPORTED, FOREIGN):
         raise ValueError(say("This run came from elsewhere, and is not trained here."))
@@ -283,8 +283,8 @@ def load(run: Run, device: str = "auto") -> Network:
         raise FileNotFoundError(say(
             "{run} was imported as outputs alone: there is no network here that could judge an image. Judge new "
             "outputs of that network with:\n"
-            "    python -m cac_core judge {run} FILE --threshold threshold.json",
-            run=run.id,
+            "    {command}",
+            run=run.id, command=shell.command("judge", run.path, "FILE", "--threshold", "threshold.json"),
         ))  # fmt: skip
     if not file.is_file():
         raise FileNotFoundError(
@@ -343,10 +343,10 @@ def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
 def train_command(run: Run) -> str:
     """What makes the run again."""
     if run.recipe.method in ENSEMBLES:
-        parts = " ".join(part["run"] for part in run.record.get("parts", []))
+        parts = [part["run"] for part in run.record.get("parts", [])]
         mean = "distances" if run.recipe.method == "distance_ensemble" else "softmax"
-        return f"python -m cac_core ensemble {parts} --mean {mean}"
-    return f"python -m cac_core train --resume {run.path}"
+        return shell.command("ensemble", *parts, "--mean", mean)
+    return shell.command("train", "--resume", run.path)
 
 
 def evaluate(
@@ -536,8 +536,8 @@ def parts_of(run: Run, root: Path, images: dict[str, datasets.Images]) -> dict[s
             raise ValueError(say(
                 "The validation images of {run} are those that its authors held out, and no list of them that fits "
                 "the images lies in {folder}. Put it back, or let half of the test images stand in:\n"
-                "    python -m cac_core eval {path} --again",
-                run=run.id, folder=root / datasets.LISTS, path=run.path,
+                "    {command}",
+                run=run.id, folder=root / datasets.LISTS, command=shell.command("eval", run.path, "--again"),
             ))  # fmt: skip
     of_each = [
         datasets.parts_of(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Required, TypedDict
 
 import numpy as np
 
-from cac_core import records
+from cac_core import records, shell
 from cac_core.data.datasets import FOLDS, HELD_OUT, PUBLISHED, SEEN, SET_ASIDE
 from cac_core.data.images import way_of
 from cac_core.recipe import checked_options
@@ -214,7 +214,7 @@ def rule_of(run: Run, kept: float, n: int, say: Callable[..., str] = str.format)
     """
     images, share = say(IMAGES[run.validated_on], n=n), f"{100 * kept:g}"
     if run.validated_on == SEEN:
-        return say(TRAINED_ON, kept=share, images=images, command=f"python -m cac_core eval {run.id} --again")
+        return say(TRAINED_ON, kept=share, images=images, command=shell.command("eval", run.id, "--again"))
     lacking = metrics.lacking(kept, n)
     if lacking == math.inf:
         return say(NEVER, kept=share, images=images)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cac_core import shell
 from cac_core.recipe import IMPORTED, backbone_options
 from cac_core.results import stand_ins
 from cac_core.results.judge import UNKNOWN
@@ -167,7 +168,8 @@ def _none_left_out(run: Run) -> Sentence:
         )
     if run.report().get("stand_ins"):
         return say("leaving known classes out tells nothing of this score here: more images, or another score, would")
-    return say("what it catches has not been estimated yet: python -m cac_core eval {run} --again", run=run.id)
+    again = shell.command("eval", run.path, "--again")
+    return say("what it catches has not been estimated yet: {command}", command=again)
 
 
 def of(seen: Evidence) -> Quality:

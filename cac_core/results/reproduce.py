@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from cac_core import recipe as recipes
-from cac_core import records, runs
+from cac_core import records, runs, shell
 from cac_core.data import datasets
 from cac_core.data.datasets import DATASETS
 from cac_core.files import no_formula
@@ -412,11 +412,9 @@ def _place(low: float, high: float) -> str:
 
 def command(recipe: Recipe) -> str:
     """What makes a run of the grid."""
-    seed = f" --seed {recipe.seed}" if recipe.seed else ""
-    return (
-        f"python -m cac_core train --preset {PRESET} --dataset {recipe.dataset} --trial {recipe.trial} "
-        f"--method {recipe.method}{seed}"
-    )
+    what = {"preset": PRESET, "dataset": recipe.dataset, "trial": recipe.trial, "method": recipe.method}
+    what |= {"seed": recipe.seed} if recipe.seed else {}
+    return shell.command("train", *(word for name, value in what.items() for word in (f"--{name}", str(value))))
 
 
 # --- as others read them ---------------------------------------------------------------------------------------------
@@ -618,8 +616,8 @@ def report_commands(cell: Cell) -> list[str]:
     preset, trials = REPORT[cell.dataset], TRIALS
     every = [compose(preset, trial=trial) for trial in trials]
     if cell.scorer == WITH_ODIN:
-        return [f"python -m cac_core sweep {one.id} --as-published" for one in every]
-    return [f"python -m cac_core train --preset {preset} --trial {trial}" for trial in trials]
+        return [shell.command("sweep", one.id, "--as-published") for one in every]
+    return [shell.command("train", "--preset", preset, "--trial", trial) for trial in trials]
 
 
 class Tutorial(TypedDict):

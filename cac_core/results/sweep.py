@@ -29,7 +29,7 @@ from typing import Any, Required, TypedDict
 
 import numpy as np
 
-from cac_core import records, runs
+from cac_core import records, runs, shell
 from cac_core.data import datasets
 from cac_core.records import Array, Count, Unfit
 from cac_core.results import judge
@@ -213,8 +213,8 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
             raise ValueError(say(
                 "The outputs of {run} are of other images than those under {root}, so a sweep would mix the two. Write "
                 "them again with:\n"
-                "    python -m cac_core eval {path} --again",
-                run=run.id, root=root, path=run.path,
+                "    {command}",
+                run=run.id, root=root, command=shell.command("eval", run.path, "--again"),
             ))  # fmt: skip
     centres = moved_by(run.outputs("train"))
     if centres is not None:
@@ -373,25 +373,24 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     choice but the oracle's, and "leak" says why. Kept in sweep.json; raises FileNotFoundError where there is no sweep,
     or one of an older definition.
     """
-    stamp = _stamp(run, as_published)
-    command = _command(run, as_published)
+    stamp, made = _stamp(run, as_published), command(run, as_published)
     if not stamp:
         what = say("sweep as published") if as_published else say("sweep")
         raise FileNotFoundError(
-            say("{run} has no {what} yet. Write it with:\n    {command}", run=run.id, what=what, command=command)
+            say("{run} has no {what} yet. Write it with:\n    {command}", run=run.id, what=what, command=made)
         )
     if not as_published and outdated(run):
         raise FileNotFoundError(say(
             "The sweep of {run} was made by an older definition, whose choice was not blind: the class that played the "
             "unknown was still in the gradient. Compute it again with:\n"
             "    {command}",
-            run=run.id, command=command,
+            run=run.id, command=made,
         ))  # fmt: skip
     if not of_outputs(run, as_published):
         raise FileNotFoundError(say(
             "The sweep of {run} is of other images or weights than its outputs. Compute it again with:\n"
             "    {command}",
-            run=run.id, command=command,
+            run=run.id, command=made,
         ))  # fmt: skip
     with contextlib.suppress(OSError, Unfit):
         kept = records.read(_file(run, as_published, "json"), Report)
@@ -403,8 +402,8 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
     return judge.plain(result)
 
 
-def _command(run: Run, as_published: bool) -> str:
-    return f"python -m cac_core sweep {run.path}{' --as-published' if as_published else ''}"
+def command(run: Run, as_published: bool) -> str:
+    return shell.command("sweep", run.path, *["--as-published"] * as_published)
 
 
 def _complete(kept: Report, as_published: bool) -> bool:
@@ -434,7 +433,7 @@ def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
         raise runs.Broken(say(
             "{file} is damaged ({error}). Remove it, and compute the sweep again with:\n"
             "    {command}",
-            file=_file(run, as_published, "npz"), error=error, command=_command(run, as_published),
+            file=_file(run, as_published, "npz"), error=error, command=command(run, as_published),
         )) from error  # fmt: skip
     return arrays
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cac_core import shell
 from cac_core.recipe import known_name
 from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, ranked, softmax, unit_rows
 from cac_core.scoring.logits import checked, revised_by, rightly
@@ -336,7 +337,8 @@ def featured(train: Outputs) -> Outputs:
     if not train.features.shape[1]:
         raise ValueError(say(
             "This run is kept without features, which this score needs. Where its images are, write them again with:\n"
-            "    python -m cac_core eval RUN --again"
+            "    {command}",
+            command=shell.command("eval", "RUN", "--again"),
         ))  # fmt: skip
     return train
 

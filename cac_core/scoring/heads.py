@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cac_core import shell
 from cac_core.scoring.arrays import at_least, blocks, log_sum_exp, softmax
 from cac_core.scoring.features import featured
 from cac_core.scoring.outputs import Judge, Outputs, Verdict, unmirrored
@@ -26,7 +27,8 @@ def headed(train: Outputs) -> tuple[np.ndarray, np.ndarray]:
             "This run holds no linear head on its features, which this score reads. That of plain and small looks at "
             "every place of the image, those of supcon and cider at directions, and an ensemble has several; where it "
             "is another network, written by an older version, write its outputs again with:\n"
-            "    python -m cac_core eval RUN --again"
+            "    {command}",
+            command=shell.command("eval", "RUN", "--again"),
         ))  # fmt: skip
     return train.head[:, :-1].astype(np.float64), train.head[:, -1].astype(np.float64)
 

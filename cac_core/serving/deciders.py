@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cac_core import shell
 from cac_core.data import images
 from cac_core.data.images import Format
 from cac_core.files import is_file
@@ -195,8 +196,8 @@ class OfOnnx:
         except Exception as error:  # whatever a file that is none of ours makes the engine, or the reading, say
             raise ValueError(say(
                 "This is no ONNX file that was exported by Anchorscope ({error}). Export one with:\n"
-                "    python -m cac_core export RUN --onnx FILE",
-                error=str(error)[:200],
+                "    {command}",
+                error=str(error)[:200], command=shell.command("export", "RUN", "--onnx", "FILE"),
             )) from error  # fmt: skip
 
     def looks(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:

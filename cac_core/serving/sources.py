@@ -3,6 +3,7 @@
 import glob
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,24 +26,24 @@ class Source:
     place: int | None = None
 
 
-def found(said: Iterable[str], lines: Iterable[str] = ()) -> Iterator[Source]:
+def found(said: Iterable[str], lines: Iterable[str] = (), over: Counter[str] | None = None) -> Iterator[Source]:
     """The images in what a user named, in the order of what he named, folders and patterns by name; each image once.
 
     A folder gives the images in it and below, but for hidden files and linked folders; a zip those in it; "-" the paths
-    in lines, one a line. What is named and is not there is given too, so that its row can say so. Raises ValueError
-    where a zip cannot be read.
+    in lines, one a line. What is named and is not there is given too, so that its row can say so. over counts, by kind,
+    what lies in folders and zips and is passed over, of `images.FOREIGN`. Raises ValueError where a zip cannot be read.
     """
-    said = list(said)
+    said, over = list(said), Counter() if over is None else over
     anew = _Anew(filter(os.path.isdir, said))
     for one in said:
         if one == STANDARD_INPUT:
             yield from (Source(path, path) for line in lines if (path := line.rstrip("\r\n")) and anew(path))
         elif os.path.isdir(one):
             if anew(one):
-                yield from _in_folder(one)
+                yield from _in_folder(one, over)
         elif one.lower().endswith(".zip") and os.path.isfile(one):
             if anew(one):
-                yield from _in_zip(one)
+                yield from _in_zip(one, over)
         elif glob.has_magic(one) and not os.path.lexists(one):
             matches = sorted(path for path in glob.iglob(one, recursive=True) if not os.path.isdir(path))
             if not matches:
@@ -81,7 +82,7 @@ def _place(path: str) -> str:
     return os.path.realpath(path) if os.pardir in path.split(os.sep) and "\0" not in path else os.path.abspath(path)
 
 
-def _in_folder(folder: str) -> Iterator[Source]:
+def _in_folder(folder: str, over: Counter[str]) -> Iterator[Source]:
     def tell(error: OSError) -> None:
         raise ValueError(
             say("{folder} cannot be read: {error}.", folder=error.filename, error=error.strerror)
@@ -90,17 +91,25 @@ def _in_folder(folder: str) -> Iterator[Source]:
     for base, folders, here in os.walk(folder, onerror=tell):
         folders[:] = sorted(name for name in folders if not files.hidden(name))
         for name in sorted(here):
-            if name.lower().endswith(images.ENDINGS) and not files.hidden(name):
+            if files.hidden(name):
+                continue
+            if name.lower().endswith(images.ENDINGS):
                 path = os.path.join(base, name)
                 yield Source(path, path)
+            elif kind := images.foreign(name):
+                over[kind] += 1
 
 
-def _in_zip(file: str) -> Iterator[Source]:
+def _in_zip(file: str, over: Counter[str]) -> Iterator[Source]:
     with open(file, "rb") as opened:
         inside = own_data.zipped(opened)
     for place, name in enumerate(inside.names):
-        if name.lower().endswith(images.ENDINGS) and not any(map(files.hidden, name.split("/"))):
+        if any(map(files.hidden, name.split("/"))):
+            continue
+        if name.lower().endswith(images.ENDINGS):
             yield Source(f"{file}/{name}", file, place)
+        elif kind := images.foreign(name):
+            over[kind] += 1
 
 
 class Reader:

@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,8 +19,8 @@ import pytest
 from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
-from app import charts, feeds, links, picker, thumbnails, verdicts, wording
-from cac_core import recipe, runs
+from app import charts, feeds, links, thumbnails, verdicts, wording
+from cac_core import __main__, recipe, runs, shell
 from cac_core.data import datasets, images
 from cac_core.exchange import shelf
 from cac_core.jobs import launch
@@ -27,6 +29,7 @@ from cac_core.runs import Run
 from cac_core.scoring.scorers import judge_of
 from cac_core.training import loop
 from tests.app.seen import sheet_of
+from tests.exchange.test_import_outputs import flat, made
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.long
@@ -197,6 +200,43 @@ def test_a_finished_run_is_shown(app, page, kind):
         assert shown(tables(at)) == {title: charts.percent(at_theta[key]) for title, key in NUMBERS.items()}
 
 
+@pytest.mark.parametrize("kind", ["cac", "outputs", "unevaluated", "none"])
+def test_every_command_on_a_page_runs_in_a_shell_that_knows_of_no_variables(app, trained, store, monkeypatch, kind):
+    """It names the store and the data root, where it needs them, or the run by its path."""
+    at = app("cac")
+    if kind == "outputs":
+        shutil.rmtree(store / "cac")
+        np.savez(store.parent / "new.npz", **flat())
+        made(store.parent / "new.npz", store)
+    if kind == "unevaluated":
+        (store / "cac" / "report.json").unlink()
+        shutil.rmtree(store / "cac" / "outputs")
+    if kind == "none":
+        shutil.rmtree(store / "cac")
+    pages = sorted(file.stem for file in (HERE / "app" / "pages").glob("*.py"))
+    lines = {line for page in pages for line in commands_on(fine(at.switch_page(f"app/pages/{page}.py").run()))}
+    monkeypatch.delenv("ANCHORSCOPE_RUNS")
+    monkeypatch.delenv("ANCHORSCOPE_DATA")
+    assert lines
+    for line in lines:
+        name, *rest = words = shlex.split(line)[3:]
+        asked, _ = __main__._parser().parse_known_args(words)
+        if "--onnx" in rest and name != "export":
+            continue
+        assert name in shell.NO_DATA or asked.data == str(trained[0]), line
+        of = next((word for word in (getattr(asked, "run", None), getattr(asked, "resume", None)) if word), "RUN")
+        if of != "RUN":
+            assert runs.find(of, runs.store_of(asked.runs)).path.parent == store, line
+        else:
+            assert name in shell.NO_RUNS or asked.runs == str(store), line
+
+
+def commands_on(at: AppTest) -> list[str]:
+    texts = [*at.code, *at.caption, *at.markdown, *at.multiselect]
+    said = "\n".join(part.help if part.type == "multiselect" else part.value for part in texts)
+    return re.findall(r"python -m cac_core [^`\n]+", said)
+
+
 # --- what theta rests on ---------------------------------------------------------------------------------------------
 
 
@@ -259,7 +299,7 @@ def test_work_on_a_run_that_went_wrong_is_told_once(app, store, page, kind, stat
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_store_names_the_command(app, page):
     at = fine(app(page=page))
-    assert picker.TRAIN in text(at) and "Ten pictures a class will do" in text(at)
+    assert shell.command("train", "--dataset", "digits") in text(at) and "Ten pictures a class will do" in text(at)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -556,6 +596,19 @@ def test_a_broken_file_stops_no_other_and_names_stay_text(app, digit):
     assert len(at.error) == 1 and [t.value for t in at.text] == ["cut.png"]
     written = [e.value for e in (*at.markdown, *at.caption, *at.subheader)]
     assert not any("onerror" in value or "bold" in value for value in written)
+
+
+def test_what_is_not_read_and_what_is_read_in_part_say_so_on_the_sheet(app, digit):
+    frames, file = [Image.open(io.BytesIO(digit)).convert("L").rotate(turn) for turn in (0, 90)], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    at = app("cac", page="try")
+    assert {".heic", ".gif"} <= set(at.file_uploader(key="files").proto.type)
+    given = {"a.heic": heic, "b.gif": file.getvalue(), "c.png": digit}
+    at.file_uploader(key="files").set_value([(name, bits, "image/x") for name, bits in given.items()])
+    heic, gif, png = on_sheet(fine(at.run()))
+    assert heic["error"].startswith("HEIC images are not read; save it as JPEG")
+    assert (gif["error"], gif["note"], png["note"]) == ("", "the first of 2 frames", "")
 
 
 def test_examples_need_no_upload(app):

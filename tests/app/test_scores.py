@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import wording
-from cac_core import runs
+from cac_core import runs, shell
 from cac_core.scoring import scorers
 from tests.waiting import LONG
 
@@ -79,7 +79,7 @@ def test_what_a_run_does_not_allow_is_not_offered_and_says_why(thresholds):
     assert not set(gone) & set(listed(at)) and "k nearest" in listed(at)
     why = next(m.value for m in at.markdown if "no linear head" in m.value)
     assert all(name in why for name in gone)
-    assert any(c.value == "python -m cac_core eval toy --again" for c in at.code)
+    assert any(c.value == shell.command("eval", "toy", "--again") for c in at.code)
 
 
 def test_a_link_to_a_score_that_is_not_offered_says_why(thresholds):

@@ -803,7 +803,7 @@ def test_every_kind_of_image_becomes_what_the_network_sees(kind, row):
 
 
 UNREADABLE = {
-    "empty": (lambda: b"", "not an image that can be read; PNG, JPEG, WebP, BMP and GIF can"),
+    "empty": (lambda: b"", "not an image that can be read; PNG, JPEG, WebP and BMP can"),
     "text": (lambda: "naïve text, not an image".encode(), "not an image"),
     "html": (lambda: b"<!DOCTYPE html><html><body>404</body></html>", "not an image"),
     "program": (lambda: Path(sys.executable).read_bytes()[:50_000], "not an image"),

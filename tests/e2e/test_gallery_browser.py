@@ -64,7 +64,7 @@ def test_a_segment_of_the_roc_curve_and_homes_counts_lead_to_their_images(page, 
     handle.focus()
     for _ in range(2):
         handle.press("PageDown")
-    segment = page.get_by_role("button", name=re.compile(r"^See the \d+ images that this θ decides otherwise"))
+    segment = page.get_by_role("button", name=re.compile(r"^See the (\d+ images|one image) that this θ decides"))
     segment.wait_for()
     until(page, lambda: "theta=" in page.url, "the address does not follow")
     at_rest(page)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,36 @@ def test_it_tells_how_far_it_is_while_it_runs_and_counts_one_image_as_one(place,
     made(tmp_path / "new" / "one", 1)
     called(place, run.id, tmp_path / "new", "--out", out)
     assert "1 image in" in capsys.readouterr().out
+
+
+def test_the_speed_is_told_of_more_than_one_image_and_of_slow_ones_too(monkeypatch, capsys):
+    from cac_core.commands import serving
+
+    clock = iter((0.0, 20.0, 20.0, 44.0, 50.0))
+    monkeypatch.setattr(serving.time, "monotonic", lambda: next(clock))
+    told = serving._Told(4, 0, Counter(), quiet=False, file=None)
+    for _ in range(3):
+        told.saw({"decision": "known", "label": "0"})
+    assert capsys.readouterr().err == "3 of 4, 12.0 s an image, 12 s left\n"
+    assert told.lines()[0] == "3 images in 50 s, 16.7 s an image"
+
+
+@pytest.mark.long
+def test_images_of_kinds_that_are_not_read_are_counted_with_the_way_out(place, run, tmp_path, capsys):
+    made(tmp_path / "new", 2)
+    for name in ("a.HEIC", "b.heic", "c.gif", ".hidden.heic", "notes.txt"):
+        (tmp_path / "new" / name).touch()
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("one/d.heic", b"")
+        archive.writestr("__MACOSX/._d.heic", b"")
+    what = (run.id, tmp_path / "new", tmp_path / "b.zip")
+    called(place, *what, "--out", tmp_path / "o.csv", "--json")
+    over = json.loads(capsys.readouterr().out)["passed_over"]
+    assert {kind: said["count"] for kind, said in over.items()} == {"HEIC": 3, "GIF": 1}
+    called(place, *what)
+    said = capsys.readouterr().err
+    assert "passed over 3: HEIC images are not read; save it as JPEG" in said and "passed over 1: GIF images" in said
+    assert len(table(tmp_path / "o.csv")) == 2
 
 
 @pytest.mark.long
