@@ -307,6 +307,7 @@ def fast(dataset: str) -> dict[str, Any]:
     """A network and a schedule of our own time: stronger than the paper's network, in less time.
 
     Settings after Jordan, 2024, see networks.fast. Cut-outs and the mean with the mirror image are for photographs.
+    The rate is for so many epochs: of a quarter of them CIFAR10 learns more by half of it.
     """
     ink = dataset in ("digits", "MNIST")
     return {

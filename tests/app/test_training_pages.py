@@ -1526,9 +1526,10 @@ def test_runs_go_to_a_cluster_as_one_and_live_says_how_they_are(opened, store, s
     assert "“much”" in text(at) or "'much' is no size of memory" in text(at)
     at = fine(at.text_input(key="new_memory_gpu").set_value("16G").run())
     at = fine(at.text_input(key="new_nodes_gpu").set_value("2").run())
-    assert plan(at)[0].endswith("--on gpu --cpus 1 --gpus 1 --memory 16384M --nodes 2")  # the time is the cluster's own
+    given = "--on gpu --cpus 1 --gpus 1 --memory 16384M --nodes 2 --runs"  # the time is the cluster's own
+    assert given in plan(at)[0]
     at = fine(at.text_input(key="new_time_gpu").set_value("").run())
-    assert plan(at)[0].endswith("--memory 16384M --time 0 --nodes 2")  # and now what Slurm gives, as the button asks
+    assert "--memory 16384M --time 0 --nodes 2 --runs" in plan(at)[0]  # and now what Slurm gives, as the button asks
     at = fine(at.text_input(key="new_time_gpu").set_value("2:30:00").run())
     at = fine(at.button(key="new_start").click().run())
     assert scheduler.needs == engines.Needs(1, 1, 16384, 150, nodes=2)
