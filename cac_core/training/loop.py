@@ -453,10 +453,12 @@ class _Training(Steps):
             if time.monotonic() - self.beat > BEAT:
                 self._event(kind="making", done=round(100 * self.method.done()), of=100, seconds_left=self._left())
                 self.beat = time.monotonic()
+            if self.method.done() >= 1:  # what it says of all comes before anything is kept or stops
+                break
             if time.monotonic() - kept > KEPT:
                 self._save()
                 kept = time.monotonic()
-            if self.method.done() < 1 and asked_to_stop():  # after the last one first comes what it says of all
+            if asked_to_stop():
                 raise _Stop
         if self.makings > before:
             for doubt in self.method.doubts():
