@@ -13,10 +13,11 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import streamlit as st
@@ -30,7 +31,7 @@ from cac_core.records import Count, Seconds, Unfit
 from cac_core.results import judge
 from cac_core.results.judge import Threshold
 from cac_core.runs import Progress, Run
-from cac_core.sentences import say
+from cac_core.sentences import Sentence, say, together
 from cac_core.serving import sources, written
 
 FOLDER = "judged"
@@ -40,12 +41,14 @@ ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 class _Said(TypedDict):
-    """pile.json. source: what `score` is given; count: pictures in it as it began."""
+    """pile.json. source: what `score` is given; count: pictures in it as it began; passed_over: as many images of each
+    kind lie there that are not read."""
 
     name: str
     source: str
     count: Count
     when: Seconds
+    passed_over: NotRequired[dict[str, Count]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Pile:
     source: str
     count: int
     when: float
+    passed_over: dict[str, int]
 
     @property
     def id(self) -> str:
@@ -79,10 +83,15 @@ def every(run: Run) -> list[Pile]:
     for folder in sorted(place.iterdir(), reverse=True) if place.is_dir() else ():
         if ID.fullmatch(folder.name):
             try:
-                found.append(Pile(run, folder, **records.read(folder / "pile.json", _Said)))
+                found.append(_pile(run, folder, records.read(folder / "pile.json", _Said)))
             except (OSError, Unfit):
                 continue  # is being made, or has just been deleted
     return found
+
+
+def _pile(run: Run, folder: Path, said: _Said) -> Pile:
+    over = said.get("passed_over", {})
+    return Pile(run, folder, said["name"], said["source"], said["count"], said["when"], over)
 
 
 # --- how one begins --------------------------------------------------------------------------------------------------
@@ -132,10 +141,11 @@ def _begun(run: Run, threshold: Threshold, name: str, fill, keep: bool) -> Pile:
     folder = run.path.absolute() / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder.mkdir(parents=True)
     try:
-        source = fill(folder)
-        count = sum(1 for _ in itertools.islice(sources.found([source]), MOST + 1))
+        source, over = fill(folder), Counter[str]()
+        count = sum(1 for _ in itertools.islice(sources.found([source], over=over), MOST + 1))
         if not count:
-            raise ValueError(say("There are no pictures in it: files that end in {endings}.", endings=images.ENDINGS))
+            none = say("There are no pictures in it: files that end in {endings}.", endings=images.ENDINGS)
+            raise ValueError(together([none, *passed_over(over)]))
         if count > MOST:
             raise ValueError(say(
                 "There are more than {most} pictures in it. The command line takes any number:\n"
@@ -143,14 +153,25 @@ def _begun(run: Run, threshold: Threshold, name: str, fill, keep: bool) -> Pile:
                 most=MOST, command=shell.command("score", run.id, "FOLDER", "--out", "verdicts.parquet"),
             ))  # fmt: skip
         runs.write_json(folder / "threshold.json", threshold.record(run))
-        said = {"name": name[:200], "source": source, "count": count, "when": round(time.time(), 3)}
+        when = round(time.time(), 3)
+        said: _Said = {
+            "name": name[:200], "source": source, "count": count, "when": when, "passed_over": dict(over.most_common()),
+        }  # fmt: skip
         runs.write_json(folder / "pile.json", said)
-        pile = Pile(run, folder, **said)
+        pile = _pile(run, folder, said)
         go_on(pile, keep)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return pile
+
+
+def passed_over(over: dict[str, int]) -> list[Sentence]:
+    """A sentence for each kind of image that is not read, with the way out."""
+    return [
+        say("{count} images are passed over ({names}): {way}.", count=count, names=kind, way=images.way_out(kind))
+        for kind, count in over.items()
+    ]  # fmt: skip
 
 
 def go_on(pile: Pile, keep: bool = False) -> None:

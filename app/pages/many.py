@@ -114,6 +114,7 @@ def look(now: Setting, there: list[Pile]):
         st.fragment(waits, run_every="2s")(pile)
         return
     rows = piles.rows(pile)
+    wording.doubts(piles.passed_over(pile.passed_over))
     if len(rows) < pile.count:
         not_all(pile, rows, job)
     if len(rows):

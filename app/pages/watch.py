@@ -51,6 +51,8 @@ def page():
 
 def nothing_yet():
     st.info(t("Nothing that this run has judged in use is kept yet."), icon=":material/visibility_off:")
+    if controls.lacks_network(run):
+        return
     st.markdown(t("Ask for it where images are judged: by the service, with small pictures of what it rejects, or "
                   "for a folder. Export the threshold under Thresholds first."))  # fmt: skip
     by = ("--threshold", "threshold.json")

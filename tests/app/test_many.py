@@ -105,6 +105,25 @@ def test_a_folder_is_judged_where_it_lies_and_stays(run, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+def test_images_of_a_kind_that_is_not_read_are_counted(opened, run):
+    content = packed(3)
+    with zipfile.ZipFile(content, "a") as archive:
+        for name in ("a.heic", "b.HEIC", "c.gif", "notes.txt"):
+            archive.writestr(name, b"-")
+    content.seek(0)
+    pile = piles.of_zip(run, threshold(run), "pets.zip", content, keep=False)
+    assert pile.count == 3 and piles.every(run)[0].passed_over == {"HEIC": 2, "GIF": 1}
+    judged(run)
+    said = [one.value.replace("\\", "") for one in opened().warning]
+    assert any("2 images are passed over (HEIC)" in one and "save it as JPEG" in one for one in said)
+    assert any("1 images are passed over (GIF)" in one for one in said)
+    with zipfile.ZipFile(alone := io.BytesIO(), "w") as archive:
+        archive.writestr("a.tiff", b"-")
+    alone.seek(0)
+    with pytest.raises(ValueError, match=r"no pictures in it.*1 images are passed over \(TIFF\): TIFF images are not"):
+        piles.of_zip(run, threshold(run), "x.zip", alone, keep=False)
+
+
 def test_files_of_one_name_and_names_that_lead_out_are_kept_apart(run):
     brought = [("a.png", noise(0)), ("A.png", noise(1)), ("../../x.png", noise(2)), (".hidden", noise(3))]
     pile = piles.of_files(run, threshold(run), brought)

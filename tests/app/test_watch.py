@@ -42,6 +42,8 @@ def seen(app, **query) -> AppTest:  # noqa: F811
 
 def test_where_nothing_is_kept_it_says_how_to_begin(app, make_run):  # noqa: F811
     run = make_run("toy")
+    assert "weights are not here" in text(at := seen(app)) and not at.code  # no command that cannot work
+    (run.path / "best.safetensors").touch()
     at = seen(app)
     assert "kept yet" in at.info[0].value
     assert f"serve {run.id}" in at.code[0].value and "--keep" in at.code[0].value
