@@ -22,7 +22,8 @@ _component = st.components.v2.component(
             font-variant-numeric: tabular-nums; font-size: .875rem; }
     th { font-weight: 400; padding: .25rem .375rem; white-space: nowrap; }
     th.across { font-size: .8125rem; }
-    tbody th { text-align: end; width: 1%; position: sticky; left: 0; background: var(--st-background-color); }
+    th[scope=row] { text-align: end; width: 1%; }
+    th[scope=row], th[scope=col]:first-child { position: sticky; left: 0; background: var(--st-background-color); }
     tbody td { padding: 0; height: 2.75rem; min-width: 3.75rem; text-align: center; border-radius: 3px;
          background: color-mix(in srgb, var(--strong) calc(100% * var(--depth)), var(--st-background-color)); }
     tbody td.taken { box-shadow: inset 0 0 0 3px var(--st-text-color); font-weight: 700; }

@@ -119,6 +119,13 @@ def test_the_sweeps_cells_are_one_stop_and_arrow_keys_go_through_them(new_contex
     assert stops(table) == 1
 
 
+def test_a_sweep_that_is_wider_than_the_screen_moves_under_its_row_names(new_context, server):
+    table = opened(new_context, f"{server}/sweep", (390, 844)).get_by_role("grid", name="AUROC by temperature and step")
+    table.evaluate("(one) => { one.style.width = '900px'; one.parentElement.scrollLeft = 200; }")
+    corner, row = table.locator("th[scope=col]").first, table.locator("th[scope=row]").first
+    assert corner.inner_text() == "T" and corner.bounding_box()["x"] == row.bounding_box()["x"] > 0
+
+
 def test_the_confusion_table_is_one_stop_and_arrow_keys_go_through_it(new_context, server):
     page = opened(new_context, f"{server}/thresholds", (1440, 900))
     table = page.get_by_role("grid", name="Counts of images")
