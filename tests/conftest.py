@@ -68,12 +68,23 @@ def slurm(two_nodes, monkeypatch):
     return two_nodes
 
 
+REAL = os.environ.get("ANCHORSCOPE_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_other_data():
+    """Where the real data sets lie is for the tests that ask for them; others name a data root of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ANCHORSCOPE_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root():
     """Where the real data sets lie."""
-    if not os.environ.get("ANCHORSCOPE_DATA"):
+    if not REAL:
         pytest.skip("ANCHORSCOPE_DATA names no folder of real data")
-    return Path(os.environ["ANCHORSCOPE_DATA"])
+    return Path(REAL)
 
 
 @pytest.fixture
