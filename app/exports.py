@@ -1,7 +1,7 @@
 """The ONNX file of what is set for a run, as Export shows it: where it lies, who makes it, what is in it.
 
-<run>/exported/<digest>/ holds threshold.json, network.onnx and network.prepare.py; digest is of all that decides. The
-newest KEPT of a run stay.
+<run>/exported/<digest>/ holds threshold.json, network.onnx and network.prepare.py; digest is of what decides and what
+prepares. The newest KEPT of a run stay.
 """
 
 import dataclasses
@@ -70,7 +70,8 @@ async function judge(file) {{
 def file_of(run: Run, threshold: Threshold, resize: bool = False) -> Path:
     """Where the file of this threshold lies, or will; resize: that takes photos of any size."""
     said = {name: value for name, value in dataclasses.asdict(threshold).items() if name not in WORDS}
-    digest = hashlib.sha256(json.dumps([run.written, said, resize], sort_keys=True).encode()).hexdigest()[:16]
+    what = [run.written, said, resize, deciders.PREPARATION.read_text("utf-8")]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     return run.path.absolute() / FOLDER / digest / "network.onnx"
 
 

@@ -107,6 +107,14 @@ def test_words_alone_make_no_other_file(trained):
     assert exports.file_of(trained, one) != exports.file_of(trained, judge.Threshold(**vars(one) | {"theta": 2.0}))
 
 
+def test_a_file_beside_which_pictures_are_prepared_otherwise_is_made_anew(trained, tmp_path, monkeypatch):
+    threshold = judge.threshold_of(trained, "gamma", {"centres": "means", "temperature": 1.0}, 1.0)
+    here = exports.file_of(trained, threshold)
+    (tmp_path / "prepare.py.txt").write_text("# otherwise")
+    monkeypatch.setattr(deciders, "PREPARATION", tmp_path / "prepare.py.txt")
+    assert exports.file_of(trained, threshold) != here
+
+
 def test_each_port_has_its_meaning():
     assert set(exports.MEANING) == {"photo", "image", *to_onnx.MADE, "unknown"}
 
