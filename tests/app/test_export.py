@@ -119,6 +119,14 @@ def test_each_port_has_its_meaning():
     assert set(exports.MEANING) == {"photo", "image", *to_onnx.MADE, "unknown"}
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_javascript_makes_grey_as_pillow_does_and_says_what_it_is_for(channels):
+    how = {"prepare": {"size": 32, "channels": channels}, "classes": ["a", "b"]}
+    code = exports.Inside({"threshold": how}, (("photo", "uint8", ""),), 1).javascript
+    assert ("19595" in code) == (channels == 1) and "b-w" not in code
+    assert "not for print colours (CMYK), nor what is enlarged pixel by pixel" in code
+
+
 def test_without_its_weights_nothing_is_offered_and_it_is_said(opened, app, trained, tmp_path):  # noqa: F811
     weights = trained.path / "best.safetensors"
     kept = weights.rename(tmp_path / "kept")
