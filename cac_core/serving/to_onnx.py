@@ -1,10 +1,10 @@
 """A run and its threshold as one ONNX file: from prepared pixels to the decision, for programs without this project.
 
 The graph takes `image`, uint8 [batch, size, size, channels], or on demand `photo`, uint8 [batch, height, width,
-channels], which it cuts to its square and reduces, to one grey level as Pillow does. It gives logits, distances and
-gamma [batch, C], score, label and unknown [batch]. What is needed to understand them lies in the file's metadata under
-"anchorscope", as JSON: the threshold with its rule, the names of the classes, how images are prepared, the run, its
-version and commit.
+channels], which it cuts to its square and reduces, to one grey level as Pillow does, also those that images.prepare
+takes back to the pixels that they show enlarged. It gives logits, distances and gamma [batch, C], score, label and
+unknown [batch]. What is needed to understand them lies in the file's metadata under "anchorscope", as JSON: the
+threshold with its rule, the names of the classes, how images are prepared, the run, its version and commit.
 
 Scores in the graph are computed in double precision from the network's logits and dummy heads, as they are here, so
 that images that many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and
@@ -166,6 +166,10 @@ def _check_photos(model, run: Run, threshold: Threshold, network, pixels: np.nda
         "at_theta": len(apart) - sum(apart),
         "differ": sum(differ),
         "scores_move": max(moved),
+        "otherwise": say(
+            "A picture that is enlarged pixel by pixel is reduced as a photo is; Anchorscope itself takes it back to "
+            "its own pixels."
+        ),
     }
 
 
