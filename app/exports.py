@@ -1,7 +1,7 @@
 """The ONNX file of what is set for a run, as Export shows it: where it lies, who makes it, what is in it.
 
-<run>/exported/<digest>/ holds threshold.json, network.onnx and network.prepare.py; digest is of all that decides. The
-newest KEPT of a run stay.
+<run>/exported/<digest>/ holds threshold.json, network.onnx and network.prepare.py; digest is of what decides and what
+prepares. The newest KEPT of a run stay.
 """
 
 import dataclasses
@@ -52,25 +52,30 @@ async function judge(pixels) {{ // Uint8Array of {bytes} bytes, prepared as by n
 
 JAVASCRIPT_PHOTO = """\
 // npm install onnxruntime-node sharp
+// for JPEG, PNG, WebP and GIF of 8 bits a channel; not for print colours (CMYK), nor what is enlarged pixel by pixel
 const ort = require("onnxruntime-node");
 const sharp = require("sharp");
 
 async function judge(file) {{
   const session = await ort.InferenceSession.create("network.onnx");
-  const picture = sharp(file).rotate().flatten({{ background: "white" }}).toColourspace("{space}");
+  const picture = sharp(file).rotate().flatten({{ background: "white" }}).toColourspace("srgb");
   const {{ data, info }} = await picture.raw().toBuffer({{ resolveWithObject: true }});
-  const photo = new ort.Tensor("uint8", data, [1, info.height, info.width, {channels}]);
+  const photo = new ort.Tensor("uint8", {pixels}, [1, info.height, info.width, {channels}]);
   const {{ unknown, label, score }} = await session.run({{ photo }});
   const names = {names};
   return [unknown.data[0] ? "unknown" : names[Number(label.data[0])], score.data[0]];
 }}
 """
+GREY = """\
+Uint8Array.from({ length: data.length / 3 }, (_, i) => // as Pillow does
+    (19595 * data[3 * i] + 38470 * data[3 * i + 1] + 7471 * data[3 * i + 2] + 32768) >> 16)"""
 
 
 def file_of(run: Run, threshold: Threshold, resize: bool = False) -> Path:
     """Where the file of this threshold lies, or will; resize: that takes photos of any size."""
     said = {name: value for name, value in dataclasses.asdict(threshold).items() if name not in WORDS}
-    digest = hashlib.sha256(json.dumps([run.written, said, resize], sort_keys=True).encode()).hexdigest()[:16]
+    what = [run.written, said, resize, deciders.PREPARATION.read_text("utf-8")]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     return run.path.absolute() / FOLDER / digest / "network.onnx"
 
 
@@ -106,7 +111,7 @@ class Inside:
         side, channels = self.row["size"], self.row["channels"]
         names = json.dumps(self.said["threshold"]["classes"], ensure_ascii=False)
         if self.ports[0][0] == "photo":
-            return JAVASCRIPT_PHOTO.format(space="b-w" if channels == 1 else "srgb", channels=channels, names=names)
+            return JAVASCRIPT_PHOTO.format(pixels=GREY if channels == 1 else "data", channels=channels, names=names)
         return JAVASCRIPT.format(bytes=side * side * channels, shape=[1, side, side, channels], names=names)
 
 

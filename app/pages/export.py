@@ -160,6 +160,7 @@ def checked(inside: exports.Inside):
             st.caption(t("Of {count} photos that it reduced itself, decided otherwise, all of them at θ: {differ}. "
                          "Scores move by {most} at most.", count=photos["images"], differ=photos["differ"],
                          most=charts.number(photos["scores_move"])))  # fmt: skip
+            st.caption(wording.told(photos.get("otherwise", "")))
         if at_theta:
             st.caption(t("At θ itself, where rounding decides: {count}.", count=at_theta))
 

@@ -105,6 +105,7 @@ class OfRun:
 
 KEY = "anchorscope"  # of the metadata of an exported file
 MOST = 1 << 30  # bytes of such a file
+PREPARATION = Path(__file__).with_name("prepare.py.txt")  # goes with each, as FILE.prepare.py
 
 
 def engine():

@@ -1,10 +1,10 @@
 """A run and its threshold as one ONNX file: from prepared pixels to the decision, for programs without this project.
 
 The graph takes `image`, uint8 [batch, size, size, channels], or on demand `photo`, uint8 [batch, height, width,
-channels], which it cuts to its square and reduces, to one grey level as Pillow does. It gives logits, distances and
-gamma [batch, C], score, label and unknown [batch]. What is needed to understand them lies in the file's metadata under
-"anchorscope", as JSON: the threshold with its rule, the names of the classes, how images are prepared, the run, its
-version and commit.
+channels], which it cuts to its square and reduces, to one grey level as Pillow does, also those that images.prepare
+takes back to the pixels that they show enlarged. It gives logits, distances and gamma [batch, C], score, label and
+unknown [batch]. What is needed to understand them lies in the file's metadata under "anchorscope", as JSON: the
+threshold with its rule, the names of the classes, how images are prepared, the run, its version and commit.
 
 Scores in the graph are computed in double precision from the network's logits and dummy heads, as they are here, so
 that images that many networks are sure of stay apart. The logits are rounded otherwise than by torch, by some 1e-5, and
@@ -27,6 +27,7 @@ from cac_core.results import evaluate, formulas
 from cac_core.results.judge import UNKNOWN, Threshold
 from cac_core.runs import Run
 from cac_core.sentences import say
+from cac_core.serving import deciders
 from cac_core.serving.deciders import KEY, OfOnnx, check_exportable, session_of, takes_photos, version_of
 
 SLACK = 4.0
@@ -41,9 +42,9 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     """Write the ONNX file, and beside it FILE.prepare.py, which prepares pictures with Pillow and NumPy alone.
 
     The file is put into place after it has decided as the run does about CHECKED validation images; where these are not
-    here, about as many of noise, which is said; with resize, also about these enlarged to photos of many shapes. Gives
-    what it was checked on. Raises ValueError for what no file can say: a perturbation, a score that has no formula in
-    torch, a network from elsewhere, or where it cannot be exported or decides otherwise.
+    here, about as many of noise, which is said; with resize, also about these enlarged, smoothly, to photos of many
+    shapes. Gives what it was checked on. Raises ValueError for what no file can say: a perturbation, a score that has
+    no formula in torch, a network from elsewhere, or where it cannot be exported or decides otherwise.
     """
     if file.suffix != ".onnx":
         raise ValueError(say("{file} must end in .onnx.", file=file))
@@ -93,8 +94,7 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     onnx.helper.set_model_props(model, {KEY: json.dumps(record)})
     content = model.SerializeToString()
     runs.in_one_step(file, lambda fresh: fresh.write(content))
-    prepare = (Path(__file__).parent / "prepare.py.txt").read_text("utf-8").replace("FILE.onnx", file.name)
-    runs.write(file.with_suffix(".prepare.py"), prepare)
+    runs.write(file.with_suffix(".prepare.py"), deciders.PREPARATION.read_text("utf-8").replace("FILE.onnx", file.name))
     return record["checked"] | {"bytes": len(content)}
 
 
@@ -166,6 +166,10 @@ def _check_photos(model, run: Run, threshold: Threshold, network, pixels: np.nda
         "at_theta": len(apart) - sum(apart),
         "differ": sum(differ),
         "scores_move": max(moved),
+        "otherwise": say(
+            "A picture that is enlarged pixel by pixel is reduced as a photo is; Anchorscope itself takes it back to "
+            "its own pixels."
+        ),
     }
 
 

@@ -107,8 +107,24 @@ def test_words_alone_make_no_other_file(trained):
     assert exports.file_of(trained, one) != exports.file_of(trained, judge.Threshold(**vars(one) | {"theta": 2.0}))
 
 
+def test_a_file_beside_which_pictures_are_prepared_otherwise_is_made_anew(trained, tmp_path, monkeypatch):
+    threshold = judge.threshold_of(trained, "gamma", {"centres": "means", "temperature": 1.0}, 1.0)
+    here = exports.file_of(trained, threshold)
+    (tmp_path / "prepare.py.txt").write_text("# otherwise")
+    monkeypatch.setattr(deciders, "PREPARATION", tmp_path / "prepare.py.txt")
+    assert exports.file_of(trained, threshold) != here
+
+
 def test_each_port_has_its_meaning():
     assert set(exports.MEANING) == {"photo", "image", *to_onnx.MADE, "unknown"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_javascript_makes_grey_as_pillow_does_and_says_what_it_is_for(channels):
+    how = {"prepare": {"size": 32, "channels": channels}, "classes": ["a", "b"]}
+    code = exports.Inside({"threshold": how}, (("photo", "uint8", ""),), 1).javascript
+    assert ("19595" in code) == (channels == 1) and "b-w" not in code
+    assert "not for print colours (CMYK), nor what is enlarged pixel by pixel" in code
 
 
 def test_without_its_weights_nothing_is_offered_and_it_is_said(opened, app, trained, tmp_path):  # noqa: F811

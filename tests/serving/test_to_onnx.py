@@ -174,7 +174,7 @@ def test_a_photo_goes_in_as_it_is_and_is_reduced_as_here(photos, tmp_path, shape
     place, run = photos
     file, rng = tmp_path / "it.onnx", np.random.default_rng(1)
     said = to_onnx.export(run, threshold_of(run), file, place / "data", resize=True)["photos"]
-    assert said["images"] > 0 and said["differ"] <= said["at_theta"]
+    assert said["images"] > 0 and said["differ"] <= said["at_theta"] and "pixel by pixel" in said["otherwise"]
     session = onnxruntime.InferenceSession(file)
     coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8))
     photo = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
@@ -296,21 +296,18 @@ def test_score_takes_the_file_in_the_place_of_a_run_without_torch(place, run, tm
 
 
 @pytest.mark.long
-def test_pictures_are_prepared_elsewhere_as_here(place, tmp_path):
-    """The file beside it, with Pillow and NumPy alone: photographs of several kinds, to the grey level but for one."""
-    rng = np.random.default_rng(0)
-    smooth = np.kron(rng.integers(0, 256, (9, 12, 3)), np.ones((20, 20, 1))).astype(np.uint8)
-    Image.fromarray(smooth).save(tmp_path / "a.png")
-    Image.fromarray(smooth).save(tmp_path / "b.jpg", exif=(exif := Image.Exif()))
-    exif[274] = 6
-    Image.fromarray(smooth).save(tmp_path / "c.jpg", exif=exif)
-    clear = np.dstack([smooth, rng.integers(0, 256, smooth.shape[:2], np.uint8)])
-    Image.fromarray(clear).save(tmp_path / "d.png")
-    source = (Path(to_onnx.__file__).parent / "prepare.py.txt").read_text("utf-8").split("\nsession = ")[0]
-    scope: dict = {}
-    exec(compile(source, "prepare", "exec"), scope)
-    for row in (images.Format(32, 32, 3, False), images.Format(32, 28, 1, True)):
-        for file in sorted(tmp_path.glob("*.*")):
-            theirs = scope["prepared"](str(file), row.size, row.grain, row.channels, row.ink, row.made)
-            mine = images.prepare(file, row, "picture").pixels
-            assert np.abs(theirs.astype(int) - mine).max() <= 2, file.name
+def test_what_goes_with_the_file_judges_pictures_as_it_is_done_here(place, run, tmp_path):
+    to_onnx.export(run, threshold_of(run), tmp_path / "it.onnx", place / "data")
+    drawing = np.full((90, 120), 250, np.uint8)
+    drawing[20:70, 40:50] = 10
+    Image.fromarray(drawing).save(tmp_path / "drawn.png")
+    Image.fromarray(pixels_of(run, 1)[0, ..., 0]).save(tmp_path / "seen.png")
+    pictures = ["drawn.png", "seen.png"]
+    done = subprocess.run([sys.executable, "it.prepare.py", *pictures], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    decider = deciders.OfOnnx(tmp_path / "it.onnx")
+    pixels = np.stack([images.seen(tmp_path / one, decider.row, decider.way)[0] for one in pictures])
+    said = decider.says(decider.looks(pixels))
+    assert done.stdout.splitlines() == [
+        f"{picture} {one['decision']} score {one['score']:.4g}" for picture, one in zip(pictures, said, strict=True)
+    ]
