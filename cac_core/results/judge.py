@@ -260,11 +260,12 @@ FORMAT = "anchorscope threshold 1"
 
 @dataclass(frozen=True)
 class Threshold:
-    """A score with its options and its theta, or one for each class: what decides about an image of a run.
+    """A score with all its options and its theta, or one for each class: what decides about an image of a run.
 
-    magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
-    theta comes from, oracle whether it has looked at test unknowns, way what pictures are taken for, see
-    `images.way_of`; quality what the run is worth by it, as `quality.Quality.record` says it.
+    Options that are not given are at their defaults. magnitude and temperature are ODIN's perturbation before the
+    network; magnitude 0 is none. rule says in words where theta comes from, oracle whether it has looked at test
+    unknowns, way what pictures are taken for, see `images.way_of`; quality what the run is worth by it, as
+    `quality.Quality.record` says it.
     """
 
     run: str
@@ -278,6 +279,9 @@ class Threshold:
     oracle: bool = False
     way: str | None = None
     quality: dict[str, str] | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "options", scorer_options(self.scorer) | self.options)
 
     def record(self, run: Run) -> dict[str, Any]:
         """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
@@ -407,7 +411,8 @@ def _differing(said: _File, threshold: Threshold, run: Run) -> list[str]:
     same = {
         say("class names, or their order,"): said["classes"] == own["classes"],
         say("thetas by class"): threshold.thetas is None or len(threshold.thetas) == len(own["classes"]),
-        say("centres"): _near(said["centres"], own["centres"], CLOSE),
+        # files of before do not say the options that nobody gave, nor then where the centres lie
+        say("centres"): _near(said["centres"], own["centres"] if "centres" in said["options"] else None, CLOSE),
         say("preparation of images"): all(own["prepare"].get(name) == value for name, value in said["prepare"].items()),
         say("mean and std"): all(_near(said[name], own[name], 1e-6) for name in ("mean", "std")),
     }

@@ -13,6 +13,7 @@ scores near to it differ by. How much is in the metadata.
 """
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
             )  # fmt: skip
     except Exception as error:  # whatever an operator that ONNX lacks makes the exporter say
         raise ValueError(say(
-            "The network of {run} cannot be exported: {error}", run=run.id, error=str(error).splitlines()[0][:300]
+            "The network of {run} cannot be exported: {error}", run=run.id, error=_innermost(error)
         )) from error  # fmt: skip
     model = program.model_proto
     pixels, what = _to_check(run, root)
@@ -96,6 +97,17 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     prepare = (Path(__file__).parent / "prepare.py.txt").read_text("utf-8").replace("FILE.onnx", file.name)
     runs.write(file.with_suffix(".prepare.py"), prepare)
     return record["checked"] | {"bytes": len(content)}
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # for a terminal
+
+
+def _innermost(error: BaseException) -> str:
+    """What an error rests on, in a line."""
+    while error.__cause__:
+        error = error.__cause__
+    said = COLOUR.sub("", str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}"[:300]
 
 
 def _take_photos(model, row: Format) -> None:

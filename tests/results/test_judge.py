@@ -12,6 +12,7 @@ from cac_core.results.judge import Threshold
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import judge_of
+from cac_core.serving import parted
 from tests import reference
 from tests.scoring.test_scorers import cross_validated
 
@@ -115,6 +116,18 @@ def test_a_threshold_file_tells_how_images_are_prepared_and_where_the_centres_li
     assert record["classes"] == run.known_names and np.array_equal(record["centres"], 10 * np.eye(4))
     prepare = {"size": 16, "grain": 8, "channels": 1, "ink": True, "made": 8, "as": "drawing"}
     assert record["prepare"] == prepare and record["mean"] == [0.3]
+
+
+def test_a_threshold_has_all_options_of_its_score_and_files_that_do_not_say_them_are_read(make_run, tmp_path):
+    run, file = make_run(), tmp_path / "threshold.json"
+    short, whole = (judge.threshold_of(run, "gamma", said) for said in ({}, judge.scorer_options("gamma")))
+    assert short == whole and short.record(run)["centres"] is not None
+    assert judge.threshold_of(run, "gen", {"top": 3}).options == {"power": 0.1, "top": 3}
+    file.write_text(json.dumps(short.record(run) | {"options": {}, "centres": None}))  # as they once were
+    assert judge.threshold_from(file, run).record(run) == whole.record(run)
+    assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
+    file.replace(tmp_path / "_threshold.json")
+    assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
 
 
 def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path):

@@ -381,6 +381,19 @@ def test_verdicts_of_two_thresholds_are_not_mixed(tmp_path):
         pass
 
 
+def test_verdicts_by_options_that_nobody_said_are_gone_on_with(tmp_path):
+    by = {"scorer": "gamma", "options": {}}
+    whole = by | {"options": judge.scorer_options("gamma")}
+    for before, here in ((by, whole), (whole, by)):
+        with output(tmp_path, f"{len(before['options'])}.csv", **before) as out:
+            out.add(row(1))
+        with output(tmp_path, f"{len(before['options'])}.csv", **here) as out:
+            assert len(out.known()) == 1
+    with pytest.raises(ValueError, match="options"), \
+            output(tmp_path, "0.csv", **by | {"options": {"temperature": 2.0}}):  # fmt: skip
+        pass
+
+
 def test_two_writers_on_one_file_are_one(tmp_path):
     with output(tmp_path), pytest.raises(ValueError, match="Another process writes"), output(tmp_path):
         pass
