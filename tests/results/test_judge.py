@@ -1,5 +1,6 @@
 """One theta for each class, and thresholds to take along."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from cac_core import records, runs
 from cac_core.data import datasets
-from cac_core.results import judge
+from cac_core.results import judge, sweep
 from cac_core.results.judge import Threshold
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
@@ -128,6 +129,18 @@ def test_a_threshold_has_all_options_of_its_score_and_files_that_do_not_say_them
     assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
     file.replace(tmp_path / "_threshold.json")
     assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
+
+
+@pytest.mark.parametrize(
+    ("validated_on", "scorer", "said"),
+    [(datasets.FOLDS, "gamma", "learnt from all .* --theta"), (datasets.HELD_OUT, "knn", "knn goes by features")],
+)
+def test_no_theta_for_perturbed_images_where_there_is_none_to_be_had(make_run, validated_on, scorer, said):
+    run = make_run()
+    runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
+    for moved in (functools.partial(sweep.moved_validation, run, None), None):
+        with pytest.raises(ValueError, match=said if moved or scorer == "knn" else "give these"):
+            judge.threshold_of(run, scorer, {}, magnitude=0.01, moved=moved)
 
 
 def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path):

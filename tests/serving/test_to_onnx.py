@@ -268,9 +268,12 @@ def test_where_torch_cannot_export_the_error_says_what_it_rests_on(place, run, t
 
 
 @pytest.mark.long
-def test_what_no_file_can_say_is_refused(place, run, tmp_path):
+def test_what_no_file_can_say_is_refused(place, run, tmp_path, capsys):
     with pytest.raises(ValueError, match="needs a gradient"):
-        to_onnx.export(run, threshold_of(run, magnitude=0.01), tmp_path / "it.onnx", place / "data")
+        to_onnx.export(run, threshold_of(run, theta=1.0, magnitude=0.01), tmp_path / "it.onnx", place / "data")
+    where = ["--runs", str(place / "runs"), "--data", str(place / "none")]
+    assert main(["export", run.id, "--onnx", str(tmp_path / "it.onnx"), "--magnitude", "0.01", *where]) == 1
+    assert "needs a gradient" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"No file holds the score knn: .* gamma, .* gen, margin") as refused:
         to_onnx.export(run, threshold_of(run, "knn"), tmp_path / "it.onnx", place / "data")
     assert "placeholder" not in str(refused.value)  # which no run by this method has
