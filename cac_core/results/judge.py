@@ -181,9 +181,10 @@ def saying(
         verdict, d = judge(out), near(out).by_class
         g = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0)
         p, made_of = softmax(logits.astype(float)), verdict.by_class
+        no = metrics.rejected(verdict.score, limits[verdict.label])
         return [
             {
-                "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
+                "decision": UNKNOWN if no[i] else names[verdict.label[i]],
                 "label": names[verdict.label[i]],
                 "score": float(verdict.score[i]),
                 "theta": float(limits[verdict.label[i]]),
@@ -335,7 +336,7 @@ class Threshold:
 
     def decided(self, run: Run, out: Outputs) -> tuple[Verdict, np.ndarray]:
         """The verdict on outputs that the run's network, or what it was imported from, put out elsewhere, and the theta
-        [N] that counts for each image: rejected where its score lies above.
+        [N] that counts for each image: see `metrics.rejected`.
 
         Raises ValueError where a perturbation comes before the network, which is not here.
         """

@@ -93,6 +93,14 @@ def test_what_is_said_of_an_image_of_a_fold_is_what_it_is_judged_by(make_run, sc
         assert own is None or min(one[own].values()) == pytest.approx(one["score"])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of what makes it none
+def test_a_score_that_is_no_number_is_unknown(make_run):
+    run = make_run()
+    test = run.outputs("test")
+    said = judge.said_of(run, test.logits[:5], test.features[:5], "msp", 0.5, temperature=1e-310)
+    assert {one["decision"] for one in said} == {"unknown"} and all(np.isnan(one["score"]) for one in said)
+
+
 @pytest.mark.parametrize("thetas", [None, (0.5, 3.0, 0.1, 2.0)])
 def test_a_threshold_decides_as_said_after_a_round_trip(make_run, tmp_path, thetas):
     run = make_run()

@@ -239,6 +239,20 @@ def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path, capsys):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of what makes it none
+def test_a_file_of_which_no_decision_can_be_compared_is_not_written(run, place, tmp_path, monkeypatch):
+    cold = judge.threshold_of(run, "msp", {"temperature": 1e-310}, 0.5)
+    with pytest.raises(ValueError, match="are no numbers"):
+        to_onnx.export(run, cold, tmp_path / "it.onnx", place / "data")
+    pixels = pixels_of(run, 1)
+    (only,) = threshold_of(run).judged(run, *evaluate.load(run, "cpu").outputs(pixels))
+    monkeypatch.setattr(to_onnx, "_to_check", lambda *_: (pixels, "one image"))
+    with pytest.raises(ValueError, match=r"all 1 images .* lie at θ itself"):
+        to_onnx.export(run, threshold_of(run, theta=only["score"]), tmp_path / "it.onnx", place / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
 def test_where_the_images_are_not_here_it_is_checked_on_noise_and_says_so(place, run, tmp_path, monkeypatch):
     def gone(*_):
         raise FileNotFoundError
