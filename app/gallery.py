@@ -27,6 +27,7 @@ from cac_core.files import no_formula
 from cac_core.recipe import IMPORTED
 from cac_core.results.compare import Scored
 from cac_core.runs import Run
+from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.sentences import say
 
@@ -98,7 +99,7 @@ class Some:
 
     @functools.cached_property
     def rejected(self) -> np.ndarray:
-        return self.verdict.score > self.theta
+        return metrics.rejected(self.verdict.score, self.theta)
 
     @property
     def labels(self) -> np.ndarray:

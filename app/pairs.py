@@ -15,6 +15,7 @@ from cac_core.files import is_file
 from cac_core.results import compare, judge
 from cac_core.results.compare import Common, Fate, Member, Scored
 from cac_core.runs import Run
+from cac_core.scoring import metrics
 from cac_core.scoring.scorers import judge_of
 
 MOST = 24  # images that the older network is asked about
@@ -135,6 +136,6 @@ def judged(old: Scored, run: Run, pixels: np.ndarray, scorer: str | None) -> Fat
     verdict = judge_of(scorer or judge.default_of(run), run.outputs("train"), run.outputs("validation"))(
         uploads.outputs_of(run, pixels)
     )
-    said = ["" if score > old.theta else run.known_names[label]
-            for score, label in zip(verdict.score.tolist(), verdict.label.tolist(), strict=True)]  # fmt: skip
+    rejected = metrics.rejected(verdict.score, old.theta)
+    said = ["" if no else run.known_names[label] for no, label in zip(rejected, verdict.label.tolist(), strict=True)]
     return Fate(len(said), 0, said.count(""), {name: said.count(name) for name in run.known_names if name in said})

@@ -31,6 +31,7 @@ from cac_core.records import Count, Seconds, Unfit
 from cac_core.results import judge
 from cac_core.results.judge import Threshold
 from cac_core.runs import Progress, Run
+from cac_core.scoring import metrics
 from cac_core.sentences import Sentence, say, together
 from cac_core.serving import sources, written
 
@@ -241,7 +242,7 @@ class Asked:
 def rejected(rows: Rows, limits: np.ndarray | None) -> np.ndarray:
     """[N] by these thetas of the classes [C], or as they were judged; what could not be judged is not."""
     thetas = rows.thetas if limits is None else np.append(limits, np.nan)[rows.nearest]
-    return rows.scores > thetas
+    return metrics.rejected(rows.scores, thetas) & (rows.nearest >= 0)
 
 
 def chosen(rows: Rows, no: np.ndarray, limits: np.ndarray | None, asked: Asked) -> np.ndarray:

@@ -202,7 +202,8 @@ def words(now: Setting, rule: str | None = None) -> str:
         if now.each is not None:
             said = t("{rule}, on top of a θ for each class", rule=said)
         return said if rule == "hand" else t("{rule}; an oracle, it has looked at the test unknowns", rule=said)
-    said = judge.rule_of(now.run, number("kept") / 100, len(now.said.validation.score), say=t)
+    moved = now.moved.magnitude, now.moved.temperature
+    said = judge.rule_of(now.run, number("kept") / 100, len(now.said.validation.score), t, *moved)
     if now.each is None:
         return said
     names = now.run.known_names

@@ -208,7 +208,7 @@ class Sheet {
   // --- which are shown, and in which order ---
 
   rejected(row) {
-    return row.score > row.base + this.theta;
+    return !(row.score <= row.base + this.theta);
   }
 
   margin(row) {

@@ -74,7 +74,7 @@ class Tile:
     note: str = ""
 
     def rejected(self, theta: float) -> bool:
-        return not self.error and self.score > self.base + theta
+        return not self.error and not self.score <= self.base + theta
 
 
 def marked(contents: list[bytes]) -> list[str]:

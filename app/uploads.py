@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ def decided(said: list[dict[str, Any]], names: list[str], limits: np.ndarray) ->
     """The same by another theta, that of the nearest class out of limits [C]; as `judge.said_of` says it."""
     thetas = dict(zip(names, limits.tolist(), strict=True))
     return [
-        one | {"decision": judge.UNKNOWN if one["score"] > thetas[one["label"]] else one["label"],
+        one | {"decision": one["label"] if one["score"] <= thetas[one["label"]] else judge.UNKNOWN,
                "theta": thetas[one["label"]]}
         for one in said
     ]  # fmt: skip
@@ -162,11 +163,13 @@ def decided(said: list[dict[str, Any]], names: list[str], limits: np.ndarray) ->
 def say(verdict: dict[str, Any]) -> None:
     """The verdict on an image, one of `said_of`, in words."""
     score, theta, label = verdict["score"], verdict["theta"], wording.plain(verdict["label"])
-    unknown = score > theta
+    unknown = not score <= theta  # also where the score is no number
     st.subheader(t("Unknown") if unknown else t("Known: {name}", name=label), anchor=False)
     said = zip(("score", "theta"), charts.apart(score, theta), strict=True)
     numbers = dict(said, margin=charts.number(abs(score - theta)))
-    if unknown:
+    if math.isnan(score):
+        said_so = t("The score is no number, and an image without one is rejected.")
+    elif unknown:
         said_so = t("Score **{score}** is above θ **{theta}**; the margin is {margin}.", **numbers)
         said_so += " " + t("The nearest class is {name}.", name=label)
     else:

@@ -4,7 +4,7 @@ Cached functions are keyed by where a run lies and when its outputs were written
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +97,12 @@ def _judged(
 
 def moved_outputs(run: Run, out: Outputs, split: str, moved: Perturbation) -> Outputs:
     """The outputs on the perturbed images, out of the run's sweep."""
-    held = sweep.cube(run, moved.temperature)
-    place = [] if held is None else np.flatnonzero(held[0] == moved.magnitude)
-    if not len(place):
+    found = sweep.moved(run, out, split, moved.magnitude, moved.temperature)
+    if found is None:
         raise ValueError(
             f"The sweep of this run holds no perturbation of {moved.magnitude:g} at temperature {moved.temperature:g}."
         )
-    return replace(out, logits=held[1][split][place[0]].astype(np.float32))
+    return found
 
 
 @st.cache_data(max_entries=24, show_spinner=False)

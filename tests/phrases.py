@@ -21,7 +21,7 @@ CURVES = ("train", "validation", "accuracy")
 # what tables of the core hold and a page shows by t; what the core says by say is read out of its source
 CORE = (
     *STATES, *CURVES, *queue.KINDS, *project.STAGES, "perturbing",
-    *judge.IMAGES.values(), judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON, judge.CHOSEN,
+    *judge.IMAGES.values(), judge.MOVED, judge.KEEPS, judge.TOO_FEW, judge.NEVER, judge.TRAINED_ON, judge.CHOSEN,
     *compare.BETTER.values(), *compare.ALIKE.values(), *compare.SAME.values(), *compare.UNPAIRED,
     *compare.SPLIT, compare.OTHER_FIELD, compare.OTHER_TRIALS, compare.TOO_FEW, compare.ONE_PAIR,
     *(text for pair in sources.ABOUT.values() for text in pair), sweep.LEAK,

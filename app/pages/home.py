@@ -25,6 +25,7 @@ from app.setting import Setting
 from app.words import t
 from cac_core.recipe import IMPORTED
 from cac_core.results import judge
+from cac_core.scoring import metrics
 
 run = picker.chosen_run()
 names, classes, trial = run.known_names, run.class_names, run.trial
@@ -155,7 +156,7 @@ def numbers(now: Setting):
         controls.numbers_at(now, wide=True)
         said, theta = now.said, now.theta
         labels, score = said.labels, said.test.score
-        rejected, known = score > theta, labels >= 0
+        rejected, known = metrics.rejected(score, theta), labels >= 0
         groups = [(name, labels == c) for c, name in enumerate(names)]
         groups += [
             (t("never seen: {name}", name=classes[c]), ~known & (said.outputs.classes == c)) for c in trial.unknown
@@ -183,7 +184,7 @@ def examples(now: Setting):
     chosen = telling(said, rule)
     row = st.container(horizontal=True)
     for i in chosen:
-        rejected = said.test.score[i] > theta
+        rejected = metrics.rejected(said.test.score[i], theta)
         known = said.labels[i] >= 0
         nearest, truth = names[said.test.label[i]], classes[said.outputs.classes[i]]
         good = rejected != known if rejected or not known else bool(said.right[i])
@@ -216,7 +217,7 @@ def telling(said: verdicts.Judged, theta: float) -> list[int]:
 
     The same ones whatever theta is moved to, and of different classes where there are enough.
     """
-    chosen, rejected, known = [], said.test.score > theta, said.labels >= 0
+    chosen, rejected, known = [], metrics.rejected(said.test.score, theta), said.labels >= 0
     for side, mistake in ((known, rejected | ~said.right), (~known, ~rejected)):
         order = np.flatnonzero(side)[np.argsort(said.test.score[side], kind="stable")]
         good, wrong = order[~mistake[order]], order[mistake[order]]

@@ -281,7 +281,7 @@ def one(now: Setting, pile: Pile, rows: Rows, n: int, limits: np.ndarray | None)
             st.image(thumbnails.inline(prepared.preview, most=50_000), t("your picture"), width=112)
             st.image(thumbnails.as_seen(prepared.pixels), t("as the network saw it"), width=112)
         if limits is None:
-            words.markdown(f"**{decision(rows, n, rows.scores > rows.thetas)}**")
+            words.markdown(f"**{decision(rows, n, piles.rejected(rows, None))}**")
             return
         uploads.load(run)
         (looked,) = uploads.looked_through(run, [prepared], now.moved)

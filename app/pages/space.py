@@ -12,6 +12,7 @@ from app.words import t
 from cac_core import shell
 from cac_core.files import no_formula
 from cac_core.results import project
+from cac_core.scoring import metrics
 from cac_core.scoring.outputs import only
 from cac_core.scoring.scorers import explaining
 
@@ -287,13 +288,14 @@ def table_of(rows: list[int], now: Setting, every: feeds.Rows, sets: tuple[str, 
     verdict, out = feeds.scored(now, sets), feeds.moved_rows(every, run, now.moved if now.moved.magnitude else None)
     near = explaining("distance", every.train, centres=now.options.get("centres", "means"))
     d = near(only(out, np.array(rows))).by_class
+    no = metrics.rejected(verdict.score, now.theta)
     return {
         t("set"): [every.splits[every.split[i]] for i in rows],
         t("image"): out.index[rows].tolist(),
         t("truth"): [truth_of(every, i) for i in rows],
         t("nearest class"): [names[verdict.label[i]] for i in rows],
         t("score"): verdict.score[rows].tolist(),
-        t("decision"): [t("unknown") if verdict.score[i] > now.theta else names[verdict.label[i]] for i in rows],
+        t("decision"): [t("unknown") if no[i] else names[verdict.label[i]] for i in rows],
         **{t("distance to {name}", name=name): d[:, c].tolist() for c, name in enumerate(names)},
     }
 

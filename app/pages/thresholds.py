@@ -329,12 +329,13 @@ SNIPPET_OF_OUTPUTS = """from pathlib import Path
 from cac_core import runs
 from cac_core.exchange import import_outputs
 from cac_core.results import judge
+from cac_core.scoring import metrics
 
 run = runs.find("{run}", Path({store}))
 threshold = judge.threshold_from(Path("threshold.json"), run)
 out = import_outputs.new_outputs(import_outputs.read([Path("new.npz")]), run)
 verdict, theta = threshold.decided(run, out)
-for label, rejected in zip(verdict.label, verdict.score > theta):
+for label, rejected in zip(verdict.label, metrics.rejected(verdict.score, theta)):
     print("unknown" if rejected else run.known_names[label])
 """
 

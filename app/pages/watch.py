@@ -128,7 +128,7 @@ def over_time(kept: watch.Kept):
 
 def scores(kept: watch.Kept, version: str):
     st.subheader(t("Scores beside those of validation"), anchor=False)
-    scorer = version.split()[-1] if version.split()[-1] in SCORERS else judge.default_of(run)
+    scorer = next((word for word in version.split() if word in SCORERS), judge.default_of(run))
     train, validation = run.outputs("train"), run.outputs("validation")
     judged = judge_of(scorer, train, validation, **scorer_options(scorer))(validation).score
     st.echarts_chart(

@@ -115,12 +115,13 @@ def _judge(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.exchange import import_outputs
     from cac_core.results import judge, quality
+    from cac_core.scoring import metrics
 
     run = runs.find(a.run, runs.store_of(a.runs))
     threshold = judge.threshold_from(Path(a.threshold), run)
     out = import_outputs.new_outputs(import_outputs.read([Path(file) for file in a.files]), run)
     verdict, theta = threshold.decided(run, out)
-    names, rejected = run.known_names, verdict.score > theta
+    names, rejected = run.known_names, metrics.rejected(verdict.score, theta)
     rows = [
         {"image": n, "decision": judge.UNKNOWN if no else names[label], "label": names[label], "score": score,
          "theta": limit}

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import sys
@@ -30,8 +31,10 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
             "--threshold", metavar="FILE", help="score, options and theta of an exported threshold.json"
         )
         parser.add_argument(
-            "--magnitude", type=float, default=0.0, help="ODIN: a step of this size to the predicted class"
-        )
+            "--magnitude", type=float, default=0.0,
+            help="ODIN: a step of this size to the predicted class, for scores by logits; theta is then taken from "
+            "validation images that are moved, too",
+        )  # fmt: skip
         parser.add_argument(
             "--odin-temperature", type=float, default=1.0,
             help="ODIN: the temperature of its gradient; the paper's score has it too, as --scorer msp --temperature T",
@@ -96,7 +99,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _threshold(run, root: Path, a: argparse.Namespace, options: dict[str, str]):
     """What the arguments say an image is judged by; names and numbers are checked before anything long begins."""
-    from cac_core.results import judge
+    from cac_core.results import judge, sweep
     from cac_core.scoring import scorers
 
     if a.threshold:
@@ -114,7 +117,8 @@ def _threshold(run, root: Path, a: argparse.Namespace, options: dict[str, str]):
 
         evaluate.evaluate(run, root, device=a.device)
     return judge.threshold_of(
-        run, name, chosen, a.theta, magnitude=a.magnitude, temperature=a.odin_temperature, way=a.way
+        run, name, chosen, a.theta, magnitude=a.magnitude, temperature=a.odin_temperature, way=a.way,
+        moved=functools.partial(sweep.moved_validation, run, root, device=a.device),
     )  # fmt: skip
 
 
@@ -310,8 +314,10 @@ def _nothing_else(a: argparse.Namespace, options: dict[str, str]) -> None:
 def _export(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
-    from cac_core.serving import to_onnx
+    from cac_core.serving import deciders, to_onnx
 
+    if a.magnitude:
+        raise ValueError(deciders.PERTURBED)
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     threshold = _threshold(run, root, a, options)
     checked = to_onnx.export(run, threshold, file := Path(a.onnx), root, a.resize)

@@ -86,7 +86,7 @@ class Scored:
     @property
     def decision(self) -> np.ndarray:
         """[N] the class that an image is called, or -1 for unknown."""
-        return np.where(self.test.score > self.theta, -1, self.test.label)
+        return np.where(metrics.rejected(self.test.score, self.theta), -1, self.test.label)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cac_core.results import evaluate
 from cac_core.runs import Run
 from cac_core.scoring.distances import centres_of
 from cac_core.scoring.logits import likeliest_temperature
+from cac_core.scoring.scorers import scorer_options
 
 
 def _share(z: Tensor, temperature: float) -> Tensor:
@@ -93,7 +94,7 @@ class Scoring(nn.Module):
 
 def of_run(run: Run, network: evaluate.Network, scorer: str, options: dict[str, Any]) -> Scoring:
     """A run's network with a score that is one of scorers.DIFFERENTIABLE."""
-    train, options = run.outputs("train"), dict(options)
+    train, options = run.outputs("train"), scorer_options(scorer) | options
     if scorer == "temperature_scaling":
         validation = run.outputs("validation")
         known = validation.labels >= 0

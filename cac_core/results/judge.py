@@ -20,7 +20,15 @@ from cac_core.scoring import metrics
 from cac_core.scoring.arrays import softmax
 from cac_core.scoring.distances import centres_of, rejection
 from cac_core.scoring.outputs import Outputs, Verdict, joined, known_only
-from cac_core.scoring.scorers import SCORERS, default_for, explaining, judge_of, reported_for, scorer_options
+from cac_core.scoring.scorers import (
+    BY_FEATURES,
+    SCORERS,
+    default_for,
+    explaining,
+    judge_of,
+    reported_for,
+    scorer_options,
+)
 from cac_core.sentences import say, together
 
 UNKNOWN = "unknown"  # the decision that is no class
@@ -173,9 +181,10 @@ def saying(
         verdict, d = judge(out), near(out).by_class
         g = rejection(d, options.get("temperature", 1.0) if scorer == "gamma" else 1.0)
         p, made_of = softmax(logits.astype(float)), verdict.by_class
+        no = metrics.rejected(verdict.score, limits[verdict.label])
         return [
             {
-                "decision": UNKNOWN if verdict.score[i] > limits[verdict.label[i]] else names[verdict.label[i]],
+                "decision": UNKNOWN if no[i] else names[verdict.label[i]],
                 "label": names[verdict.label[i]],
                 "score": float(verdict.score[i]),
                 "theta": float(limits[verdict.label[i]]),
@@ -200,19 +209,29 @@ IMAGES = {
     SEEN: "{n} images that the network was trained on",
     FOLDS: "{n} training images, each judged by a head that has not learnt from it",
 }
+MOVED = "{images}, moved first as ODIN does (ε = {e:g}, T = {t:g})"
 KEEPS = "keeps {kept} % of new knowns on average, by {images}"
 TOO_FEW = "the largest score of {images}: too few to keep {kept} % of new knowns, which takes {lacking} more"
 NEVER = "the largest score of {images}: no number of images promises {kept} %"
 TRAINED_ON = "keeps {kept} % of {images}, and fewer of new knowns; what mends it: {command}"
 
 
-def rule_of(run: Run, kept: float, n: int, say: Callable[..., str] = str.format) -> str:
+def rule_of(
+    run: Run,
+    kept: float,
+    n: int,
+    say: Callable[..., str] = str.format,
+    magnitude: float = 0.0,
+    temperature: float = 1.0,
+) -> str:
     """What the theta by `metrics.theta_at` for this share promises by n validation images of the run, and what it is.
 
     The one place that says what theta rests on; of a run it needs id and validated_on. say fills in a phrase,
-    say(phrase, n=...), perhaps in another language.
+    say(phrase, n=...), perhaps in another language. magnitude and temperature: of the images' perturbation.
     """
     images, share = say(IMAGES[run.validated_on], n=n), f"{100 * kept:g}"
+    if magnitude:
+        images = say(MOVED, images=images, e=magnitude, t=temperature)
     if run.validated_on == SEEN:
         return say(TRAINED_ON, kept=share, images=images, command=shell.command("eval", run.id, "--again"))
     lacking = metrics.lacking(kept, n)
@@ -260,11 +279,12 @@ FORMAT = "anchorscope threshold 1"
 
 @dataclass(frozen=True)
 class Threshold:
-    """A score with its options and its theta, or one for each class: what decides about an image of a run.
+    """A score with all its options and its theta, or one for each class: what decides about an image of a run.
 
-    magnitude and temperature are ODIN's perturbation before the network; magnitude 0 is none. rule says in words where
-    theta comes from, oracle whether it has looked at test unknowns, way what pictures are taken for, see
-    `images.way_of`; quality what the run is worth by it, as `quality.Quality.record` says it.
+    Options that are not given are at their defaults. magnitude and temperature are ODIN's perturbation before the
+    network; magnitude 0 is none. rule says in words where theta comes from, oracle whether it has looked at test
+    unknowns, way what pictures are taken for, see `images.way_of`; quality what the run is worth by it, as
+    `quality.Quality.record` says it.
     """
 
     run: str
@@ -278,6 +298,9 @@ class Threshold:
     oracle: bool = False
     way: str | None = None
     quality: dict[str, str] | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "options", scorer_options(self.scorer) | self.options)
 
     def record(self, run: Run) -> dict[str, Any]:
         """For JSON: the threshold, and all that is needed to understand it elsewhere: classes, centres, preparation."""
@@ -313,7 +336,7 @@ class Threshold:
 
     def decided(self, run: Run, out: Outputs) -> tuple[Verdict, np.ndarray]:
         """The verdict on outputs that the run's network, or what it was imported from, put out elsewhere, and the theta
-        [N] that counts for each image: rejected where its score lies above.
+        [N] that counts for each image: see `metrics.rejected`.
 
         Raises ValueError where a perturbation comes before the network, which is not here.
         """
@@ -324,15 +347,33 @@ class Threshold:
         return verdict, limits[verdict.label]
 
 
-def threshold_of(run: Run, scorer: str, options: dict[str, Any], theta: float | None = None, **more: Any) -> Threshold:
-    """A score of a run as a threshold: at theta, or where none is given at the one that keeps 95 % of new knowns."""
+def threshold_of(
+    run: Run, scorer: str, options: dict[str, Any], theta: float | None = None, *, magnitude: float = 0.0,
+    temperature: float = 1.0, moved: Callable[[float, float], Outputs] | None = None, **more: Any,
+) -> Threshold:  # fmt: skip
+    """A score of a run as a threshold: at theta, or where none is given at the one that keeps 95 % of new knowns.
+
+    Where images are perturbed, that is of validation images that are, too: moved, as `sweep.moved_validation`, gives
+    their outputs. Raises ValueError for a score by features: of perturbed images a sweep holds the logits alone.
+    """
     checked_theta(theta)
+    if magnitude and scorer in BY_FEATURES:
+        raise ValueError(say(
+            "The score {scorer} goes by features, and a perturbation is for scores by logits: judge images as they "
+            "are, or by another score.",
+            scorer=scorer,
+        ))  # fmt: skip
     rule = "given"
     if theta is None:
         validation = run.outputs("validation")
-        theta = metrics.theta_at(KEPT, judge_of(scorer, run.outputs("train"), validation, **options)(validation).score)
-        rule = rule_of(run, KEPT, len(validation))
-    return Threshold(run.id, scorer, options, theta, rule, **more)
+        judge = judge_of(scorer, run.outputs("train"), validation, **options)
+        if magnitude:
+            if moved is None:
+                raise ValueError(say("θ for perturbed images is taken from perturbed validation images: give these."))
+            validation = moved(magnitude, temperature)
+        theta = metrics.theta_at(KEPT, judge(validation).score)
+        rule = rule_of(run, KEPT, len(validation), str.format, magnitude, temperature)
+    return Threshold(run.id, scorer, options, theta, rule, magnitude=magnitude, temperature=temperature, **more)
 
 
 class _Prepare(TypedDict, total=False):
@@ -407,7 +448,8 @@ def _differing(said: _File, threshold: Threshold, run: Run) -> list[str]:
     same = {
         say("class names, or their order,"): said["classes"] == own["classes"],
         say("thetas by class"): threshold.thetas is None or len(threshold.thetas) == len(own["classes"]),
-        say("centres"): _near(said["centres"], own["centres"], CLOSE),
+        # files of before do not say the options that nobody gave, nor then where the centres lie
+        say("centres"): _near(said["centres"], own["centres"] if "centres" in said["options"] else None, CLOSE),
         say("preparation of images"): all(own["prepare"].get(name) == value for name, value in said["prepare"].items()),
         say("mean and std"): all(_near(said[name], own[name], 1e-6) for name in ("mean", "std")),
     }

@@ -37,7 +37,7 @@ from cac_core.runs import Run
 from cac_core.scoring import metrics, outputs
 from cac_core.scoring.arrays import at_least, positive, softmax
 from cac_core.scoring.distances import class_means, distances, moved_by, rejection
-from cac_core.scoring.outputs import Verdict
+from cac_core.scoring.outputs import Outputs, Verdict
 from cac_core.scoring.scorers import default_for
 from cac_core.sentences import say
 
@@ -491,6 +491,45 @@ def cube(run: Run, temperature: float) -> tuple[np.ndarray, dict[str, np.ndarray
     except (OSError, ValueError):
         return None
     return arrays["magnitudes"], {split: arrays[f"{split}_logits"][place] for split in SPLITS}
+
+
+def moved(run: Run, out: Outputs, split: str, magnitude: float, temperature: float) -> Outputs | None:
+    """The run's outputs on the images of a split with the logits that they have as ODIN's step has moved them, out of
+    its sweep; None where this does not hold them. Features are those of the images as they are."""
+    held = cube(run, temperature)
+    place = [] if held is None else np.flatnonzero(held[0] == magnitude)
+    return dataclasses.replace(out, logits=held[1][split][place[0]].astype(np.float32)) if len(place) else None
+
+
+def moved_validation(run: Run, root: Path, magnitude: float, temperature: float, device: str = "auto") -> Outputs:
+    """What the run's network puts out for its validation images as ODIN's step has moved them: out of its sweep, or
+    where this does not hold them, of the images under root.
+
+    Raises ValueError where these are not here, or where the network has learnt from them.
+    """
+    if run.validated_on == datasets.FOLDS:
+        raise ValueError(say(
+            "{run} has learnt from all its training images, and θ for perturbed images is taken from perturbed ones "
+            "that its network has not seen. Give it with --theta, or train a run that holds some out: --folds 0.",
+            run=run.id,
+        ))  # fmt: skip
+    found = moved(run, run.outputs("validation"), "validation", magnitude, temperature)
+    if found is not None:
+        return found
+    from cac_core.results.evaluate import images_of, load, parts_of
+
+    network = load(run, device)
+    try:
+        part = parts_of(run, root, images_of(run, root))["validation"]
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(say(
+            "θ for perturbed images is taken from perturbed validation images, and these cannot be had here: {error}\n"
+            "Put them there, or give --theta.",
+            error=error,
+        )) from error  # fmt: skip
+    centres = moved_by(run.outputs("train"))
+    how = {"magnitude": magnitude, "temperature": temperature, "centres": centres}
+    return Outputs.of_images(*network.outputs(part.pixels, **how))
 
 
 def without_one(

@@ -152,9 +152,14 @@ def at(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> dict
     }
 
 
+def rejected(scores: np.ndarray, theta: float | np.ndarray) -> np.ndarray:
+    """Which scores reject their image: those above theta, and those that are no numbers."""
+    return ~(scores <= theta)
+
+
 def confusion(theta: float, verdict: Verdict, labels: np.ndarray, classes: int) -> np.ndarray:
     """Counts [C + 1, C + 1]: rows the truth, columns the decision, the last of each "unknown"."""
-    decision = np.where(verdict.score > theta, classes, verdict.label).astype(np.int64)
+    decision = np.where(rejected(verdict.score, theta), classes, verdict.label).astype(np.int64)
     truth = np.where(labels < 0, classes, labels).astype(np.int64)  # labels may be so narrow that a place overflows
     return np.bincount(truth * (classes + 1) + decision, minlength=(classes + 1) ** 2).reshape(classes + 1, -1)
 
@@ -355,7 +360,7 @@ def intervals(verdict: Verdict, labels: np.ndarray, theta: float) -> dict[str, t
     """95 % confidence intervals of the AUROC (`delong`) and of the shares of images (Wilson)."""
     known = labels >= 0
     kept, right = verdict.score[known] <= theta, verdict.label[known] == labels[known]
-    caught = verdict.score[~known] > theta
+    caught = rejected(verdict.score[~known], theta)
     return {
         "auroc": delong(verdict, labels),
         "accuracy": wilson(int(right.sum()), len(right)),

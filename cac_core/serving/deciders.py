@@ -124,10 +124,13 @@ def takes_photos(row: Format, way: str) -> bool:
     return not row.ink and not row.made and way == "picture"
 
 
+PERTURBED = say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold without one.")
+
+
 def unexportable(run: Run, threshold: Threshold) -> str:
     """Why no ONNX file can say what this threshold decides; empty where one can."""
     if threshold.magnitude:
-        return say("A perturbation needs a gradient, which an ONNX file does not give: export a threshold without one.")
+        return PERTURBED
     if threshold.scorer not in DIFFERENTIABLE:
         return say(
             "No file holds the score {scorer}: export a threshold of {names}.",

@@ -163,7 +163,7 @@ def _onnx_file(folder: Path, onnx: Path) -> Path:
     file, decider = folder / "_threshold.onnx", OfOnnx(onnx)
     if not file.exists():
         runs.in_one_step(file, lambda fresh: fresh.write(decider.content))
-    elif OfOnnx(file).about != decider.about:
+    elif written.whole(OfOnnx(file).about) != written.whole(decider.about):
         raise ValueError(say("{folder} holds verdicts by another threshold. Name another folder.", folder=folder))
     return file
 

@@ -13,6 +13,8 @@ scores near to it differ by. How much is in the metadata.
 """
 
 import json
+import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -69,19 +71,31 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
             )  # fmt: skip
     except Exception as error:  # whatever an operator that ONNX lacks makes the exporter say
         raise ValueError(say(
-            "The network of {run} cannot be exported: {error}", run=run.id, error=str(error).splitlines()[0][:300]
+            "The network of {run} cannot be exported: {error}", run=run.id, error=_innermost(error)
         )) from error  # fmt: skip
     model = program.model_proto
     pixels, what = _to_check(run, root)
     mine = threshold.judged(run, *network.outputs(pixels))
     slack = _slack(model.SerializeToString(), mine, pixels)
+    if not math.isfinite(slack):
+        raise ValueError(say(
+            "The scores of {run} near θ are no numbers, so that no file can be seen to decide as it does: none was "
+            "written. Give other options of the score {scorer}.",
+            run=run.id, scorer=threshold.scorer,
+        ))  # fmt: skip
     thetas = np.full(len(run.known_names), threshold.theta) if threshold.thetas is None else np.array(threshold.thetas)
     _decide(model, thetas + slack)
     record = about(run, threshold, thetas + slack)
     onnx.helper.set_model_props(model, {KEY: json.dumps(record)})
     theirs = OfOnnx.of(model.SerializeToString())
     pairs = list(zip(theirs.says(theirs.looks(pixels)), mine, strict=True))
-    apart = [(a, b) for a, b in pairs if abs(b["score"] - b["theta"]) > 2 * slack]  # the others lie at theta itself
+    apart = [(a, b) for a, b in pairs if not abs(b["score"] - b["theta"]) <= 2 * slack]  # others lie at theta itself
+    if not apart:
+        raise ValueError(say(
+            "The scores of all {count} images that the file was to be tried on lie at θ itself, so that no decision "
+            "could be compared: it was not written.",
+            count=len(pairs),
+        ))  # fmt: skip
     if differ := sum((a["decision"], a["label"]) != (b["decision"], b["label"]) for a, b in apart):
         raise ValueError(say(
             "The file decides otherwise about {count} of {of} images than {run}, so it was not written.",
@@ -96,6 +110,17 @@ def export(run: Run, threshold: Threshold, file: Path, root: Path, resize: bool 
     runs.in_one_step(file, lambda fresh: fresh.write(content))
     runs.write(file.with_suffix(".prepare.py"), deciders.PREPARATION.read_text("utf-8").replace("FILE.onnx", file.name))
     return record["checked"] | {"bytes": len(content)}
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # for a terminal
+
+
+def _innermost(error: BaseException) -> str:
+    """What an error rests on, in a line."""
+    while error.__cause__:
+        error = error.__cause__
+    said = COLOUR.sub("", str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}"[:300]
 
 
 def _take_photos(model, row: Format) -> None:

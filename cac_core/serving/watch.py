@@ -26,6 +26,7 @@ from cac_core.files import is_file
 from cac_core.results.judge import UNKNOWN
 from cac_core.runs import ID
 from cac_core.scoring import metrics
+from cac_core.scoring.scorers import SCORERS, scorer_options
 from cac_core.sentences import say
 
 FOLDER = ".watch"
@@ -82,9 +83,11 @@ def file_of(store: Path, run: str) -> Path:
 
 def version_in(about: dict[str, Any]) -> str:
     """What is watched apart from all else of a run: its weights, and the score that it is judged by, with
-    its options and the perturbation."""
-    moved = {name: about[name] for name in ("magnitude", "temperature") if about.get("magnitude")}
-    options = {**(about.get("options") or {}), **moved}
+    the options that are not at their defaults, and the perturbation."""
+    usual = scorer_options(about["scorer"]) if about["scorer"] in SCORERS else {}
+    options = {name: value for name, value in (about.get("options") or {}).items() if value != usual.get(name)}
+    if about.get("magnitude"):
+        options |= {"magnitude": about["magnitude"], "odin_temperature": about["temperature"]}
     said = [f"{name}={value}" for name, value in sorted(options.items())]
     return " ".join(filter(None, (about["version"], about["scorer"], *said)))
 

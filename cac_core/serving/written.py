@@ -23,6 +23,7 @@ import numpy as np
 from cac_core import records, runs
 from cac_core.files import is_file
 from cac_core.records import Count, Unfit
+from cac_core.scoring.scorers import SCORERS, scorer_options
 from cac_core.sentences import say
 
 FORMATS = (".jsonl", ".csv", ".parquet")
@@ -100,7 +101,8 @@ class _Output:
             state = records.read(self.state_file, _State)
         except (OSError, Unfit) as error:
             raise ValueError(say("{file} cannot be read ({error}).", file=self.state_file, error=error)) from error
-        if wrong := [name for name, value in self.about.items() if state["about"].get(name) != value]:
+        before, here = whole(state["about"]), whole(self.about)
+        if wrong := [name for name, value in here.items() if before.get(name) != value]:
             raise ValueError(say(
                 "{file} holds verdicts of {run}, and its {names} are others than here. Name another file.",
                 file=self.file, run=str(state["about"].get("run"))[:80], names=wrong,
@@ -159,6 +161,12 @@ def rows_in(file: Path) -> int:
         return records.read(_state_of(file), _State)["rows"]
     except (OSError, Unfit):
         return 0
+
+
+def whole(about: dict[str, Any]) -> dict[str, Any]:
+    """What was judged by, with the options, too, that files of before do not say: they are at their defaults."""
+    scorer = about.get("scorer")
+    return about | {"options": scorer_options(scorer) | about.get("options", {})} if scorer in SCORERS else about
 
 
 def _state_of(file: Path) -> Path:

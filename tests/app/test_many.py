@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from app import piles
+from app import piles, uploads
 from cac_core import recipe
 from cac_core.__main__ import main
 from cac_core.jobs import launch, queue, worker
@@ -166,6 +167,15 @@ def test_which_are_chosen_and_how_they_are_sorted():
     assert found(order="name") == [1, 0, 2, 3] and found(order="near")[0] == 3
     limits = np.array([5.0, 0.5])
     assert found(limits, show="rejected") == [1]
+
+
+def test_a_score_that_is_no_number_is_rejected_and_what_failed_is_not():
+    nan = np.full(2, np.nan)
+    rows = piles.Rows(("a", "b"), nan, np.array([2.0, np.nan]), np.array([1, -1]), ("",) * 2, ("", "broken"))
+    for limits in (None, np.array([1.0, 2.0])):
+        assert piles.rejected(rows, limits).tolist() == [True, False]
+    said = [{"label": "a", "score": score} for score in (math.nan, 1.0)]
+    assert [one["decision"] for one in uploads.decided(said, ["a"], np.array([1.0]))] == ["unknown", "a"]
 
 
 def test_the_page_shows_counts_and_moves_them_with_theta(opened, run):

@@ -74,6 +74,11 @@ def test_versions_are_watched_apart(app, kept):  # noqa: F811
     assert at.metric[0].value == "150" and at.metric[1].value == "0.0 %"
 
 
+def test_scores_are_shown_beside_those_of_the_score_that_they_are_of(app, kept):  # noqa: F811
+    kept(version="v1 msp temperature=2.0")
+    assert "by msp at its defaults" in text(seen(app))
+
+
 def test_what_came_of_adding_pictures_and_their_class_belong_to_one_run(app, kept, monkeypatch):  # noqa: F811
     def refused(*_):
         raise ValueError("There is no room.")

@@ -1,5 +1,6 @@
 """One theta for each class, and thresholds to take along."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 
 from cac_core import records, runs
 from cac_core.data import datasets
-from cac_core.results import judge
+from cac_core.results import judge, sweep
 from cac_core.results.judge import Threshold
 from cac_core.scoring import metrics
 from cac_core.scoring.outputs import Verdict
 from cac_core.scoring.scorers import judge_of
+from cac_core.serving import parted
 from tests import reference
 from tests.scoring.test_scorers import cross_validated
 
@@ -91,6 +93,14 @@ def test_what_is_said_of_an_image_of_a_fold_is_what_it_is_judged_by(make_run, sc
         assert own is None or min(one[own].values()) == pytest.approx(one["score"])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of what makes it none
+def test_a_score_that_is_no_number_is_unknown(make_run):
+    run = make_run()
+    test = run.outputs("test")
+    said = judge.said_of(run, test.logits[:5], test.features[:5], "msp", 0.5, temperature=1e-310)
+    assert {one["decision"] for one in said} == {"unknown"} and all(np.isnan(one["score"]) for one in said)
+
+
 @pytest.mark.parametrize("thetas", [None, (0.5, 3.0, 0.1, 2.0)])
 def test_a_threshold_decides_as_said_after_a_round_trip(make_run, tmp_path, thetas):
     run = make_run()
@@ -115,6 +125,30 @@ def test_a_threshold_file_tells_how_images_are_prepared_and_where_the_centres_li
     assert record["classes"] == run.known_names and np.array_equal(record["centres"], 10 * np.eye(4))
     prepare = {"size": 16, "grain": 8, "channels": 1, "ink": True, "made": 8, "as": "drawing"}
     assert record["prepare"] == prepare and record["mean"] == [0.3]
+
+
+def test_a_threshold_has_all_options_of_its_score_and_files_that_do_not_say_them_are_read(make_run, tmp_path):
+    run, file = make_run(), tmp_path / "threshold.json"
+    short, whole = (judge.threshold_of(run, "gamma", said) for said in ({}, judge.scorer_options("gamma")))
+    assert short == whole and short.record(run)["centres"] is not None
+    assert judge.threshold_of(run, "gen", {"top": 3}).options == {"power": 0.1, "top": 3}
+    file.write_text(json.dumps(short.record(run) | {"options": {}, "centres": None}))  # as they once were
+    assert judge.threshold_from(file, run).record(run) == whole.record(run)
+    assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
+    file.replace(tmp_path / "_threshold.json")
+    assert parted._threshold_file(tmp_path, run, whole) == tmp_path / "_threshold.json"
+
+
+@pytest.mark.parametrize(
+    ("validated_on", "scorer", "said"),
+    [(datasets.FOLDS, "gamma", "learnt from all .* --theta"), (datasets.HELD_OUT, "knn", "knn goes by features")],
+)
+def test_no_theta_for_perturbed_images_where_there_is_none_to_be_had(make_run, validated_on, scorer, said):
+    run = make_run()
+    runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
+    for moved in (functools.partial(sweep.moved_validation, run, None), None):
+        with pytest.raises(ValueError, match=said if moved or scorer == "knn" else "give these"):
+            judge.threshold_of(run, scorer, {}, magnitude=0.01, moved=moved)
 
 
 def test_a_threshold_takes_along_what_pictures_are_taken_for(make_run, tmp_path):

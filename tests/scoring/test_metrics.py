@@ -508,3 +508,9 @@ def test_a_report_on_ten_thousand_images_has_no_loop_over_them_and_no_table_of_p
     few, _ = cost_of_a_report(60, 40)
     many, most = cost_of_a_report(6000, 4000)
     assert many <= few + 10 and most < 200 * 10_000  # one byte a pair would be 24 000 000
+
+
+def test_a_score_that_is_no_number_rejects_its_image():
+    verdict, labels = Verdict(np.array([0.0, 1.0, 2.0, np.nan, np.nan]), np.zeros(5, int)), np.array([0, 0, 0, 0, -1])
+    assert metrics.rejected(verdict.score, 1.0).tolist() == [False, False, True, True, True]
+    assert metrics.confusion(1.0, verdict, labels, 1).tolist() == [[2, 2], [0, 1]]

@@ -1,6 +1,7 @@
 """Many images: what is found, verdicts as predict's, rows that are neither lost nor doubled, and what goes wrong."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -19,9 +20,11 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from cac_core import recipe
+from cac_core import recipe, runs
 from cac_core.__main__ import main
-from cac_core.results import judge
+from cac_core.results import evaluate, judge, sweep
+from cac_core.scoring import metrics
+from cac_core.scoring.distances import moved_by
 from cac_core.serving import deciders, score, sources, written
 from cac_core.training import loop
 from tests.waiting import LONG, wait_until
@@ -49,8 +52,6 @@ def made(folder: Path, count: int) -> None:
 
 @pytest.fixture
 def run(place):
-    from cac_core import runs
-
     return next(iter(runs.every(place / "runs")))
 
 
@@ -295,6 +296,39 @@ def test_lines_on_standard_input_may_be_anything(place, run, tmp_path, monkeypat
     assert len(others) == 2 and all(other["error"] for other in others)
 
 
+def test_theta_for_perturbed_images_is_of_perturbed_validation_images(place, run, tmp_path, monkeypatch, capsys):
+    root, out = place / "data", tmp_path / "o.jsonl"
+    for _ in range(2):  # and is gone on with
+        called(place, run.id, place / "pictures" / "00000.png", "--magnitude", "0.02", "--out", out)
+    (row,) = table(out)
+    network, centres = evaluate.load(run, "cpu"), moved_by(run.outputs("train"))
+    images = evaluate.parts_of(run, root, evaluate.images_of(run, root))["validation"]
+    threshold = judge.threshold_of(
+        run, "gamma", {}, magnitude=0.02, moved=functools.partial(sweep.moved_validation, run, root)
+    )
+    said = threshold.judged(run, *network.outputs(images.pixels, magnitude=0.02, centres=centres))
+    assert row["theta"] == threshold.theta == metrics.theta_at(0.95, np.array([one["score"] for one in said]))
+    assert threshold.theta != judge.threshold_of(run, "gamma", {}).theta
+    assert threshold.rule.endswith("images held out of training, moved first as ODIN does (ε = 0.02, T = 1)")
+
+    shutil.copytree(run.path, tmp_path / "runs" / run.id)
+    swept = runs.Run(tmp_path / "runs" / run.id)
+    sweep.sweep(swept, root, temperatures=(1.0,), magnitudes=(0.0, 0.02), most=12, device="cpu")
+
+    def gone(*_):
+        raise FileNotFoundError("the digits are gone")
+
+    monkeypatch.setattr(evaluate, "images_of", gone)
+    theta = judge.threshold_of(
+        swept, "gamma", {}, magnitude=0.02, moved=functools.partial(sweep.moved_validation, swept, root)
+    ).theta
+    assert theta == pytest.approx(threshold.theta, rel=1e-4)
+    for words in ([], ["--odin-temperature", "2"]):
+        called(place, run.id, place / "pictures" / "00000.png", "--magnitude", "0.02", *words, code=1)
+        assert "the digits are gone" in (said := capsys.readouterr().err) and "--theta" in said
+    called(place, run.id, place / "pictures" / "00000.png", "--magnitude", "0.02", "--theta", "1")
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +412,19 @@ def test_verdicts_of_two_thresholds_are_not_mixed(tmp_path):
         pass
     with pytest.raises(ValueError, match="gamma"), \
             written.opened(tmp_path / "o.csv", {"run": "toy", "theta": 1.0}, ["a"]):  # fmt: skip
+        pass
+
+
+def test_verdicts_by_options_that_nobody_said_are_gone_on_with(tmp_path):
+    by = {"scorer": "gamma", "options": {}}
+    whole = by | {"options": judge.scorer_options("gamma")}
+    for before, here in ((by, whole), (whole, by)):
+        with output(tmp_path, f"{len(before['options'])}.csv", **before) as out:
+            out.add(row(1))
+        with output(tmp_path, f"{len(before['options'])}.csv", **here) as out:
+            assert len(out.known()) == 1
+    with pytest.raises(ValueError, match="options"), \
+            output(tmp_path, "0.csv", **by | {"options": {"temperature": 2.0}}):  # fmt: skip
         pass
 
 

@@ -19,7 +19,7 @@ from cac_core import recipe, runs
 from cac_core.__main__ import main
 from cac_core.data import datasets, images
 from cac_core.exchange import own_data
-from cac_core.results import evaluate, judge
+from cac_core.results import evaluate, formulas, judge
 from cac_core.scoring.scorers import scorer_options
 from cac_core.serving import deciders, parted, to_onnx, watch, written
 from cac_core.training import loop
@@ -87,6 +87,19 @@ def test_the_file_decides_as_the_run(place, tmp_path, more, scorer):
         few = decider.says(decider.looks(pixels[:count]))
         assert [one["decision"] for one in few] == [one["decision"] for one in theirs[:count]]
         assert [one["score"] for one in few] == pytest.approx([one["score"] for one in theirs[:count]], rel=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scorer", deciders.exported_for("cac"))
+def test_the_command_exports_every_score_at_its_defaults(run, place, tmp_path, scorer):
+    file, where = tmp_path / "it.onnx", ["--runs", str(place / "runs"), "--data", str(place / "data")]
+    assert main(["export", run.id, "--scorer", scorer, "--onnx", str(file), "--device", "cpu", *where]) == 0
+    decider, pixels, threshold = deciders.OfOnnx(file), pixels_of(run), threshold_of(run, scorer)
+    mine = threshold.judged(run, *evaluate.load(run, "cpu").outputs(pixels))
+    assert [(a["decision"], a["label"]) for a in decider.says(decider.looks(pixels))] == [
+        (b["decision"], b["label"]) for b in mine
+    ]
+    assert decider.said["threshold"] == json.loads(json.dumps(threshold.record(run)))
 
 
 @pytest.mark.long
@@ -226,6 +239,20 @@ def test_a_score_that_is_no_number_is_unknown(run, place, tmp_path, capsys):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of what makes it none
+def test_a_file_of_which_no_decision_can_be_compared_is_not_written(run, place, tmp_path, monkeypatch):
+    cold = judge.threshold_of(run, "msp", {"temperature": 1e-310}, 0.5)
+    with pytest.raises(ValueError, match="are no numbers"):
+        to_onnx.export(run, cold, tmp_path / "it.onnx", place / "data")
+    pixels = pixels_of(run, 1)
+    (only,) = threshold_of(run).judged(run, *evaluate.load(run, "cpu").outputs(pixels))
+    monkeypatch.setattr(to_onnx, "_to_check", lambda *_: (pixels, "one image"))
+    with pytest.raises(ValueError, match=r"all 1 images .* lie at θ itself"):
+        to_onnx.export(run, threshold_of(run, theta=only["score"]), tmp_path / "it.onnx", place / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
 def test_where_the_images_are_not_here_it_is_checked_on_noise_and_says_so(place, run, tmp_path, monkeypatch):
     def gone(*_):
         raise FileNotFoundError
@@ -245,9 +272,22 @@ def test_a_file_that_decides_otherwise_is_not_written(place, run, tmp_path, monk
 
 
 @pytest.mark.long
-def test_what_no_file_can_say_is_refused(place, run, tmp_path):
+def test_where_torch_cannot_export_the_error_says_what_it_rests_on(place, run, tmp_path, monkeypatch):
+    def lacks(z, options):
+        raise RuntimeError("\x1b[96mno such operator\x1b[0m here\nand much more")
+
+    monkeypatch.setitem(formulas.FORMULAS, "msp", lacks)
+    with pytest.raises(ValueError, match=r"cannot be exported: RuntimeError: no such operator here$"):
+        to_onnx.export(run, threshold_of(run, "msp"), tmp_path / "it.onnx", place / "data")
+
+
+@pytest.mark.long
+def test_what_no_file_can_say_is_refused(place, run, tmp_path, capsys):
     with pytest.raises(ValueError, match="needs a gradient"):
-        to_onnx.export(run, threshold_of(run, magnitude=0.01), tmp_path / "it.onnx", place / "data")
+        to_onnx.export(run, threshold_of(run, theta=1.0, magnitude=0.01), tmp_path / "it.onnx", place / "data")
+    where = ["--runs", str(place / "runs"), "--data", str(place / "none")]
+    assert main(["export", run.id, "--onnx", str(tmp_path / "it.onnx"), "--magnitude", "0.01", *where]) == 1
+    assert "needs a gradient" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"No file holds the score knn: .* gamma, .* gen, margin") as refused:
         to_onnx.export(run, threshold_of(run, "knn"), tmp_path / "it.onnx", place / "data")
     assert "placeholder" not in str(refused.value)  # which no run by this method has

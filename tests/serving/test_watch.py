@@ -115,8 +115,10 @@ def test_nothing_is_kept_into_what_is_no_base(store):
 def test_a_version_is_of_all_that_a_score_hangs_on():
     about = {"version": "w", "scorer": "msp", "options": {}, "magnitude": 0.0, "temperature": 1.0}
     assert watch.version_in(about) == "w msp"
-    others = ({"options": {"temperature": 10.0}}, {"magnitude": 0.01}, {"magnitude": 0.01, "temperature": 2.0})
-    assert len({watch.version_in(about | other) for other in ({}, *others)}) == 4
+    assert watch.version_in(about | {"options": {"temperature": 1.0}}) == "w msp"  # as nobody said otherwise
+    hot = {"options": {"temperature": 10.0}}
+    others = (hot, {"magnitude": 0.01}, {"magnitude": 0.01, "temperature": 2.0}, hot | {"magnitude": 0.01})
+    assert len({watch.version_in(about | other) for other in ({}, *others)}) == 5
 
 
 @pytest.mark.parametrize("content", [b"", b"no base" * 1000])
