@@ -96,9 +96,10 @@ def _handed_over(a: argparse.Namespace, recipe: recipes.Recipe, store: Path, roo
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.jobs import clusters, launch
+    from cac_core.results import evaluate
 
     needs = jobs.needs_in(a)
-    if runs.Run(store / recipe.id).state == "finished" and not a.again:
+    if (mine := runs.Run(store / recipe.id)).state == "finished" and not a.again and evaluate.opens(mine):
         told = say("{run} is finished already: nothing was handed over.", run=recipe.id)
         return {"run": recipe.id, "on": a.on, "state": "finished"}, [told]
     if (lacking := datasets.here(recipe.dataset, root)[1]) and recipe.dataset in datasets.DATASETS:
@@ -129,8 +130,15 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
         to_mlflow.check()  # before hours of training
     store, root, away = runs.store_of(a.runs), datasets.root_of(a.data), jobs.is_away(a)
     if a.resume:
-        recipe = (run := runs.find(a.resume, store)).recipe
-        store = run.path.parent
+        recipe = (mine := runs.find(a.resume, store)).recipe
+        store = mine.path.parent
+        if mine.record.get("imported_from"):
+            raise ValueError(say("{run} came from elsewhere, and is not trained here.", run=mine.id))
+        if away and mine.id != recipe.id:
+            raise ValueError(say(
+                "A cluster trains a run under the name of its recipe. Rename the folder {run} to {name} first.",
+                run=mine.path, name=recipe.id,
+            ))  # fmt: skip
     else:
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
@@ -144,13 +152,15 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if away:
         return _handed_over(a, recipe, store, root)
     if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
-        _away(runs.Run(store / recipe.id), root)
+        _away(mine, root)
     from cac_core.training import loop
 
     if not a.json and os.environ.get("RANK", "0") == "0" and recipe.dataset not in datasets.DATASETS:
         terminal.tell_ahead(root, recipe.dataset, recipe.size)
-    shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
-    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown)
+    shown = _Progress(mine.path, mine.id, quiet=a.json)
+    run = loop.train(
+        recipe, store, root, folder=mine.id, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown
+    )  # fmt: skip
     shown.close()
     if loop.distributed.rank():  # of several processes under torchrun the first one tells
         return None, []
