@@ -105,7 +105,8 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
             work()
         except Exception as error:
             _there(run)
-            if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
+            began = any((run.path / name).exists() for name in ("recipe.json", "last.pt"))
+            if fresh and not began:  # refused before it was anything
                 shutil.rmtree(run.path, ignore_errors=True)
                 raise
             if finished and run.state == "starting":  # what it has put out is there still
@@ -522,7 +523,7 @@ class _Training(Steps):
 
     @distributed.only_first
     def _event(self, **event: Any) -> None:
-        runs.append(self.run.path / "events.jsonl", event)
+        runs.append(_there(self.run) / "events.jsonl", event)
         self.told(event)
         if self.writer and event["kind"] == "epoch":
             for split in ("train", "validation"):
@@ -536,7 +537,7 @@ class _Training(Steps):
         self.snapshots[epoch] = logits[self.sample].astype(np.float16)
         epochs = sorted(self.snapshots)
         runs.write_npz(
-            self.run.path / "snapshots.npz",
+            _there(self.run) / "snapshots.npz",
             epochs=np.array(epochs, np.int32),
             logits=np.stack([self.snapshots[e] for e in epochs]),
             labels=self.validation.labels[self.sample].astype(np.int16),

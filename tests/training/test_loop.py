@@ -326,6 +326,32 @@ def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_that_is_removed_before_a_snapshot_stays_away(tmp_path, data, monkeypatch):
+    real = loop._Training._snapshot
+
+    def removed(self, logits, epoch):
+        if epoch == 2:
+            shutil.rmtree(self.run.path)
+        real(self, logits, epoch)
+
+    monkeypatch.setattr(loop._Training, "_snapshot", removed)
+    with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
+        run_of(tmp_path, data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_trained_is_not_removed_where_its_recipe_is_gone(tmp_path, data, monkeypatch):
+    def lose(event):
+        if event["kind"] == "epoch" and event["epoch"] == 2:
+            (tmp_path / compose(**RECIPE).id / "recipe.json").unlink()
+            raise RuntimeError("no more")
+
+    with pytest.raises(loop.TrainingFailed, match="no more"):
+        run_of(tmp_path, data, tell=lose)
+    (run,) = runs.every(tmp_path)
+    assert run.state == "failed" and (run.path / "last.pt").exists() and (run.path / "best.safetensors").exists()
+
+
 def test_a_store_that_cannot_be_written_is_named(tmp_path, data):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
