@@ -195,7 +195,7 @@ def _away(run, root: Path) -> None:
     images = datasets.load(run.recipe.dataset, root, run.recipe.size, run.record.get("data"))
     if run.changed(*datasets.identity(images)):
         away = shelf.delete(run)
-        print(f"{run.id} was trained on other images. It is in the trash now, {away.path}.", file=sys.stderr)
+        terminal.aside(f"{run.id} was trained on other images. It is in the trash now, {away.path}.")
 
 
 def _probe(a: argparse.Namespace, options: dict[str, str]):
@@ -291,7 +291,7 @@ class _Progress:
         if self.quiet:
             return
         if not sys.stderr.isatty() or event["kind"] not in ("epoch", "progress"):
-            print(line, file=sys.stderr, flush=True)
+            terminal.aside(line)
             return
         if self.bar is None:
             from tqdm import tqdm

@@ -512,6 +512,29 @@ def test_where_nobody_reads_it_ends_quietly(trained, where, place, command, buff
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_training_goes_on_where_nobody_reads_how_it_goes(where, place):
+    """As after `2>&1 | head`."""
+    words = [sys.executable, "-m", "cac_core", "train", "--epochs", 2, "--seed", 6, "--device", "cpu", *where]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(list(map(str, words)), cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, text=True)
+    os.close(writing)
+    assert done.returncode == 0 and "finished" in done.stdout
+    assert runs.Run(next(place["store"].glob("*s6*"))).state == "finished"
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_nobody_thought_of_is_told_to_a_program_too(where, capsys, monkeypatch, more):
+    def fail(*given):
+        raise KeyError("x")
+
+    monkeypatch.setattr(runs, "every", fail)
+    with pytest.raises(KeyError):
+        main(["runs", *map(str, where), *more])
+    said = capsys.readouterr().out
+    assert json.loads(said) == {"error": "KeyError: 'x'"} if more else not said
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
 @pytest.mark.parametrize("json_too", [[], ["--json"]])
 def test_where_nothing_can_be_written_it_says_so(where, json_too):
