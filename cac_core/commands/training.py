@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core.commands import jobs, terminal
+from cac_core.commands import jobs, results, terminal
 from cac_core.sentences import say
 
 
@@ -124,7 +124,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import to_mlflow
-    from cac_core.results import judge, quality
+    from cac_core.results import judge
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
@@ -164,7 +164,7 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     shown.close()
     if loop.distributed.rank():  # of several processes under torchrun the first one tells
         return None, []
-    status, report = run.status, run.report()
+    status = run.status
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
     if doubts := run.warnings():
@@ -176,11 +176,10 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if status["state"] == "finished" and a.mlflow:
         result["mlflow"] = to_mlflow.export(run)
     if status["state"] == "finished":
-        numbers = report["scorers"][report["default"]]
-        result["report"] = numbers = numbers | {"quality": quality.of_report(numbers, run).record()}
+        result["report"] = numbers = results.reported(run, a)
         lines += terminal.report_lines(numbers)
-        if report.get("choice"):
-            result["scorer_chosen"] = judge.why(report["choice"], recipe.method)
+        if choice := run.report().get("choice"):
+            result["scorer_chosen"] = judge.why(choice, recipe.method)
             lines.append(result["scorer_chosen"])
     return result, lines
 

@@ -395,7 +395,9 @@ def evaluate(
         if again or runs.said_in(folder / f"{split}.npz", "weights") != weights
         or not datasets.fits(run.made_of(split), own)
     ]  # fmt: skip
-    beside = run.report()
+    beside = _kept_report(run)
+    if weights == "none" and not beside and run.written:
+        stale = []  # there is no network: the outputs are all that a report can be made of
     unfinished = weights != "none" and beside.get("weights", weights if beside else "") != weights
     if stale or unfinished:
         network = load(run, device)
@@ -416,8 +418,8 @@ def evaluate(
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"]), "weights": weights}
     _check_same(run, weights)
-    if stale or unfinished or _reported(run) != judge.NUMBERS:
-        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
+    if stale or unfinished or _kept_report(run).get("numbers") != judge.NUMBERS:
+        _write_report(run, beside)
 
 
 def _write_made(run: Run, network: Network) -> None:
@@ -595,12 +597,30 @@ def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
     runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
 
 
-def _reported(run: Run) -> int | None:
-    """By which definition the numbers of the run's report were made; None where it cannot be read."""
+def _kept_report(run: Run) -> runs.Report:
+    """The run's report; empty where it is missing or cannot be read, to be made anew."""
     try:
-        return run.report().get("numbers")
+        return run.report()
     except Broken:
-        return None
+        return {}
+
+
+def write_report(run: Run, root: Path, device: str = "auto") -> None:
+    """Write report.json of a run that has outputs and no such file.
+
+    Where its network cannot judge its images here, it is of the outputs alone: what stands beside the numbers (how the
+    score was chosen, what stands in for unknowns) comes with the next evaluation.
+    """
+    try:
+        evaluate(run, root, device=device)
+    except (OSError, ValueError):
+        _write_report(run, {"weights": "none"})
+
+
+def _write_report(run: Run, beside: runs.Report) -> None:
+    if not _kept_report(run):
+        (run.path / "report.json").unlink(missing_ok=True)  # a damaged one, of which nothing can be kept
+    runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
 
 
 def evaluate_unknown(
