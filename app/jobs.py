@@ -183,6 +183,9 @@ def go_on(job: launch.Job | None, run: Run | None) -> None:
         return
     if job is not None:
         launch.resume(job)
+    elif run.id != run.recipe.id:  # its folder is called otherwise
+        where = ["--data", str(holdings.root().absolute())]
+        launch.submit(store(), "train", ["train", "--resume", run.id, *where], run=run.id, device=slot(run))
     else:
         launch.submit_recipe(store(), run.recipe, root=holdings.root(), device=slot(run))
     worker.ensure_worker(store())

@@ -49,14 +49,22 @@ def main(argv: list[str] | None = None) -> int:
             terminal.tell(terminal.printable("\n".join(lines)))
     except (ValueError, OSError, RuntimeError) as error:
         message = _said(error)
-        if arguments.json:
-            with contextlib.suppress(OSError, terminal.Unread):
-                terminal.tell(terminal.as_json({"error": message}))
-        print(terminal.printable(f"error: {message}", sys.stderr), file=sys.stderr)
+        _tell_error(arguments, message)
+        terminal.aside(terminal.printable(f"error: {message}", sys.stderr))
         return 1
     except terminal.Unread:
         return UNREAD
+    except Exception as error:  # of Anchorscope itself: where it came from is of use, too
+        _tell_error(arguments, f"{type(error).__name__}: {error}")
+        raise
     return int(any(failed))
+
+
+def _tell_error(arguments: argparse.Namespace, message: str) -> None:
+    """For a program that reads the one JSON object."""
+    if arguments.json:
+        with contextlib.suppress(OSError, terminal.Unread):
+            terminal.tell(terminal.as_json({"error": message}))
 
 
 def _parser() -> argparse.ArgumentParser:

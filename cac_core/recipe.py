@@ -461,6 +461,11 @@ def backbone_options(name: str) -> dict[str, Any]:
 
 def find(table: dict[str, str], name: str):
     """The class or function that a row of METHODS or BACKBONES names; this imports torch."""
+    if name not in table:
+        raise ValueError(say(
+            "This version knows no {kind} {name!r}: the run came from a newer one, or its recipe.json was changed.",
+            kind=say("method") if table is METHODS else say("backbone"), name=name,
+        ))  # fmt: skip
     module, attribute = table[name].rsplit(".", 1)
     return getattr(importlib.import_module(f"cac_core.{module}"), attribute)
 

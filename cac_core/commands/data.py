@@ -2,6 +2,8 @@
 
 import argparse
 
+from cac_core.commands import terminal
+
 
 def add(command) -> None:
     command("data", "the data sets there are: here or not, where they come from, their licences", _data)
@@ -41,8 +43,6 @@ def _fetch(a: argparse.Namespace, options: dict[str, str]):
 
 
 def _look(a: argparse.Namespace, options: dict[str, str]):
-    import sys
-
     from cac_core.data import datasets
     from cac_core.exchange import changes
     from cac_core.recipe import known_name
@@ -55,7 +55,7 @@ def _look(a: argparse.Namespace, options: dict[str, str]):
     marks = [photo.mark for photo in photos]
 
     def told(done: int, of: int, rate: float) -> None:
-        print(f"features {done}/{of}  {rate:.0f} images/s", file=sys.stderr, flush=True)
+        terminal.aside(f"features {done}/{of}  {rate:.0f} images/s")
 
     if look.kept(root, a.dataset, marks) is None:
         look.compute(root, a.dataset, marks, told)

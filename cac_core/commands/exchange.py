@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from cac_core import shell
-from cac_core.commands import terminal
+from cac_core.commands import results, terminal
 
 
 def add(command) -> None:
@@ -86,7 +86,6 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import import_outputs
-    from cac_core.results import quality
 
     files, classes = [Path(file) for file in a.files], None
     if a.classes:
@@ -94,9 +93,7 @@ def _import_outputs(a: argparse.Namespace, options: dict[str, str]):
     found = import_outputs.outputs_of(import_outputs.read(files), classes)
     store, images = runs.store_of(a.runs), Path(a.images) if a.images else datasets.root_of(a.data)
     run, new = import_outputs.make(found, a.name, store, ", ".join(file.name for file in files), images, a.of)
-    report = run.report()
-    numbers = report["scorers"][report["default"]]
-    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    numbers = results.reported(run, a)
     counts = {split: len(out) for split, out in found.outputs.items()}
     lines = [
         f"{run.path}: {'made' if new else 'is there already'}",
@@ -113,7 +110,6 @@ def _import_network(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import import_network, import_outputs
-    from cac_core.results import quality
 
     store, root = runs.store_of(a.runs), datasets.root_of(a.data)
     classes = import_outputs.class_list(Path(a.classes)) if a.classes else None
@@ -122,9 +118,7 @@ def _import_network(a: argparse.Namespace, options: dict[str, str]):
         mean=tuple(a.mean), std=tuple(a.std), size=a.size, features=a.features,
         architecture=a.architecture,
     )  # fmt: skip
-    report = run.report()
-    numbers = report["scorers"][report["default"]]
-    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    numbers = results.reported(run, a)
     lines = [f"{run.path}: {'made' if new else 'is there already'}", *terminal.report_lines(numbers)]
     return {"run": run.id, "path": str(run.path), "new": new, "report": numbers}, lines
 

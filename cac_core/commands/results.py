@@ -1,6 +1,7 @@
 """eval, sweep, map, runs and table: what the networks of runs say."""
 
 import argparse
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,17 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
 
     run, root = runs.find(a.run, runs.store_of(a.runs)), datasets.root_of(a.data)
     judge.check_split(run, dataset=a.dataset, family=a.family, trial=a.trial)
-    scorer = _scorer(run, a, options)
+    with contextlib.suppress(*[runs.Broken] * a.again):  # a damaged report is about to be written again
+        _scorer(run, a, options)  # a wrong one is told before anything long begins
     if a.again or not run.written:
         from cac_core.results import evaluate
 
         evaluate.evaluate(run, root, device=a.device, again=a.again, progress=None if a.json else terminal.bar())
+    elif not run.report():
+        from cac_core.results import evaluate
+
+        evaluate.write_report(run, root, a.device)
+    scorer = _scorer(run, a, options)
     # a copy without weights keeps the outputs that came with it
     new = a.unknown and not (run.path / "outputs" / f"{run.unknown_split(a.unknown)}.npz").exists()
     if new or (a.unknown and (run.path / "best.safetensors").exists()):
@@ -91,15 +98,28 @@ def _eval(a: argparse.Namespace, options: dict[str, str]):
     return numbers, terminal.report_lines(numbers)
 
 
+def reported(run, a: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of an evaluated run by its own score, and what they are worth. A report that is missing is written
+    first."""
+    from cac_core.data import datasets
+    from cac_core.results import quality
+
+    if not run.report():
+        from cac_core.results import evaluate
+
+        evaluate.write_report(run, datasets.root_of(a.data))
+    report = run.report()
+    numbers = report["scorers"][report["default"]]
+    return numbers | {"quality": quality.of_report(numbers, run).record()}
+
+
 def _ensemble(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
-    from cac_core.results import ensemble, quality
+    from cac_core.results import ensemble
 
     store = runs.store_of(a.runs)
     run, new = ensemble.make([runs.find(name, store) for name in a.parts], store, a.mean)
-    report, cost = run.report(), ensemble.cost(run)
-    numbers = report["scorers"][report["default"]]
-    numbers |= {"quality": quality.of_report(numbers, run).record()}
+    numbers, cost = reported(run, a), ensemble.cost(run)
     lines = [
         f"{run.path}: {'made' if new else 'is there already'}",
         f"an image goes through {cost['networks']} networks, {cost['passes']} times in all; "

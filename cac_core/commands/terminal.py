@@ -30,10 +30,23 @@ def tell(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again, and complains, too
+        silence(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise Unread from error
         raise
+
+
+def silence(stream: IO[str]) -> None:
+    """Let what is written to a stream that has gone away go nowhere; else Python tries again, and complains, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def aside(text: str) -> None:
+    """Print progress, which nobody may read any more: the work goes on all the same."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
 
 
 def printable(text: str, stream: IO[str] | None = None) -> str:
@@ -98,11 +111,9 @@ def tell_ahead(root: Path, name: str, size: int) -> None:
 
     found = sources.ahead(root, name, datasets.row_of(name, root, size))
     if found and found.seconds > 10:
-        print(
+        aside(
             f"{found.images} images are decoded first, once: about {span(found.seconds)}, {found.size / 1e6:.0f} of "
-            f"the {found.free / 1e6:.0f} MB that are free. Whatever is interrupted goes on from there.",
-            file=sys.stderr,
-            flush=True,
+            f"the {found.free / 1e6:.0f} MB that are free. Whatever is interrupted goes on from there."
         )
 
 

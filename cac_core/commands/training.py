@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cac_core import recipe as recipes
-from cac_core.commands import jobs, terminal
+from cac_core.commands import jobs, results, terminal
 from cac_core.sentences import say
 
 
@@ -96,9 +96,10 @@ def _handed_over(a: argparse.Namespace, recipe: recipes.Recipe, store: Path, roo
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.jobs import clusters, launch
+    from cac_core.results import evaluate
 
     needs = jobs.needs_in(a)
-    if runs.Run(store / recipe.id).state == "finished" and not a.again:
+    if (mine := runs.Run(store / recipe.id)).state == "finished" and not a.again and evaluate.opens(mine):
         told = say("{run} is finished already: nothing was handed over.", run=recipe.id)
         return {"run": recipe.id, "on": a.on, "state": "finished"}, [told]
     if (lacking := datasets.here(recipe.dataset, root)[1]) and recipe.dataset in datasets.DATASETS:
@@ -123,14 +124,21 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     from cac_core import runs
     from cac_core.data import datasets
     from cac_core.exchange import to_mlflow
-    from cac_core.results import judge, quality
+    from cac_core.results import judge
 
     if a.mlflow:
         to_mlflow.check()  # before hours of training
     store, root, away = runs.store_of(a.runs), datasets.root_of(a.data), jobs.is_away(a)
     if a.resume:
-        recipe = (run := runs.find(a.resume, store)).recipe
-        store = run.path.parent
+        recipe = (mine := runs.find(a.resume, store)).recipe
+        store = mine.path.parent
+        if mine.record.get("imported_from"):
+            raise ValueError(say("{run} came from elsewhere, and is not trained here.", run=mine.id))
+        if away and mine.id != recipe.id:
+            raise ValueError(say(
+                "A cluster trains a run under the name of its recipe. Rename the folder {run} to {name} first.",
+                run=mine.path, name=recipe.id,
+            ))  # fmt: skip
     else:
         recipe = _recipe(a, options, root)
         # a wrong name is told before torch loads
@@ -144,17 +152,19 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if away:
         return _handed_over(a, recipe, store, root)
     if a.again and os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one alone
-        _away(runs.Run(store / recipe.id), root)
+        _away(mine, root)
     from cac_core.training import loop
 
     if not a.json and os.environ.get("RANK", "0") == "0" and recipe.dataset not in datasets.DATASETS:
         terminal.tell_ahead(root, recipe.dataset, recipe.size)
-    shown = _Progress(store / recipe.id, recipe.id, quiet=a.json)
-    run = loop.train(recipe, store, root, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown)
+    shown = _Progress(mine.path, mine.id, quiet=a.json)
+    run = loop.train(
+        recipe, store, root, folder=mine.id, device=a.device, compiled=a.compile, tensorboard=a.tensorboard, tell=shown
+    )  # fmt: skip
     shown.close()
     if loop.distributed.rank():  # of several processes under torchrun the first one tells
         return None, []
-    status, report = run.status, run.report()
+    status = run.status
     result = {"run": run.id, "path": str(run.path), "state": status["state"], "epochs": len(run.epochs())}
     lines = [f"{run.path}: {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")]
     if doubts := run.warnings():
@@ -166,11 +176,10 @@ def _train(a: argparse.Namespace, options: dict[str, str]):
     if status["state"] == "finished" and a.mlflow:
         result["mlflow"] = to_mlflow.export(run)
     if status["state"] == "finished":
-        numbers = report["scorers"][report["default"]]
-        result["report"] = numbers = numbers | {"quality": quality.of_report(numbers, run).record()}
+        result["report"] = numbers = results.reported(run, a)
         lines += terminal.report_lines(numbers)
-        if report.get("choice"):
-            result["scorer_chosen"] = judge.why(report["choice"], recipe.method)
+        if choice := run.report().get("choice"):
+            result["scorer_chosen"] = judge.why(choice, recipe.method)
             lines.append(result["scorer_chosen"])
     return result, lines
 
@@ -185,7 +194,7 @@ def _away(run, root: Path) -> None:
     images = datasets.load(run.recipe.dataset, root, run.recipe.size, run.record.get("data"))
     if run.changed(*datasets.identity(images)):
         away = shelf.delete(run)
-        print(f"{run.id} was trained on other images. It is in the trash now, {away.path}.", file=sys.stderr)
+        terminal.aside(f"{run.id} was trained on other images. It is in the trash now, {away.path}.")
 
 
 def _probe(a: argparse.Namespace, options: dict[str, str]):
@@ -281,7 +290,7 @@ class _Progress:
         if self.quiet:
             return
         if not sys.stderr.isatty() or event["kind"] not in ("epoch", "progress"):
-            print(line, file=sys.stderr, flush=True)
+            terminal.aside(line)
             return
         if self.bar is None:
             from tqdm import tqdm

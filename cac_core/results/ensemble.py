@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from cac_core import runs, shell
 from cac_core.networks.ensemble import Ensemble
@@ -31,7 +31,8 @@ def make(parts: list[Run], store: Path, mean: str = "softmax") -> tuple[Run, boo
     """The ensemble of these finished runs, and whether it is new: the same of the same weights stays as it is.
 
     mean: "softmax", of any methods, or "distances", the root of the mean square, of runs by CAC with equal anchors; see
-    networks.ensemble. Raises ValueError for runs that do not belong together, naming the run and what to do.
+    networks.ensemble. Raises ValueError for runs that do not belong together, naming the run and what to do, and
+    for an ensemble that is there with damaged weights.
     """
     method = MEANS[known_name(mean, MEANS, say("mean"))]
     _check(parts)
@@ -42,6 +43,7 @@ def make(parts: list[Run], store: Path, mean: str = "softmax") -> tuple[Run, boo
     run, first, said = Run(store / recipe.id), parts[0], [_part(part) for part in parts]
     if os.path.lexists(run.path):
         if not run.problem() and run.record.get("parts") == said and run.written:
+            evaluate.load(run, "cpu")
             return run, False
         raise ValueError(say(
             "{path} is there already, and is of other weights. Delete it on the page Runs, or move it away.",
@@ -70,7 +72,7 @@ def cost(run: Run) -> dict[str, int]:
     """How many networks an image goes through, each once or, with its mirror image, twice; and their parameters."""
     parts = run.record.get("parts", [])
     passes = sum(1 + evaluate.both_ways(Recipe.from_json(part["recipe"]), run.row) for part in parts)
-    weights = load_file(run.path / "best.safetensors")
+    _, weights = evaluate.stored(run)
     learnt = sum(value.numel() for key, value in weights.items() if "running_" not in key and "num_batches" not in key)
     return {"networks": len(parts), "passes": passes, "parameters": learnt}
 

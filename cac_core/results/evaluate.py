@@ -32,7 +32,7 @@ from cac_core.scoring.arrays import positive
 from cac_core.scoring.heads import linear
 from cac_core.scoring.outputs import MARKS, Outputs, joined, only
 from cac_core.scoring.scorers import judge_of, reported_for
-from cac_core.sentences import say
+from cac_core.sentences import Sentence, say
 
 BATCH = 256
 FORMAT = "anchorscope 1"
@@ -278,7 +278,7 @@ def weights_metadata(recipe: Recipe, trial: datasets.Trial, epoch: int, fixed_by
 
 def load(run: Run, device: str = "auto") -> Network:
     """A run's best network. Raises FileNotFoundError where it has no weights yet, Broken where they do not fit."""
-    file, recipe, trial = run.path / "best.safetensors", run.recipe, run.trial
+    recipe, trial = run.recipe, run.trial
     if recipe.backbone == IMPORTED:
         raise FileNotFoundError(say(
             "{run} was imported as outputs alone: there is no network here that could judge an image. Judge new "
@@ -286,21 +286,7 @@ def load(run: Run, device: str = "auto") -> Network:
             "    {command}",
             run=run.id, command=shell.command("judge", run.path, "FILE", "--threshold", "threshold.json"),
         ))  # fmt: skip
-    if not file.is_file():
-        raise FileNotFoundError(
-            say("{run} has no weights yet. Train it with:\n    {command}", run=run.id, command=train_command(run))
-        )
-    try:
-        records.opened(file).close()
-        with safe_open(file, framework="pt") as stored:
-            said = stored.metadata() or {}
-            weights = {key: stored.get_tensor(key) for key in list(stored.keys())}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Broken(say(
-            "{file} is damaged ({error}). Train the run again with:\n"
-            "    {command}",
-            file=file, error=error, command=train_command(run),
-        )) from error  # fmt: skip
+    said, weights = stored(run)
     want = weights_metadata(recipe, trial, 0)
     for key, what in {"recipe": say("recipe"), "split": say("known and unknown classes")}.items():
         if said.get(key) != want[key]:
@@ -328,6 +314,32 @@ def load(run: Run, device: str = "auto") -> Network:
     return Network(method, run.stats, device_of(device), mirror=both_ways(recipe, row))
 
 
+def stored(run: Run) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a run's weights file says of itself, and the weights. Raises FileNotFoundError without one, Broken where it
+    is damaged."""
+    file = run.path / "best.safetensors"
+    if not file.is_file():
+        raise FileNotFoundError(say("{run} has no weights yet. {advice}", run=run.id, advice=_anew(run)))
+    try:
+        records.opened(file).close()
+        with safe_open(file, framework="pt") as opened:
+            return opened.metadata() or {}, {key: opened.get_tensor(key) for key in list(opened.keys())}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Broken(say("{file} is damaged ({error}). {advice}", file=file, error=error, advice=_anew(run))) from error
+
+
+def opens(run: Run) -> bool:
+    """Whether the run's best weights are there, whole, and fit its recipe."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # a training that begins after it draws what it would have drawn
+            load(run, "cpu")
+    except Broken:
+        return False
+    except FileNotFoundError:  # those of its fixed part, perhaps, which are not the run's own
+        return (run.path / "best.safetensors").is_file()
+    return True
+
+
 def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
     """A network that was trained elsewhere, and runs on the processor."""
     try:
@@ -338,6 +350,15 @@ def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
     except (KeyError, ValueError) as error:
         raise Broken(say("{run} holds no network that could run: {error}", run=run.id, error=error)) from error
     return Network(method, run.stats, torch.device("cpu"))
+
+
+def _anew(run: Run) -> Sentence:
+    """How to come by a run's weights."""
+    if file := run.record.get("imported_from"):
+        return say("Delete the run, and import {file} again.", file=file)
+    if run.recipe.method in ENSEMBLES:
+        return say("Delete the run, and make it again with:\n    {command}", command=train_command(run))
+    return say("Train it with:\n    {command}", command=train_command(run))
 
 
 def train_command(run: Run) -> str:
@@ -374,7 +395,9 @@ def evaluate(
         if again or runs.said_in(folder / f"{split}.npz", "weights") != weights
         or not datasets.fits(run.made_of(split), own)
     ]  # fmt: skip
-    beside = run.report()
+    beside = _kept_report(run)
+    if weights == "none" and not beside and run.written:
+        stale = []  # there is no network: the outputs are all that a report can be made of
     unfinished = weights != "none" and beside.get("weights", weights if beside else "") != weights
     if stale or unfinished:
         network = load(run, device)
@@ -395,8 +418,8 @@ def evaluate(
         choice, left = left_out(run, network)
         beside = {"choice": choice, "stand_ins": left | _shuffled(run, network, parts["test"]), "weights": weights}
     _check_same(run, weights)
-    if stale or unfinished or _reported(run) != judge.NUMBERS:
-        runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
+    if stale or unfinished or _kept_report(run).get("numbers") != judge.NUMBERS:
+        _write_report(run, beside)
 
 
 def _write_made(run: Run, network: Network) -> None:
@@ -574,12 +597,30 @@ def _divide(run: Run, root: Path, images: dict[str, datasets.Images]) -> None:
     runs.write_json(run.path / "recipe.json", run.record | {"validated_on": validated_on})
 
 
-def _reported(run: Run) -> int | None:
-    """By which definition the numbers of the run's report were made; None where it cannot be read."""
+def _kept_report(run: Run) -> runs.Report:
+    """The run's report; empty where it is missing or cannot be read, to be made anew."""
     try:
-        return run.report().get("numbers")
+        return run.report()
     except Broken:
-        return None
+        return {}
+
+
+def write_report(run: Run, root: Path, device: str = "auto") -> None:
+    """Write report.json of a run that has outputs and no such file.
+
+    Where its network cannot judge its images here, it is of the outputs alone: what stands beside the numbers (how the
+    score was chosen, what stands in for unknowns) comes with the next evaluation.
+    """
+    try:
+        evaluate(run, root, device=device)
+    except (OSError, ValueError):
+        _write_report(run, {"weights": "none"})
+
+
+def _write_report(run: Run, beside: runs.Report) -> None:
+    if not _kept_report(run):
+        (run.path / "report.json").unlink(missing_ok=True)  # a damaged one, of which nothing can be kept
+    runs.write_json(run.path / "report.json", judge.plain(judge.report_all(run, beside)))
 
 
 def evaluate_unknown(

@@ -51,6 +51,7 @@ def train(
     store: Path,
     root: Path,
     *,
+    folder: str = "",
     device: str = "auto",
     compiled: bool = False,
     tensorboard: bool = False,
@@ -58,6 +59,8 @@ def train(
 ) -> Run:
     """Train a recipe to its end, evaluate it, and return its run; a run that exists goes on where it was saved.
 
+    folder is that of the run in the store, where it is called otherwise than its recipe. A finished run whose weights
+    are gone, damaged or of another network is trained anew; where that cannot begin, it stays as it is.
     Where a finished run's images have changed since, ValueError says so: its results stay, and are of the old ones.
     tell receives every event. Ends early, saved, on SIGTERM, SIGINT or a file named stop in the run's directory; the
     run's state tells. Raises ValueError for a wrong recipe, TrainingFailed with the cause for what goes wrong later.
@@ -65,7 +68,7 @@ def train(
     """
     row = datasets.row_of(recipe.dataset, root, recipe.size)
     trial = datasets.trial_of(recipe, row)
-    run = Run(store / recipe.id)
+    run = Run(store / (folder or recipe.id))
     with distributed.joined(device_of(device)) as chosen:
 
         def work() -> None:
@@ -91,8 +94,9 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
             say("{run} is being trained by another process ({pid}). Wait for it, or stop it.", run=run.id, pid=pid)
         ) from error
     try:
-        finished = run.state == "finished" and bool(run.written) and (run.path / "recipe.json").exists()
-        if not distributed.gathered(not finished)[0]:
+        before = run.status
+        finished = before["state"] == "finished" and bool(run.written) and (run.path / "recipe.json").exists()
+        if not distributed.gathered(not (finished and evaluate.opens(run)))[0]:
             _check_finished(run, recipe, root)
             return
         (run.path / "stop").unlink(missing_ok=True)
@@ -101,8 +105,12 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
             work()
         except Exception as error:
             _there(run)
-            if fresh and not (run.path / "recipe.json").exists():  # refused before it was anything
+            began = any((run.path / name).exists() for name in ("recipe.json", "last.pt"))
+            if fresh and not began:  # refused before it was anything
                 shutil.rmtree(run.path, ignore_errors=True)
+                raise
+            if finished and run.state == "starting":  # what it has put out is there still
+                runs.write_json(run.path / "status.json", before)
                 raise
             reason = cause(error, recipe)
             _try_status(run, "failed", reason=reason)
@@ -515,7 +523,7 @@ class _Training(Steps):
 
     @distributed.only_first
     def _event(self, **event: Any) -> None:
-        runs.append(self.run.path / "events.jsonl", event)
+        runs.append(_there(self.run) / "events.jsonl", event)
         self.told(event)
         if self.writer and event["kind"] == "epoch":
             for split in ("train", "validation"):
@@ -529,7 +537,7 @@ class _Training(Steps):
         self.snapshots[epoch] = logits[self.sample].astype(np.float16)
         epochs = sorted(self.snapshots)
         runs.write_npz(
-            self.run.path / "snapshots.npz",
+            _there(self.run) / "snapshots.npz",
             epochs=np.array(epochs, np.int32),
             logits=np.stack([self.snapshots[e] for e in epochs]),
             labels=self.validation.labels[self.sample].astype(np.int16),
@@ -575,10 +583,12 @@ class _Training(Steps):
                 raise ValueError(say("it belongs to {other}", other=state["recipe"]))
             if not datasets.fits(state.get("images"), self.digest):
                 raise ValueError(say("it was trained on other images"))
+            far = records.fitted({name: ({"makings": 0} | state)[name] for name in _Far.__annotations__}, _Far)
+            if far["best_epoch"] > 0 and not evaluate.opens(self.run):
+                return  # from the start: without the best weights what is left may bring no better ones
             evaluate.load_learnt(self.method, state["method"])
             for part, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][part])
-            far = records.fitted({name: ({"makings": 0} | state)[name] for name in _Far.__annotations__}, _Far)
             if not all(isinstance(name, str) and value.numel() == 1 for name, value in state["sums"].items()):
                 raise ValueError(say("its sums are no numbers by name"))
             if far["epoch"] > self.total or far["step"] > self.batches.steps or far["counted"] != far["step"]:

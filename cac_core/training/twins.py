@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save
 from cac_core import runs
 from cac_core.data import datasets
 from cac_core.data.datasets import Trial
-from cac_core.files import is_file
 from cac_core.recipe import Recipe
 from cac_core.results import evaluate
 from cac_core.runs import Broken, Run
@@ -37,7 +36,7 @@ def twin_of(recipe: Recipe, trial: Trial, digest: str, store: Path) -> Run | Non
                 and other.trial.known == trial.known
                 and other.record.get("data") == digest
                 and other.written
-                and is_file(other.path / "best.safetensors")
+                and evaluate.opens(other)
             ):
                 return other
         except (Broken, OSError):

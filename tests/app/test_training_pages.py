@@ -1421,6 +1421,14 @@ def test_what_was_stopped_before_it_began_says_so(opened, store):
     assert launch.find(store, one.id).state == "queued"
 
 
+def test_a_run_whose_folder_is_called_otherwise_goes_on_there(opened, store, finished):
+    run = runs.Run(finished.path.rename(store / "my-first-run"))
+    runs.write_json(run.path / "status.json", {"state": "stopped"})
+    fine(opened("live", watched=run.id).button(key="run_again").click().run())
+    (one,) = launch.jobs(store)
+    assert (one.run, one.arguments[:3]) == (run.id, ("train", "--resume", run.id))
+
+
 def test_every_job_that_has_ended_can_be_reached_and_opened(opened, store, finished):
     first = made(launch.submit_recipe(store, finished.recipe), state="finished")
     every = [first, *(made(job(store, n), state="failed", reason="x") for n in range(1, 25))]

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 from cac_core import runs
 from cac_core.__main__ import main
 from cac_core.data import datasets, images
-from cac_core.results import judge
+from cac_core.results import evaluate, judge
 from cac_core.scoring.scorers import judge_of
 
 pytestmark = pytest.mark.long
@@ -92,6 +93,53 @@ def test_eval_of_trained_runs_needs_no_torch(trained, where):
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return runs.Run(shutil.copytree(trained.path, tmp_path / trained.id))
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_damaged_report_is_written_again_by_the_command_that_it_names(trained, copy, place, capsys, weights):
+    """Whole where there is a network; else of what was put out."""
+    file, data = copy.path / "report.json", ["--data", str(place["data"])]
+    file.write_bytes(file.read_bytes()[:500])
+    if not weights:
+        (copy.path / "best.safetensors").unlink()
+    assert main(["eval", str(copy.path), *data]) == 1
+    assert "--again" in capsys.readouterr().err
+    assert main(["eval", str(copy.path), "--again", "--device", "cpu", *data]) == 0
+    assert copy.report()["default"] == trained.report()["default"]
+    assert copy.report()["scorers"].keys() == trained.report()["scorers"].keys()
+    assert main(["eval", str(copy.path), *data]) == 0
+
+
+@pytest.mark.parametrize("line", [["eval"], ["train", "--device", "cpu", "--resume"]])
+@pytest.mark.parametrize("images", [True, False])
+def test_a_missing_report_is_written(trained, copy, place, tmp_path, capsys, line, images):
+    (copy.path / "report.json").unlink()
+    data = place["data"] if images else tmp_path / "nothing"
+    assert main([*line, str(copy.path), "--data", str(data), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said.get("report", said)["auroc"] == pytest.approx(trained.report()["scorers"]["gamma"]["auroc"], abs=1e-3)
+    assert copy.report()["default"] == "gamma"
+
+
+@pytest.mark.parametrize(("field", "name"), [("method", "futuremethod"), ("backbone", "futurenet")])
+@pytest.mark.parametrize("line", ["predict RUN IMAGE", "eval RUN --again", "sweep RUN --magnitudes 0.001",
+                                  "export RUN --onnx FILE", "train --resume RUN"])  # fmt: skip
+def test_a_run_of_a_newer_version_says_so(trained, copy, place, tmp_path, capsys, field, name, line):
+    record = copy.record
+    record["recipe"][field] = name
+    runs.write_json(copy.path / "recipe.json", record)
+    weights = load_file(copy.path / "best.safetensors")
+    save_file(weights, copy.path / "best.safetensors", evaluate.weights_metadata(copy.recipe, copy.trial, 1))
+    stand_for = {"RUN": copy.path, "IMAGE": image_of(trained, place, True), "FILE": tmp_path / "x.onnx"}
+    words = [str(stand_for.get(word, word)) for word in line.split()]
+    assert main([*words, "--data", str(place["data"]), "--json"]) == 1
+    assert f"This version knows no {field} {name!r}" in json.loads(capsys.readouterr().out)["error"]
+    assert copy.state == "finished"
 
 
 def test_eval_takes_scorers_options_and_theta(trained, where):
@@ -510,6 +558,29 @@ def test_where_nobody_reads_it_ends_quietly(trained, where, place, command, buff
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_training_goes_on_where_nobody_reads_how_it_goes(where, place):
+    """As after `2>&1 | head`."""
+    words = [sys.executable, "-m", "cac_core", "train", "--epochs", 2, "--seed", 6, "--device", "cpu", *where]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(list(map(str, words)), cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, text=True)
+    os.close(writing)
+    assert done.returncode == 0 and "finished" in done.stdout
+    assert runs.Run(next(place["store"].glob("*s6*"))).state == "finished"
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_nobody_thought_of_is_told_to_a_program_too(where, capsys, monkeypatch, more):
+    def fail(*given):
+        raise KeyError("x")
+
+    monkeypatch.setattr(runs, "every", fail)
+    with pytest.raises(KeyError):
+        main(["runs", *map(str, where), *more])
+    said = capsys.readouterr().out
+    assert json.loads(said) == {"error": "KeyError: 'x'"} if more else not said
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")

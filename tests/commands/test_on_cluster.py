@@ -9,6 +9,7 @@ from cac_core import recipe, runs
 from cac_core.__main__ import main
 from cac_core.jobs import clusters, launch
 from cac_core.jobs.engines import Needs, Seen, Slots
+from cac_core.results import evaluate
 
 FILE = "[gpu]\nengine = 'slurm'\nmemory = '2G'\n"
 
@@ -72,12 +73,16 @@ def test_a_training_that_waits_is_not_passed_off_as_one_that_asks_for_more(sched
     assert len(scheduler.tasks) == 1
 
 
-def test_a_run_that_is_finished_takes_no_slot(scheduler, tmp_path, capsys):
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_run_that_is_finished_takes_no_slot_unless_its_weights_are_gone(
+    scheduler, tmp_path, capsys, monkeypatch, whole
+):
     run = runs.Run(tmp_path / "a store" / recipe.compose().id)
     run.path.mkdir(parents=True)
     runs.write_json(run.path / "status.json", {"state": "finished"})
-    assert "finished already" in said(capsys, "train", "--on", "gpu")
-    assert not scheduler.tasks
+    monkeypatch.setattr(evaluate, "opens", lambda run: whole)
+    assert ("finished already" in said(capsys, "train", "--on", "gpu")) == whole
+    assert len(scheduler.tasks) == (not whole)
 
 
 def test_data_that_are_not_here_are_told_before_a_node_looks_for_them(scheduler, capsys):

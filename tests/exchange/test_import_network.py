@@ -97,6 +97,10 @@ def test_an_image_is_judged_by_it(brought, store, tmp_path, capsys):
     assert main(line) == 1 and "gives no gradient" in capsys.readouterr().err
     assert main(["train", "--resume", str(run.path), "--data", str(tmp_path / "data"), "--again"]) == 1
     assert "came from elsewhere" in capsys.readouterr().err and run.path.exists()
+    (run.path / "best.safetensors").unlink()
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert f"Delete the run, and import {run.record['imported_from']} again." in said and "--resume" not in said
 
 
 def test_logits_in_another_order_are_put_into_ours(brought, tmp_path):

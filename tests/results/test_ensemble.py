@@ -104,6 +104,17 @@ def test_it_stands_without_its_parts_and_pages_find_what_they_need(made, data):
     assert found is not None  # ODIN's gradient goes through all of its networks
 
 
+def test_one_whose_weights_are_damaged_says_how_to_have_it_anew(made, store, capsys):
+    file, parts = made.path / "best.safetensors", [str(store / run.id) for run in named_of(made)]
+    file.write_bytes(file.read_bytes()[:1000])
+    mean = ["--mean", "distances" if made.recipe.method.startswith("distance") else "softmax"]
+    assert main(["ensemble", *parts, *mean, "--runs", str(made.path.parent)]) == 1
+    said = capsys.readouterr().err
+    assert "is damaged" in said and "Delete the run, and make it again with:\n" in said and "cac_core ensemble" in said
+    assert main(["train", "--resume", str(made.path), "--device", "cpu"]) == 1
+    assert "is made of trained runs" in capsys.readouterr().err and made.state == "finished"
+
+
 def named_of(made):
     return [runs.Run(made.path.parent / part["run"]) for part in made.record["parts"]]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cac_core import runs
@@ -182,6 +183,76 @@ def test_a_finished_run_is_not_trained_again(undisturbed, data):
     assert told == [] and (undisturbed.path / "last.pt").stat().st_mtime_ns == before
 
 
+def test_a_run_whose_folder_is_called_otherwise_is_trained_there(undisturbed, tmp_path, data):
+    recipe = undisturbed.recipe
+
+    def stop(event):
+        if event["kind"] == "epoch" and event["epoch"] == 2:
+            (tmp_path / recipe.id / "stop").touch()
+
+    loop.train(recipe, tmp_path, data, device="cpu", tell=stop).path.rename(tmp_path / "my-first-run")
+    done = command(tmp_path, data, "--resume", "my-first-run", "--json")
+    told = json.loads(done.communicate(timeout=LONG)[0])
+    run = runs.Run(tmp_path / "my-first-run")
+    assert (told["run"], told["state"], told["path"]) == (run.id, "finished", str(run.path))
+    assert [path.name for path in tmp_path.iterdir()] == [run.id] and same(undisturbed, run)
+
+
+@pytest.fixture
+def copy(undisturbed, tmp_path):
+    return runs.Run(shutil.copytree(undisturbed.path, tmp_path / undisturbed.id))
+
+
+def other_network(file):
+    save_file({"classify.weight": torch.zeros(2, 2)}, file, _metadata(file))
+
+
+def _metadata(file):
+    with safe_open(file, framework="pt") as stored:
+        return stored.metadata()
+
+
+@pytest.mark.parametrize("state", ["finished", "lost", "without last.pt"])
+@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(file.read_bytes()[:1000]), Path.unlink, other_network])
+def test_a_run_without_good_weights_is_trained_anew(undisturbed, copy, data, spoil, state):
+    spoil(copy.path / "best.safetensors")
+    if state == "lost":
+        (copy.path / "status.json").unlink()
+    elif state == "without last.pt":
+        (copy.path / "last.pt").unlink()
+    told = []
+    run = run_of(copy.path.parent, data, told.append, fine_epochs=2)
+    assert [e["epoch"] for e in told if e["kind"] == "epoch"] == [1, 2, 3, 4, 5]
+    assert run.state == "finished" and same(undisturbed, run)
+    told.clear()
+    assert run_of(copy.path.parent, data, told.append, fine_epochs=2).state == "finished" and not told
+
+
+def test_a_run_that_was_stopped_and_has_lost_its_best_weights_is_trained_from_the_start(undisturbed, tmp_path, data):
+    def stop(event):
+        if event["kind"] == "epoch" and event["epoch"] == 2:
+            (tmp_path / undisturbed.id / "stop").touch()
+
+    run = run_of(tmp_path, data, stop, fine_epochs=2)
+    (run.path / "best.safetensors").unlink()
+    told = []
+    assert same(undisturbed, run_of(tmp_path, data, told.append, fine_epochs=2))
+    assert [e["epoch"] for e in told if e["kind"] == "epoch"] == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_whose_training_cannot_begin_again_stays_finished(copy, data, monkeypatch):
+    (copy.path / "best.safetensors").unlink()
+    before = copy.status
+
+    def gone(*given):
+        raise FileNotFoundError("no images here")
+
+    monkeypatch.setattr(loop.datasets, "load", gone)
+    with pytest.raises(FileNotFoundError, match="no images here"):
+        run_of(copy.path.parent, data, fine_epochs=2)
+    assert copy.status == before and copy.written and copy.report()["scorers"]
+
+
 def test_a_loss_that_is_no_number_ends_it_as_failed_and_keeps_the_best(tmp_path, data):
     recipe = compose(**RECIPE)
 
@@ -253,6 +324,32 @@ def test_a_run_that_is_removed_while_it_trains_says_so_and_stays_away(tmp_path, 
     with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
         run_of(tmp_path, data, tell=remove)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_removed_before_a_snapshot_stays_away(tmp_path, data, monkeypatch):
+    real = loop._Training._snapshot
+
+    def removed(self, logits, epoch):
+        if epoch == 2:
+            shutil.rmtree(self.run.path)
+        real(self, logits, epoch)
+
+    monkeypatch.setattr(loop._Training, "_snapshot", removed)
+    with pytest.raises(FileNotFoundError, match="was removed while it was being trained"):
+        run_of(tmp_path, data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_trained_is_not_removed_where_its_recipe_is_gone(tmp_path, data, monkeypatch):
+    def lose(event):
+        if event["kind"] == "epoch" and event["epoch"] == 2:
+            (tmp_path / compose(**RECIPE).id / "recipe.json").unlink()
+            raise RuntimeError("no more")
+
+    with pytest.raises(loop.TrainingFailed, match="no more"):
+        run_of(tmp_path, data, tell=lose)
+    (run,) = runs.every(tmp_path)
+    assert run.state == "failed" and (run.path / "last.pt").exists() and (run.path / "best.safetensors").exists()
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path, data):

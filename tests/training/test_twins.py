@@ -77,7 +77,7 @@ def test_another_recipe_is_trained(store, root, change):
     assert trained(PAIR[1], store, root, **change)[1].count("epoch") == 2
 
 
-@pytest.mark.parametrize("spoilt", ["images", "unfinished", "weights", "record", "begun"])
+@pytest.mark.parametrize("spoilt", ["images", "unfinished", "weights", "torn", "record", "begun"])
 def test_nothing_is_taken_from_a_run_that_is_not_whole_or_of_other_images(store, root, spoilt):
     one, _ = trained(PAIR[0], store, root)
     if spoilt == "images":
@@ -86,6 +86,8 @@ def test_nothing_is_taken_from_a_run_that_is_not_whole_or_of_other_images(store,
         runs.write_json(one.path / "status.json", {"state": "failed"})
     elif spoilt == "weights":
         (one.path / "best.safetensors").unlink()
+    elif spoilt == "torn":
+        (one.path / "best.safetensors").write_bytes((one.path / "best.safetensors").read_bytes()[:1000])
     elif spoilt == "record":
         (one.path / "recipe.json").write_text("{")
     else:
