@@ -116,8 +116,8 @@ def _write_slim_sweep(run: Run, copy: Run) -> None:
     own = sweep.first_of(report, run.recipe.method)
     named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
     arrays = sweep.whole(run)
-    kept = np.isin(arrays["temperatures"], sorted(named))
-    arrays["held"] = arrays["temperatures"][kept]
+    kept = np.isin(arrays["held"], sorted(named))  # a copy that is shared again holds some
+    arrays["held"] = arrays["held"][kept]
     at = [cell["scores"] for cell in report["cells"] if cell["temperature"] in named]
     for kind in (np.float16, np.float32):
         logits = {f"{split}_logits": arrays[f"{split}_logits"][kept].astype(kind) for split in sweep.SPLITS}

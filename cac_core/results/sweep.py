@@ -423,7 +423,10 @@ def _complete(kept: Report, as_published: bool) -> bool:
 
 
 def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
-    """All arrays of a run's sweep. Raises Broken where they are damaged, or do not go with the run's outputs."""
+    """All arrays of a run's sweep, `held` among them.
+
+    Raises Broken where they are damaged, or do not go with the run's outputs.
+    """
     sizes = {letter: len(run.outputs(split)) for letter, split in (("V", "validation"), ("N", "test"))}
     try:
         arrays = _arrays(run, as_published, **sizes)
@@ -435,12 +438,12 @@ def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
             "    {command}",
             file=_file(run, as_published, "npz"), error=error, command=command(run, as_published),
         )) from error  # fmt: skip
-    return arrays
+    return {"held": _held(arrays), **arrays}
 
 
 def _report(run: Run, as_published: bool) -> dict[str, Any]:
     arrays = whole(run, as_published)
-    rows = np.flatnonzero(np.isin(arrays["temperatures"], _held(arrays)))
+    rows = np.flatnonzero(np.isin(arrays["temperatures"], arrays["held"]))
     temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
     train = run.outputs("train")

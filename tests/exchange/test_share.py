@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cac_core import runs
-from cac_core.exchange import share
+from cac_core.exchange import share, shelf
 from cac_core.recipe import compose
 from cac_core.results import judge, sweep
 from cac_core.training import loop
@@ -74,6 +74,21 @@ def test_the_sweep_of_a_copy_holds_what_its_choices_name(run, copy):
         held = stored["held"].tolist()
     (copy.path / "sweep.json").unlink()
     assert sweep.report(copy)["temperatures"] == held  # without the report, what is held is reported
+
+
+def test_a_copy_is_given_on_as_it_is(run, tmp_path):
+    """Also one whose sweep holds fewer temperatures than it has, and also in a zip."""
+    copy = share.share(run, tmp_path / "copy")
+    again = share.share(copy, tmp_path / "again")
+    with open(tmp_path / "runs.zip", "w+b") as file:
+        shelf.pack([copy], file)
+        (unpacked,) = shelf.unpack(file, tmp_path / "unpacked")
+    assert sweep.held(copy)[0] != sweep.whole(copy)["temperatures"].tolist()
+    for one in (again, unpacked):
+        assert one.report() == copy.report() and sweep.report(one) == sweep.report(run)
+        for temperature in sweep.held(copy)[0]:
+            for split, logits in sweep.cube(copy, temperature)[1].items():
+                assert np.array_equal(sweep.cube(one, temperature)[1][split], logits)
 
 
 def test_the_sweep_of_a_copy_chooses_as_the_whole_one_did(run, copy):
