@@ -36,32 +36,32 @@ NUMBERS = (
 
 
 def share(run: Run, into: Path, *, weights: bool = True) -> Run:
-    """Write the copy to into/<id>, without the weights where they are not wanted: it then judges no further image.
+    """Write the copy to into/<id>, whole or not at all. Without the weights it judges no further image.
 
     Raises FileNotFoundError where the run has no outputs, FileExistsError where the copy would take the place of
     another.
     """
     copy, full = Run(into / run.id), run.report()
     run.outputs("test")  # says what is missing, and the command that writes it
-    if copy.path.exists():
-        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=copy.path))
-    copy.path.mkdir(parents=True)
-    try:
-        _write(run, full, copy, weights)
-    except BaseException:
-        shutil.rmtree(copy.path)
-        raise
+    _check_free(copy)
+    with runs.made_whole(copy) as fresh:
+        fresh.path.mkdir()
+        _write(run, full, fresh, weights)
     return copy
 
 
 def copy(run: Run, store: Path) -> Run:
     """The run as it is in a store, whole or not at all. Raises FileExistsError where one of its id is there."""
     there = Run(store / run.id)
-    if os.path.lexists(there.path):
-        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=there.path))
+    _check_free(there)
     with runs.made_whole(there) as fresh:
         shutil.copytree(run.path, fresh.path)
     return there
+
+
+def _check_free(there: Run) -> None:
+    if os.path.lexists(there.path):
+        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=there.path))
 
 
 def _write(run: Run, full: runs.Report, copy: Run, weights: bool) -> None:

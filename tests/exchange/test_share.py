@@ -162,6 +162,25 @@ def test_a_bundled_run_is_small_whole_and_without_images(path):
     assert judge.plain(judge.report(run))["auroc"] == pytest.approx(default["auroc"], abs=1e-9)
 
 
+def test_a_copy_is_there_whole_or_not_at_all(make_run, tmp_path, monkeypatch):
+    """Whoever is killed on the way leaves nothing in its place, and nothing that is in the way."""
+    run, there, write = make_run(), [], share._write
+
+    def killed(*which):
+        write(*which)
+        there.append((tmp_path / "copies" / run.id).exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(share, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        share.share(run, tmp_path / "copies")
+    assert there == [False] and runs.every(tmp_path / "copies") == []
+    monkeypatch.undo()
+    copy = share.share(run, tmp_path / "copies")
+    assert copy.report()["scorers"] and not copy.problem()
+    assert list((tmp_path / "copies" / runs.MAKING).iterdir()) == []
+
+
 def test_a_run_without_outputs_is_not_shared(store, tmp_path):
     run = runs.Run(store / "bare")
     runs.write_json(run.path / "recipe.json", json.loads('{"recipe": {}, "classes": {}, "prepare": {}}'))
