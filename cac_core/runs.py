@@ -282,6 +282,16 @@ class Run:
         """This run as it is now, for several questions in a row."""
         return Once(self.path)
 
+    def there(self) -> Path:
+        """Its folder. Raises FileNotFoundError where somebody has removed it, which writing into it would undo."""
+        if not files.is_folder(self.path):
+            raise FileNotFoundError(say(
+                "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
+                "the trash on the page Runs.",
+                run=self.id,
+            ))  # fmt: skip
+        return self.path
+
     def _check_links(self) -> None:
         """Whoever gave us this folder must not have us read, write or pack what lies outside of it."""
         if os.path.islink(self.path):
@@ -446,13 +456,7 @@ class Run:
 
     def outputs(self, split: str) -> Outputs:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
-        file = self.path / "outputs" / f"{split}.npz"
-        if not files.is_folder(self.path):
-            raise FileNotFoundError(say(
-                "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
-                "the trash on the page Runs.",
-                run=self.id,
-            ))  # fmt: skip
+        file = self.there() / "outputs" / f"{split}.npz"
         if not files.is_file(file):
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"
@@ -682,7 +686,7 @@ def write_outputs(run: Run, split: str, out: Outputs, **about: str | np.ndarray)
             arrays[name] = getattr(out, name)
     if out.latents:
         arrays["latents"] = np.array(out.latents)
-    write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
+    write_npz(run.there() / "outputs" / f"{split}.npz", **arrays)
 
 
 MAKING = ".making"  # beside the runs of a store, where none is looked for

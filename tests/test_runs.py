@@ -431,6 +431,15 @@ def test_writing_replaces_what_was_there_and_makes_the_folder(tmp_path):
     assert os.listdir(file.parent) == ["note.json"]
 
 
+def test_outputs_of_a_run_that_is_gone_do_not_bring_its_folder_back(make_run, tmp_path):
+    run = make_run()
+    out = run.outputs("test")
+    run.path.rename(tmp_path / "trash")
+    with pytest.raises(FileNotFoundError, match="is not here any more"):
+        runs.write_outputs(run, "test", out)
+    assert not run.path.exists()
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_crumbs(tmp_path):
     file = tmp_path / "note.txt"
     runs.write(file, "old")

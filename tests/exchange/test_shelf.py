@@ -190,6 +190,17 @@ def test_a_run_with_a_job_under_way_stays(make_run, store):
     assert shelf.delete(run).path.is_dir()
 
 
+@pytest.mark.parametrize("told", ["sweep/.progress.json", "maps/.progress.json"])
+def test_a_run_that_is_swept_or_mapped_from_a_command_line_stays(make_run, told):
+    run = make_run()
+    at_work = {"stage": "perturbing", "done": 1, "of": 2, **runs.process_now()}
+    runs.write_json(run.path / told, at_work)
+    with pytest.raises(ValueError, match="A process works on toy"):
+        shelf.delete(run)
+    runs.write_json(run.path / told, at_work | {"process_started": 1})  # one that was killed
+    assert shelf.delete(run).path.is_dir()
+
+
 @pytest.mark.parametrize("name", ["名", "A", "a b", ".hidden"])
 def test_only_a_run_can_be_deleted(store, name):
     (store / name).mkdir(parents=True)
