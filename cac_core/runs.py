@@ -737,6 +737,18 @@ def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
         fresh.unlink(missing_ok=True)
 
 
+HALF = re.compile(r"\..+\.(\d+)-\d+\.tmp")  # as in_one_step calls it
+
+
+def remove_half_written(run: Run) -> None:
+    """Remove what processes that were killed left half written; for whoever alone is at work on the run."""
+    import psutil
+
+    for file in (*run.path.glob(".*.tmp"), *(run.path / "outputs").glob(".*.tmp")):
+        if (named := HALF.fullmatch(file.name)) and not psutil.pid_exists(int(named[1])):
+            file.unlink(missing_ok=True)
+
+
 def append(path: Path, record: dict[str, Any]) -> None:
     """Add a line. One that a kill has torn before is ended first, so that it tears nothing else."""
     with open(path, "a+b") as file:

@@ -454,6 +454,19 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_crumbs(tmp_path):
     assert os.listdir(tmp_path) == ["note.txt"]
 
 
+def test_what_a_kill_left_half_written_is_removed_and_what_is_being_written_stays(make_run):
+    run = make_run()
+    before = sorted(run.path.rglob("*"))
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    left = [f".last.pt.{gone.pid}-1.tmp", f"outputs/.train.npz.{gone.pid}-140480599739264.tmp"]
+    others = [f".best.safetensors.{os.getpid()}-1.tmp", ".mine.tmp"]
+    for name in (*left, *others):
+        (run.path / name).write_bytes(b"half")
+    runs.remove_half_written(run)
+    assert sorted(run.path.rglob("*")) == sorted([*before, *(run.path / name for name in others)])
+
+
 @pytest.mark.parametrize(
     "write",
     [

@@ -186,7 +186,8 @@ FILES = re.compile(
     r"|sweep(-as-published)?\.(json|npz)|(outputs|maps)/[a-z0-9-]{1,80}\.(npz|json)"
 )
 LEFT_OUT = re.compile(
-    r"((outputs|maps)/)?\.(DS_Store|lock|progress\.json)|last\.pt|log\.txt|stop|(tensorboard|sweep|judged|exported)/[^/]+"
+    r"((outputs|maps)/)?(\.(DS_Store|lock|progress\.json)|\.[^/]+\.tmp)|last\.pt|log\.txt|stop"
+    r"|(tensorboard|sweep|judged|exported)/.+"
 )
 MOST_FILES, MOST_BYTES, MOST_JSON = 2000, 2 << 30, 32 << 20  # of an upload; bytes of it unpacked; of one text in it
 

@@ -91,6 +91,7 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
             say("{run} is being trained by another process ({pid}). Wait for it, or stop it.", run=run.id, pid=pid)
         ) from error
     try:
+        runs.remove_half_written(run)
         finished = run.state == "finished" and bool(run.written) and (run.path / "recipe.json").exists()
         if not distributed.gathered(not finished)[0]:
             _check_finished(run, recipe, root)

@@ -276,7 +276,8 @@ def test_a_taken_id_gets_a_number(make_run, store):
 
 def test_what_only_this_machine_needs_is_left_out(make_run, store, tmp_path):
     extra = {"toy/last.pt": b"pickled", "toy/log.txt": b"x", "toy/stop": b"", "toy/.lock": b"", "__MACOSX/toy/._a": b"",
-             "toy/maps/.progress.json": b"{}", "toy/.DS_Store": b""}  # fmt: skip
+             "toy/maps/.progress.json": b"{}", "toy/.DS_Store": b"", "toy/.last.pt.12-345.tmp": b"half",
+             "toy/outputs/.train.npz.12-345.tmp": b"half", "toy/sweep/0a1b/test-000000.npz": b"a batch"}  # fmt: skip
     (came,) = shelf.unpack(zipped(make_run(), **extra), tmp_path / "elsewhere")
     assert contents(came) == contents(make_run())
 
