@@ -463,8 +463,9 @@ class Run:
                 "    {command}",
                 run=self.id, split=split, command=shell.command("eval", self.path),
             ))  # fmt: skip
+        known = len(self.trial.known)
         try:
-            arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
+            arrays = records.arrays(file, ARRAYS, C=known)
             for name in {"logits", "features", "out_of_fold"} & arrays.keys():
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
             if "latents" in arrays:

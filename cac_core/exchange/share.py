@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from cac_core import records, runs
 from cac_core.records import Unfit
@@ -41,8 +42,12 @@ def share(run: Run, into: Path, *, weights: bool = True) -> Run:
     Raises FileNotFoundError where the run has no outputs, FileExistsError where the copy would take the place of
     another.
     """
+    if problem := run.problem():
+        raise Broken(problem)
     copy, full = Run(into / run.id), run.report()
     run.outputs("test")  # says what is missing, and the command that writes it
+    if weights and (run.path / "best.safetensors").exists():
+        _check_weights(run)
     _check_free(copy)
     with runs.made_whole(copy) as fresh:
         fresh.path.mkdir()
@@ -57,6 +62,22 @@ def copy(run: Run, store: Path) -> Run:
     with runs.made_whole(there) as fresh:
         shutil.copytree(run.path, fresh.path)
     return there
+
+
+def _check_weights(run: Run) -> None:
+    file = run.path / "best.safetensors"
+    try:
+        records.opened(file).close()
+        with safe_open(file, framework="numpy"):  # which looks at its header and its length
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        from cac_core.results.evaluate import train_command
+
+        raise Broken(say(
+            "{file} is damaged ({error}). Train the run again with:\n"
+            "    {command}",
+            file=file, error=error, command=train_command(run),
+        )) from error  # fmt: skip
 
 
 def _check_free(there: Run) -> None:

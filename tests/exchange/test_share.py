@@ -181,12 +181,24 @@ def test_a_copy_is_there_whole_or_not_at_all(make_run, tmp_path, monkeypatch):
     assert list((tmp_path / "copies" / runs.MAKING).iterdir()) == []
 
 
-def test_a_run_without_outputs_is_not_shared(store, tmp_path):
+def test_a_run_without_outputs_is_not_shared(make_run, store, tmp_path):
     run = runs.Run(store / "bare")
     runs.write_json(run.path / "recipe.json", json.loads('{"recipe": {}, "classes": {}, "prepare": {}}'))
+    with pytest.raises(runs.Broken, match=r"recipe.json cannot be read"):
+        share.share(run, tmp_path / "copies")
+    run = make_run()
+    (run.path / "outputs" / "test.npz").unlink()
     with pytest.raises(FileNotFoundError, match="no outputs on 'test' yet"):
         share.share(run, tmp_path / "copies")
     assert not (tmp_path / "copies").exists()
+
+
+def test_damaged_weights_are_not_given_away(make_run, tmp_path):
+    run = make_run()
+    (run.path / "best.safetensors").write_bytes(b"cut")
+    with pytest.raises(runs.Broken, match=r"best.safetensors is damaged"):
+        share.share(run, tmp_path / "copies")
+    assert not (tmp_path / "copies").exists() and share.share(run, tmp_path / "copies", weights=False)
 
 
 def test_a_copy_without_features_has_no_head_on_them_either(make_run, tmp_path):
