@@ -71,8 +71,12 @@ _HOW = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 def copied(file: Path, to: Path) -> None:
     """Copy a plain file."""
-    with opened(file) as source, open(to, "wb") as target:
-        shutil.copyfileobj(source, target)
+    try:
+        with opened(file) as source, open(to, "wb") as target:
+            shutil.copyfileobj(source, target)
+    except OSError as error:
+        error.filename = error.filename or str(to)  # of a full disk nobody says where it is
+        raise
 
 
 def _content(file: Path, most: int, links: bool) -> bytes:

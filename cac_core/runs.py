@@ -282,6 +282,16 @@ class Run:
         """This run as it is now, for several questions in a row."""
         return Once(self.path)
 
+    def there(self) -> Path:
+        """Its folder. Raises FileNotFoundError where somebody has removed it, which writing into it would undo."""
+        if not files.is_folder(self.path):
+            raise FileNotFoundError(say(
+                "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
+                "the trash on the page Runs.",
+                run=self.id,
+            ))  # fmt: skip
+        return self.path
+
     def _check_links(self) -> None:
         """Whoever gave us this folder must not have us read, write or pack what lies outside of it."""
         if os.path.islink(self.path):
@@ -446,21 +456,16 @@ class Run:
 
     def outputs(self, split: str) -> Outputs:
         """Raises FileNotFoundError with the command that writes them where there are none; Broken where damaged."""
-        file = self.path / "outputs" / f"{split}.npz"
-        if not files.is_folder(self.path):
-            raise FileNotFoundError(say(
-                "The run {run} is not here any more: it was deleted or moved. Choose another, or bring it back from "
-                "the trash on the page Runs.",
-                run=self.id,
-            ))  # fmt: skip
+        file = self.there() / "outputs" / f"{split}.npz"
         if not files.is_file(file):
             raise FileNotFoundError(say(
                 "{run} has no outputs on {split!r} yet. Write them with:\n"
                 "    {command}",
                 run=self.id, split=split, command=shell.command("eval", self.path),
             ))  # fmt: skip
+        known = len(self.trial.known)
         try:
-            arrays = records.arrays(file, ARRAYS, C=len(self.trial.known))
+            arrays = records.arrays(file, ARRAYS, C=known)
             for name in {"logits", "features", "out_of_fold"} & arrays.keys():
                 arrays[name] = arrays[name].astype(np.float32, copy=False)
             if "latents" in arrays:
@@ -682,7 +687,7 @@ def write_outputs(run: Run, split: str, out: Outputs, **about: str | np.ndarray)
             arrays[name] = getattr(out, name)
     if out.latents:
         arrays["latents"] = np.array(out.latents)
-    write_npz(run.path / "outputs" / f"{split}.npz", **arrays)
+    write_npz(run.there() / "outputs" / f"{split}.npz", **arrays)
 
 
 MAKING = ".making"  # beside the runs of a store, where none is looked for
@@ -731,6 +736,18 @@ def in_one_step(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
         raise
     finally:
         fresh.unlink(missing_ok=True)
+
+
+HALF = re.compile(r"\..+\.(\d+)-\d+\.tmp")  # as in_one_step calls it
+
+
+def remove_half_written(run: Run) -> None:
+    """Remove what processes that were killed left half written; for whoever alone is at work on the run."""
+    import psutil
+
+    for file in (*run.path.glob(".*.tmp"), *(run.path / "outputs").glob(".*.tmp")):
+        if (named := HALF.fullmatch(file.name)) and not psutil.pid_exists(int(named[1])):
+            file.unlink(missing_ok=True)
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

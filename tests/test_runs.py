@@ -431,6 +431,15 @@ def test_writing_replaces_what_was_there_and_makes_the_folder(tmp_path):
     assert os.listdir(file.parent) == ["note.json"]
 
 
+def test_outputs_of_a_run_that_is_gone_do_not_bring_its_folder_back(make_run, tmp_path):
+    run = make_run()
+    out = run.outputs("test")
+    run.path.rename(tmp_path / "trash")
+    with pytest.raises(FileNotFoundError, match="is not here any more"):
+        runs.write_outputs(run, "test", out)
+    assert not run.path.exists()
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_crumbs(tmp_path):
     file = tmp_path / "note.txt"
     runs.write(file, "old")
@@ -443,6 +452,19 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_crumbs(tmp_path):
         runs.in_one_step(file, fill)
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_what_a_kill_left_half_written_is_removed_and_what_is_being_written_stays(make_run):
+    run = make_run()
+    before = sorted(run.path.rglob("*"))
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    left = [f".last.pt.{gone.pid}-1.tmp", f"outputs/.train.npz.{gone.pid}-140480599739264.tmp"]
+    others = [f".best.safetensors.{os.getpid()}-1.tmp", ".mine.tmp"]
+    for name in (*left, *others):
+        (run.path / name).write_bytes(b"half")
+    runs.remove_half_written(run)
+    assert sorted(run.path.rglob("*")) == sorted([*before, *(run.path / name for name in others)])
 
 
 @pytest.mark.parametrize(

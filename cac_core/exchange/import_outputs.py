@@ -227,9 +227,12 @@ def _csv(file: Path) -> Iterator:
     try:
         with records.opened(file, links=True) as content:
             sep, decimal = _marks(content.readline(LONGEST_LINE), content.readline(LONGEST_LINE))
+            how = {"sep": sep, "encoding": "utf-8-sig", "keep_default_na": False}
             content.seek(0)
-            yield from pd.read_csv(content, chunksize=PIECE, sep=sep, decimal=decimal, encoding="utf-8-sig",
-                                   keep_default_na=False, na_values=MISSING)  # fmt: skip
+            for head in pd.read_csv(content, header=None, nrows=1, dtype=str, **how).itertuples(index=False):
+                _plan(list(head))  # as it is written: below, the second of one name gets another
+            content.seek(0)
+            yield from pd.read_csv(content, chunksize=PIECE, decimal=decimal, na_values=MISSING, **how)
     except Unfit:
         raise
     except Exception as error:  # whatever a file that is no table makes pandas say

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from cac_core import records, runs
 from cac_core.records import Unfit
@@ -36,32 +37,52 @@ NUMBERS = (
 
 
 def share(run: Run, into: Path, *, weights: bool = True) -> Run:
-    """Write the copy to into/<id>, without the weights where they are not wanted: it then judges no further image.
+    """Write the copy to into/<id>, whole or not at all. Without the weights it judges no further image.
 
     Raises FileNotFoundError where the run has no outputs, FileExistsError where the copy would take the place of
     another.
     """
+    if problem := run.problem():
+        raise Broken(problem)
     copy, full = Run(into / run.id), run.report()
     run.outputs("test")  # says what is missing, and the command that writes it
-    if copy.path.exists():
-        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=copy.path))
-    copy.path.mkdir(parents=True)
-    try:
-        _write(run, full, copy, weights)
-    except BaseException:
-        shutil.rmtree(copy.path)
-        raise
+    if weights and (run.path / "best.safetensors").exists():
+        _check_weights(run)
+    _check_free(copy)
+    with runs.made_whole(copy) as fresh:
+        fresh.path.mkdir()
+        _write(run, full, fresh, weights)
     return copy
 
 
 def copy(run: Run, store: Path) -> Run:
     """The run as it is in a store, whole or not at all. Raises FileExistsError where one of its id is there."""
     there = Run(store / run.id)
-    if os.path.lexists(there.path):
-        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=there.path))
+    _check_free(there)
     with runs.made_whole(there) as fresh:
         shutil.copytree(run.path, fresh.path)
     return there
+
+
+def _check_weights(run: Run) -> None:
+    file = run.path / "best.safetensors"
+    try:
+        records.opened(file).close()
+        with safe_open(file, framework="numpy"):  # which looks at its header and its length
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        from cac_core.results.evaluate import train_command
+
+        raise Broken(say(
+            "{file} is damaged ({error}). Train the run again with:\n"
+            "    {command}",
+            file=file, error=error, command=train_command(run),
+        )) from error  # fmt: skip
+
+
+def _check_free(there: Run) -> None:
+    if os.path.lexists(there.path):
+        raise FileExistsError(say("{folder} is there already. Remove it, or give another folder.", folder=there.path))
 
 
 def _write(run: Run, full: runs.Report, copy: Run, weights: bool) -> None:
@@ -116,8 +137,8 @@ def _write_slim_sweep(run: Run, copy: Run) -> None:
     own = sweep.first_of(report, run.recipe.method)
     named = {c["temperature"] for choice in ("chosen", "oracle") if (c := report[choice][own])}
     arrays = sweep.whole(run)
-    kept = np.isin(arrays["temperatures"], sorted(named))
-    arrays["held"] = arrays["temperatures"][kept]
+    kept = np.isin(arrays["held"], sorted(named))  # a copy that is shared again holds some
+    arrays["held"] = arrays["held"][kept]
     at = [cell["scores"] for cell in report["cells"] if cell["temperature"] in named]
     for kind in (np.float16, np.float32):
         logits = {f"{split}_logits": arrays[f"{split}_logits"][kept].astype(kind) for split in sweep.SPLITS}

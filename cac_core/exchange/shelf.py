@@ -25,6 +25,7 @@ from cac_core import files, records, runs
 from cac_core.exchange import names, share
 from cac_core.jobs import launch, queue
 from cac_core.records import Unfit
+from cac_core.results import project, sweep
 from cac_core.runs import ALIVE, ID, Run
 from cac_core.sentences import say
 
@@ -131,7 +132,7 @@ def delete(run: Run) -> Trashed:
         job for job in launch.jobs(run.path.parent)
         if job.run == run.id and job.state in launch.UNDER_WAY and not launch.is_own(job)
     ]  # fmt: skip
-    if run.state in ALIVE or busy:
+    if run.state in ALIVE or busy or sweep.under_way(run) or project.under_way(run):
         raise ValueError(say("A process works on {run}. Stop it, or wait for it, and delete the run then.", run=run.id))
     when = datetime.now()
     trash = run.path.parent / TRASH / f"{run.id}-{when:%Y%m%dT%H%M%S%f}"
@@ -185,7 +186,8 @@ FILES = re.compile(
     r"|sweep(-as-published)?\.(json|npz)|(outputs|maps)/[a-z0-9-]{1,80}\.(npz|json)"
 )
 LEFT_OUT = re.compile(
-    r"((outputs|maps)/)?\.(DS_Store|lock|progress\.json)|last\.pt|log\.txt|stop|(tensorboard|sweep|judged|exported)/[^/]+"
+    r"((outputs|maps)/)?(\.(DS_Store|lock|progress\.json)|\.[^/]+\.tmp)|last\.pt|log\.txt|stop"
+    r"|(tensorboard|sweep|judged|exported)/.+"
 )
 MOST_FILES, MOST_BYTES, MOST_JSON = 2000, 2 << 30, 32 << 20  # of an upload; bytes of it unpacked; of one text in it
 

@@ -317,6 +317,7 @@ def umap_map(
         }
         ends = np.cumsum([len(chosen), *(len(mark) for mark in marks.values())])
         arrays = dict(zip(("xy", *marks), np.split(places, ends[:-1]), strict=True))
+        run.there()
         runs.write_npz(file, **arrays, split=split[chosen], row=row[chosen], about=np.array(json.dumps(about)))
         for one in maps(run):
             if one.stale:  # of outputs that are no more: nobody can see it again
@@ -365,7 +366,7 @@ def _check(parameters: dict[str, Any], count: int) -> None:
 @contextlib.contextmanager
 def _at_work(run: Run, parameters: dict[str, Any], progress) -> Iterator[Callable]:
     """While open, this process alone makes a map of the run; what it tells is on disk for whoever did not start it."""
-    folder = run.path / "maps"
+    folder = run.there() / "maps"
     folder.mkdir(exist_ok=True)
     shown, lock = folder / ".progress.json", filelock.FileLock(folder / ".lock", timeout=0)
     try:
@@ -382,6 +383,7 @@ def _at_work(run: Run, parameters: dict[str, Any], progress) -> Iterator[Callabl
         if stopped.is_set():
             sys.exit(TERMINATED)
         at = {"stage": stage, "done": done, "of": of, "seconds_left": seconds_left, "parameters": parameters}
+        run.there()
         runs.write_json(shown, at | who)
         if progress:
             progress(stage, done, of)

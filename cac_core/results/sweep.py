@@ -244,6 +244,7 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
                 else:
                     logits = cells(network, part.pixels[at], centres, temperatures, magnitudes, without)
                 chunks.append(logits)
+                run.there()
                 runs.write_npz(file, logits=logits)
             done += len(part.pixels[at])
             fresh += len(part.pixels[at])
@@ -263,6 +264,7 @@ def _write(run, root, temperatures, magnitudes, most, as_published, stamp, devic
     axes = {"temperatures": np.array(temperatures), "magnitudes": np.array(magnitudes), "stamp": np.array(stamp)}
     about = {"images": digest, "weights": runs.said_in(run.path / "outputs" / "test.npz", "weights")}
     about = {name: np.array(said) for name, said in about.items()}
+    run.there()
     _file(run, as_published, "json").unlink(missing_ok=True)  # of the sweep before, which may have had the same stamp
     runs.write_npz(_file(run, as_published, "npz"), **axes, **arrays, **about)
     (folder.parent / PROGRESS).unlink(missing_ok=True)
@@ -398,6 +400,7 @@ def report(run: Run, as_published: bool = False) -> dict[str, Any]:
             return kept
     result = _report(run, as_published) | {"stamp": stamp, "numbers": NUMBERS}
     with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
+        run.there()
         runs.write_json(_file(run, as_published, "json"), judge.plain(result))
     return judge.plain(result)
 
@@ -423,7 +426,10 @@ def _complete(kept: Report, as_published: bool) -> bool:
 
 
 def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
-    """All arrays of a run's sweep. Raises Broken where they are damaged, or do not go with the run's outputs."""
+    """All arrays of a run's sweep, `held` among them.
+
+    Raises Broken where they are damaged, or do not go with the run's outputs.
+    """
     sizes = {letter: len(run.outputs(split)) for letter, split in (("V", "validation"), ("N", "test"))}
     try:
         arrays = _arrays(run, as_published, **sizes)
@@ -435,12 +441,12 @@ def whole(run: Run, as_published: bool = False) -> dict[str, np.ndarray]:
             "    {command}",
             file=_file(run, as_published, "npz"), error=error, command=command(run, as_published),
         )) from error  # fmt: skip
-    return arrays
+    return {"held": _held(arrays), **arrays}
 
 
 def _report(run: Run, as_published: bool) -> dict[str, Any]:
     arrays = whole(run, as_published)
-    rows = np.flatnonzero(np.isin(arrays["temperatures"], _held(arrays)))
+    rows = np.flatnonzero(np.isin(arrays["temperatures"], arrays["held"]))
     temperatures = arrays["temperatures"][rows].tolist()  # of a shared run, those that it holds
     magnitudes = arrays["magnitudes"].tolist()
     train = run.outputs("train")

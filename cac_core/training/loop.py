@@ -94,6 +94,7 @@ def _lead(run: Run, recipe: Recipe, root: Path, device: torch.device, work: Call
             say("{run} is being trained by another process ({pid}). Wait for it, or stop it.", run=run.id, pid=pid)
         ) from error
     try:
+        runs.remove_half_written(run)
         before = run.status
         finished = before["state"] == "finished" and bool(run.written) and (run.path / "recipe.json").exists()
         if not distributed.gathered(not (finished and evaluate.opens(run)))[0]:

@@ -7,6 +7,8 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -387,6 +389,20 @@ def test_a_table_that_is_wrong_says_where(tmp_path, text, says):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ValueError, match=says):
         found(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_two_columns_of_one_name_are_the_same_thing(tmp_path, ending):
+    """Also where who reads a table gives the second another name."""
+    file = tmp_path / f"twice.{ending}"
+    columns = {"label": [0, 1], "logit_0": [2.0, 1.0], "logit_1": [1.0, 2.0], "other": [1.0, 2.0]}
+    names = [*columns, "logit_1"]
+    if ending == "csv":
+        file.write_text(",".join(names) + "\n0,2,1,1,3\n1,1,2,2,3\n")
+    else:
+        pq.write_table(pa.table([*columns.values(), [3.0, 3.0]], names=names), file)
+    with pytest.raises(ValueError, match="its columns logit_1 and logit_1 are the same thing"):
+        import_outputs.read([file])
 
 
 def test_dates_are_no_logits(tmp_path):

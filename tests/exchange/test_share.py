@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cac_core import runs
-from cac_core.exchange import share
+from cac_core.exchange import share, shelf
 from cac_core.recipe import compose
 from cac_core.results import judge, sweep
 from cac_core.training import loop
@@ -74,6 +74,21 @@ def test_the_sweep_of_a_copy_holds_what_its_choices_name(run, copy):
         held = stored["held"].tolist()
     (copy.path / "sweep.json").unlink()
     assert sweep.report(copy)["temperatures"] == held  # without the report, what is held is reported
+
+
+def test_a_copy_is_given_on_as_it_is(run, tmp_path):
+    """Also one whose sweep holds fewer temperatures than it has, and also in a zip."""
+    copy = share.share(run, tmp_path / "copy")
+    again = share.share(copy, tmp_path / "again")
+    with open(tmp_path / "runs.zip", "w+b") as file:
+        shelf.pack([copy], file)
+        (unpacked,) = shelf.unpack(file, tmp_path / "unpacked")
+    assert sweep.held(copy)[0] != sweep.whole(copy)["temperatures"].tolist()
+    for one in (again, unpacked):
+        assert one.report() == copy.report() and sweep.report(one) == sweep.report(run)
+        for temperature in sweep.held(copy)[0]:
+            for split, logits in sweep.cube(copy, temperature)[1].items():
+                assert np.array_equal(sweep.cube(one, temperature)[1][split], logits)
 
 
 def test_the_sweep_of_a_copy_chooses_as_the_whole_one_did(run, copy):
@@ -147,12 +162,43 @@ def test_a_bundled_run_is_small_whole_and_without_images(path):
     assert judge.plain(judge.report(run))["auroc"] == pytest.approx(default["auroc"], abs=1e-9)
 
 
-def test_a_run_without_outputs_is_not_shared(store, tmp_path):
+def test_a_copy_is_there_whole_or_not_at_all(make_run, tmp_path, monkeypatch):
+    """Whoever is killed on the way leaves nothing in its place, and nothing that is in the way."""
+    run, there, write = make_run(), [], share._write
+
+    def killed(*which):
+        write(*which)
+        there.append((tmp_path / "copies" / run.id).exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(share, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        share.share(run, tmp_path / "copies")
+    assert there == [False] and runs.every(tmp_path / "copies") == []
+    monkeypatch.undo()
+    copy = share.share(run, tmp_path / "copies")
+    assert copy.report()["scorers"] and not copy.problem()
+    assert list((tmp_path / "copies" / runs.MAKING).iterdir()) == []
+
+
+def test_a_run_without_outputs_is_not_shared(make_run, store, tmp_path):
     run = runs.Run(store / "bare")
     runs.write_json(run.path / "recipe.json", json.loads('{"recipe": {}, "classes": {}, "prepare": {}}'))
+    with pytest.raises(runs.Broken, match=r"recipe.json cannot be read"):
+        share.share(run, tmp_path / "copies")
+    run = make_run()
+    (run.path / "outputs" / "test.npz").unlink()
     with pytest.raises(FileNotFoundError, match="no outputs on 'test' yet"):
         share.share(run, tmp_path / "copies")
     assert not (tmp_path / "copies").exists()
+
+
+def test_damaged_weights_are_not_given_away(make_run, tmp_path):
+    run = make_run()
+    (run.path / "best.safetensors").write_bytes(b"cut")
+    with pytest.raises(runs.Broken, match=r"best.safetensors is damaged"):
+        share.share(run, tmp_path / "copies")
+    assert not (tmp_path / "copies").exists() and share.share(run, tmp_path / "copies", weights=False)
 
 
 def test_a_copy_without_features_has_no_head_on_them_either(make_run, tmp_path):

@@ -190,6 +190,17 @@ def test_a_run_with_a_job_under_way_stays(make_run, store):
     assert shelf.delete(run).path.is_dir()
 
 
+@pytest.mark.parametrize("told", ["sweep/.progress.json", "maps/.progress.json"])
+def test_a_run_that_is_swept_or_mapped_from_a_command_line_stays(make_run, told):
+    run = make_run()
+    at_work = {"stage": "perturbing", "done": 1, "of": 2, **runs.process_now()}
+    runs.write_json(run.path / told, at_work)
+    with pytest.raises(ValueError, match="A process works on toy"):
+        shelf.delete(run)
+    runs.write_json(run.path / told, at_work | {"process_started": 1})  # one that was killed
+    assert shelf.delete(run).path.is_dir()
+
+
 @pytest.mark.parametrize("name", ["名", "A", "a b", ".hidden"])
 def test_only_a_run_can_be_deleted(store, name):
     (store / name).mkdir(parents=True)
@@ -265,7 +276,8 @@ def test_a_taken_id_gets_a_number(make_run, store):
 
 def test_what_only_this_machine_needs_is_left_out(make_run, store, tmp_path):
     extra = {"toy/last.pt": b"pickled", "toy/log.txt": b"x", "toy/stop": b"", "toy/.lock": b"", "__MACOSX/toy/._a": b"",
-             "toy/maps/.progress.json": b"{}", "toy/.DS_Store": b""}  # fmt: skip
+             "toy/maps/.progress.json": b"{}", "toy/.DS_Store": b"", "toy/.last.pt.12-345.tmp": b"half",
+             "toy/outputs/.train.npz.12-345.tmp": b"half", "toy/sweep/0a1b/test-000000.npz": b"a batch"}  # fmt: skip
     (came,) = shelf.unpack(zipped(make_run(), **extra), tmp_path / "elsewhere")
     assert contents(came) == contents(make_run())
 

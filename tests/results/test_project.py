@@ -417,6 +417,13 @@ def test_a_map_that_is_stopped_leaves_nothing_behind(copied, how):
     assert not (run.path / "maps" / ".progress.json").exists()
 
 
+def test_a_map_of_a_run_that_is_gone_ends_and_does_not_bring_its_folder_back(make_run, tmp_path):
+    run = make_run()
+    with pytest.raises(FileNotFoundError, match="is not here any more"):
+        project.umap_map(run, progress=lambda *_: run.path.exists() and run.path.rename(tmp_path / "trash"))
+    assert not run.path.exists()
+
+
 def test_a_stop_that_compiled_code_swallowed_is_told_at_the_next_step(make_run):
     run, before = make_run(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended, project._at_work(run, {}, None) as told:

@@ -249,6 +249,17 @@ def test_a_sweep_is_of_the_images_that_the_run_was_trained_on(run, data, tmp_pat
         sweep.sweep(copy, data, **AXES, device="cpu")
 
 
+def test_a_sweep_of_a_run_that_is_gone_ends_and_does_not_bring_its_folder_back(run, data, tmp_path):
+    copy = runs.Run(tmp_path / run.id)
+    shutil.copytree(run.path, copy.path)
+    with pytest.raises(FileNotFoundError, match="is not here any more"):
+        sweep.sweep(
+            copy, data, temperatures=(3.0,), magnitudes=(0.0,), device="cpu",
+            progress=lambda *_: copy.path.rename(tmp_path / "trash"),
+        )  # fmt: skip
+    assert not copy.path.exists()
+
+
 def test_a_sweep_that_was_stopped_goes_on(run, data, tmp_path, monkeypatch):
     copy = runs.Run(tmp_path / run.id)
     shutil.copytree(run.path, copy.path)

@@ -140,9 +140,11 @@ def test_sigkill_at_any_moment_changes_nothing(undisturbed, tmp_path, data, gate
         process.kill()
         process.wait()
         assert run.state == "lost" and "Train it again" in run.status["reason"]
+    (run.path / f".last.pt.{process.pid}-1.tmp").write_bytes(b"half")  # as a kill in the midst of writing leaves it
     process = command(tmp_path, data, "--json")
     out, _ = process.communicate(timeout=LONG)
     assert json.loads(out)["state"] == "finished" and same(undisturbed, run)
+    assert not list(run.path.rglob(".*.tmp"))
 
 
 def test_sigterm_ends_it_saved(undisturbed, tmp_path, data, gates):
