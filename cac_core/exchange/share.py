@@ -71,13 +71,9 @@ def _check_weights(run: Run) -> None:
         with safe_open(file, framework="numpy"):  # which looks at its header and its length
             pass
     except (SafetensorError, OSError, ValueError) as error:
-        from cac_core.results.evaluate import train_command
+        from cac_core.results.evaluate import anew
 
-        raise Broken(say(
-            "{file} is damaged ({error}). Train the run again with:\n"
-            "    {command}",
-            file=file, error=error, command=train_command(run),
-        )) from error  # fmt: skip
+        raise Broken(say("{file} is damaged ({error}). {advice}", file=file, error=error, advice=anew(run))) from error
 
 
 def _check_free(there: Run) -> None:

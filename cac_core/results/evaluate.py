@@ -319,13 +319,13 @@ def stored(run: Run) -> tuple[dict[str, str], dict[str, Tensor]]:
     is damaged."""
     file = run.path / "best.safetensors"
     if not file.is_file():
-        raise FileNotFoundError(say("{run} has no weights yet. {advice}", run=run.id, advice=_anew(run)))
+        raise FileNotFoundError(say("{run} has no weights yet. {advice}", run=run.id, advice=anew(run)))
     try:
         records.opened(file).close()
         with safe_open(file, framework="pt") as opened:
             return opened.metadata() or {}, {key: opened.get_tensor(key) for key in list(opened.keys())}
     except (SafetensorError, OSError, ValueError) as error:
-        raise Broken(say("{file} is damaged ({error}). {advice}", file=file, error=error, advice=_anew(run))) from error
+        raise Broken(say("{file} is damaged ({error}). {advice}", file=file, error=error, advice=anew(run))) from error
 
 
 def opens(run: Run) -> bool:
@@ -352,7 +352,7 @@ def _foreign(run: Run, weights: dict[str, Tensor]) -> Network:
     return Network(method, run.stats, torch.device("cpu"))
 
 
-def _anew(run: Run) -> Sentence:
+def anew(run: Run) -> Sentence:
     """How to come by a run's weights."""
     if file := run.record.get("imported_from"):
         return say("Delete the run, and import {file} again.", file=file)
